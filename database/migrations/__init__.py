@@ -1,0 +1,1 @@
+"""Alembic migrations: expand, backfill in batches, contract; every one sets a lock timeout."""

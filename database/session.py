@@ -1,0 +1,54 @@
+"""Sessions: reading and writing are different types, and only `transaction()` commits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+
+class ReadSession(AsyncSession):
+    """A session that only reads."""
+
+
+class WriteSession(ReadSession):
+    """A session inside one transaction that may write."""
+
+
+class Database:
+    """A bounded connection pool to one PostgreSQL database. `url` is `postgresql://user:password@host:port/name`."""
+
+    def __init__(self, url: str, *, pool_size: int = 10, application_name: str = "perennial") -> None:
+        self.url = url
+        self.engine = create_async_engine(
+            url.replace("postgresql://", "postgresql+asyncpg://", 1),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=30,
+            pool_recycle=1_800,
+            json_serializer=_dump,
+            json_deserializer=orjson.loads,
+            connect_args={"server_settings": {"application_name": application_name, "timezone": "UTC"}},
+        )
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[ReadSession]:
+        """One consistent reading; nothing it does is kept."""
+        async with ReadSession(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[WriteSession]:
+        """One transaction: committed when the block ends well, rolled back when it raises."""
+        async with WriteSession(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        await self.engine.dispose()
+
+
+def _dump(value: object) -> str:
+    return orjson.dumps(value).decode()

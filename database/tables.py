@@ -1,0 +1,21 @@
+"""Every table, imported once, so that the metadata is whole for migrations."""
+
+from database import (
+    customers,
+    documents,
+    erasures,
+    events,
+    journeys,
+    keys,
+    messages,
+    orders,
+    outbox,
+    products,
+    runs,
+    shop_settings,
+)
+from database.base import Table
+
+__all__ = ["customers", "documents", "erasures", "events", "journeys", "keys", "messages", "metadata", "orders", "outbox", "products", "runs", "shop_settings"]
+
+metadata = Table.metadata

@@ -1,0 +1,187 @@
+"""The journey document: who enters, when it counts as reached, what ends it, and its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import Field, Tag, model_validator
+
+from domain.conditions.model import Condition
+from domain.document import Document
+from domain.durations import DurationText
+from domain.journeys.matches import EventMatch, Match, SegmentMatch, by_key
+from domain.journeys.steps import (
+    BranchStep,
+    CallStep,
+    LocalTime,
+    SendStep,
+    SplitStep,
+    Step,
+    WaitForStep,
+)
+
+KEY = r"^[a-z][a-z0-9-]{1,62}$"
+
+
+class DateRule(Document):
+    """A date held in a trait: `yearly` repeats it on each anniversary; 29 February falls on 28 February in other years."""
+
+    trait: str
+    offset: DurationText | None = None
+    at: LocalTime = "09:00"
+    yearly: bool = False
+
+
+class DateEntry(Document):
+    """Enters on a date of the customer's own, in the customer's zone."""
+
+    date: DateRule
+
+
+class ScheduleEntry(Document):
+    """Enters everybody of the audience at the times of a cron expression (five fields), in `zone` (default: the shop's)."""
+
+    schedule: str
+    audience: Condition
+    zone: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_nested(cls, raw: Any) -> Any:  # raw document, any JSON
+        if not (isinstance(raw, dict) and isinstance(raw.get("schedule"), dict)):
+            return raw
+        outer = {key: value for key, value in raw.items() if key != "schedule"}
+        return outer | {"schedule" if key == "cron" else key: value for key, value in raw["schedule"].items()}
+
+
+class ApiEntry(Document):
+    """Enters the customer that a call to `/v1/journeys/<key>/enter` names."""
+
+    api: bool | dict[str, Any]  # `{}` or true: there is nothing to set
+
+
+class LaterEntry(Document):
+    """An entry of a later release (`tier`, `score`): readable, refused by the checks."""
+
+    model_config = Document.model_config | {"extra": "allow"}
+
+    tier: Any = None
+    score: Any = None
+
+
+class AnyEntry(Document):
+    """Enters by any of several."""
+
+    any: list[Entry] = Field(min_length=1)
+
+
+Entry = Annotated[
+    Annotated[EventMatch, Tag("event")]
+    | Annotated[SegmentMatch, Tag("segment")]
+    | Annotated[DateEntry, Tag("date")]
+    | Annotated[ScheduleEntry, Tag("schedule")]
+    | Annotated[ApiEntry, Tag("api")]
+    | Annotated[AnyEntry, Tag("any")]
+    | Annotated[LaterEntry, Tag("tier")]
+    | Annotated[LaterEntry, Tag("score")],
+    by_key("event", "segment", "date", "schedule", "api", "any", "tier", "score"),
+]
+AnyEntry.model_rebuild()
+
+
+class Again(Document):
+    """Limits further occasions of one customer; `per` is the window of `at_most`."""
+
+    after: DurationText | None = None
+    at_most: int | None = Field(default=None, ge=1)
+    per: DurationText | None = None
+    while_active: bool = False
+
+    @model_validator(mode="after")
+    def _at_most_has_a_window(self) -> Again:
+        if self.per is not None and self.at_most is None:
+            raise ValueError("per is the window of at_most; write at_most too")
+        return self
+
+
+class Enter(Document):
+    """Who enters. `occasion` is a path into the entering event: one run for each customer and value, ever."""
+
+    on: Entry
+    if_: Condition | None = Field(default=None, alias="if")
+    occasion: str | None = None
+    again: Again | None = None
+    holdout: float = Field(default=0, ge=0, le=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_short_api(cls, raw: Any) -> Any:  # raw document, any JSON
+        return {**raw, "on": {"api": True}} if isinstance(raw, dict) and raw.get("on") == "api" else raw
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The entries one by one, `any` opened up."""
+        return list(_opened(self.on))
+
+
+def _opened(entry: Entry) -> Iterator[Entry]:
+    if isinstance(entry, AnyEntry):
+        for inner in entry.any:
+            yield from _opened(inner)
+    else:
+        yield entry
+
+
+class Goal(EventMatch):
+    """Counts one conversion of a run when its event comes within `within` after entry; `value` is a path to its worth."""
+
+    within: DurationText | None = None
+    value: str | None = None
+
+
+class JourneyDefinition(Document):
+    """One version of a journey, as a marketer writes it."""
+
+    journey: str = Field(pattern=KEY)
+    name: str | None = Field(default=None, max_length=200)
+    description: str | None = Field(default=None, max_length=2_000)
+    purpose: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_-]{0,62}$")
+    enter: Enter
+    goal: Goal | None = None
+    exit: list[Match] = []
+    max_days: int = Field(default=365, ge=1, le=3_650)
+    steps: list[Step] = Field(min_length=1)
+
+    def walk(self) -> Iterator[Step]:
+        """All steps, in the order they are written, nested ones after their parent."""
+        yield from walk(self.steps)
+
+    def step(self, step_id: str) -> Step | None:
+        """The step of that id."""
+        return next((step for step in self.walk() if step.id == step_id), None)
+
+
+def walk(steps: list[Step]) -> Iterator[Step]:
+    """Steps and all steps nested in them, parents first."""
+    for step in steps:
+        yield step
+        for nested in blocks(step):
+            yield from walk(nested)
+
+
+def blocks(step: Step) -> list[list[Step]]:
+    """The lists of steps nested directly in a step, in the order they are written."""
+    match step:
+        case SendStep(send=body):
+            return [block for block in (body.on_skip, body.on_failure) if isinstance(block, list)]
+        case CallStep(call=body):
+            return [body.on_failure] if isinstance(body.on_failure, list) else []
+        case WaitForStep(wait_for=body):
+            return [*(alternative.steps for alternative in body.any), body.on_timeout]
+        case BranchStep(branch=arms):
+            return [arm.steps for arm in arms]
+        case SplitStep(split=body):
+            return [variant.steps for variant in body.variants]
+        case _:
+            return []

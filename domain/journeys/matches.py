@@ -1,0 +1,72 @@
+"""What a journey can wait for, start on, exit on or count as its goal: matches over the events of one customer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from domain.conditions.model import Predicate, Value
+from domain.document import Document
+
+
+class EventMatch(Document):
+    """An event by its exact name; every predicate of `where` must hold."""
+
+    event: str = Field(min_length=1, max_length=200)
+    where: list[Predicate] = []
+
+
+class MessageMatch(Document):
+    """Something that happened to a message of this run; `step` narrows it to the message that step sent."""
+
+    message: Literal["delivered", "opened", "clicked", "bounced", "complained", "unsubscribed"]
+    step: str | None = None
+
+
+class TraitMatch(Document):
+    """A trait that changed, or that changed to a given value."""
+
+    trait: str
+    to: Value = None
+
+
+class SegmentMatch(Document):
+    """A segment that was entered or left (segments come with a later release: a check says so)."""
+
+    segment: str
+    change: Literal["entered", "left"] = "entered"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_entered_or_left(cls, raw: Any) -> Any:  # raw document, any JSON
+        if isinstance(raw, dict):
+            for change in ("entered", "left"):
+                if raw.get(change) is True:
+                    return {**{k: v for k, v in raw.items() if k != change}, "change": change}
+        return raw
+
+
+def by_key(*keys: str) -> Discriminator:
+    """Tell the alternatives of a union apart by the one key that each has and the others lack."""
+
+    def tag(value: Any) -> str | None:  # raw document or a model
+        for key in keys:
+            if (isinstance(value, dict) and key in value) or (not isinstance(value, dict) and hasattr(value, key)):
+                return key
+        return None
+
+    return Discriminator(
+        tag,
+        custom_error_type="unknown_form",
+        custom_error_message=f"not a known form: it must be an object with one of the keys {', '.join(keys)}",
+    )
+
+
+Match = Annotated[
+    Annotated[EventMatch, Tag("event")]
+    | Annotated[MessageMatch, Tag("message")]
+    | Annotated[TraitMatch, Tag("trait")]
+    | Annotated[SegmentMatch, Tag("segment")],
+    by_key("event", "message", "trait", "segment"),
+]

@@ -1,0 +1,333 @@
+"""The steps of a journey as they are written: one key names the kind, its value is the body; `id` and `name` may stand in either."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Tag, field_validator, model_validator
+
+from domain.conditions.model import Condition
+from domain.document import Document
+from domain.durations import DurationText
+from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch, by_key
+
+STEP_ID = r"^[a-z0-9][a-z0-9_./-]{0,99}$"
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+LocalTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", examples=["09:00"])]
+Channel = Literal["email", "push", "sms", "webhook"]
+
+
+class StepBase(Document):
+    """What every step may carry. After publishing `id` is always set (written, or derived and kept stable)."""
+
+    id: str | None = Field(default=None, pattern=STEP_ID)
+    name: str | None = Field(default=None, max_length=200)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lift_id_and_name(cls, raw: Any) -> Any:  # raw document, any JSON
+        if not isinstance(raw, dict):
+            return raw
+        lifted = dict(raw)
+        for kind, body in raw.items():
+            if kind not in ("id", "name") and isinstance(body, dict):
+                lifted[kind] = {key: value for key, value in body.items() if key not in ("id", "name")}
+                lifted |= {key: body[key] for key in ("id", "name") if key in body}
+        return lifted
+
+    @property
+    def kind(self) -> str:
+        """The key that names the step: `send`, `wait_for`, ..."""
+        return next(name.rstrip("_") for name in type(self).model_fields if name not in ("id", "name"))
+
+
+class Send(Document):
+    """One message through the send gate. `category` replaces the journey's purpose; `not_after` is its freshness."""
+
+    template: str
+    channel: Channel = "email"
+    category: str | None = None
+    not_after: DurationText | None = None
+    on_skip: Literal["continue", "exit"] | list[Step] = "continue"
+    on_failure: Literal["continue", "exit"] | list[Step] = "continue"
+
+
+class UntilDate(Document):
+    """A date held in a trait, moved by `offset`, at a local time."""
+
+    trait: str
+    offset: DurationText | None = None
+    at: LocalTime | None = None
+
+
+class Wait(Document):
+    """Both `for` and `until`: the first such local time at or after the duration. `zone`: `customer`, `shop` or an IANA name."""
+
+    for_: DurationText | None = Field(default=None, alias="for")
+    until: LocalTime | None = None
+    days: list[Weekday] | None = Field(default=None, min_length=1)
+    zone: str = "customer"
+    until_date: UntilDate | None = None
+
+    @model_validator(mode="after")
+    def _waits_for_something(self) -> Wait:
+        if self.until_date is not None and (self.for_ or self.until or self.days):
+            raise ValueError("until_date stands alone; it has its own offset and at")
+        if self.for_ is None and self.until is None and self.until_date is None:
+            raise ValueError("say how long: for, until or until_date")
+        if self.days and not self.until:
+            raise ValueError("days needs until: the local time on those days")
+        return self
+
+
+class EventAlternative(EventMatch):
+    """Go on when this event comes, first through `steps`."""
+
+    steps: list[Step] = []
+
+
+class MessageAlternative(MessageMatch):
+    """Go on when this happens to a message of the run, first through `steps`."""
+
+    steps: list[Step] = []
+
+
+class TraitAlternative(TraitMatch):
+    """Go on when this trait changes, first through `steps`."""
+
+    steps: list[Step] = []
+
+
+class SegmentAlternative(SegmentMatch):
+    """Go on when this segment is entered or left, first through `steps`."""
+
+    steps: list[Step] = []
+
+
+Alternative = Annotated[
+    Annotated[EventAlternative, Tag("event")]
+    | Annotated[MessageAlternative, Tag("message")]
+    | Annotated[TraitAlternative, Tag("trait")]
+    | Annotated[SegmentAlternative, Tag("segment")],
+    by_key("event", "message", "trait", "segment"),
+]
+
+
+class WaitFor(Document):
+    """Waits for the first of `any`, or for `timeout`; a match of `restart_on` starts the timeout again."""
+
+    any: list[Alternative] = []
+    timeout: DurationText | None = None
+    restart_on: list[EventMatch] = []
+    on_timeout: list[Step] = []
+
+    @model_validator(mode="after")
+    def _can_end(self) -> WaitFor:
+        if not self.any and self.timeout is None:
+            raise ValueError("a wait_for needs any, timeout or both; otherwise it would never end")
+        return self
+
+
+class IfArm(Document):
+    """Taken when its condition is the first that holds."""
+
+    if_: Condition = Field(alias="if")
+    steps: list[Step] = []
+
+
+class ElseArm(Document):
+    """Taken when no condition holds."""
+
+    else_: list[Step] = Field(alias="else")
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps of this arm."""
+        return self.else_
+
+
+Arm = Annotated[Annotated[IfArm, Tag("if")] | Annotated[ElseArm, Tag("else")], by_key("if", "else", "if_", "else_")]
+
+
+class Variant(Document):
+    """One arm of an experiment; weights are relative."""
+
+    variant: str = Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")
+    weight: float = Field(default=1, ge=0)
+    steps: list[Step] = []
+
+
+class Split(Document):
+    """A stable random split: `variants` as a list, or as a mapping from name to `{weight, steps}`."""
+
+    variants: list[Variant] = Field(min_length=1)
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _read_mapping(cls, raw: Any) -> Any:  # raw document, any JSON
+        if isinstance(raw, dict) and all(isinstance(body, dict) for body in raw.values()):
+            return [{"variant": name, **body} for name, body in raw.items()]
+        return raw
+
+
+class Update(Document):
+    """Sets traits on the profile; text values may use templates."""
+
+    traits: dict[str, Any] = Field(min_length=1)  # any JSON is a trait value
+
+
+class Emit(Document):
+    """Posts an event of our own for this customer."""
+
+    event: str = Field(min_length=1, max_length=200)
+    properties: dict[str, Any] = {}  # any JSON
+
+
+class Call(Document):
+    """A signed outbound webhook (Standard Webhooks); the JSON answer is kept under `save_as`."""
+
+    url: str
+    body: dict[str, Any] | None = None  # any JSON
+    headers: dict[str, str] = {}
+    save_as: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    not_after: DurationText | None = None
+    on_failure: Literal["continue", "exit"] | list[Step] = "continue"
+
+
+class Start(Document):
+    """Another journey for this customer, as its API entry would."""
+
+    journey: str
+    properties: dict[str, Any] = {}  # any JSON
+
+
+class Goto(Document):
+    """Back to a step; past `visits` the flow goes on with the step after this one."""
+
+    step: str
+    visits: int = Field(default=10, ge=1, le=10_000)
+
+
+class Exit(Document):
+    """Ends the run with a reason."""
+
+    reason: str = Field(default="exit", max_length=200)
+
+
+class SendStep(StepBase):
+    """`send`."""
+
+    send: Send
+
+
+class WaitStep(StepBase):
+    """`wait`."""
+
+    wait: Wait
+
+
+class WaitForStep(StepBase):
+    """`wait_for`."""
+
+    wait_for: WaitFor
+
+
+class BranchStep(StepBase):
+    """`branch`: the first arm that holds; afterwards the flow rejoins."""
+
+    branch: list[Arm] = Field(min_length=1)
+
+
+class SplitStep(StepBase):
+    """`split`."""
+
+    split: Split
+
+
+class UpdateStep(StepBase):
+    """`update`."""
+
+    update: Update
+
+
+class EmitStep(StepBase):
+    """`emit`."""
+
+    emit: Emit
+
+
+class CallStep(StepBase):
+    """`call`."""
+
+    call: Call
+
+
+class StartStep(StepBase):
+    """`start`."""
+
+    start: Start
+
+
+class GotoStep(StepBase):
+    """`goto`; `goto: step-id` is short for `goto: {step: step-id}`."""
+
+    goto: Goto
+
+    @field_validator("goto", mode="before")
+    @classmethod
+    def _read_short_form(cls, raw: Any) -> Any:  # raw document, any JSON
+        return {"step": raw} if isinstance(raw, str) else raw
+
+
+class ExitStep(StepBase):
+    """`exit`; `exit: reason` and a bare `exit:` are short forms."""
+
+    exit: Exit
+
+    @field_validator("exit", mode="before")
+    @classmethod
+    def _read_short_form(cls, raw: Any) -> Any:  # raw document, any JSON
+        return {} if raw is None else {"reason": raw} if isinstance(raw, str) else raw
+
+
+class LaterStep(StepBase):
+    """A step kind of a later release (`points`, `reward`, `crm`, `recommend`): readable, refused by the checks."""
+
+    points: Any = None
+    reward: Any = None
+    crm: Any = None
+    recommend: Any = None
+
+    @property
+    def kind(self) -> str:
+        """The kind that was written."""
+        return next(name for name in LATER_KINDS if name in self.model_fields_set)
+
+
+LATER_KINDS = ("points", "reward", "crm", "recommend")
+STEP_KINDS = ("send", "wait", "wait_for", "branch", "split", "update", "emit", "call", "start", "goto", "exit")
+
+Step = Annotated[
+    Annotated[SendStep, Tag("send")]
+    | Annotated[WaitStep, Tag("wait")]
+    | Annotated[WaitForStep, Tag("wait_for")]
+    | Annotated[BranchStep, Tag("branch")]
+    | Annotated[SplitStep, Tag("split")]
+    | Annotated[UpdateStep, Tag("update")]
+    | Annotated[EmitStep, Tag("emit")]
+    | Annotated[CallStep, Tag("call")]
+    | Annotated[StartStep, Tag("start")]
+    | Annotated[GotoStep, Tag("goto")]
+    | Annotated[ExitStep, Tag("exit")]
+    | Annotated[LaterStep, Tag("points")]
+    | Annotated[LaterStep, Tag("reward")]
+    | Annotated[LaterStep, Tag("crm")]
+    | Annotated[LaterStep, Tag("recommend")],
+    by_key(*STEP_KINDS, *LATER_KINDS),
+]
+
+for _model in (
+    Send, EventAlternative, MessageAlternative, TraitAlternative, SegmentAlternative, WaitFor, IfArm, ElseArm, Variant,
+    Split, Call, SendStep, WaitForStep, BranchStep, SplitStep, CallStep,
+):  # fmt: skip
+    _model.model_rebuild()
