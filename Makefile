@@ -1,0 +1,60 @@
+# Everything starts here; `make` alone lists what there is. Needs Python 3.11 or newer, nothing else.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test test-fast check format bench migrate replay-histories node-clients lock clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make .venv and install exactly what requirements.lock says
+
+run: $(INSTALLED) ## Start everything on this machine: PostgreSQL, Temporal with its UI, api, router, worker (DEMO=1: with a shop)
+	@exec $(BIN)/perennial up $(if $(DEMO),--demo)
+
+demo: $(INSTALLED) ## Like run, with a small shop brought to life
+	@exec $(BIN)/perennial up --demo
+
+test: check ## Run everything CI runs
+	$(BIN)/pytest
+
+test-fast: $(INSTALLED) ## Run the tests that take moments
+	$(BIN)/pytest -m "not slow"
+
+check: $(INSTALLED) ## Lint, formatting, types (strict), import directions
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format the code and mend what can be mended
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(INSTALLED) ## Measure against floors of the same run; prints a table of ratios
+	$(BIN)/python -m benchmarks
+
+migrate: $(INSTALLED) ## Bring the database of PERENNIAL_DATABASE_URL to the newest schema
+	$(BIN)/perennial migrate
+
+replay-histories: $(INSTALLED) ## Replay the saved histories of every released workflow version
+	$(BIN)/pytest tests/histories
+
+node-clients: ## Install the Node.js SDKs that tests send events with (needs npm)
+	npm ci --prefix tests/clients --no-audit --no-fund
+
+lock: ## Resolve pyproject.toml into requirements.lock (maintainers; needs uv)
+	uv pip compile pyproject.toml --extra dev --output-file requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header
+
+clean: ## Remove the virtual environment and caches; the data in .perennial stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# The stamp is newer than the lock once everything in it is installed, so a second start installs nothing.
+$(INSTALLED): requirements.lock pyproject.toml
+	@./.ci/make-venv $(VENV)
+	@touch $@
