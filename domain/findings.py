@@ -16,7 +16,7 @@ class Severity(StrEnum):
 
 
 class Finding(BaseModel):
-    """One fault: a stable code, the step it stands in (journeys), a JSON pointer and one sentence that says how to mend it."""
+    """One fault: a stable code, the journey's step, a JSON pointer and one sentence that says how to mend it."""
 
     model_config = ConfigDict(frozen=True)
 
