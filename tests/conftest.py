@@ -41,12 +41,12 @@ def server_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres(server_folder: Path) -> Iterator[EmbeddedPostgres]:
+async def postgres(server_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
     """One PostgreSQL 18 for the whole session, without fsync."""
     server = EmbeddedPostgres(server_folder / "postgres", durable=False)
-    server.start()
+    await server.start()
     yield server
-    server.stop()
+    await server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -75,12 +75,12 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def temporal_server(server_folder: Path) -> Iterator[EmbeddedTemporal]:
+async def temporal_server(server_folder: Path) -> AsyncIterator[EmbeddedTemporal]:
     """One Temporal development server for the whole session: visibility, schedules, real time."""
     server = EmbeddedTemporal(server_folder / "temporal")
-    server.start()
+    await server.start()
     yield server
-    server.stop()
+    await server.stop()
 
 
 @pytest.fixture

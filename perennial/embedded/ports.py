@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import psutil
 
 from perennial.embedded.faults import StartFailedError
-
-LOOPBACK = "127.0.0.1"
+from perennial.loopback import LOOPBACK, any_free_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +30,6 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def any_free_port() -> int:
-    """A port the kernel says is free at this moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def holder_of(port: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -18,6 +19,9 @@ from perennial.embedded.faults import StartFailedError, explain_log
 _START_TIME_TOLERANCE_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 
+Farewell = tuple[tuple[signal.Signals, float], ...]
+"""Signals to send in turn, with the seconds to wait after each; SIGKILL follows by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -27,7 +31,106 @@ class Account:
     gid: int
 
 
-def spawn(
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A process that once ran: its pid, when it started (Unix seconds), and a word of its command line."""
+
+    pid: int
+    started_at: float
+    mentions: str
+
+    def find(self) -> psutil.Process | None:
+        """The process if it still runs; None when it is gone or its pid now belongs to a stranger."""
+        try:
+            process = psutil.Process(self.pid)
+            is_same = abs(process.create_time() - self.started_at) <= _START_TIME_TOLERANCE_SECONDS
+            is_same = is_same and any(self.mentions in part for part in process.cmdline())
+        except psutil.Error:
+            return None
+        return process if is_same and process.status() != psutil.STATUS_ZOMBIE else None
+
+
+class Child:
+    """One server we start, watch and stop. Its identity is kept in `pid_file`, so that a later run finds an orphan."""
+
+    def __init__(self, name: str, *, pid_file: Path, log: Path, mentions: str, farewell: Farewell) -> None:
+        self.name = name
+        self.log = log
+        self._pid_file = pid_file
+        self._mentions = mentions
+        self._farewell = farewell
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The pid while it runs."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def spawn(
+        self,
+        command: Sequence[str | Path],
+        *,
+        account: Account | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start it with a fresh log, keeping the previous one beside it."""
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".previous.log"))
+        self._process = _start(command, log=self.log, account=account, environment=environment)
+        started_at = psutil.Process(self._process.pid).create_time()
+        self._pid_file.write_text(f"{self._process.pid} {started_at}\n")
+
+    async def wait_until(self, is_ready: Callable[[], bool], *, within: float) -> None:
+        """Poll until ready. Raises StartFailedError when it dies or is late; stops it then, and when cancelled."""
+        give_up_at = time.monotonic() + within
+        try:
+            while not await asyncio.to_thread(is_ready):
+                if self.pid is None:
+                    raise StartFailedError(f"{self.name} did not start: {explain_log(self.log)}")
+                if time.monotonic() > give_up_at:
+                    raise StartFailedError(f"{self.name} was not ready in {within:.0f} s: {explain_log(self.log)}")
+                await asyncio.sleep(_POLL_SECONDS)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End it if it runs."""
+        if self._process is not None:
+            await _end(psutil.Process(self._process.pid), self._farewell) if self.pid else None
+            self._process.wait()
+            self._process = None
+            self._pid_file.unlink(missing_ok=True)
+
+    async def end_orphan(self) -> None:
+        """End what an earlier, killed run left behind under this name."""
+        recorded = self._pid_file.read_text().split() if self._pid_file.exists() else []
+        if len(recorded) == 2:
+            await end_orphan(Identity(int(recorded[0]), float(recorded[1]), self._mentions), self._farewell)
+        self._pid_file.unlink(missing_ok=True)
+
+
+async def end_orphan(identity: Identity, farewell: Farewell) -> None:
+    """End that very process; a stranger that has its pid by now is left alone."""
+    orphan = identity.find()
+    if orphan is not None:
+        await _end(orphan, farewell)
+
+
+async def run_to_end(command: Sequence[str | Path], *, log: Path, account: Account | None, stdin: Path) -> bool:
+    """Run a command, its output in `log`; whether it ended well. A cancelled wait ends it."""
+    process = _start(command, log=log, account=account, stdin=stdin)
+    try:
+        while process.poll() is None:  # noqa: ASYNC110  # another process ends: there is no event to wait for
+            await asyncio.sleep(_POLL_SECONDS)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    return process.returncode == 0
+
+
+def _start(
     command: Sequence[str | Path],
     *,
     log: Path,
@@ -35,7 +138,7 @@ def spawn(
     environment: Mapping[str, str] | None = None,
     stdin: Path = Path(os.devnull),
 ) -> subprocess.Popen[bytes]:
-    """Start a child in a session of its own (so that the terminal's Ctrl-C reaches only us), its output in `log`."""
+    """In a session of its own, so that the terminal's Ctrl-C reaches only us and we stop things in order."""
     with log.open("ab") as output, stdin.open("rb") as source:
         return subprocess.Popen(
             [str(part) for part in command],
@@ -51,40 +154,23 @@ def spawn(
         )
 
 
-def wait_until(
-    is_ready: Callable[[], bool], child: subprocess.Popen[bytes], *, name: str, log: Path, within: float
-) -> None:
-    """Poll until the child is ready; raises StartFailedError when it dies or takes longer than `within` seconds."""
-    give_up_at = time.monotonic() + within
-    while not is_ready():
-        if child.poll() is not None:
-            raise StartFailedError(f"{name} did not start: {explain_log(log)}")
-        if time.monotonic() > give_up_at:
-            raise StartFailedError(f"{name} was not ready within {within:.0f} s: {explain_log(log)}")
-        time.sleep(_POLL_SECONDS)
-
-
-def find_running(pid: int, *, started_at: float, mentions: str) -> psutil.Process | None:
-    """The process of that pid if it really is the one that started then with `mentions` in its command line."""
-    try:
-        process = psutil.Process(pid)
-        is_same = abs(process.create_time() - started_at) <= _START_TIME_TOLERANCE_SECONDS
-        return process if is_same and any(mentions in part for part in process.cmdline()) else None
-    except psutil.Error:
-        return None
-
-
-def stop(process: psutil.Process | subprocess.Popen[bytes], *signals: tuple[signal.Signals, float]) -> None:
-    """Send each signal in turn, waiting its seconds for the end; SIGKILL is the last word."""
-    for number, seconds in (*signals, (signal.SIGKILL, 10.0)):
-        if isinstance(process, subprocess.Popen) and process.poll() is not None:
-            return
+async def _end(process: psutil.Process, farewell: Farewell) -> None:
+    for number, seconds in (*farewell, (signal.SIGKILL, 10.0)):
+        give_up_at = time.monotonic() + seconds
         try:
             process.send_signal(number)
-            process.wait(seconds)
-        except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
-            continue
-        except (ProcessLookupError, psutil.NoSuchProcess):
+        except psutil.NoSuchProcess:
             return
+        while _is_alive(process):
+            if time.monotonic() > give_up_at:
+                break
+            await asyncio.sleep(_POLL_SECONDS)
         else:
             return
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

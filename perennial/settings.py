@@ -1,0 +1,112 @@
+"""All settings of the program, read from the environment (PERENNIAL_*) or a `.env` file, in this one place.
+
+`.env.example` lists the same settings with the same defaults; a test holds the two together. What the shop's people
+change while the program runs (sender, quiet hours, caps) is not here but in `/v1/settings`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT = Path(__file__).parent.parent
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class EmailProvider(StrEnum):
+    """Where email goes."""
+
+    OUTBOX = "outbox"
+    SMTP = "smtp"
+    SENDGRID = "sendgrid"
+
+
+class SmtpSecurity(StrEnum):
+    """How the connection to the SMTP server is protected."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    TLS = "tls"
+
+
+class LogFormat(StrEnum):
+    """`auto` is console on a terminal and JSON elsewhere."""
+
+    AUTO = "auto"
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class Settings(BaseSettings):
+    """One deployment. Every field is an environment variable: PERENNIAL_ and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="PERENNIAL_", env_file=".env", extra="ignore", frozen=True)
+
+    # --- Where things are
+    database_url: SecretStr = Field(
+        default=SecretStr("postgresql://perennial@127.0.0.1:5432/perennial"),
+        description="PostgreSQL 18: postgresql://user:password@host:port/name",
+    )
+    database_pool_size: PositiveInt = Field(default=10, description="Connections each process may hold")
+    temporal_address: str = Field(default="127.0.0.1:7233", description="host:port of Temporal's front end")
+    temporal_namespace: str = Field(default="default", description="Temporal namespace of this brand")
+    temporal_ui_url: str = Field(default="http://127.0.0.1:8233", description="Temporal's UI, for links to runs")
+    public_url: str = Field(
+        default="http://127.0.0.1:8080",
+        description="How customers' browsers reach the API: in unsubscribe, click and open links",
+    )
+    templates_dir: Path = Field(
+        default=PROJECT / "templates", description="Built-in journeys and templates; installed beside the program"
+    )
+
+    # --- Processes
+    host: str = Field(default="127.0.0.1", description="Address the processes listen on; 0.0.0.0 in a container")
+    api_port: Port = Field(default=8080, description="The HTTP API")
+    router_port: Port = Field(default=8091, description="Health and metrics of the router")
+    worker_port: Port = Field(default=8092, description="Health and metrics of the worker")
+    forwarded_allow_ips: str = Field(
+        default="127.0.0.1", description="Load balancers whose X-Forwarded-* headers are believed, by comma"
+    )
+    max_cached_workflows: Annotated[int, Field(ge=0)] = Field(
+        default=1_000, description="Runs a worker keeps in memory; more are read again from Temporal when they wake"
+    )
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_format: LogFormat = Field(default=LogFormat.AUTO, description="auto, console or json")
+
+    # --- Email
+    email_provider: EmailProvider = Field(
+        default=EmailProvider.OUTBOX, description="outbox (kept, shown at /inbox), smtp or sendgrid"
+    )
+    email_per_second: PositiveFloat = Field(default=50.0, description="The provider's hard rate, never exceeded")
+    sendgrid_api_key: SecretStr | None = Field(default=None, description="For email_provider sendgrid")
+    sendgrid_webhook_key: str | None = Field(
+        default=None, description="Public key of SendGrid's signed event webhook (base64)"
+    )
+    smtp_host: str = Field(default="127.0.0.1", description="For email_provider smtp")
+    smtp_port: Port = Field(default=1025, description="587 with starttls, 465 with tls")
+    smtp_security: SmtpSecurity = Field(default=SmtpSecurity.STARTTLS, description="none, starttls or tls")
+    smtp_username: str | None = Field(default=None, description="Empty for a server without authentication")
+    smtp_password: SecretStr | None = Field(default=None, description="Goes with smtp_username")
+    dkim_domain: str | None = Field(default=None, description="Sign SMTP mail for this domain")
+    dkim_selector: str | None = Field(default=None, description="The selector of the DKIM record")
+    dkim_private_key_file: Path | None = Field(default=None, description="PEM file of the DKIM private key")
+
+    # --- `perennial up` on a developer's machine
+    data_dir: Path = Field(default=Path(".perennial"), description="Where `perennial up` keeps its data")
+    postgres_port: Port = Field(default=54329, description="Embedded PostgreSQL")
+    temporal_port: Port = Field(default=7233, description="Embedded Temporal")
+    temporal_ui_port: Port = Field(default=8233, description="Embedded Temporal's UI")
+
+    @model_validator(mode="after")
+    def _provider_is_whole(self) -> Self:
+        """A provider chosen without its credentials is told at the start, not at the first message."""
+        if self.email_provider is EmailProvider.SENDGRID and self.sendgrid_api_key is None:
+            raise ValueError("PERENNIAL_EMAIL_PROVIDER is sendgrid, so PERENNIAL_SENDGRID_API_KEY must be set")
+        dkim = (self.dkim_domain, self.dkim_selector, self.dkim_private_key_file)
+        if any(dkim) and not all(dkim):
+            raise ValueError("DKIM needs all three: PERENNIAL_DKIM_DOMAIN, _DKIM_SELECTOR and _DKIM_PRIVATE_KEY_FILE")
+        return self
