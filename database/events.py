@@ -1,15 +1,26 @@
-"""Events as they were taken in, and the lifetime de-duplication of (source, messageId)."""
+"""Events as they were taken in, and the lifetime de-duplication of (source, messageId).
+
+`append` is the one way in, for HTTP, imports, the product's own events and whatever providers report.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import Index, LargeBinary, PrimaryKeyConstraint, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, Table
+from database.session import WriteSession
+from domain.events import NewEvent, fingerprint
+
+CHANNEL = "events"
+"""The NOTIFY channel on which routers hear that there is something to do."""
 
 
 class Event(Table):
@@ -20,13 +31,14 @@ class Event(Table):
     id: Mapped[UUID] = mapped_column(primary_key=True)  # uuid7: sorts by receipt
     source: Mapped[str]
     message_id: Mapped[str]
-    kind: Mapped[str]  # track | identify | page | screen | group | alias
-    name: Mapped[str]  # a track's event; for the others their kind's own name ("Page Viewed", ...) or ""
+    kind: Mapped[str]  # domain.events.EventKind
+    name: Mapped[str]  # a track's event; for the others their kind's own name (domain.events.KIND_NAMES)
     subject: Mapped[str]
     user_id: Mapped[str | None]
     anonymous_id: Mapped[str | None]
     previous_id: Mapped[str | None]
     timestamp: Mapped[datetime]  # when it happened, corrected for clock skew
+    sent_timestamp: Mapped[str | None]  # the sender's own word about the time, where we corrected it
     received_at: Mapped[datetime]
     properties: Mapped[Json]
     traits: Mapped[Json]
@@ -82,3 +94,109 @@ class EventName(Table):
     name: Mapped[str] = mapped_column(primary_key=True)
     first_seen: Mapped[datetime]
     properties: Mapped[Json]  # path -> list of JSON types seen
+
+
+@dataclass(frozen=True, slots=True)
+class AppendResult:
+    """What became of each event of an `append`, as positions in the given sequence."""
+
+    accepted: tuple[int, ...]
+    duplicates: tuple[int, ...]
+    conflicts: tuple[int, ...]  # another body under a (source, messageId) that was taken before; the first is kept
+
+
+# Takes the keys, stores the events whose key was new, and answers for the others whether they are retries (same
+# fingerprint) or conflicts. Rows come in sorted by key, so that overlapping batches take the keys' index entries in one
+# order and never deadlock. Relies on pk_event_keys.
+_APPEND = text("""
+    WITH incoming AS MATERIALIZED (
+        SELECT *
+        FROM unnest(
+            CAST(:id AS uuid[]), CAST(:source AS text[]), CAST(:message_id AS text[]), CAST(:fingerprint AS bytea[]),
+            CAST(:kind AS text[]), CAST(:name AS text[]), CAST(:subject AS text[]), CAST(:user_id AS text[]),
+            CAST(:anonymous_id AS text[]), CAST(:previous_id AS text[]), CAST(:timestamp AS timestamptz[]),
+            CAST(:sent_timestamp AS text[]), CAST(:received_at AS timestamptz[]), CAST(:properties AS text[]),
+            CAST(:traits AS text[]), CAST(:context AS text[]), CAST(:trusted AS boolean[]), CAST(:depth AS smallint[])
+        ) AS event (
+            id, source, message_id, fingerprint, kind, name, subject, user_id, anonymous_id, previous_id, timestamp,
+            sent_timestamp, received_at, properties, traits, context, trusted, depth
+        )
+    ), taken AS (
+        INSERT INTO event_keys (source, message_id, event_id, fingerprint)
+        SELECT source, message_id, id, fingerprint FROM incoming
+        ON CONFLICT DO NOTHING
+        RETURNING event_id
+    ), stored AS (
+        INSERT INTO events (
+            id, source, message_id, kind, name, subject, user_id, anonymous_id, previous_id, timestamp,
+            sent_timestamp, received_at, properties, traits, context, trusted, depth
+        )
+        SELECT
+            id, source, message_id, kind, name, subject, user_id, anonymous_id, previous_id, timestamp,
+            sent_timestamp, received_at, properties::jsonb, traits::jsonb, context::jsonb, trusted, depth
+        FROM incoming
+        WHERE id IN (SELECT event_id FROM taken)
+    )
+    SELECT incoming.id, known.fingerprint
+    FROM incoming
+    LEFT JOIN event_keys AS known USING (source, message_id)
+    WHERE incoming.id NOT IN (SELECT event_id FROM taken)
+""")
+
+# The fingerprints of keys whose owner committed while _APPEND was waiting for it, which its snapshot cannot see.
+_KNOWN = text("""
+    SELECT incoming.id, known.fingerprint
+    FROM unnest(CAST(:id AS uuid[]), CAST(:source AS text[]), CAST(:message_id AS text[])) AS incoming (id, source, message_id)
+    JOIN event_keys AS known USING (source, message_id)
+""")
+
+
+async def append(session: WriteSession, events: Sequence[NewEvent], *, announce: bool = True) -> AppendResult:
+    """Store the events whose (source, messageId) was never seen, in one round trip, and say what became of each.
+
+    Routers hear of it when the transaction commits, unless `announce` is False: notifying transactions commit one
+    after the other, so whoever appends at a high rate rings `api/bell.py` after its commit instead. Values must be what
+    `jsonb` takes (no NUL, no lone surrogates, finite numbers); `domain.payload` tells.
+    """
+    prints = [fingerprint(event) for event in events]
+    first: dict[tuple[str, str], int] = {}
+    for position, event in enumerate(events):
+        first.setdefault((event.source, event.message_id), position)
+    known = await _insert(session, [(events[i], prints[i]) for _, i in sorted(first.items())]) if first else {}
+    accepted, duplicates, conflicts = [], [], []
+    for position, event in enumerate(events):
+        leader = first[event.source, event.message_id]
+        kept = known.get(events[leader].id, prints[leader])
+        if position == leader and event.id not in known:
+            accepted.append(position)
+        else:
+            (duplicates if prints[position] == kept else conflicts).append(position)
+    if announce and accepted:
+        await session.execute(text(f"NOTIFY {CHANNEL}"))
+    return AppendResult(tuple(accepted), tuple(duplicates), tuple(conflicts))
+
+
+async def _insert(session: WriteSession, rows: Sequence[tuple[NewEvent, bytes]]) -> dict[UUID, bytes]:
+    """Insert distinct rows sorted by key; for those whose key was taken before, the fingerprint that was kept."""
+    events = [event for event, _ in rows]
+    columns: dict[str, list[Any]] = {  # one array a column, as unnest wants them
+        name: [getattr(event, name) for event in events] for name in _PLAIN_COLUMNS
+    }
+    columns |= {name: [_json(getattr(event, name)) for event in events] for name in ("properties", "traits", "context")}
+    columns["fingerprint"] = [printed for _, printed in rows]
+    known = {row.id: row.fingerprint for row in await session.execute(_APPEND, columns)}
+    unseen = [event for event in events if event.id in known and known[event.id] is None]
+    if unseen:
+        keys = {name: [getattr(event, name) for event in unseen] for name in ("id", "source", "message_id")}
+        known |= {row.id: row.fingerprint for row in await session.execute(_KNOWN, keys)}
+    return known
+
+
+_PLAIN_COLUMNS = (
+    *("id", "source", "message_id", "kind", "name", "subject", "user_id", "anonymous_id", "previous_id"),
+    *("timestamp", "sent_timestamp", "received_at", "trusted", "depth"),
+)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return orjson.dumps(value).decode()

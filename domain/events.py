@@ -1,0 +1,128 @@
+"""Events as values: what gets in, from whatever side, and how its name, time and fingerprint are made.
+
+Reading the wire format is api/ingest.py and api/segment.py; storing is database/events.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from domain.ids import new_id
+
+
+class EventKind(StrEnum):
+    """The six calls of Segment's tracking API, and `start`, by which a journey starts another one."""
+
+    TRACK = "track"
+    IDENTIFY = "identify"
+    PAGE = "page"
+    SCREEN = "screen"
+    GROUP = "group"
+    ALIAS = "alias"
+    START = "start"
+
+
+KIND_NAMES = {
+    EventKind.IDENTIFY: "Identified",
+    EventKind.PAGE: "Page Viewed",
+    EventKind.SCREEN: "Screen Viewed",
+    EventKind.GROUP: "Group Joined",
+    EventKind.ALIAS: "Aliased",
+    EventKind.START: "Journey Start Requested",
+}
+"""The event names of the calls that carry none, so that journeys and conditions can name them too."""
+
+# Segment's e-commerce spec v1, still sent by old plug-ins, in the words of v2.
+V1_NAMES = {
+    "Viewed Product Category": "Product List Viewed",
+    "Viewed Product": "Product Viewed",
+    "Clicked Product": "Product Clicked",
+    "Added Product": "Product Added",
+    "Removed Product": "Product Removed",
+    "Started Order": "Checkout Started",
+    "Updated Order": "Order Updated",
+    "Completed Order": "Order Completed",
+    "Viewed Checkout Step": "Checkout Step Viewed",
+    "Completed Checkout Step": "Checkout Step Completed",
+    "Viewed Promotion": "Promotion Viewed",
+    "Clicked Promotion": "Promotion Clicked",
+}
+
+FUTURE_ALLOWED = timedelta(hours=24)
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""No shop has events from before; an earlier time is a broken clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """One event on its way in. `timestamp` is when it happened, already corrected; both times are aware UTC.
+
+    `source` and `message_id` together are taken once, ever. `sent_timestamp` is the sender's own word about the time, kept
+    when it differs from `timestamp`. `trusted` events may create revenue and points; a browser's may not.
+    """
+
+    source: str
+    message_id: str
+    kind: EventKind
+    name: str
+    timestamp: datetime
+    received_at: datetime
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    previous_id: str | None = None
+    properties: dict[str, Any] = field(default_factory=dict)  # any JSON object
+    traits: dict[str, Any] = field(default_factory=dict)  # any JSON object
+    context: dict[str, Any] = field(default_factory=dict)  # any JSON object
+    sent_timestamp: str | None = None
+    trusted: bool = True
+    depth: int = 0
+    id: UUID = field(default_factory=new_id)
+
+    def __post_init__(self) -> None:
+        """Somebody must have done it."""
+        if self.user_id is None and self.anonymous_id is None:
+            raise ValueError("an event needs a user id or an anonymous id")
+
+    @property
+    def subject(self) -> str:
+        """Whose event this is before identities are resolved: `u:<userId>` or, without one, `a:<anonymousId>`."""
+        return f"u:{self.user_id}" if self.user_id is not None else f"a:{self.anonymous_id}"
+
+
+def modern_name(name: str) -> str:
+    """The e-commerce v2 name of a v1 event; any other name as it is."""
+    return V1_NAMES.get(name, name)
+
+
+def corrected_time(claimed: datetime | None, sent_at: datetime | None, received_at: datetime) -> datetime:
+    """When it happened by our clock: `receivedAt - (sentAt - originalTimestamp)`, Segment's rule for clocks that are off.
+
+    Without `sent_at` the claim stands. A claim more than 24 hours ahead of us becomes the time of receipt, one
+    from before the year 2000 too.
+    """
+    if claimed is None:
+        return received_at
+    try:
+        happened = claimed if sent_at is None else received_at - (sent_at - claimed)
+    except OverflowError:
+        return received_at
+    return happened if EARLIEST <= happened <= received_at + FUTURE_ALLOWED else received_at
+
+
+def fingerprint(event: NewEvent) -> bytes:
+    """16 bytes that tell another body under the same message id from a retry of the first one.
+
+    Left out is what may differ between tries of the same message: times, the context, who sent it.
+    """
+    content = [
+        *(event.kind, event.name, event.user_id, event.anonymous_id, event.previous_id),
+        *(event.properties, event.traits),
+    ]
+    return hashlib.blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
