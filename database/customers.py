@@ -47,21 +47,3 @@ class Identity(Table):
     superseded: Mapped[bool] = mapped_column(server_default=text("false"))  # aliased away to another user id
 
     __table_args__ = (PrimaryKeyConstraint("kind", "value"), Index("ix_identities_customer_id", "customer_id"))
-
-
-class Consent(Table):
-    """Consent records, append-only; the state is the record latest by `at`."""
-
-    __tablename__ = "consents"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"))
-    purpose: Mapped[str]
-    channel: Mapped[str]
-    state: Mapped[str]  # subscribed | unsubscribed
-    at: Mapped[datetime]
-    source: Mapped[str]  # api | import | event | one-click | preferences | complaint
-    evidence: Mapped[Json]  # text version, ip, user agent, form
-    event_id: Mapped[UUID | None]
-
-    __table_args__ = (Index("ix_consents_customer", "customer_id", "purpose", "channel", "at"),)

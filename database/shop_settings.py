@@ -1,11 +1,10 @@
-"""The shop's settings (one row) and the audit log of what people and keys changed."""
+"""The shop's settings: one row."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from uuid import UUID
 
-from sqlalchemy import Index, text
+from sqlalchemy import text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, Table
@@ -20,18 +19,3 @@ class ShopSettings(Table):
     document: Mapped[Json]
     etag: Mapped[str]
     updated_at: Mapped[datetime]
-
-
-class AuditEntry(Table):
-    """Who changed or exported what, and when; append-only."""
-
-    __tablename__ = "audit_log"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    at: Mapped[datetime]
-    actor: Mapped[str]  # key id, "cli" or "system"
-    action: Mapped[str]
-    target: Mapped[str]
-    detail: Mapped[Json]
-
-    __table_args__ = (Index("ix_audit_log_at", "at", "id"),)

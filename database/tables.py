@@ -1,6 +1,8 @@
 """Every table, imported once, so that the metadata is whole for migrations."""
 
 from database import (
+    audit,
+    consent,
     customers,
     documents,
     erasures,
@@ -16,6 +18,22 @@ from database import (
 )
 from database.base import Table
 
-__all__ = ["customers", "documents", "erasures", "events", "journeys", "keys", "messages", "metadata", "orders", "outbox", "products", "runs", "shop_settings"]
+__all__ = [
+    "audit",
+    "consent",
+    "customers",
+    "documents",
+    "erasures",
+    "events",
+    "journeys",
+    "keys",
+    "messages",
+    "metadata",
+    "orders",
+    "outbox",
+    "products",
+    "runs",
+    "shop_settings",
+]
 
 metadata = Table.metadata

@@ -1,0 +1,74 @@
+"""Consent: append-only records; the state for a purpose and channel is the record latest by its time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Mapped, mapped_column
+
+from database.base import Json, Table
+from database.session import ReadSession, WriteSession
+from domain.consent import ConsentRecord
+from domain.ids import new_id
+
+
+class Consent(Table):
+    """One act of consent."""
+
+    __tablename__ = "consents"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"))
+    purpose: Mapped[str]
+    channel: Mapped[str]
+    state: Mapped[str]  # subscribed | unsubscribed | pending
+    at: Mapped[datetime]
+    source: Mapped[str]  # api | import | event | one-click | preferences | complaint | double-opt-in
+    evidence: Mapped[Json]  # text version, ip, user agent, form
+    event_id: Mapped[UUID]  # the event that tells the same
+
+    __table_args__ = (
+        Index("ix_consents_customer", "customer_id", "purpose", "channel", "at", "id"),
+        Index("uq_consents_event_id", "event_id", "purpose", "channel", unique=True),
+    )
+
+
+async def record(session: WriteSession, records: Iterable[ConsentRecord]) -> None:
+    """Append what is not recorded yet. The caller holds the customers' locks and cancels what may no longer be sent."""
+    rows = [
+        {
+            "id": new_id(),
+            "customer_id": record.customer_id,
+            "purpose": record.purpose,
+            "channel": record.channel,
+            "state": record.state,
+            "at": record.at,
+            "source": record.source,
+            "evidence": dict(record.evidence),
+            "event_id": record.event_id,
+        }
+        for record in records
+    ]
+    if rows:
+        await session.execute(insert(Consent).on_conflict_do_nothing(), rows)
+
+
+async def current(session: ReadSession, customer_id: UUID) -> Sequence[Consent]:
+    """The record that counts for each purpose and channel; an absent one means the shop's default."""
+    statement = (
+        select(Consent)
+        .where(Consent.customer_id == customer_id)
+        .distinct(Consent.purpose, Consent.channel)
+        .order_by(Consent.purpose, Consent.channel, Consent.at.desc(), Consent.id.desc())
+    )
+    return (await session.execute(statement)).scalars().all()
+
+
+async def history(session: ReadSession, customer_id: UUID) -> Sequence[Consent]:
+    """All records of a customer, the oldest first."""
+    statement = select(Consent).where(Consent.customer_id == customer_id).order_by(Consent.at, Consent.id)
+    return (await session.execute(statement)).scalars().all()
