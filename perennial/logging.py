@@ -20,8 +20,25 @@ from perennial.settings import LogFormat
 
 _EMAIL = re.compile(r"[^\s@<>\"'=,;()\[\]{}]+@[^\s@<>\"'=,;()\[\]{}]+\.[A-Za-z]{2,}")
 _PERSONAL_FIELDS = frozenset(
-    "anonymousId anonymous_id body context email first_name ip last_name payload phone properties recipient subject to "
-    "traits userId user_id".split()
+    {
+        "anonymousId",
+        "anonymous_id",
+        "body",
+        "context",
+        "email",
+        "first_name",
+        "ip",
+        "last_name",
+        "payload",
+        "phone",
+        "properties",
+        "recipient",
+        "subject",
+        "to",
+        "traits",
+        "userId",
+        "user_id",
+    }
 )
 # Chatty below WARNING, and never about our own decisions.
 _QUIET = ("alembic", "asyncio", "httpcore", "httpx", "python_http_client", "sqlalchemy", "temporalio", "uvicorn")

@@ -40,7 +40,7 @@ class EmbeddedPostgres:
         self.is_moved = self.folder != wanted
         self._data = self.folder / "data"
         self._account = account_for(self._data)
-        self._port = port
+        self.port = port
         self._durable = durable
         self.child = Child(
             "PostgreSQL",
@@ -53,9 +53,9 @@ class EmbeddedPostgres:
     def url(self, database: str = _NAME) -> str:
         """`postgresql://` address of one database of the cluster, password included."""
         password = (self.folder / "password").read_text().strip()
-        return f"postgresql://{_NAME}:{password}@{LOOPBACK}:{self._port}/{database}"
+        return f"postgresql://{_NAME}:{password}@{LOOPBACK}:{self.port}/{database}"
 
-    async def start(self, *, port: int | None = None) -> None:
+    async def start(self) -> None:
         """Make the cluster if there is none, end an orphan of an earlier run, start; raises StartFailedError."""
         try:
             binaries = reachable_binaries()
@@ -63,8 +63,8 @@ class EmbeddedPostgres:
             if not (self._data / "PG_VERSION").exists():
                 await self._create_cluster(binaries)
             await self.end_orphan()
-            self._port = port or self._port or any_free_port()
-            parameters = _ALWAYS | (_DURABLE if self._durable else _THROWAWAY) | {"port": str(self._port)}
+            self.port = self.port or any_free_port()
+            parameters = _ALWAYS | (_DURABLE if self._durable else _THROWAWAY) | {"port": str(self.port)}
             flags = [f"--{name}={value}" for name, value in parameters.items()]
             self.child.spawn([binaries / "postgres", "-D", self._data, *flags], account=self._account)
         except OSError as error:
@@ -75,16 +75,18 @@ class EmbeddedPostgres:
         """End our own child cleanly: open connections are closed, nothing committed is lost."""
         await self.child.stop()
 
-    async def end_orphan(self) -> None:
-        """Stop a server that an earlier, killed run left on our data; remove its lock file if it is gone.
+    async def end_orphan(self) -> bool:
+        """Stop a server that an earlier, killed run left on our data; remove its lock file.
 
         PostgreSQL itself takes any live process of that pid for the lock's owner, so after a reboot a stranger
         could keep it from starting. We compare the start time and the command line before believing or killing.
         """
         lock = self._lock_lines()
-        if len(lock) >= 3:  # pid, data folder, start time, port, ...
-            await end_orphan(Identity(int(lock[0]), float(lock[2]), str(self._data)), _FAREWELL)
-            (self._data / "postmaster.pid").unlink(missing_ok=True)
+        if len(lock) < 3:  # pid, data folder, start time, port, ...
+            return False
+        was_running = await end_orphan(Identity(int(lock[0]), float(lock[2]), str(self._data)), _FAREWELL)
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        return was_running
 
     async def _create_cluster(self, binaries: Path) -> None:
         """Make it in a folder beside, then rename: a killed first start leaves no half-made cluster behind."""

@@ -102,19 +102,21 @@ class Child:
             self._process = None
             self._pid_file.unlink(missing_ok=True)
 
-    async def end_orphan(self) -> None:
-        """End what an earlier, killed run left behind under this name."""
+    async def end_orphan(self) -> bool:
+        """End what an earlier, killed run left behind under this name; whether there was something."""
         recorded = self._pid_file.read_text().split() if self._pid_file.exists() else []
-        if len(recorded) == 2:
-            await end_orphan(Identity(int(recorded[0]), float(recorded[1]), self._mentions), self._farewell)
+        identity = Identity(int(recorded[0]), float(recorded[1]), self._mentions) if len(recorded) == 2 else None
+        was_running = identity is not None and await end_orphan(identity, self._farewell)
         self._pid_file.unlink(missing_ok=True)
+        return was_running
 
 
-async def end_orphan(identity: Identity, farewell: Farewell) -> None:
-    """End that very process; a stranger that has its pid by now is left alone."""
+async def end_orphan(identity: Identity, farewell: Farewell) -> bool:
+    """End that very process if it still runs; a stranger that has its pid by now is left alone."""
     orphan = identity.find()
     if orphan is not None:
         await _end(orphan, farewell)
+    return orphan is not None
 
 
 async def run_to_end(command: Sequence[str | Path], *, log: Path, account: Account | None, stdin: Path) -> bool:

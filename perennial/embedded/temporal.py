@@ -20,9 +20,9 @@ class EmbeddedTemporal:
     def __init__(self, folder: Path, *, port: int = 0, ui_port: int | None = None) -> None:
         self._folder = folder.absolute()
         self._file = self._folder / "temporal.db"
-        self._port = port
+        self.port = port
         self._http_port = 0
-        self._ui_port = ui_port
+        self.ui_port = ui_port
         self.child = Child(
             "Temporal",
             pid_file=self._folder / "temporal.pid",
@@ -34,12 +34,11 @@ class EmbeddedTemporal:
     @property
     def address(self) -> str:
         """`host:port` of the gRPC front end."""
-        return f"{LOOPBACK}:{self._port}"
+        return f"{LOOPBACK}:{self.port}"
 
-    async def start(self, *, port: int | None = None, ui_port: int | None = None) -> None:
+    async def start(self) -> None:
         """End an orphan of an earlier run, start, wait until healthy; raises StartFailedError."""
-        self._port = port or self._port or any_free_port()
-        self._ui_port = ui_port or self._ui_port
+        self.port = self.port or any_free_port()
         self._http_port = any_free_port()
         try:
             make_folder(self._folder)
@@ -53,16 +52,16 @@ class EmbeddedTemporal:
         """End our own child; workflows stay in the file."""
         await self.child.stop()
 
-    async def end_orphan(self) -> None:
-        """Stop a server that an earlier, killed run left on our file."""
-        await self.child.end_orphan()
+    async def end_orphan(self) -> bool:
+        """Stop a server that an earlier, killed run left on our file; whether there was one."""
+        return await self.child.end_orphan()
 
     def _command(self) -> list[str | Path]:
-        ui = ["--headless"] if self._ui_port is None else ["--ui-port", str(self._ui_port)]
+        ui = ["--headless"] if self.ui_port is None else ["--ui-port", str(self.ui_port)]
         attributes = [f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
         return [
             *(binary("temporal"), "server", "start-dev", "--db-filename", self._file, "--ip", LOOPBACK),
-            *("--port", str(self._port), "--http-port", str(self._http_port), "--log-level", "warn"),
+            *("--port", str(self.port), "--http-port", str(self._http_port), "--log-level", "warn"),
             *ui,
             *attributes,
         ]
