@@ -1,0 +1,77 @@
+"""The shop's settings: what its people change while the program runs. Where things run is perennial/settings.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from domain.consent import PURPOSE, ConsentState
+from domain.document import Document
+from domain.durations import DurationText
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("not an IANA time zone; write one such as Europe/Berlin") from None
+    return name
+
+
+LINE = r"^[^\x00-\x1f\x7f]*$"
+Line = Annotated[str, StringConstraints(pattern=LINE, max_length=200)]
+"""Text that may stand in a mail header: no control characters."""
+Address = Annotated[
+    str, StringConstraints(pattern=r"^[^\s\x00-\x1f\x7f@<>,;:\"()\[\]\\]+@[^\s\x00-\x1f\x7f@<>,;]+$", max_length=254)
+]
+Zone = Annotated[str, AfterValidator(_known_zone), Field(max_length=64, examples=["Europe/Berlin"])]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), Field(examples=["EUR"])]
+TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$"), Field(examples=["22:00"])]
+Purpose = Annotated[str, StringConstraints(pattern=PURPOSE)]
+SettingsChannel = Literal["email", "push", "sms", "webhook"]
+
+
+class Sender(Document):
+    """Whom messages come from."""
+
+    name: Line = "My shop"
+    email: Address = "hello@shop.example"
+    reply_to: Address | None = None
+
+
+class QuietHours(Document):
+    """From when to when, in the customer's zone, nothing but transactional messages leaves; may span midnight."""
+
+    from_: TimeOfDay = Field(alias="from")
+    to: TimeOfDay
+
+
+class FrequencyCap(Document):
+    """At most this many messages of a channel (and purpose, if named) to one person in any window of `per`."""
+
+    channel: SettingsChannel = "email"
+    purpose: Purpose | None = None
+    at_most: int = Field(ge=0, le=10_000)
+    per: DurationText
+
+
+class ShopSettings(Document):
+    """`GET/PUT /v1/settings`. A PUT replaces all of it; what is left out gets its default."""
+
+    name: Line = "My shop"
+    zone: Zone = "UTC"
+    currency: Currency = "EUR"
+    sender: Sender = Sender()
+    quiet_hours: QuietHours | None = None
+    frequency_caps: list[FrequencyCap] = Field(default=[], max_length=50)
+    consent_defaults: dict[Purpose, Literal[ConsentState.SUBSCRIBED, ConsentState.UNSUBSCRIBED]] = Field(
+        default={}, max_length=100, description="The state of who never said anything, by purpose; else unsubscribed."
+    )
+    postal_address: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=500)] | None = Field(
+        default=None, description="Shown at the foot of marketing mail, as the law of many countries asks."
+    )
+    link_base: Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f]+$", max_length=500)] | None = Field(
+        default=None, description="Where tracked links and unsubscribe pages live; absent: the program's public URL."
+    )
