@@ -14,6 +14,7 @@ from database import (
     outbox,
     products,
     runs,
+    secrets,
     shop_settings,
 )
 from database.base import Table
@@ -33,6 +34,7 @@ __all__ = [
     "outbox",
     "products",
     "runs",
+    "secrets",
     "shop_settings",
 ]
 
