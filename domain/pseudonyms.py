@@ -1,4 +1,4 @@
-"""What is left of a personal value after an erasure: a keyed hash, good for recognising the value and for nothing else."""
+"""What an erasure leaves of a personal value: a keyed hash, good for recognising the value and for nothing else."""
 
 from __future__ import annotations
 
