@@ -1,0 +1,190 @@
+"""Whether one event matches what a run watches for: alternatives and restarts of a wait, exits, goals. Pure.
+
+The router asks for each event as it is routed; the activity that registers a wait asks for the events that came
+since the run left its last wait (`look_back`). Both get the same answer for the same event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, assert_never
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from domain.conditions.memory import Scope, compile_where
+from domain.conditions.model import PropertyIs
+from domain.durations import parse_duration
+from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
+from domain.journeys.steps import WaitFor
+
+MESSAGE_EVENTS: Mapping[str, str] = {
+    "delivered": "Email Delivered",
+    "opened": "Email Opened",
+    "clicked": "Email Link Clicked",
+    "bounced": "Email Bounced",
+    "complained": "Email Marked as Spam",
+    "unsubscribed": "Unsubscribed",
+}
+"""The events that tell what happened to a message; their properties name `run_id`, `step` and `machine`."""
+
+PRODUCT_SOURCE = "perennial"
+"""The source of events that the product itself appends; nobody outside can use it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One routed event as a run sees it. `changed_traits`: trait names and dotted paths -> new value, null if deleted."""
+
+    event_id: UUID
+    number: int
+    source: str
+    name: str
+    properties: Mapping[str, Any]
+    changed_traits: Mapping[str, Any] | None
+    timestamp: datetime
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """The run that watches: its id for message events, its scope for references in predicates."""
+
+    run_id: UUID
+    scope: Scope
+
+
+Matcher = Callable[[Happening, Watcher], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """An alternative of the wait was matched."""
+
+    alternative: int
+    event: Happening
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The timeout starts again: the wait now ends at `deadline`."""
+
+    deadline: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Nothing settled the wait; it goes on until `deadline` (None: for ever)."""
+
+    deadline: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledWait:
+    """A `wait_for` ready to be asked."""
+
+    alternatives: tuple[Matcher, ...]
+    restarts: tuple[Matcher, ...]
+    timeout: str | None
+    names: frozenset[str]  # events that can matter
+    watches_traits: bool  # any event that changed a trait can matter too
+
+    def deadline_from(self, start: datetime, zone: str) -> datetime | None:
+        """When the timeout that starts at `start` ends; calendar months follow the wall clock of `zone`."""
+        if self.timeout is None:
+            return None
+        return parse_duration(self.timeout).after(start.astimezone(ZoneInfo(zone))).astimezone(start.tzinfo)
+
+    def judge(self, event: Happening, watcher: Watcher) -> Met | Restarted | None:
+        """What one event does to the wait: the alternatives in order, then the restarts."""
+        for position, matches in enumerate(self.alternatives):
+            if matches(event, watcher):
+                return Met(position, event)
+        if any(matches(event, watcher) for matches in self.restarts):
+            deadline = self.deadline_from(event.received_at, watcher.scope.zone)
+            return None if deadline is None else Restarted(deadline)
+        return None
+
+    def look_back(self, events: Iterable[Happening], watcher: Watcher, registered_at: datetime) -> Met | Standing:
+        """What the events since the run left its last wait do to this one, in routing order; restarts only lengthen it."""
+        deadline = self.deadline_from(registered_at, watcher.scope.zone)
+        for event in sorted(events, key=lambda event: event.number):
+            match self.judge(event, watcher):
+                case Met() as met:
+                    return met
+                case Restarted(deadline=later):
+                    deadline = later if deadline is None else max(deadline, later)
+                case None:
+                    pass
+        return Standing(deadline)
+
+
+def compile_wait(wait: WaitFor) -> CompiledWait:
+    """Make a wait ready to be asked many times."""
+    watched = [*wait.any, *wait.restart_on]
+    return CompiledWait(
+        alternatives=tuple(compile_match(alternative) for alternative in wait.any),
+        restarts=tuple(compile_match(restart) for restart in wait.restart_on),
+        timeout=wait.timeout,
+        names=names_of(watched),
+        watches_traits=any(isinstance(match, TraitMatch) for match in watched),
+    )
+
+
+def names_of(matches: Sequence[EventMatch | MessageMatch | TraitMatch | SegmentMatch]) -> frozenset[str]:
+    """The names of the events that can match; those of trait matches are unknown beforehand."""
+    events = {match.event for match in matches if isinstance(match, EventMatch)}
+    return frozenset(events | {MESSAGE_EVENTS[match.message] for match in matches if isinstance(match, MessageMatch)})
+
+
+def compile_match(match: EventMatch | MessageMatch | TraitMatch | SegmentMatch) -> Matcher:
+    """A function that answers whether an event matches for a run."""
+    match match:
+        case EventMatch():
+            return _event_matcher(match)
+        case MessageMatch():
+            return _message_matcher(match)
+        case TraitMatch():
+            return _trait_matcher(match)
+        case SegmentMatch():
+            return _never  # segments come with a later release; the checks refuse them
+    assert_never(match)
+
+
+def _event_matcher(match: EventMatch) -> Matcher:
+    name, holds = match.event, compile_where(match.where)
+    return lambda event, watcher: event.name == name and holds(event.properties, watcher.scope)
+
+
+def _message_matcher(match: MessageMatch) -> Matcher:
+    """Only the product's own word counts, only for this run, and opens and clicks by machines are nobody's."""
+    name, step = MESSAGE_EVENTS[match.message], match.step
+
+    def matches(event: Happening, watcher: Watcher) -> bool:
+        told = event.properties
+        return (
+            event.name == name
+            and event.source == PRODUCT_SOURCE
+            and told.get("run_id") == str(watcher.run_id)
+            and (step is None or told.get("step") == step)
+            and not told.get("machine")
+        )
+
+    return matches
+
+
+def _trait_matcher(match: TraitMatch) -> Matcher:
+    path = match.trait
+    where = [PropertyIs.model_validate({"property": path, "eq": match.to})] if "to" in match.model_fields_set else []
+    holds = compile_where(where)
+
+    def matches(event: Happening, watcher: Watcher) -> bool:
+        changed = event.changed_traits
+        return bool(changed) and path in changed and holds(changed, watcher.scope)
+
+    return matches
+
+
+def _never(event: Happening, watcher: Watcher) -> bool:
+    return False
