@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,11 +30,13 @@ class PerennialError(Exception):
         code: str | None = None,
         errors: tuple[FieldError, ...] = (),
         retry_after: float | None = None,
+        members: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.errors = errors
         self.retry_after = retry_after
+        self.members = dict(members or {})  # further members of the problem document, JSON
         if code is not None:
             self.code = code  # type: ignore[misc]  # an instance may narrow the class's code
 
@@ -74,6 +77,12 @@ class Conflict(PerennialError):
     code, status, title = "conflict", 409, "Not possible in the current state"
 
 
+class ChecksFailed(Conflict):
+    """A draft that cannot be published: `members["findings"]` says what is wrong with it."""
+
+    code, title = "checks_failed", "The checks found errors"
+
+
 class IdempotencyMismatch(Conflict):
     """An idempotency key that was used for another request."""
 
@@ -102,3 +111,9 @@ class Unavailable(PerennialError):
     """Something we depend on does not answer; trying again later is right."""
 
     code, status, title = "unavailable", 503, "Temporarily unavailable"
+
+
+class TemplateFailed(PerennialError):
+    """A template cannot be rendered with this data: it is faulty, too slow, too large or crashed its renderer."""
+
+    code, status, title = "template_error", 422, "The template cannot be rendered"

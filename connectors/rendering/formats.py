@@ -1,0 +1,101 @@
+"""The filters of our own: `money`, `number` and `date`, in the words of the message's language (CLDR, by Babel)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any  # template values are any JSON
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_datetime
+from babel.numbers import format_currency, format_decimal, get_currency_precision
+from jinja2 import Undefined, pass_context
+from jinja2.runtime import Context
+
+LANGUAGE = "_language"
+"""Where the render's language stands in the context; the leading underscore keeps templates away from it."""
+
+
+@pass_context
+def money(context: Context, value: Any, currency: str | None = None) -> str:
+    """`49.9` or `"49.90"` (major units, as events carry them) or `{"amount": 4990, "currency": "EUR"}` (minor)."""
+    code = currency if isinstance(currency, str) and currency else None
+    if isinstance(value, dict):
+        code = code or str(value.get("currency") or "") or None
+        code = code or _shop(context, "currency") or "EUR"
+        amount = _decimal(value.get("amount"))
+        amount = amount if amount is None else amount.scaleb(-get_currency_precision(code))
+    else:
+        amount = _decimal(value)
+    if amount is None:
+        return str(value) if isinstance(value, Undefined) else ""
+    return format_currency(amount, (code or _shop(context, "currency") or "EUR").upper(), locale=_locale(context))
+
+
+@pass_context
+def number(context: Context, value: Any) -> str:
+    """`12345.6` with the language's separators; text that is no number stays as it is."""
+    amount = _decimal(value)
+    return str(value) if amount is None else format_decimal(amount, locale=_locale(context))
+
+
+@pass_context
+def date_words(context: Context, value: Any, style: str = "long") -> str:
+    """An ISO date or time as `short`, `medium`, `long` or `full` date; a time is shown in the shop's zone."""
+    if isinstance(value, Undefined):
+        return str(value)
+    moment = _moment(str(value), _zone(context))
+    chosen = style if style in ("short", "medium", "long", "full") else "long"
+    if moment is None:
+        return str(value)
+    if style == "datetime" and isinstance(moment, datetime):
+        return format_datetime(moment, "medium", locale=_locale(context))
+    return format_date(moment, chosen, locale=_locale(context))
+
+
+FORMATS: dict[str, Callable[..., str]] = {"money": money, "number": number, "date": date_words}
+
+
+def _shop(context: Context, key: str) -> str | None:
+    shop = context.get("shop")
+    value = shop.get(key) if isinstance(shop, dict) else None
+    return value if isinstance(value, str) and value else None
+
+
+def _locale(context: Context) -> Locale:
+    language = str(context.get(LANGUAGE) or "en").replace("-", "_")
+    for candidate in (language, language.split("_")[0]):
+        try:
+            return Locale.parse(candidate)
+        except (UnknownLocaleError, ValueError):
+            continue
+    return Locale("en")
+
+
+def _zone(context: Context) -> ZoneInfo:
+    try:
+        return ZoneInfo(_shop(context, "zone") or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
+def _decimal(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        amount = Decimal(str(value).strip())
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and abs(amount.adjusted()) < 30 else None
+
+
+def _moment(text: str, zone: ZoneInfo) -> datetime | date | None:
+    try:
+        if len(text) <= 10:
+            return date.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(zone)

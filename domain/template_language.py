@@ -1,0 +1,186 @@
+"""The part of Jinja2 that templates may use: an allow-list over the parsed source, checked before anything is run.
+
+Everything that is not named here is refused: calls (but `range` and `loop.cycle`), macros, imports, includes,
+inheritance, raw attribute access. The sandbox in connectors/rendering/ is the second line, killable child processes
+are the third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from jinja2 import Environment, TemplateSyntaxError, nodes
+
+from domain.findings import Finding, Severity
+from domain.templates import LAYOUT, TemplateDocument
+
+CONTEXT_NAMES = frozenset({"customer", "entry", "saved", "shop", "links"})
+"""What a template finds: the customer, the event that entered the journey, kept answers, the shop, our links."""
+
+FILTERS = frozenset({
+    "abs", "batch", "capitalize", "d", "date", "default", "e", "escape", "first", "float", "int", "items", "join",
+    "last", "length", "lower", "max", "min", "money", "number", "replace", "reverse", "round", "slice", "sort",
+    "string", "striptags", "sum", "title", "tojson", "trim", "truncate", "unique", "upper", "urlencode", "wordcount",
+})  # fmt: skip
+TESTS = frozenset({
+    "boolean", "defined", "divisibleby", "eq", "equalto", "even", "false", "float", "ge", "greaterthan", "gt", "in",
+    "integer", "iterable", "le", "lessthan", "lower", "lt", "mapping", "ne", "none", "number", "odd", "sequence",
+    "string", "true", "undefined", "upper",
+})  # fmt: skip
+LOOP_ATTRIBUTES = frozenset(
+    {"index", "index0", "revindex", "revindex0", "first", "last", "length", "previtem", "nextitem", "cycle"}
+)
+LOOP_DEPTH = 3
+"""Loops inside loops: products, their variants, their options. Deeper ones multiply without bound."""
+
+_NODES: tuple[type[nodes.Node], ...] = (
+    nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign, nodes.AssignBlock,
+    nodes.Name, nodes.NSRef, nodes.Const, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair, nodes.Getattr, nodes.Getitem,
+    nodes.Slice, nodes.Filter, nodes.Test, nodes.Call, nodes.Keyword, nodes.CondExpr, nodes.Compare, nodes.Operand,
+    nodes.And, nodes.Or, nodes.Not, nodes.Concat, nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod,
+    nodes.Neg, nodes.Pos,
+)  # fmt: skip
+
+_PARSER = Environment(autoescape=True)  # only parses: nothing is ever rendered with it
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing a source does that it may not, or that will hardly be meant."""
+
+    code: str
+    message: str
+    line: int | None = None
+    severity: Severity = Severity.ERROR
+
+
+def faults(source: str) -> list[Fault]:
+    """Everything wrong with one Jinja2 source; empty when it may be rendered."""
+    try:
+        tree = _PARSER.parse(source)
+        found = list(_forbidden(tree))
+    except TemplateSyntaxError as error:
+        return [Fault("template_syntax", f"Line {error.lineno}: {error.message}", error.lineno)]
+    except RecursionError:
+        return [Fault("template_too_deep", "The template is nested too deeply.")]
+    return found + [
+        Fault(
+            "unknown_variable",
+            f"{name} is not known here; a template finds {', '.join(sorted(CONTEXT_NAMES))}.",
+            severity=Severity.WARNING,
+        )
+        for name in sorted(_unknown_names(tree))
+    ]
+
+
+def template_findings(template: TemplateDocument) -> list[Finding]:
+    """What can be said of a template without rendering it."""
+    found = [
+        Finding(code=fault.code, severity=fault.severity, pointer=pointer, message=fault.message)
+        for pointer, source in template.sources().items()
+        for fault in faults(source)
+    ]
+    return found + list(_missing_parts(template))
+
+
+def _missing_parts(template: TemplateDocument) -> Iterator[Finding]:
+    if template.channel in ("push", "sms"):
+        message = f"The channel {template.channel} is not set up yet; use email or webhook."
+        yield Finding(code="channel_unavailable", pointer="/channel", message=message)
+    if template.channel == "webhook" and not template.url:
+        yield Finding(code="url_missing", pointer="/url", message="A webhook needs the url that it posts to.")
+    if template.channel != "email":
+        return
+    if not (template.subject or "").strip() and template.template != LAYOUT:
+        yield Finding(code="subject_missing", pointer="/subject", message="An email needs a subject.")
+    if template.mjml is None and template.html is None:
+        yield Finding(code="body_missing", pointer="", message="An email needs a body: mjml or html.")
+
+
+def _unknown_names(tree: nodes.Template) -> set[str]:
+    """Names that are read and come from nowhere. (Jinja2's own search folds constants, so it could be made to hang.)"""
+    names = list(tree.find_all(nodes.Name))
+    made_here = {name.name for name in names if name.ctx != "load"}
+    return {name.name for name in names} - made_here - CONTEXT_NAMES - {"range", "loop"}
+
+
+def _forbidden(tree: nodes.Node) -> Iterator[Fault]:
+    for node, loops in _walk(tree, 0):
+        fault = _fault_of(node, loops)
+        if fault is not None:
+            yield Fault(fault.code, f"Line {node.lineno}: {fault.message}", node.lineno)
+
+
+def _fault_of(node: nodes.Node, loops: int) -> Fault | None:
+    match node:
+        case nodes.Call():
+            return _fault_of_call(node)
+        case nodes.Filter(name=name):
+            known, message = name in FILTERS, f"the filter {name} is not available; there are {_listed(FILTERS)}."
+            return None if known else Fault("template_filter", message)
+        case nodes.Test(name=name):
+            return None if name in TESTS else Fault("template_test", f"the test {name} is not available.")
+        case nodes.For():
+            return _fault_of_loop(node, loops)
+        case _ if isinstance(node, _NODES):
+            return _fault_of_name(node)
+        case _:
+            return Fault("template_forbidden", f"{_word(node)} is not available; use if, for, set and filters.")
+
+
+def _fault_of_loop(node: nodes.For, loops: int) -> Fault | None:
+    if node.recursive:
+        return Fault("template_forbidden", "recursive loops are not available.")
+    if loops > LOOP_DEPTH:
+        return Fault("template_too_deep", f"more than {LOOP_DEPTH} loops inside each other.")
+    return None
+
+
+def _fault_of_name(node: nodes.Node) -> Fault | None:
+    match node:
+        case nodes.Name(name=name) | nodes.Getattr(attr=name) if name.startswith("_"):
+            return Fault("template_forbidden", f"names that start with an underscore ({name}) are not available.")
+        case nodes.Getitem(arg=nodes.Const(value=str(key))) if key.startswith("__"):
+            return Fault("template_forbidden", f"{key} is not available.")
+        case _:
+            return None
+
+
+def _fault_of_call(node: nodes.Call) -> Fault | None:
+    match node.node:
+        case nodes.Name(name="range") | nodes.Getattr(node=nodes.Name(name="loop"), attr="cycle"):
+            listed = node.dyn_args is None and node.dyn_kwargs is None
+        case _:
+            listed = False
+    return None if listed else Fault("template_call", "calls are not available, only range(...) and loop.cycle(...).")
+
+
+def _walk(node: nodes.Node, loops: int) -> Iterable[tuple[nodes.Node, int]]:
+    yield node, loops
+    for child in node.iter_child_nodes():
+        yield from _walk(child, loops + isinstance(child, nodes.For))
+
+
+def _word(node: nodes.Node) -> str:
+    return _WORDS.get(type(node), type(node).__name__.lower())
+
+
+def _listed(names: frozenset[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+_WORDS: Mapping[type[nodes.Node], str] = {
+    nodes.FilterBlock: "{% filter %}",
+    nodes.Include: "{% include %}",
+    nodes.Import: "{% import %}",
+    nodes.FromImport: "{% from %}",
+    nodes.Extends: "{% extends %}",
+    nodes.Block: "{% block %}",
+    nodes.Macro: "{% macro %}",
+    nodes.CallBlock: "{% call %}",
+    nodes.Pow: "the power operator",
+    nodes.Scope: "{% autoescape %}",
+    nodes.ScopedEvalContextModifier: "{% autoescape %}",
+    nodes.With: "{% with %}",
+}

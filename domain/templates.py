@@ -1,0 +1,143 @@
+"""The template document as marketers write it, and the one content that a message of a given language is made from.
+
+What Jinja2 may be used in it is domain/template_language.py; rendering is connectors/rendering/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from domain.document import Document
+from domain.documents import DOCUMENT_KEY
+
+SOURCE_LIMIT = 256 * 1024
+"""Characters of one source; the largest e-mail that Gmail shows uncut has 102 KB."""
+LAYOUT = "layout"
+"""The template that frames every MJML body without an `<mjml>` root of its own."""
+CONTENT_MARK = "<!-- content -->"
+"""Where the layout takes the body in."""
+
+Source = Annotated[str, StringConstraints(max_length=SOURCE_LIMIT)]
+Line = Annotated[str, StringConstraints(max_length=1_000)]
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8}){0,2}$")]
+
+
+class Wording(Document):
+    """What may differ by language; what is absent is taken from the template itself."""
+
+    subject: Line | None = None
+    preheader: Line | None = None
+    mjml: Source | None = None
+    html: Source | None = None
+    text: Source | None = None
+
+    @model_validator(mode="after")
+    def _has_one_body(self) -> Self:
+        if self.mjml is not None and self.html is not None:
+            raise ValueError("write mjml or html, not both")
+        return self
+
+
+class TemplateDocument(Wording):
+    """One template. `sample` is a context to preview it with; `locales` maps a language to its wording.
+
+    A webhook's template has `url`, `body` (JSON whose strings may use expressions) and `headers` instead of wording.
+    """
+
+    template: str = Field(pattern=DOCUMENT_KEY)
+    channel: Literal["email", "push", "sms", "webhook"] = "email"
+    name: str | None = Field(default=None, max_length=200)
+    description: str | None = Field(default=None, max_length=2_000)
+    sample: dict[str, Any] = Field(default={})  # any JSON: customer, entry, saved, ...
+    locales: dict[Language, Wording] = Field(default={})
+    url: Line | None = None
+    body: dict[str, Any] | None = None  # any JSON
+    headers: dict[str, Line] = Field(default={})
+
+    def sources(self) -> dict[str, str]:
+        """Every text that may hold Jinja2, by its JSON pointer."""
+        wordings: dict[str, Wording] = {"": self} | {f"/locales/{language}": w for language, w in self.locales.items()}
+        found = {
+            f"{pointer}/{field}": text
+            for pointer, wording in wordings.items()
+            for field in Wording.model_fields
+            if (text := getattr(wording, field)) is not None
+        }
+        if self.url is not None:
+            found["/url"] = self.url
+        return found | dict(_strings(self.body, "/body")) | dict(_strings(self.headers, "/headers"))
+
+
+@dataclass(frozen=True, slots=True)
+class EmailContent:
+    """One e-mail in one language, ready to render. Exactly one of `mjml` and `html`; `text` None is made from it."""
+
+    subject: str
+    preheader: str = ""
+    mjml: str | None = None
+    html: str | None = None
+    text: str | None = None
+    language: str = "en"
+
+
+def email_content(
+    template: TemplateDocument,
+    languages: Iterable[str],
+    *,
+    layout: TemplateDocument | None,
+    default_language: str = "en",
+) -> EmailContent:
+    """The wording for the first of `languages` (`de_AT`, `de-AT`) that the template has, also by its main language."""
+    language, wording = _wording(template, languages, default_language)
+    own_body = wording.mjml is not None or wording.html is not None
+    mjml, html = (wording.mjml, wording.html) if own_body else (template.mjml, template.html)
+    if mjml is not None and "<mjml" not in mjml.lower() and layout is not None and layout.mjml is not None:
+        mjml = layout.mjml.replace(CONTENT_MARK, mjml)
+    return EmailContent(
+        subject=_first(wording.subject, template.subject) or "",
+        preheader=_first(wording.preheader, template.preheader) or "",
+        mjml=mjml,
+        html=html,
+        # A translated body never goes out with the untranslated text part.
+        text=wording.text if own_body else _first(wording.text, template.text),
+        language=language,
+    )
+
+
+def languages_of(traits: Mapping[str, object]) -> list[str]:
+    """The languages a customer asked for, best first: the traits `locale` and `language`."""
+    return [value for key in ("locale", "language") if isinstance(value := traits.get(key), str) and value]
+
+
+def _wording(template: TemplateDocument, languages: Iterable[str], default: str) -> tuple[str, Wording]:
+    known = {_canonical(language): (language, wording) for language, wording in template.locales.items()}
+    for language in languages:
+        canonical = _canonical(language)
+        for candidate in (canonical, canonical.split("-")[0]):
+            if candidate in known:
+                return known[candidate]
+    return default, template
+
+
+def _canonical(language: str) -> str:
+    return language.replace("_", "-").lower()
+
+
+def _first(*values: str | None) -> str | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _strings(value: object, pointer: str) -> Iterable[tuple[str, str]]:
+    """The strings of a JSON value with their pointers."""
+    if isinstance(value, str):
+        yield pointer, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _strings(inner, f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _strings(inner, f"{pointer}/{index}")
