@@ -71,7 +71,10 @@ class Event(Table):
 
 
 class EventKey(Table):
-    """Every (source, messageId) ever taken. Hash partitioned by the migration; kept apart so that events can be dropped by month."""
+    """Every (source, messageId) ever taken, kept apart so that events can be dropped by month.
+
+    Hash partitioned by the migration.
+    """
 
     __tablename__ = "event_keys"
 
@@ -146,7 +149,8 @@ _APPEND = text("""
 # The fingerprints of keys whose owner committed while _APPEND was waiting for it, which its snapshot cannot see.
 _KNOWN = text("""
     SELECT incoming.id, known.fingerprint
-    FROM unnest(CAST(:id AS uuid[]), CAST(:source AS text[]), CAST(:message_id AS text[])) AS incoming (id, source, message_id)
+    FROM unnest(CAST(:id AS uuid[]), CAST(:source AS text[]), CAST(:message_id AS text[]))
+        AS incoming (id, source, message_id)
     JOIN event_keys AS known USING (source, message_id)
 """)
 
@@ -163,7 +167,9 @@ async def append(session: WriteSession, events: Sequence[NewEvent], *, announce:
     for position, event in enumerate(events):
         first.setdefault((event.source, event.message_id), position)
     known = await _insert(session, [(events[i], prints[i]) for _, i in sorted(first.items())]) if first else {}
-    accepted, duplicates, conflicts = [], [], []
+    accepted: list[int] = []
+    duplicates: list[int] = []
+    conflicts: list[int] = []
     for position, event in enumerate(events):
         leader = first[event.source, event.message_id]
         kept = known.get(events[leader].id, prints[leader])

@@ -64,8 +64,8 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 class NewEvent:
     """One event on its way in. `timestamp` is when it happened, already corrected; both times are aware UTC.
 
-    `source` and `message_id` together are taken once, ever. `sent_timestamp` is the sender's own word about the time, kept
-    when it differs from `timestamp`. `trusted` events may create revenue and points; a browser's may not.
+    `source` and `message_id` together are taken once, ever. `sent_timestamp` is the sender's own word about the time,
+    kept when it differs from `timestamp`. `trusted` events may create revenue and points; a browser's may not.
     """
 
     source: str
@@ -102,7 +102,7 @@ def modern_name(name: str) -> str:
 
 
 def corrected_time(claimed: datetime | None, sent_at: datetime | None, received_at: datetime) -> datetime:
-    """When it happened by our clock: `receivedAt - (sentAt - originalTimestamp)`, Segment's rule for clocks that are off.
+    """When it happened by our clock: `receivedAt - (sentAt - originalTimestamp)`, Segment's rule for wrong clocks.
 
     Without `sent_at` the claim stands. A claim more than 24 hours ahead of us becomes the time of receipt, one
     from before the year 2000 too.

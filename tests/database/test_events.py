@@ -34,7 +34,7 @@ async def stored(database: Database) -> list[tuple[str, str, object]]:
         keys = await session.execute(text("SELECT source, message_id FROM event_keys ORDER BY 1, 2"))
         events = [tuple(row) for row in rows]
         assert [(source, message_id) for source, message_id, _ in events] == [tuple(row) for row in keys]
-        return events  # type: ignore[return-value]
+        return events
 
 
 async def test_an_event_is_stored_with_everything_it_carries(database: Database) -> None:

@@ -1,0 +1,64 @@
+"""What the routes are given: one frozen value per application, and one session per request.
+
+`perennial/composition.py` makes the value; `create_app` keeps it. A router that needs a further collaborator adds a
+field here, with a default where development has a sensible one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.limits import IngestLimits, Rate
+from database.session import Database, ReadSession, WriteSession
+
+
+def system_clock() -> datetime:
+    """Now, aware UTC. The API is an edge: it reads the clock and passes `as_of` on."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiDependencies:
+    """Everything an API process works with. `temporal_answers` is asked by /readyz and may be left out."""
+
+    database: Database
+    now: Callable[[], datetime] = system_clock
+    ingest: IngestLimits = field(default_factory=IngestLimits)
+    rate: Rate = field(default_factory=Rate)
+    max_body_bytes: int = 2_000_000
+    temporal_answers: Callable[[], Awaitable[bool]] | None = None
+
+
+def get_dependencies(request: Request) -> ApiDependencies:
+    """The application's dependencies."""
+    dependencies: ApiDependencies = request.app.state.dependencies
+    return dependencies
+
+
+def get_as_of(request: Request) -> datetime:
+    """The time of this request: the same however often it is asked."""
+    if not hasattr(request.state, "as_of"):
+        request.state.as_of = get_dependencies(request).now()
+    as_of: datetime = request.state.as_of
+    return as_of
+
+
+async def _reading(request: Request) -> AsyncIterator[ReadSession]:
+    async with get_dependencies(request).database.read() as session:
+        yield session
+
+
+def _writing(request: Request) -> WriteSession:
+    session: WriteSession = request.state.write_session  # api/routing.py opened it and will commit it
+    return session
+
+
+Dependencies = Annotated[ApiDependencies, Depends(get_dependencies)]
+AsOf = Annotated[datetime, Depends(get_as_of)]
+Reading = Annotated[ReadSession, Depends(_reading, scope="function")]
+Writing = Annotated[WriteSession, Depends(_writing)]

@@ -1,0 +1,112 @@
+"""Idempotency-Key: the same key and the same request get the first answer again, whatever happened in between.
+
+The key is claimed in the transaction of what the request does and the answer is stored there too, so one is never
+without the other. A second request that comes while the first still runs waits for it. Refusals roll back, claim
+included, so the key may be tried afresh. Routes get all this from `api.routing.ApiRoute`; nothing is left for them to
+do but `concerns(session, customer_id)` where the answer holds a customer's data, so that erasing the customer finds it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from fastapi import Request, Response
+from sqlalchemy.exc import DBAPIError
+
+from database import keys
+from database.keys import IdempotencyKey
+from database.session import WriteSession
+from domain.errors import Conflict, IdempotencyMismatch, Malformed
+from domain.keys import StoredKey
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+_LONGEST = 255
+_PATIENCE = timedelta(seconds=10)
+_LOCK_NOT_AVAILABLE = "55P03"
+_KEPT_HEADERS = ("content-type", "etag", "location")
+_CONCERNS = "concerns_customer"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An idempotency key that this request holds until its transaction ends."""
+
+    scope: str
+    key: str
+
+
+class Answered(Exception):  # noqa: N818  # not an error: it carries the first answer past the route to the edge
+    """The request was answered before; `answer` is that answer."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+def concerns(session: WriteSession, customer_id: UUID) -> None:
+    """Say whose data the answer holds."""
+    session.info[_CONCERNS] = customer_id
+
+
+async def claim(session: WriteSession, request: Request, caller: StoredKey) -> Claim | None:
+    """Hold the request's idempotency key, if it has one.
+
+    Raises Answered when this very request was answered before, IdempotencyMismatch when another one was, Conflict
+    `idempotency_in_progress` when the first is still running after ten seconds, Malformed for a key that is none.
+    """
+    key = _read_key(request)
+    if key is None:
+        return None
+    fingerprint = await _fingerprint(request)
+    try:
+        earlier = await keys.claim_idempotency_key(session, caller.id, key, fingerprint, _PATIENCE)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        detail = "the first request with this Idempotency-Key is still running"
+        raise Conflict(detail, code="idempotency_in_progress", retry_after=1) from error
+    if earlier is None:
+        return Claim(caller.id, key)
+    if earlier.fingerprint != fingerprint:
+        raise IdempotencyMismatch("this Idempotency-Key was used with another path or body; choose a new one")
+    raise Answered(_again(earlier))
+
+
+async def keep(session: WriteSession, claimed: Claim, answer: Response) -> None:
+    """Store the answer under the claimed key."""
+    await keys.keep_answer(
+        session,
+        claimed.scope,
+        claimed.key,
+        status=answer.status_code,
+        headers={name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers},
+        body=bytes(answer.body),
+        customer_id=session.info.get(_CONCERNS),
+    )
+
+
+def _read_key(request: Request) -> str | None:
+    """The key, of which both written forms are taken: the draft's quoted string and the bare one of older clients."""
+    if HEADER not in request.headers:
+        return None
+    written = request.headers[HEADER].strip()
+    key = written[1:-1] if len(written) >= 2 and written[0] == written[-1] == '"' else written
+    if not 1 <= len(key) <= _LONGEST or not key.isascii() or not key.isprintable():
+        raise Malformed(
+            f"{HEADER} must have 1 to {_LONGEST} visible ASCII characters", code="idempotency_key_malformed"
+        )
+    return key
+
+
+async def _fingerprint(request: Request) -> bytes:
+    """SHA-256 over what was asked: method, path, query and body."""
+    asked = [request.method, request.scope["path"], request.url.query]
+    return hashlib.sha256("\n".join(asked).encode() + b"\n" + await request.body()).digest()
+
+
+def _again(earlier: IdempotencyKey) -> Response:
+    return Response(earlier.body, status_code=earlier.status, headers={**earlier.headers, REPLAYED: "true"})

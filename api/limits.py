@@ -1,0 +1,94 @@
+"""Limits: how large a body may be before and after decompression, and how fast one key may ask."""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from domain.errors import Malformed, RateLimited, TooLarge
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class IngestLimits:
+    """Segment's limits. Raise `body_bytes` for RudderStack's Python SDK, whose batches may reach 4 MB."""
+
+    event_bytes: int = 32 * 1024
+    body_bytes: int = 500 * 1024
+    batch_events: int = 2_500
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many requests one key may make: `per_second` for ever, and `burst` at once."""
+
+    per_second: float = 5_000
+    burst: int = 20_000
+
+
+async def read_body(chunks: AsyncIterator[bytes], limit: int) -> bytes:
+    """The whole body, gunzipped if it starts like gzip, whatever its headers say.
+
+    Raises TooLarge as soon as more than `limit` bytes are there, before or after decompression, so that a bomb costs
+    no more than the limit; raises Malformed for broken gzip.
+    """
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(limit)
+    return _gunzip(bytes(body), limit) if body.startswith(_GZIP_MAGIC) else bytes(body)
+
+
+def _gunzip(body: bytes, limit: int) -> bytes:
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # | 16: gzip framing
+    try:
+        plain = inflater.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise Malformed("the body starts like gzip but cannot be decompressed", code="invalid_gzip") from error
+    if len(plain) > limit:
+        raise _too_large(limit)
+    if not inflater.eof:
+        raise Malformed("the gzip body ends before its end", code="invalid_gzip")
+    return plain
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body may have {limit} bytes, also after decompression", code="body_too_large")
+
+
+class KeyRateLimited(RateLimited):
+    """One key asks faster than its rate; `headers` are the draft RateLimit ones and the X- ones that SDKs read."""
+
+    def __init__(self, rate: Rate, seconds: int) -> None:
+        super().__init__("this key asks faster than its limit; slow down", retry_after=seconds)
+        window = math.ceil(rate.burst / rate.per_second)
+        self.headers = {
+            "RateLimit-Policy": f'"default";q={rate.burst};w={window}',
+            "RateLimit": f'"default";r=0;t={seconds}',
+            "X-RateLimit-Limit": str(rate.burst),
+            "X-RateLimit-Remaining": "0",
+            "X-RateLimit-Reset": str(seconds),
+        }
+
+
+class RateLimiter:
+    """A token bucket for each key, in this process: several API processes allow several times the rate."""
+
+    def __init__(self, rate: Rate, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._monotonic = monotonic
+        self._buckets: dict[str, tuple[float, float]] = {}  # key -> tokens left, at which time
+
+    def take(self, key: str) -> None:
+        """Spend one token; raises KeyRateLimited, saying when there will be one, if there is none."""
+        now = self._monotonic()
+        tokens, at = self._buckets.get(key, (float(self._rate.burst), now))
+        tokens = min(self._rate.burst, tokens + (now - at) * self._rate.per_second)
+        if tokens < 1:
+            raise KeyRateLimited(self._rate, math.ceil((1 - tokens) / self._rate.per_second))
+        self._buckets[key] = (tokens - 1, now)

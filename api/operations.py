@@ -1,0 +1,71 @@
+"""What operators and their machines ask: is the process alive, is it ready, what are its figures."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.dependencies import ApiDependencies, Dependencies
+from database.migrations.upgrade import current_revision, newest_revision
+
+router = APIRouter(tags=["operations"])
+
+_PATIENCE = 2.0  # seconds; a load balancer asks again anyway
+
+
+class Readiness(BaseModel):
+    """`ready` is what counts: events can be taken. Ingest works while Temporal is away, so Temporal is only told."""
+
+    ready: bool
+    database: str
+    schema_revision: str
+    temporal: str
+
+
+@router.get("/livez", summary="The process runs")
+async def livez() -> dict[str, str]:
+    """Answers as long as the event loop turns; asks nothing else, so that a slow database restarts nobody."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="The process can take requests", responses={503: {"model": Readiness}})
+async def readyz(dependencies: Dependencies, response: Response) -> Readiness:
+    """200 when the database answers and has the newest schema, else 503."""
+    revision = await _revision(dependencies)
+    is_migrated = revision is not None and revision == newest_revision()
+    response.status_code = 200 if is_migrated else 503
+    return Readiness(
+        ready=is_migrated,
+        database="ok" if revision is not None else "unreachable",
+        schema_revision="ok" if is_migrated else (revision or "unknown"),
+        temporal=await _temporal(dependencies),
+    )
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+async def metrics() -> Response:
+    """Figures of this process in Prometheus' text format."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _revision(dependencies: ApiDependencies) -> str | None:
+    """The schema the database stands at, "none" before its first migration; None when it does not answer."""
+    try:
+        async with asyncio.timeout(_PATIENCE), dependencies.database.read() as session:
+            return await current_revision(session) or "none"
+    except (SQLAlchemyError, OSError, TimeoutError):
+        return None
+
+
+async def _temporal(dependencies: ApiDependencies) -> str:
+    if dependencies.temporal_answers is None:
+        return "not asked"
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return "ok" if await dependencies.temporal_answers() else "unreachable"
+    except TimeoutError:
+        return "unreachable"

@@ -1,0 +1,126 @@
+"""The route class of the API: one transaction a request, committed before the answer leaves.
+
+    router = APIRouter(route_class=ApiRoute)
+
+    @router.post("/v1/things", dependencies=[requires(Scope.THINGS_WRITE)])
+    async def make_thing(wish: ThingWish, session: Writing, caller: Caller, as_of: AsOf) -> Thing: ...
+
+A writing route (POST, PUT, PATCH, DELETE) gets its `Writing` session from here. When it returns, the transaction is
+committed and only then the answer is sent; when it raises or answers 400 or more, everything is rolled back. Its
+Idempotency-Key is honoured here too (api/idempotency.py). Reading routes take `Reading`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import Depends, HTTPException, Request, Response
+from fastapi.params import Depends as Dependency
+from fastapi.routing import APIRoute
+
+from api import idempotency
+from api.dependencies import get_dependencies
+from domain.errors import FieldError, Invalid
+from domain.payload import find_fault
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])  # any function, as FastAPI declares it
+
+_WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+def body_limit(size: int) -> Callable[[Endpoint], Endpoint]:
+    """Lets one endpoint take bodies of up to `size` bytes instead of the application's limit."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.max_body_bytes = size  # type: ignore[attr-defined]  # functions take attributes
+        return endpoint
+
+    return mark
+
+
+class StrictRequest(Request):
+    """A request whose body is capped while it is read, and whose JSON is strict: UTF-8 and finite numbers."""
+
+    max_body_bytes: int
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body in pieces; raises HTTPException 413 (FastAPI lets no other exception through) past the cap."""
+        size = 0
+        async for chunk in super().stream():
+            size += len(chunk)
+            if size > self.max_body_bytes:
+                raise HTTPException(413, f"the body may have {self.max_body_bytes} bytes")
+            yield chunk
+
+    async def json(self) -> Any:  # any JSON, as Starlette declares it
+        """The body; raises orjson.JSONDecodeError, which is a json.JSONDecodeError."""
+        if not hasattr(self, "_json"):
+            self._json = orjson.loads(await self.body())
+        return self._json
+
+
+class ApiRoute(APIRoute):
+    """See the module's docstring."""
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],  # any function, as FastAPI declares it
+        *,
+        dependencies: Sequence[Dependency] | None = None,
+        **options: Any,  # passed on as they come
+    ) -> None:
+        # Behind the route's own dependencies: who may not do a thing learns nothing of an earlier answer.
+        claim = Depends(_claim_idempotency_key)
+        super().__init__(path, endpoint, dependencies=[*(dependencies or ()), claim], **options)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler that FastAPI made, within a transaction if it writes."""
+        handle = super().get_route_handler()
+        own_limit: int | None = getattr(self.endpoint, "max_body_bytes", None)
+
+        async def handle_request(request: Request) -> Response:
+            strict = StrictRequest(request.scope, request.receive)
+            strict.max_body_bytes = own_limit or get_dependencies(request).max_body_bytes
+            return await (_in_transaction(handle, strict) if request.method in _WRITING else handle(strict))
+
+        return handle_request
+
+
+class _Refused(Exception):  # noqa: N818  # not an error: it rolls the transaction back and carries the answer out
+    def __init__(self, answer: Response) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+async def _in_transaction(handle: Callable[[Request], Coroutine[Any, Any, Response]], request: Request) -> Response:
+    try:
+        # Lazy: no connection is taken before the first statement, so looking up the key does not need a second one.
+        async with get_dependencies(request).database.transaction() as session:
+            request.state.write_session = session
+            answer = await handle(request)
+            if answer.status_code >= 400:
+                raise _Refused(answer)
+            if claimed := getattr(request.state, "idempotency_claim", None):
+                await idempotency.keep(session, claimed, answer)
+    except (_Refused, idempotency.Answered) as stopped:
+        return stopped.answer
+    return answer
+
+
+async def _claim_idempotency_key(request: Request) -> None:
+    """Routes without a caller (public pages, hooks) have nobody to keep an answer for."""
+    await _refuse_unstorable(request)
+    caller = getattr(request.state, "caller", None)
+    if request.method in _WRITING and caller is not None:
+        session = request.state.write_session
+        request.state.idempotency_claim = await idempotency.claim(session, request, caller)
+
+
+async def _refuse_unstorable(request: Request) -> None:
+    """JSON that FastAPI has parsed for the route must be storable, wherever the route puts it."""
+    if hasattr(request, "_json") and (fault := find_fault(await request.json())):
+        field = FieldError(fault.pointer, fault.message, fault.code)
+        raise Invalid(f"{fault.pointer}: {fault.message}", errors=(field,))
