@@ -1,14 +1,22 @@
-"""Customers: profile, identities and how they merge."""
+"""Customers and the ids under which they are known. How two become one: database/merging.py."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, text
+import orjson
+from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, Row, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Created, Json, Table
+from database.session import ReadSession, WriteSession
+from domain.customers import Profile, profile_of
+from domain.identities import Identity as KnownId
+from domain.identities import IdKind, Key, Stamp
 
 
 class Customer(Table):
@@ -19,18 +27,28 @@ class Customer(Table):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     external_id: Mapped[str | None]  # the shop's own id, once known
     traits: Mapped[Json] = mapped_column(server_default=text("'{}'"))
-    trait_times: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # trait -> [timestamp, message id] of its last writer
+    trait_times: Mapped[Json] = mapped_column(
+        server_default=text("'{}'")
+    )  # trait -> its last writer [time, message id]
+    observed: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # timezone, locale -> [value, time, message id]
     email: Mapped[str | None]  # lower-cased copy of traits.email
     zone: Mapped[str | None]  # IANA name, from traits.timezone or context.timezone
+    locale: Mapped[str | None]  # from traits.locale or context.locale
     first_seen: Mapped[datetime]
     last_seen: Mapped[datetime]
     last_number: Mapped[int] = mapped_column(server_default=text("0"))  # routing number given last
+    held_until: Mapped[datetime | None]  # an event of this customer failed and is tried again then
     merged_into: Mapped[UUID | None]
     erased_at: Mapped[datetime | None]
     created_at: Mapped[Created]
 
     __table_args__ = (
-        Index("uq_customers_external_id", "external_id", unique=True, postgresql_where=text("merged_into IS NULL AND external_id IS NOT NULL")),
+        Index(
+            "uq_customers_external_id",
+            "external_id",
+            unique=True,
+            postgresql_where=text("merged_into IS NULL AND external_id IS NOT NULL"),
+        ),
         Index("ix_customers_email", "email"),
     )
 
@@ -43,7 +61,220 @@ class Identity(Table):
     kind: Mapped[str]  # user | anonymous
     value: Mapped[str]
     customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"))
-    first_seen: Mapped[datetime]
+    first_seen: Mapped[datetime]  # the earliest event that names it
     superseded: Mapped[bool] = mapped_column(server_default=text("false"))  # aliased away to another user id
+    linked_at: Mapped[datetime | None]  # an anonymous id: the earliest event that named it together with a user
+    linked_by: Mapped[str | None]  # and that event's message id
 
     __table_args__ = (PrimaryKeyConstraint("kind", "value"), Index("ix_identities_customer_id", "customer_id"))
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerState:
+    """A customer as stored, locked until the transaction ends."""
+
+    id: UUID
+    external_id: str | None
+    profile: Profile
+    first_seen: datetime
+    last_seen: datetime
+    last_number: int
+    held_until: datetime | None
+
+
+_STATE = (
+    *(Customer.id, Customer.external_id, Customer.traits, Customer.trait_times, Customer.observed),
+    *(Customer.first_seen, Customer.last_seen, Customer.last_number, Customer.held_until),
+)
+
+
+async def lock(session: WriteSession, ids: Collection[UUID], *, skip_locked: bool = True) -> dict[UUID, CustomerState]:
+    """Lock customers in the order of their ids and read them; those that somebody else holds are left out, or waited for."""
+    statement = (
+        select(*_STATE).where(Customer.id.in_(ids)).order_by(Customer.id).with_for_update(skip_locked=skip_locked)
+    )
+    return {row.id: _state(row) for row in await session.execute(statement)} if ids else {}
+
+
+def _state(row: Row[Any]) -> CustomerState:
+    profile = profile_of(row.traits, row.trait_times, row.observed)
+    return CustomerState(
+        *(row.id, row.external_id, profile, row.first_seen, row.last_seen, row.last_number, row.held_until)
+    )
+
+
+async def customer_of(session: ReadSession, user_id: str) -> Customer | None:
+    """The customer that the shop knows under this id, also under one that was aliased to another."""
+    statement = (
+        select(Customer)
+        .join(Identity, Identity.customer_id == Customer.id)
+        .where(Identity.kind == IdKind.USER, Identity.value == user_id)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def identities_of(session: ReadSession, customer_id: UUID) -> Sequence[Identity]:
+    """The ids of one customer, the oldest first."""
+    statement = (
+        select(Identity).where(Identity.customer_id == customer_id).order_by(Identity.first_seen, Identity.value)
+    )
+    return (await session.execute(statement)).scalars().all()
+
+
+async def known_ids(session: ReadSession, keys: Collection[Key]) -> dict[Key, KnownId]:
+    """What is known of these ids. Relies on pk_identities."""
+    found = await session.execute(_KNOWN, {"kinds": [key.kind for key in keys], "values": [key.value for key in keys]})
+    return {Key(IdKind(row.kind), row.value): _known(row) for row in found}
+
+
+_KNOWN = text("""
+    SELECT kind, value, customer_id, first_seen, superseded, linked_at, linked_by
+    FROM unnest(CAST(:kinds AS text[]), CAST(:values AS text[])) AS wanted (kind, value)
+    JOIN identities USING (kind, value)
+""")
+
+
+def _known(row: Row[Any]) -> KnownId:
+    linked = None if row.linked_at is None else Stamp(row.linked_at, row.linked_by)
+    return KnownId(row.customer_id, row.first_seen, linked, row.superseded)
+
+
+async def user_ids(session: ReadSession, customer_ids: Collection[UUID]) -> dict[UUID, dict[str, KnownId]]:
+    """The shop's own ids of each of these customers."""
+    statement = select(Identity).where(Identity.customer_id.in_(customer_ids), Identity.kind == IdKind.USER)
+    found: dict[UUID, dict[str, KnownId]] = {id_: {} for id_ in customer_ids}
+    for identity in (await session.execute(statement)).scalars():
+        found[identity.customer_id][identity.value] = _known_of(identity)
+    return found
+
+
+def _known_of(identity: Identity) -> KnownId:
+    return KnownId(identity.customer_id, identity.first_seen, None, identity.superseded)
+
+
+# Customers that are new with this batch. Their rows are ours alone until we commit, so this takes their locks too.
+_CREATE = text("""
+    INSERT INTO customers (id, first_seen, last_seen)
+    SELECT id, seen, seen FROM unnest(CAST(:ids AS uuid[]), CAST(:seen AS timestamptz[])) AS new (id, seen)
+""")
+
+# Sorted by key, so that routers that meet the same new ids take the index entries in one order. A key that another
+# transaction took meanwhile is not returned.
+_ADD_IDS = text("""
+    INSERT INTO identities (kind, value, customer_id, first_seen, superseded, linked_at, linked_by)
+    SELECT kind, value, customer_id, first_seen, superseded, linked_at, linked_by
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+        kind text, value text, customer_id uuid, first_seen timestamptz, superseded boolean,
+        linked_at timestamptz, linked_by text
+    )
+    ORDER BY kind, value
+    ON CONFLICT (kind, value) DO NOTHING
+    RETURNING kind, value
+""")
+
+# The owners of these ids are locked by the caller, and with them the ids.
+_CHANGE_IDS = text("""
+    UPDATE identities SET
+        customer_id = r.customer_id, first_seen = r.first_seen, superseded = r.superseded,
+        linked_at = r.linked_at, linked_by = r.linked_by
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+        kind text, value text, customer_id uuid, first_seen timestamptz, superseded boolean,
+        linked_at timestamptz, linked_by text
+    )
+    WHERE identities.kind = r.kind AND identities.value = r.value
+""")
+
+
+async def create(session: WriteSession, first_seen: Mapping[UUID, datetime]) -> None:
+    """Make customers, with the time of their first event."""
+    if first_seen:
+        await session.execute(_CREATE, {"ids": list(first_seen), "seen": list(first_seen.values())})
+
+
+async def add_ids(session: WriteSession, ids: Mapping[Key, KnownId]) -> set[Key]:
+    """Add new ids. Answers those that somebody else has added meanwhile, which are left alone."""
+    if not ids:
+        return set()
+    added = await session.execute(_ADD_IDS, {"rows": _rows_of(ids)})
+    return set(ids) - {Key(IdKind(row.kind), row.value) for row in added}
+
+
+async def change_ids(session: WriteSession, ids: Mapping[Key, KnownId]) -> None:
+    """Write ids that are known already, as they are now."""
+    if ids:
+        await session.execute(_CHANGE_IDS, {"rows": _rows_of(ids)})
+
+
+def _rows_of(ids: Mapping[Key, KnownId]) -> str:
+    rows = [
+        {
+            "kind": key.kind,
+            "value": key.value,
+            "customer_id": known.customer_id,
+            "first_seen": known.first_seen,
+            "superseded": known.superseded,
+            "linked_at": known.linked and known.linked.timestamp,
+            "linked_by": known.linked and known.linked.message_id,
+        }
+        for key, known in ids.items()
+    ]
+    return orjson.dumps(rows).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileWrite:
+    """What a batch changed about one customer. `profile` is None where no event told anything about it."""
+
+    id: UUID
+    external_id: str | None
+    first_seen: datetime
+    last_seen: datetime
+    last_number: int
+    profile: Profile | None
+
+
+# The rows are locked by the caller. Traits are written only where they changed: they may be large.
+_WRITE = text("""
+    UPDATE customers SET
+        external_id = r.external_id,
+        first_seen = r.first_seen, last_seen = r.last_seen, last_number = r.last_number, held_until = NULL,
+        traits = CASE WHEN r.changed THEN r.traits ELSE customers.traits END,
+        trait_times = CASE WHEN r.changed THEN r.trait_times ELSE customers.trait_times END,
+        observed = CASE WHEN r.changed THEN r.observed ELSE customers.observed END,
+        email = CASE WHEN r.changed THEN r.email ELSE customers.email END,
+        zone = CASE WHEN r.changed THEN r.zone ELSE customers.zone END,
+        locale = CASE WHEN r.changed THEN r.locale ELSE customers.locale END
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+        id uuid, external_id text, first_seen timestamptz, last_seen timestamptz, last_number bigint, changed boolean,
+        traits jsonb, trait_times jsonb, observed jsonb, email text, zone text, locale text
+    )
+    WHERE customers.id = r.id
+""")
+
+
+async def write(session: WriteSession, writes: Iterable[ProfileWrite]) -> None:
+    """Write customers that the caller has locked. Whoever was held goes on."""
+    rows = [_row_of(each) for each in writes]
+    if rows:
+        await session.execute(_WRITE, {"rows": orjson.dumps(rows).decode()})
+
+
+def _row_of(each: ProfileWrite) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "id": each.id,
+        "external_id": each.external_id,
+        "first_seen": each.first_seen,
+        "last_seen": each.last_seen,
+        "last_number": each.last_number,
+        "changed": each.profile is not None,
+    }
+    if each.profile is not None:
+        row |= {
+            "traits": dict(each.profile.traits),
+            "trait_times": dict(each.profile.trait_times),
+            "observed": dict(each.profile.observed),
+            "email": each.profile.email,
+            "zone": each.profile.zone,
+            "locale": each.profile.locale,
+        }
+    return row

@@ -9,11 +9,11 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Identity as Serial
-from sqlalchemy import Index, SmallInteger, bindparam, delete, func, insert, select, text, update
-from sqlalchemy.orm import Mapped, aliased, mapped_column
+from sqlalchemy import Index, SmallInteger, insert, text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Created, Json, Table
-from database.session import ReadSession, WriteSession
+from database.session import WriteSession
 
 CHANNEL = "outbox"
 """Notified when a transaction with commands commits; relays listen."""

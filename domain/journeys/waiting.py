@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, assert_never
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -35,7 +35,7 @@ PRODUCT_SOURCE = "perennial"
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One routed event as a run sees it. `changed_traits`: trait names and dotted paths -> new value, null if deleted."""
+    """One routed event as a run sees it. `changed_traits`: trait names and dotted paths -> new value, null if gone."""
 
     event_id: UUID
     number: int
@@ -90,11 +90,11 @@ class CompiledWait:
     names: frozenset[str]  # events that can matter
     watches_traits: bool  # any event that changed a trait can matter too
 
-    def deadline_from(self, start: datetime, zone: str) -> datetime | None:
-        """When the timeout that starts at `start` ends; calendar months follow the wall clock of `zone`."""
+    def deadline_from(self, start: datetime, zone: ZoneInfo) -> datetime | None:
+        """When (UTC) the timeout that starts at `start` ends; calendar months follow the wall clock of `zone`."""
         if self.timeout is None:
             return None
-        return parse_duration(self.timeout).after(start.astimezone(ZoneInfo(zone))).astimezone(start.tzinfo)
+        return parse_duration(self.timeout).after(start.astimezone(zone)).astimezone(UTC)
 
     def judge(self, event: Happening, watcher: Watcher) -> Met | Restarted | None:
         """What one event does to the wait: the alternatives in order, then the restarts."""
@@ -107,7 +107,7 @@ class CompiledWait:
         return None
 
     def look_back(self, events: Iterable[Happening], watcher: Watcher, registered_at: datetime) -> Met | Standing:
-        """What the events since the run left its last wait do to this one, in routing order; restarts only lengthen it."""
+        """What the events since the run left its last wait do to this one, in routing order; restarts only lengthen."""
         deadline = self.deadline_from(registered_at, watcher.scope.zone)
         for event in sorted(events, key=lambda event: event.number):
             match self.judge(event, watcher):
@@ -180,8 +180,8 @@ def _trait_matcher(match: TraitMatch) -> Matcher:
     holds = compile_where(where)
 
     def matches(event: Happening, watcher: Watcher) -> bool:
-        changed = event.changed_traits
-        return bool(changed) and path in changed and holds(changed, watcher.scope)
+        changed = event.changed_traits or {}
+        return path in changed and holds(changed, watcher.scope)
 
     return matches
 

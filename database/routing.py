@@ -1,0 +1,167 @@
+"""What the router reads and writes of events: what is pending, what became of it, what failed. The table: events.py."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import select, text, update
+
+from database.events import Event
+from database.session import ReadSession, WriteSession
+from domain.identities import Naming, Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEvent:
+    """One event that is not routed yet."""
+
+    id: UUID
+    source: str
+    message_id: str
+    kind: str
+    name: str
+    user_id: str | None
+    anonymous_id: str | None
+    previous_id: str | None
+    timestamp: datetime
+    received_at: datetime
+    properties: Mapping[str, Any]
+    traits: Mapping[str, Any]
+    context: Mapping[str, Any]
+    trusted: bool
+    depth: int
+    attempts: int
+
+    @property
+    def stamp(self) -> Stamp:
+        """What orders the events of one customer."""
+        return Stamp(self.timestamp, self.message_id)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedEvent:
+    """Where an event went. `changed_traits` is None where it changed none."""
+
+    id: UUID
+    customer_id: UUID
+    number: int
+    changed_traits: Mapping[str, Any] | None
+
+
+# The oldest events that may be routed now. Relies on ix_events_pending; takes no lock: customers are locked, not events.
+_WINDOW = text("""
+    SELECT id, kind, user_id, anonymous_id, previous_id, timestamp, message_id
+    FROM events
+    WHERE status = 'pending' AND (not_before IS NULL OR not_before <= :as_of)
+    ORDER BY id
+    LIMIT :limit
+""")
+
+_LOAD = select(
+    *(Event.id, Event.source, Event.message_id, Event.kind, Event.name, Event.user_id, Event.anonymous_id),
+    *(Event.previous_id, Event.timestamp, Event.received_at, Event.properties, Event.traits, Event.context),
+    *(Event.trusted, Event.depth, Event.attempts),
+)
+
+_MARK = text("""
+    UPDATE events SET
+        status = 'routed', customer_id = r.customer_id, number = r.number, routed_at = :as_of,
+        changed_traits = r.changed_traits, not_before = NULL, error = NULL
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+        id uuid, customer_id uuid, number bigint, changed_traits jsonb
+    )
+    WHERE events.id = r.id
+""")
+
+
+async def window(session: ReadSession, as_of: datetime, limit: int) -> list[Naming]:
+    """The ids that the oldest pending events name, in the order of receipt."""
+    rows = await session.execute(_WINDOW, {"as_of": as_of, "limit": limit})
+    return [
+        Naming(
+            *(row.id, Stamp(row.timestamp, row.message_id), row.user_id, row.anonymous_id),
+            previous_id=row.previous_id if row.kind == "alias" else None,
+        )
+        for row in rows
+    ]
+
+
+async def still_pending(session: ReadSession, ids: Collection[UUID]) -> list[PendingEvent]:
+    """Those of these events that nobody has routed meanwhile, in the order of receipt."""
+    statement = _LOAD.where(Event.id.in_(ids), Event.status == "pending").order_by(Event.received_at, Event.id)
+    return [PendingEvent(*row) for row in await session.execute(statement)]
+
+
+async def mark_routed(session: WriteSession, events: Iterable[RoutedEvent], as_of: datetime) -> None:
+    """Write where events went."""
+    rows = [
+        {
+            "id": event.id,
+            "customer_id": event.customer_id,
+            "number": event.number,
+            "changed_traits": event.changed_traits,
+        }
+        for event in events
+    ]
+    if rows:
+        await session.execute(_MARK, {"rows": orjson.dumps(rows).decode(), "as_of": as_of})
+
+
+async def hold(session: WriteSession, event_id: UUID, *, attempts: int, until: datetime, error: str) -> None:
+    """An event failed: it is tried again, at `until` at the earliest."""
+    failed = update(Event).where(Event.id == event_id)
+    await session.execute(failed.values(attempts=attempts, not_before=until, error=error))
+
+
+async def stand_behind(session: WriteSession, ids: Collection[UUID], until: datetime) -> None:
+    """Events that must wait for an earlier one of their customer leave the window until then."""
+    if ids:
+        await session.execute(update(Event).where(Event.id.in_(ids)).values(not_before=until))
+
+
+async def quarantine(session: WriteSession, event_id: UUID, *, attempts: int, error: str) -> None:
+    """An event failed for the last time: it is set aside with its error, and its customer goes on without it."""
+    failed = update(Event).where(Event.id == event_id)
+    await session.execute(failed.values(status="quarantined", attempts=attempts, not_before=None, error=error))
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedEvent:
+    """One event that was set aside."""
+
+    id: UUID
+    source: str
+    message_id: str
+    kind: str
+    name: str
+    received_at: datetime
+    attempts: int
+    error: str | None
+
+
+async def quarantined(session: ReadSession, *, limit: int, after: UUID | None = None) -> Sequence[QuarantinedEvent]:
+    """Events in quarantine, the oldest first, from the one after `after`. Relies on ix_events_quarantined."""
+    statement = select(
+        *(Event.id, Event.source, Event.message_id, Event.kind, Event.name, Event.received_at),
+        *(Event.attempts, Event.error),
+    ).where(Event.status == "quarantined")
+    if after is not None:
+        statement = statement.where(Event.id > after)
+    return [QuarantinedEvent(*row) for row in await session.execute(statement.order_by(Event.id).limit(limit))]
+
+
+async def retry_quarantined(session: WriteSession, ids: Collection[UUID] | None = None) -> int:
+    """Give events in quarantine (all, or these) another round of tries. Answers how many."""
+    statement = update(Event).where(Event.status == "quarantined")
+    if ids is not None:
+        statement = statement.where(Event.id.in_(ids))
+    retried = await session.execute(statement.values(status="pending", attempts=0, not_before=None).returning(Event.id))
+    count = len(retried.all())
+    if count:
+        await session.execute(text("NOTIFY events"))
+    return count

@@ -1,0 +1,251 @@
+"""Who is who: how the ids that events carry make customers, and when two customers turn out to be one person.
+
+The rules give the same end for every order in which events come:
+
+- Each user id belongs to one customer. `alias(previousId, userId)` makes the customers of two user ids one.
+- An anonymous id that came with a user id belongs to the customer of that user, with all its purely anonymous events.
+  If it came with several users (a shared browser), it belongs to the earliest by (time, message id) and never makes
+  the users one person.
+- An anonymous id that came with nobody is a customer of its own, not identified yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+
+class IdKind(StrEnum):
+    """A shop's own id of a customer, or the id of a browser or app."""
+
+    USER = "user"
+    ANONYMOUS = "anonymous"
+
+
+class Key(NamedTuple):
+    """One id under which somebody is known."""
+
+    kind: IdKind
+    value: str
+
+
+class Stamp(NamedTuple):
+    """What orders the events of one customer, whatever order they come in."""
+
+    timestamp: datetime
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """The ids that one event names. `previous_id` is set for an alias only."""
+
+    event_id: UUID
+    stamp: Stamp
+    user_id: str | None
+    anonymous_id: str | None
+    previous_id: str | None = None
+
+    @property
+    def keys(self) -> list[Key]:
+        """All ids that this event may touch."""
+        named = [(IdKind.USER, self.user_id), (IdKind.ANONYMOUS, self.anonymous_id)]
+        if self.is_alias:
+            named += [(IdKind.USER, self.previous_id), (IdKind.ANONYMOUS, self.previous_id)]
+        return [Key(kind, value) for kind, value in named if value is not None]
+
+    @property
+    def is_alias(self) -> bool:
+        """A buffered browser SDK sends aliases of an id to itself: they say nothing."""
+        return self.previous_id is not None and self.user_id is not None and self.previous_id != self.user_id
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What is known of one id. `linked`: the earliest event that named an anonymous id together with a user."""
+
+    customer_id: UUID
+    first_seen: datetime
+    linked: Stamp | None = None
+    superseded: bool = False  # a user id that was aliased to another one
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """`loser` turned out to be the same person as `survivor`, at this event."""
+
+    event_id: UUID
+    loser: UUID
+    survivor: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """An anonymous id that was known with one user earlier than with the one whose it was taken for."""
+
+    event_id: UUID
+    anonymous_id: str
+    from_customer: UUID
+    to_customer: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Whose event it is. `identified`: whether the customer had a user id once this event was taken in.
+
+    `identifies`: this event is the first that tells who the anonymous visitor is.
+    """
+
+    customer_id: UUID
+    identified: bool
+    identifies: bool
+
+
+@dataclass(slots=True)
+class Resolution:
+    """The outcome for a sequence of events. Customers in `attributions` are survivors of all merges."""
+
+    identities: dict[Key, Identity] = field(default_factory=dict)
+    changed: set[Key] = field(default_factory=set)
+    created: set[UUID] = field(default_factory=set)
+    merges: list[Merge] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+    attributions: dict[UUID, Attribution] = field(default_factory=dict)
+    involved: dict[UUID, frozenset[UUID]] = field(default_factory=dict)  # event -> customers that it reads or changes
+
+
+def resolve(
+    events: Iterable[Naming], known: Mapping[Key, Identity], identified: frozenset[UUID], new_id: Callable[[], UUID]
+) -> Resolution:
+    """Whose each event is, in this order. `known` holds the ids named, `identified` the customers with a user id."""
+    resolver = _Resolver(known, identified, new_id)
+    for event in events:
+        resolver.take(event)
+    return resolver.finish()
+
+
+def primary_user_id(identities: Mapping[str, Identity]) -> str | None:
+    """The id that a customer goes by: one not aliased away, then the one seen first, then the smallest."""
+    return min(
+        identities,
+        key=lambda value: (identities[value].superseded, identities[value].first_seen, value),
+        default=None,
+    )
+
+
+class _Resolver:
+    """Walks the events once, keeping the ids as they stand after each."""
+
+    def __init__(self, known: Mapping[Key, Identity], identified: frozenset[UUID], new_id: Callable[[], UUID]) -> None:
+        self._ids = dict(known)
+        self._identified = set(identified)
+        self._new_id = new_id
+        self._merged: dict[UUID, UUID] = {}
+        self._done = Resolution(identities=self._ids)
+
+    def take(self, event: Naming) -> None:
+        touched: set[UUID] = set()
+        identifies = False
+        if event.user_id is None:
+            customer = self._owner(Key(IdKind.ANONYMOUS, str(event.anonymous_id)), event)
+        else:
+            user = Key(IdKind.USER, event.user_id)
+            if event.anonymous_id is not None:
+                identifies |= self._link(Key(IdKind.ANONYMOUS, event.anonymous_id), user, event, touched)
+            if event.is_alias:
+                identifies |= self._alias(str(event.previous_id), user, event, touched)
+            customer = self._user(user, event)
+        touched.add(customer)
+        self._done.involved[event.event_id] = frozenset(touched)
+        self._done.attributions[event.event_id] = Attribution(customer, customer in self._identified, identifies)
+
+    def finish(self) -> Resolution:
+        done = self._done
+        done.attributions = {
+            event_id: replace(attribution, customer_id=self._survivor(attribution.customer_id))
+            for event_id, attribution in done.attributions.items()
+        }
+        moves = [
+            replace(
+                move, from_customer=self._survivor(move.from_customer), to_customer=self._survivor(move.to_customer)
+            )
+            for move in done.moves
+        ]
+        done.moves = [move for move in moves if move.from_customer != move.to_customer]
+        return done
+
+    def _user(self, user: Key, event: Naming) -> UUID:
+        customer = self._owner(user, event)
+        self._identified.add(customer)
+        return customer
+
+    def _owner(self, key: Key, event: Naming) -> UUID:
+        """The customer of an id; a new one for an id never seen."""
+        identity = self._ids.get(key)
+        if identity is None:
+            customer = self._new_id()
+            self._done.created.add(customer)
+            self._write(key, Identity(customer, event.stamp.timestamp))
+            return customer
+        if event.stamp.timestamp < identity.first_seen:
+            self._write(key, replace(identity, first_seen=event.stamp.timestamp))
+        return self._survivor(identity.customer_id)
+
+    def _link(self, anonymous: Key, user: Key, event: Naming, touched: set[UUID]) -> bool:
+        """An anonymous id came with a user. Answers whether this told who the visitor is."""
+        before = self._ids.get(anonymous)
+        if before is None:
+            customer = self._user(user, event)
+            self._write(anonymous, Identity(customer, event.stamp.timestamp, linked=event.stamp))
+            return False
+        owner = self._owner(anonymous, event)
+        if before.linked is not None and before.linked <= event.stamp:
+            return False
+        is_visitor = before.linked is None and owner not in self._identified
+        if is_visitor and user not in self._ids:
+            self._write(user, Identity(owner, event.stamp.timestamp))
+        customer = self._user(user, event)
+        touched |= {owner, customer}
+        if is_visitor:
+            customer = self._join(owner, customer, event)
+        elif owner != customer:
+            self._done.moves.append(Move(event.event_id, anonymous.value, owner, customer))
+        self._write(anonymous, replace(self._ids[anonymous], customer_id=customer, linked=event.stamp))
+        return is_visitor
+
+    def _alias(self, previous: str, user: Key, event: Naming, touched: set[UUID]) -> bool:
+        """`previous` is another id of this user: a user id is the same person, an anonymous id is a link."""
+        old = Key(IdKind.USER, previous)
+        customer = self._user(user, event)
+        if old not in self._ids:
+            self._write(old, Identity(customer, event.stamp.timestamp, superseded=True))
+        else:
+            other = self._user(old, event)
+            touched |= {customer, other}
+            customer = self._join(other, customer, event)
+            self._write(old, replace(self._ids[old], superseded=True))
+        return self._link(Key(IdKind.ANONYMOUS, previous), user, event, touched)
+
+    def _join(self, one: UUID, other: UUID, event: Naming) -> UUID:
+        """Make two customers one: the identified one stays, then the older (ids are made in order of time)."""
+        if one == other:
+            return one
+        survivor, loser = sorted((one, other), key=lambda customer: (customer not in self._identified, customer))
+        self._merged[loser] = survivor
+        self._identified.add(survivor)
+        self._done.merges.append(Merge(event.event_id, loser, survivor))
+        return survivor
+
+    def _survivor(self, customer: UUID) -> UUID:
+        while customer in self._merged:
+            customer = self._merged[customer]
+        return customer
+
+    def _write(self, key: Key, identity: Identity) -> None:
+        if self._ids.get(key) != identity:
+            self._ids[key] = identity
+            self._done.changed.add(key)
