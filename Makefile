@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO ?=
+UV_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-fast check format bench migrate replay-histories node-clients lock clean
+.PHONY: help install run demo test test-fast check format bench migrate env-example replay-histories node-clients lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,9 @@ bench: $(INSTALLED) ## Measure against floors of the same run; prints a table of
 migrate: $(INSTALLED) ## Bring the database of PERENNIAL_DATABASE_URL to the newest schema
 	$(BIN)/perennial migrate
 
+env-example: $(INSTALLED) ## Write .env.example anew from the settings
+	$(BIN)/python -m perennial.env_example > .env.example
+
 replay-histories: $(INSTALLED) ## Replay the saved histories of every released workflow version
 	$(BIN)/pytest tests/histories
 
@@ -48,8 +52,8 @@ node-clients: ## Install the Node.js SDKs that tests send events with (needs npm
 	npm ci --prefix tests/clients --no-audit --no-fund
 
 lock: ## Resolve pyproject.toml into requirements.lock (maintainers; needs uv)
-	uv pip compile pyproject.toml --extra dev --output-file requirements.lock --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-annotate --no-header
+	uv pip compile pyproject.toml $(UV_FLAGS) --extra dev --output-file requirements.lock
+	uv pip compile pyproject.toml $(UV_FLAGS) --constraint requirements.lock --output-file requirements-production.lock
 
 clean: ## Remove the virtual environment and caches; the data in .perennial stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

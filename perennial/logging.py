@@ -11,6 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
+from typing import TextIO
 
 import structlog
 from pydantic import ValidationError
@@ -44,8 +45,8 @@ _PERSONAL_FIELDS = frozenset(
 _QUIET = ("alembic", "asyncio", "httpcore", "httpx", "python_http_client", "sqlalchemy", "temporalio", "uvicorn")
 
 
-def configure(level: str, log_format: LogFormat, *, process: str) -> None:
-    """Send our logs and the libraries' to standard error in one format, each line naming the process."""
+def configure(level: str, log_format: LogFormat, *, process: str, stream: TextIO = sys.stderr) -> None:
+    """Send our logs and the libraries' to one stream in one format, each line naming the process."""
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -66,11 +67,11 @@ def configure(level: str, log_format: LogFormat, *, process: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=processors,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(log_format)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(log_format, stream)],
         )
     )
     root = logging.getLogger()
@@ -127,6 +128,6 @@ def _naming(process: str) -> Processor:
     return add_process
 
 
-def _renderer(log_format: LogFormat) -> Callable[[WrappedLogger, str, EventDict], str | bytes]:
-    is_console = log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and sys.stderr.isatty())
+def _renderer(log_format: LogFormat, stream: TextIO) -> Callable[[WrappedLogger, str, EventDict], str | bytes]:
+    is_console = log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and stream.isatty())
     return structlog.dev.ConsoleRenderer() if is_console else structlog.processors.JSONRenderer()

@@ -44,7 +44,9 @@ class LogFormat(StrEnum):
 class Settings(BaseSettings):
     """One deployment. Every field is an environment variable: PERENNIAL_ and its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="PERENNIAL_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PERENNIAL_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     # --- Where things are
     database_url: SecretStr = Field(

@@ -1,0 +1,20 @@
+"""The command line: one file per group of commands, each with a `--help` that teaches."""
+
+from __future__ import annotations
+
+import typer
+
+from perennial.cli import keys, migrate, up
+
+app = typer.Typer(
+    name="perennial",
+    help="Customer journeys for shops: events in, journeys on Temporal, email through one gate.",
+    epilog="Start with [bold]perennial up[/bold]: everything on this machine, addresses and keys in one table.",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+up.register(app)
+migrate.register(app)
+keys.register(app)

@@ -1,0 +1,24 @@
+# One image for api, router and workers; the command chooses which. Its dependencies are those of
+# requirements-production.lock, by hash; the program runs as an ordinary user.
+FROM python:3.13-slim AS dependencies
+COPY requirements-production.lock .
+RUN python -m venv /venv \
+    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements-production.lock
+
+FROM python:3.13-slim
+RUN useradd --system --create-home --uid 10001 perennial
+WORKDIR /app
+COPY --from=dependencies /venv /venv
+COPY domain domain
+COPY database database
+COPY connectors connectors
+COPY activities activities
+COPY workflows workflows
+COPY triggers triggers
+COPY api api
+COPY perennial perennial
+COPY templates templates
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PERENNIAL_HOST=0.0.0.0
+USER perennial
+ENTRYPOINT ["python", "-m", "perennial"]
+CMD ["--help"]

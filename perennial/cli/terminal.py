@@ -1,0 +1,58 @@
+"""What all commands share: the terminal, the settings, and faults told as one sentence instead of a stack of frames."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from sqlalchemy.exc import DBAPIError
+
+from domain.errors import PerennialError
+from perennial.settings import Settings
+
+T = TypeVar("T")
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def load_settings() -> Settings:
+    """The settings of this deployment; ends the command with a sentence for each that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        for fault in error.errors(include_input=False, include_url=False):
+            name = "_".join(["PERENNIAL", *(str(part).upper() for part in fault["loc"])])
+            errors.print(f"[red]{name}:[/red] {fault['msg'].removeprefix('Value error, ')}")
+        raise typer.Exit(2) from None
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work to its end; our own refusals and an unreachable database end it with exit code 1."""
+    with faults_told():
+        return asyncio.run(work)
+
+
+@contextmanager
+def faults_told() -> Iterator[None]:
+    """Turn expected faults into one sentence and exit code 1. A defect keeps its traceback."""
+    try:
+        yield
+    except PerennialError as error:
+        sentence = error.detail
+        for fault in error.errors:
+            sentence += f"\n  {fault.pointer}: {fault.detail}"
+        raise _told(sentence) from None
+    except (ConnectionError, DBAPIError) as error:
+        reason = getattr(error, "orig", None) or error
+        raise _told(f"The database cannot be used: {reason}\nIs PERENNIAL_DATABASE_URL right?") from None
+
+
+def _told(sentence: str) -> typer.Exit:
+    errors.print(sentence, style="red", markup=False, highlight=False)
+    return typer.Exit(1)
