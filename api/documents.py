@@ -1,43 +1,71 @@
 """The life cycle that all documents of marketers share: draft, check, publish, versions, pause, resume, archive.
 
-What differs between kinds (journeys, templates, ...) is a `DocumentKind`; this file knows none of them.
+What differs between kinds (journeys, templates, ...) is a `DocumentKind`; this file knows none of them. The router of a
+kind is `document_router(Kind, read=Scope.X_READ, write=Scope.X_WRITE)`, to be included by the file of that noun.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from api.auth import Caller, requires
+from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
+from api.document_answers import (
+    CheckAnswer,
+    DocumentAnswer,
+    DocumentSummary,
+    PublishAnswer,
+    PublishedAnswer,
+    PublishPlan,
+    PublishRequest,
+    SavedAnswer,
+    VersionAnswer,
+)
+from api.document_bodies import document_body, read_document
+from api.etags import ETAG_HEADER, IfMatch, check_if_match
+from api.pagination import Number, Page, PageRequest, Text, page, page_request
+from api.routing import ApiRoute
+from database import documents
+from database.audit import write_audit
+from database.documents import DocumentRow
 from database.session import ReadSession, WriteSession
 from domain.document import Document
-from domain.documents import Change, Planned, Publication, Published
-from domain.findings import Finding
+from domain.documents import (
+    DOCUMENT_KEY,
+    Change,
+    DocumentState,
+    Planned,
+    Publication,
+    Published,
+    state_after,
+    state_after_publishing,
+)
+from domain.drafts import Draft, read_draft
+from domain.errors import ChecksFailed, Conflict, NotFound
+from domain.findings import Finding, has_errors
+from domain.keys import Scope
 
-
-class PublishRequest(BaseModel):
-    """`{}` publishes, `dry_run` answers the plan, `plan` confirms it by its digest; `policy` is per step."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    dry_run: bool = False
-    plan: str | None = None
-    policy: dict[str, Literal["stay", "move", "finish"]] = {}
+Key = Annotated[str, Path(pattern=DOCUMENT_KEY, description="The document's key.", examples=["abandoned-cart"])]
+VersionNumber = Annotated[int, Path(ge=1, lt=2**31, description="The number of a version, from 1.")]
 
 
 class DocumentKind(Protocol):
-    """What the life cycle asks of one kind of document.
+    """What the life cycle asks of one kind of document; made for each request from the application's dependencies.
 
     `name` is the kind's column and the member of the document that repeats its key ("journey"), `plural` its path
     ("journeys"), `model` reads a draft, `changes` says which of pause, resume and archive apply.
     """
 
-    name: str
-    plural: str
-    model: type[Document]
-    changes: frozenset[Change]
+    name: ClassVar[str]
+    plural: ClassVar[str]
+    model: ClassVar[type[Document]]
+    changes: ClassVar[frozenset[Change]]
+
+    def __init__(self, dependencies: ApiDependencies) -> None: ...
 
     async def check(self, session: ReadSession, key: str, draft: Document) -> Sequence[Finding]:
         """What is wrong with a draft that could be read (an instance of `model`)."""
@@ -55,3 +83,216 @@ class DocumentKind(Protocol):
     async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> None:
         """Follows a pause, resume or archive in its transaction: wake held runs, end runs."""
         ...
+
+
+def document_router(kind_of: type[DocumentKind], *, read: Scope, write: Scope) -> APIRouter:
+    """All routes of the life cycle for one kind, under `/v1/<plural>`."""
+    router = APIRouter(prefix=f"/v1/{kind_of.plural}", tags=[kind_of.plural], route_class=ApiRoute)
+    _add_reading(router, kind_of, read)
+    _add_writing(router, kind_of, write)
+    for change in sorted(kind_of.changes):
+        _add_change(router, kind_of, change, write)
+    return router
+
+
+def _add_reading(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -> None:
+    name, guard = kind_of.name, [requires(scope)]
+
+    @router.get("", dependencies=guard, summary=f"List {kind_of.plural}", operation_id=f"list_{kind_of.plural}")
+    async def list_documents(
+        session: Reading,
+        wanted: Annotated[PageRequest, Depends(page_request)],
+        state: Annotated[DocumentState | None, Query(description="Only those in this state.")] = None,
+    ) -> Page[DocumentSummary]:
+        after = wanted.after(Text)
+        rows = await documents.page_of_documents(
+            session, name, state=state, after=after[0] if after else None, limit=wanted.probe
+        )
+        return page(rows, wanted, DocumentSummary.of, lambda row: (row.key,))
+
+    @router.get(
+        "/{key}",
+        dependencies=guard,
+        summary=f"A {name} with its draft",
+        responses=ETAG_HEADER,
+        operation_id=f"get_{name}",
+    )
+    async def get_document(key: Key, session: Reading, response: Response) -> DocumentAnswer:
+        row = _found(await documents.load(session, name, key), name, key)
+        response.headers["ETag"] = f'"{row.etag}"'
+        return DocumentAnswer.of(row)
+
+    @router.get(
+        "/{key}/versions",
+        dependencies=guard,
+        summary="Its versions, latest first",
+        operation_id=f"list_{name}_versions",
+    )
+    async def list_versions(
+        key: Key, session: Reading, wanted: Annotated[PageRequest, Depends(page_request)]
+    ) -> Page[VersionAnswer]:
+        _found(await documents.load(session, name, key), name, key)
+        before = wanted.after(Number)
+        rows = await documents.page_of_versions(
+            session, name, key, before=before[0] if before else None, limit=wanted.probe
+        )
+        return page(rows, wanted, VersionAnswer.of, lambda row: (row.version,))
+
+    @router.get(
+        "/{key}/versions/{version}", dependencies=guard, summary="One version", operation_id=f"get_{name}_version"
+    )
+    async def get_version(key: Key, version: VersionNumber, session: Reading) -> VersionAnswer:
+        row = await documents.version_of(session, name, key, version)
+        if row is None:
+            raise NotFound(f"There is no version {version} of the {name} {key}.")
+        return VersionAnswer.of(row)
+
+
+def _add_writing(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -> None:
+    name, guard, body = kind_of.name, [requires(scope)], document_body(kind_of.model)
+
+    @router.put(
+        "/{key}",
+        dependencies=guard,
+        summary="Save the draft",
+        responses=ETAG_HEADER,
+        openapi_extra=body,
+        operation_id=f"save_{name}",
+    )
+    async def save_draft(
+        *,
+        key: Key,
+        request: Request,
+        response: Response,
+        session: Writing,
+        caller: Caller,
+        as_of: AsOf,
+        dependencies: Dependencies,
+        if_match: IfMatch = None,
+    ) -> SavedAnswer:
+        """Creates the document if it is new. A faulty draft is kept too; `findings` says what is wrong with it."""
+        draft = read_draft(kind_of.model, _with_key(await read_document(request), name, key))
+        row = await documents.lock(session, name, key)
+        check_if_match(if_match, row.etag if row else None)
+        findings = await _findings(kind_of(dependencies), session, key, draft)
+        row = await documents.save_draft(session, name, key, draft.written, as_of)
+        write_audit(session, actor=caller.id, action="save", target=f"{name}/{key}", at=as_of)
+        response.headers["ETag"] = f'"{row.etag}"'
+        return SavedAnswer.of_saved(row, findings)
+
+    @router.post(
+        "/{key}/check",
+        dependencies=guard,
+        summary="Check a draft without saving it",
+        openapi_extra=document_body(kind_of.model, required=False),
+        operation_id=f"check_{name}",
+    )
+    async def check_draft(key: Key, request: Request, session: Writing, dependencies: Dependencies) -> CheckAnswer:
+        """Checks the draft in the body; with an empty body, the one that is saved."""
+        if await request.body():
+            written = _with_key(await read_document(request), name, key)
+        else:
+            written = _found(await documents.load(session, name, key), name, key).draft
+        draft = read_draft(kind_of.model, written)
+        return CheckAnswer.of(await _findings(kind_of(dependencies), session, key, draft))
+
+    @router.post("/{key}/publish", dependencies=guard, summary="Make a version", operation_id=f"publish_{name}")
+    async def publish(
+        *,
+        key: Key,
+        session: Writing,
+        response: Response,
+        caller: Caller,
+        as_of: AsOf,
+        dependencies: Dependencies,
+        wish: PublishRequest | None = None,
+        if_match: IfMatch = None,
+    ) -> PublishAnswer:
+        """Publishes the saved draft as an immutable version, or answers the plan that is to be confirmed first."""
+        row = _found(await documents.lock(session, name, key), name, key)
+        check_if_match(if_match, row.etag)
+        kind = kind_of(dependencies)
+        findings = await _findings(kind, session, key, read_draft(kind_of.model, row.draft))
+        if has_errors(findings):
+            raise _checks_failed(findings)
+        publication = await _publication(session, row)
+        match await kind.publish(session, publication, wish or PublishRequest(), as_of):
+            case Planned(plan):
+                return PublishPlan.model_validate(plan)
+            case Published(document):
+                state = state_after_publishing(DocumentState(row.state))
+                await documents.add_version(session, row, document=document, state=state, as_of=as_of, by=caller.id)
+        detail = {"version": row.live_version}
+        write_audit(session, actor=caller.id, action="publish", target=f"{name}/{key}", at=as_of, detail=detail)
+        response.headers["ETag"] = f'"{row.etag}"'
+        return PublishedAnswer.of_published(row, findings)
+
+
+def _add_change(router: APIRouter, kind_of: type[DocumentKind], change: Change, scope: Scope) -> None:
+    name = kind_of.name
+
+    @router.post(
+        f"/{{key}}/{change}",
+        dependencies=[requires(scope)],
+        summary=f"{change.capitalize()} it",
+        responses=ETAG_HEADER,
+        operation_id=f"{change}_{name}",
+    )
+    async def change_state(
+        *,
+        key: Key,
+        session: Writing,
+        response: Response,
+        caller: Caller,
+        as_of: AsOf,
+        dependencies: Dependencies,
+        if_match: IfMatch = None,
+    ) -> DocumentAnswer:
+        row = _found(await documents.lock(session, name, key), name, key)
+        check_if_match(if_match, row.etag)
+        state = state_after(change, DocumentState(row.state))
+        if state != row.state:
+            await documents.set_state(session, row, state, as_of)
+            await kind_of(dependencies).changed(session, key, change, as_of)
+            write_audit(session, actor=caller.id, action=change, target=f"{name}/{key}", at=as_of)
+        response.headers["ETag"] = f'"{row.etag}"'
+        return DocumentAnswer.of(row)
+
+
+async def _findings(kind: DocumentKind, session: ReadSession, key: str, draft: Draft) -> Sequence[Finding]:
+    return draft.findings if draft.document is None else await kind.check(session, key, draft.document)
+
+
+async def _publication(session: WriteSession, row: DocumentRow) -> Publication:
+    live = row.live_version and await documents.version_of(session, row.kind, row.key, row.live_version)
+    return Publication(
+        key=row.key,
+        version=await documents.next_version(session, row.kind, row.key),
+        document=row.draft,
+        live_version=row.live_version,
+        live_document=live.document if live else None,
+    )
+
+
+def _with_key(written: Mapping[str, Any], name: str, key: str) -> dict[str, Any]:  # any JSON object
+    """The document with its key in it; the path has the last word, and a document that says otherwise is refused."""
+    if written.get(name, key) != key:
+        detail = f"The document says that it is the {name} {written[name]!r}, the path says {key!r}."
+        raise Conflict(detail, code="key_mismatch")
+    return {name: key, **written}
+
+
+def _found(row: DocumentRow | None, name: str, key: str) -> DocumentRow:
+    if row is None:
+        raise NotFound(f"There is no {name} {key}.")
+    return row
+
+
+def _checks_failed(findings: Sequence[Finding]) -> ChecksFailed:
+    errors = [finding for finding in findings if finding.severity == "error"]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    shown = [finding.model_dump(mode="json") for finding in findings]
+    return ChecksFailed(f"{errors[0].message}{more}", members={"findings": shown})
+
+
+__all__ = ["DocumentKind", "PublishRequest", "document_router"]

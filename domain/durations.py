@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
-_PATTERN = r"^-?\d{1,6}(s|m|h|d|w|mo|y)$"
+_PATTERN = r"^-?[0-9]{1,6}(s|m|h|d|w|mo|y)$"
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _MONTHS = {"mo": 1, "y": 12}
 
@@ -23,7 +24,10 @@ class Duration(NamedTuple):
     def after(self, moment: datetime) -> datetime:
         """The moment this long after `moment` (aware): calendar months keep the wall clock of its zone, clipped to the month's end."""
         if not self.months:
-            return moment + timedelta(seconds=self.seconds)
+            if moment.tzinfo is None:
+                return moment + timedelta(seconds=self.seconds)
+            # Adding to a local time would move its wall clock; a day of 25 hours must not stretch `24h`.
+            return (moment.astimezone(UTC) + timedelta(seconds=self.seconds)).astimezone(moment.tzinfo)
         index = moment.year * 12 + moment.month - 1 + self.months
         year, month = index // 12, index % 12 + 1
         return moment.replace(year=year, month=month, day=min(moment.day, monthrange(year, month)[1]))
@@ -40,7 +44,7 @@ class Duration(NamedTuple):
 
 def parse_duration(text: str) -> Duration:
     """Read `7d`, `-3d`, `1mo`. Raises ValueError with the accepted forms."""
-    if not re.match(_PATTERN, text):
+    if not re.match(_PATTERN, text) or text.endswith("\n"):
         raise ValueError(f"{text!r} is not a duration; write a number and a unit: 30s 15m 6h 7d 2w 1mo 1y")
     number, unit = re.fullmatch(r"(-?\d+)(\D+)", text).groups()  # type: ignore[union-attr]  # matched above
     if unit in _MONTHS:
@@ -49,8 +53,13 @@ def parse_duration(text: str) -> Duration:
 
 
 def _check(text: str) -> str:
-    parse_duration(text)
+    try:
+        parse_duration(text)
+    except ValueError as error:
+        raise PydanticCustomError("duration", "{reason}", {"reason": str(error)}) from None
     return text
 
 
-DurationText = Annotated[str, AfterValidator(_check), Field(examples=["15m", "7d", "1mo"], json_schema_extra={"pattern": _PATTERN})]
+DurationText = Annotated[
+    str, AfterValidator(_check), Field(examples=["15m", "7d", "1mo"], json_schema_extra={"pattern": _PATTERN})
+]

@@ -89,6 +89,12 @@ class IdempotencyMismatch(Conflict):
     code, title = "idempotency_mismatch", "This Idempotency-Key was used for another request"
 
 
+class NotAvailableYet(Conflict):
+    """A form of the language that a later release brings; the checks say so before anything is published."""
+
+    code, title = "not_available_yet", "Not available in this release"
+
+
 class PreconditionFailed(PerennialError):
     """`If-Match` names a version that is no longer the current one."""
 

@@ -1,0 +1,57 @@
+"""Reading a draft: is it of the documented shape, and if so, does it contradict itself?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from domain.document import Document
+from domain.errors import FieldError, Invalid
+from domain.findings import Finding
+from domain.pointers import pointer_to
+
+_MOST_FAULTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A draft of the documented shape. `document` is None when it contradicts itself, as `findings` then say."""
+
+    written: Mapping[str, Any]  # as its author wrote it
+    document: Document | None
+    findings: tuple[Finding, ...]
+
+
+def read_draft(model: type[Document], written: Mapping[str, Any]) -> Draft:
+    """Read a draft; raises Invalid with JSON pointers when it is not of the shape that the JSON Schema shows.
+
+    What a schema cannot show (one of several members is needed, two exclude each other) is a finding: such a draft can
+    be kept and mended, but not published.
+    """
+    try:
+        return Draft(written, model.model_validate(written), ())
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+    unreadable = [fault for fault in faults if fault["type"] != "value_error"]
+    if unreadable:
+        raise _invalid([_field_error(fault, written) for fault in unreadable[:_MOST_FAULTS]])
+    return Draft(written, None, tuple(_finding(fault, written) for fault in faults[:_MOST_FAULTS]))
+
+
+def _field_error(fault: ErrorDetails, written: Mapping[str, Any]) -> FieldError:
+    pointer = pointer_to(fault["loc"], written, missing=fault["type"] == "missing")
+    return FieldError(pointer, fault["msg"], fault["type"])
+
+
+def _finding(fault: ErrorDetails, written: Mapping[str, Any]) -> Finding:
+    message = fault["msg"].removeprefix("Value error, ")
+    return Finding(code="contradiction", pointer=pointer_to(fault["loc"], written), message=message)
+
+
+def _invalid(errors: list[FieldError]) -> Invalid:
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return Invalid(f"{errors[0].pointer or 'the document'}: {errors[0].detail}{more}", errors=tuple(errors))
