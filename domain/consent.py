@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 PURPOSE = r"^[a-z][a-z0-9_-]{0,62}$"
+MARKETING = "marketing"
+TRANSACTIONAL = "transactional"
+EVERY_CHANNEL = "all"
+"""A record for every channel at once."""
 CONSENT_GRANTED = "Consent Granted"
 CONSENT_WITHDRAWN = "Consent Withdrawn"
 
@@ -58,3 +62,53 @@ def consent_of_event(name: str, properties: Mapping[str, Any]) -> tuple[str, str
     if state is None or not isinstance(purpose, str) or not isinstance(channel, str):
         return None
     return purpose, channel, state
+
+
+class Permission(StrEnum):
+    """What the consent records say about sending for a purpose on a channel."""
+
+    GIVEN = "given"
+    NEVER_GIVEN = "never_given"
+    WITHDRAWN = "withdrawn"
+    COMPLAINED = "complained"
+
+
+class Recorded(Protocol):
+    """What a stored consent record tells."""
+
+    purpose: str
+    channel: str
+    state: str
+    at: datetime
+    source: str
+
+
+def permission(
+    records: Iterable[Recorded], purpose: str, channel: str, defaults: Mapping[str, ConsentState]
+) -> Permission:
+    """Whether a message for `purpose` may be sent; `defaults` is the shop's word for who never said anything.
+
+    Transactional messages need no consent. A topic without a record of its own goes by the record for marketing, and
+    whoever withdrew marketing altogether gets no topic either, except one that was subscribed to later.
+    """
+    if purpose == TRANSACTIONAL:
+        return Permission.GIVEN
+    fitting = [record for record in records if record.channel in (channel, EVERY_CHANNEL)]
+    own, general = _latest(fitting, purpose), _latest(fitting, MARKETING)
+    if general is not None and general.state == ConsentState.UNSUBSCRIBED and (own is None or own.at <= general.at):
+        return _refused(general)
+    decisive = own or general
+    if decisive is None:
+        default = defaults.get(purpose, defaults.get(MARKETING, ConsentState.UNSUBSCRIBED))
+        return Permission.GIVEN if default == ConsentState.SUBSCRIBED else Permission.NEVER_GIVEN
+    if decisive.state == ConsentState.UNSUBSCRIBED:
+        return _refused(decisive)
+    return Permission.GIVEN if decisive.state == ConsentState.SUBSCRIBED else Permission.NEVER_GIVEN
+
+
+def _latest(records: Iterable[Recorded], purpose: str) -> Recorded | None:
+    return max((record for record in records if record.purpose == purpose), key=lambda record: record.at, default=None)
+
+
+def _refused(record: Recorded) -> Permission:
+    return Permission.COMPLAINED if record.source == ConsentSource.COMPLAINT else Permission.WITHDRAWN

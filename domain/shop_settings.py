@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, AliasChoices, Field, StringConstraints
 
 from domain.consent import PURPOSE, ConsentState
 from domain.document import Document
@@ -29,6 +29,7 @@ Address = Annotated[
 Zone = Annotated[str, AfterValidator(_known_zone), Field(max_length=64, examples=["Europe/Berlin"])]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), Field(examples=["EUR"])]
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$"), Field(examples=["22:00"])]
+WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f\"'<>]+$", max_length=500)]
 Purpose = Annotated[str, StringConstraints(pattern=PURPOSE)]
 SettingsChannel = Literal["email", "push", "sms", "webhook"]
 
@@ -44,8 +45,8 @@ class Sender(Document):
 class QuietHours(Document):
     """From when to when, in the customer's zone, nothing but transactional messages leaves; may span midnight."""
 
-    from_: TimeOfDay = Field(alias="from")
-    to: TimeOfDay
+    from_: TimeOfDay = Field(validation_alias=AliasChoices("from", "start"), serialization_alias="from")
+    to: TimeOfDay = Field(validation_alias=AliasChoices("to", "end"))
 
 
 class FrequencyCap(Document):
@@ -54,7 +55,9 @@ class FrequencyCap(Document):
     channel: SettingsChannel = "email"
     purpose: Purpose | None = None
     at_most: int = Field(ge=0, le=10_000)
-    per: DurationText
+    per: DurationText | Literal["day", "week", "month"] = Field(
+        description="A rolling window such as 7d, or a day, week or month of the customer's calendar"
+    )
 
 
 class ShopSettings(Document):
@@ -72,6 +75,11 @@ class ShopSettings(Document):
     postal_address: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=500)] | None = Field(
         default=None, description="Shown at the foot of marketing mail, as the law of many countries asks."
     )
-    link_base: Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f]+$", max_length=500)] | None = Field(
+    website: WebAddress | None = Field(default=None, description="Where the shop's name in a message leads.")
+    logo_url: WebAddress | None = Field(default=None, description="Shown at the head of messages, at most 160 px wide.")
+    accent_color: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")] = Field(
+        default="#1f5c4d", description="Buttons and links in messages."
+    )
+    link_base: WebAddress | None = Field(
         default=None, description="Where tracked links and unsubscribe pages live; absent: the program's public URL."
     )
