@@ -1,4 +1,4 @@
-"""The typed forms of the condition language. Meaning: `memory.py` and `database/conditions.py`, proven equal by a property test."""
+"""The typed forms of the condition language. Their meaning: `memory.py` and `database/conditions.py`, which agree."""
 
 from __future__ import annotations
 
@@ -162,19 +162,19 @@ Predicate = Annotated[
 # Conditions over a customer ----------------------------------------------------------------------
 
 
-class All(Document):
+class AllHold(Document):
     """True when every condition is; an empty list is true."""
 
     all: list[Condition]
 
 
-class Any_(Document):
+class AnyHolds(Document):
     """True when at least one condition is; an empty list is false."""
 
     any: list[Condition]
 
 
-class Not(Document):
+class NotHolds(Document):
     """True when the condition is false."""
 
     not_: Condition = Field(alias="not")
@@ -199,10 +199,24 @@ class Did(TimeBounded):
     """Counts the customer's events of one name; `at_least` 1 unless something else is said."""
 
     did: str
-    where: list[Predicate] = []
+    where: list[Predicate] = Field(default_factory=list)
     at_least: int | None = Field(default=None, ge=0)
     at_most: int | None = Field(default=None, ge=0)
     exactly: int | None = Field(default=None, ge=0)
+
+    @property
+    def bounds(self) -> tuple[int, int | None]:
+        """The least and the greatest number of events that is right; None: no greatest."""
+        if self.exactly is not None:
+            return self.exactly, self.exactly
+        default = 1 if self.at_most is None else 0
+        return (default if self.at_least is None else self.at_least), self.at_most
+
+    @model_validator(mode="after")
+    def _counts_one_way(self) -> Did:
+        if self.exactly is not None and (self.at_least is not None or self.at_most is not None):
+            raise ValueError("exactly stands alone; write at_least and at_most for a range")
+        return self
 
 
 class AggregateIs(Compared, TimeBounded):
@@ -211,7 +225,7 @@ class AggregateIs(Compared, TimeBounded):
     aggregate: Literal["sum", "avg", "min", "max", "count", "count_distinct"]
     over: str
     of: str | None = None
-    where: list[Predicate] = []
+    where: list[Predicate] = Field(default_factory=list)
 
 
 class MessageWas(Document):
@@ -234,7 +248,7 @@ class ConsentIs(Document):
 
 
 class EventIs(Compared):
-    """The payload of the event at hand: the entry event in a journey. The path starts at the event (`properties.cart_id`)."""
+    """The payload of the event at hand (a journey's entry event). Its path starts there: `properties.cart_id`."""
 
     event: str
 
@@ -297,9 +311,9 @@ FORMS = (
 )  # fmt: skip
 
 Condition = Annotated[
-    Annotated[All, Tag("all")]
-    | Annotated[Any_, Tag("any")]
-    | Annotated[Not, Tag("not")]
+    Annotated[AllHold, Tag("all")]
+    | Annotated[AnyHolds, Tag("any")]
+    | Annotated[NotHolds, Tag("not")]
     | Annotated[TraitIs, Tag("trait")]
     | Annotated[Did, Tag("did")]
     | Annotated[AggregateIs, Tag("aggregate")]
@@ -315,5 +329,5 @@ Condition = Annotated[
     _form(*FORMS),
 ]
 
-for _model in (AllOf, AnyOf, NotOf, All, Any_, Not, Did, AggregateIs):
+for _model in (AllOf, AnyOf, NotOf, AllHold, AnyHolds, NotHolds, Did, AggregateIs):
     _model.model_rebuild()

@@ -1,0 +1,65 @@
+"""Paths into JSON: `a.b.c` names keys of nested objects, `items[].sku` any element of an array. There is no index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+EACH: Final = None
+"""The step of a path that goes into every element of an array; all other steps are keys."""
+
+PATTERN = r"^[^.\[\]]+(\[\])*(\.[^.\[\]]+(\[\])*)*$"
+
+Steps = tuple[str | None, ...]
+Read = Callable[[Any], list[Any]]  # any JSON in, what is found there out
+
+
+@lru_cache(maxsize=4_096)
+def steps_of(path: str) -> Steps:
+    """The steps of a path that matches PATTERN: `items[].sku` is `("items", EACH, "sku")`."""
+    steps: list[str | None] = []
+    for part in path.split("."):
+        key = part.rstrip("[]")
+        steps += [key, *[EACH] * ((len(part) - len(key)) // 2)]
+    return tuple(steps)
+
+
+def reader(path: str) -> Read:
+    """A function from any JSON to the values that the path finds in it, without nulls: null counts as missing."""
+    steps = steps_of(path)
+    if EACH not in steps:
+        return _single_reader(tuple(step for step in steps if step is not None))
+    return lambda root: _found(root, steps)
+
+
+def _single_reader(keys: tuple[str, ...]) -> Read:
+    if len(keys) == 1:
+        return _member_reader(keys[0])
+
+    def read(root: Any) -> list[Any]:
+        for key in keys:
+            if not isinstance(root, Mapping):
+                return []
+            root = root.get(key)
+        return [] if root is None else [root]
+
+    return read
+
+
+def _member_reader(key: str) -> Read:
+    def read(root: Any) -> list[Any]:
+        value = root.get(key) if isinstance(root, Mapping) else None
+        return [] if value is None else [value]
+
+    return read
+
+
+def _found(root: Any, steps: Steps) -> list[Any]:
+    values = [root]
+    for step in steps:
+        if step is EACH:
+            values = [element for value in values if isinstance(value, list) for element in value]
+        else:
+            values = [value.get(step) for value in values if isinstance(value, Mapping)]
+    return [value for value in values if value is not None]
