@@ -29,6 +29,7 @@ from domain.errors import (
     Unavailable,
 )
 from domain.payload import escape_pointer
+from domain.pointers import pointer_to
 
 log = structlog.get_logger(__name__)
 
@@ -112,7 +113,7 @@ async def _on_validation_error(_: Request, error: RequestValidationError) -> Res
     if any(fault["type"] == "json_invalid" for fault in found):
         return problem(Malformed("the body is not JSON: " + str(found[0].get("ctx", {}).get("error", "")).rstrip(": ")))
     faults = tuple(
-        FieldError(_pointer(fault["loc"]), str(fault["msg"]).removeprefix("Value error, "), str(fault["type"]))
+        FieldError(_pointer(fault, error.body), str(fault["msg"]).removeprefix("Value error, "), str(fault["type"]))
         for fault in found[:_MOST_ERRORS]
     )
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
@@ -142,10 +143,12 @@ async def _on_database_error(request: Request, error: DBAPIError) -> Response:
     raise error
 
 
-def _pointer(location: Sequence[str | int]) -> str:
+def _pointer(fault: Mapping[str, Any], body: Any) -> str:  # pydantic's fault and any JSON
     """Within the body a JSON pointer into it; elsewhere one into the request: /query/limit, /path/key."""
-    parts = location[1:] if location and location[0] == "body" else location
-    return "".join(f"/{escape_pointer(str(part))}" for part in parts)
+    location: Sequence[str | int] = fault["loc"]
+    if location and location[0] == "body":
+        return pointer_to(location[1:], body, missing=fault["type"] == "missing")
+    return "".join(f"/{escape_pointer(str(part))}" for part in location)
 
 
 def _members(status: int, code: str, title: str, detail: str) -> dict[str, Any]:  # the members of RFC 9457 and ours
