@@ -18,7 +18,9 @@ COPY triggers triggers
 COPY api api
 COPY perennial perennial
 COPY templates templates
-ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PERENNIAL_HOST=0.0.0.0
+# On the path for isolated children too: templates are rendered by processes without any environment.
+RUN echo /app > "$(/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/perennial.pth"
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PERENNIAL_HOST=0.0.0.0
 USER perennial
 ENTRYPOINT ["python", "-m", "perennial"]
 CMD ["--help"]

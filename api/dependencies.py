@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
+from prometheus_client import generate_latest
 
 from api.limits import IngestLimits, Rate
 from database.session import Database, ReadSession, WriteSession
@@ -22,9 +23,14 @@ def system_clock() -> datetime:
     return datetime.now(UTC)
 
 
+async def own_figures() -> bytes:
+    """The figures of this process in Prometheus' text format, without those of Temporal's SDK."""
+    return generate_latest()
+
+
 @dataclass(frozen=True, slots=True)
 class ApiDependencies:
-    """Everything an API process works with. `temporal_answers` is asked by /readyz and may be left out."""
+    """Everything an API process works with. /readyz asks `temporal_answers` if there is one; /metrics gives `figures`."""
 
     database: Database
     now: Callable[[], datetime] = system_clock
@@ -32,6 +38,7 @@ class ApiDependencies:
     rate: Rate = field(default_factory=Rate)
     max_body_bytes: int = 2_000_000
     temporal_answers: Callable[[], Awaitable[bool]] | None = None
+    figures: Callable[[], Awaitable[bytes]] = own_figures
 
 
 def get_dependencies(request: Request) -> ApiDependencies:

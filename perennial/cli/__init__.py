@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from perennial.cli import keys, migrate, up
+from perennial.cli import keys, migrate, processes, up
 
 app = typer.Typer(
     name="perennial",
@@ -16,5 +16,6 @@ app = typer.Typer(
 )
 
 up.register(app)
+processes.register(app)
 migrate.register(app)
 keys.register(app)
