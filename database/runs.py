@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, UniqueConstraint, text
+from sqlalchemy import ColumnElement, ForeignKey, Index, PrimaryKeyConstraint, UniqueConstraint, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, JsonList, Table
+from database.conditions import Subject
+from database.customers import Customer
+from database.events import Event
+from database.outbox import Command
+from database.session import ReadSession, WriteSession
+from domain.errors import Unavailable
+from domain.journeys.waiting import Happening
+from domain.runs import Execution, RunState
 
 
 class Run(Table):
@@ -28,6 +39,7 @@ class Run(Table):
     held: Mapped[bool] = mapped_column(server_default=text("false"))  # an effect waits for resume
     step: Mapped[str | None]  # where it stands
     waiting_for: Mapped[dict[str, Any] | None]  # what it waits for, readable
+    entry_number: Mapped[int | None]  # the entering event's routing number
     seen_number: Mapped[int]
     entry: Mapped[Json]  # {"event": name, "properties": {...}, "timestamp": ..., "event_id": ...}
     saved: Mapped[Json] = mapped_column(server_default=text("'{}'"))
@@ -39,7 +51,10 @@ class Run(Table):
     conversion: Mapped[dict[str, Any] | None]  # event_id, value
     workflow_id: Mapped[str]
     first_run_id: Mapped[str | None]  # Temporal's first_execution_run_id, bound by the first activity
-    moves: Mapped[JsonList] = mapped_column(server_default=text("'[]'"))  # [from version, to version, at], by confirmed plans
+    execution_id: Mapped[str | None]  # Temporal's run id now: changes when it continues as new and when ops reset it
+    moves: Mapped[JsonList] = mapped_column(
+        server_default=text("'[]'")
+    )  # [from version, to version, at], by confirmed plans
 
     __table_args__ = (
         UniqueConstraint("journey", "customer_id", "occasion"),  # exactly one run per customer and occasion
@@ -80,6 +95,7 @@ class Wait(Table):
     step: Mapped[str]
     visit: Mapped[int]
     customer_id: Mapped[UUID]
+    version: Mapped[int]  # of the journey, under which it last looked back
     status: Mapped[str]  # waiting | met | timed_out | cancelled
     registered_at: Mapped[datetime]
     deadline: Mapped[datetime | None]
@@ -90,4 +106,147 @@ class Wait(Table):
     __table_args__ = (
         PrimaryKeyConstraint("run_id", "step", "visit"),
         Index("ix_waits_waiting", "customer_id", postgresql_where=text("status = 'waiting'")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LockedRun:
+    """A run with its customer, both locked until the transaction ends."""
+
+    run: Run
+    customer: Customer
+
+
+async def lock_run(session: WriteSession, run_id: UUID) -> LockedRun | None:
+    """Lock the customer first and then the run (the order of everything that decides about a customer); None if erased.
+
+    Raises Unavailable in the moment of a merge, when the run passes to another customer: trying again is right.
+    """
+    statement = (
+        select(Run, Customer)
+        .join(Customer, Customer.id == Run.customer_id)
+        .where(Run.id == run_id)
+        .with_for_update(of=(Customer, Run))
+        .execution_options(populate_existing=True)
+    )
+    found = (await session.execute(statement)).one_or_none()
+    if found is not None:
+        return LockedRun(*found)
+    if await session.get(Run, run_id) is not None:
+        raise Unavailable("The run passes to another customer at this moment.", code="run_moves")
+    return None
+
+
+def bind(run: Run, execution: Execution) -> bool:
+    """Bind a locked run to the Temporal execution that speaks; False when it belongs to another one.
+
+    A reset (same first execution, new id, not a continuation) opens a run again that had been cancelled, terminated or walked to its end:
+    effects are keyed by step and visit, so none is repeated. What a rule, a person or an erasure ended stays ended.
+    """
+    if run.first_run_id not in (None, execution.first_run_id):
+        return False
+    is_reset = run.execution_id not in (None, execution.run_id, execution.continued_run_id)
+    if is_reset and can_reopen(run):
+        run.state, run.reason, run.ended_at = RunState.ACTIVE, None, None
+    run.first_run_id, run.execution_id = execution.first_run_id, execution.run_id
+    return True
+
+
+STEERED = ("cancelled", "terminated")
+"""Reasons of an end that ops caused in Temporal."""
+
+
+def can_reopen(run: Run) -> bool:
+    """Whether a reset in Temporal may set this ended run going again."""
+    return run.state in (RunState.COMPLETED, RunState.FAILED) or (
+        run.state == RunState.EXITED and run.reason in STEERED
+    )
+
+
+async def end_runs(
+    session: WriteSession, which: ColumnElement[bool], *, reason: str, as_of: datetime, wake: bool = True
+) -> Sequence[UUID]:
+    """Exit all active runs of a condition with one reason, cancel their waits and wake their workflows. Answers their ids.
+
+    Locks the customers in sorted order first, as everything does that decides about them.
+    """
+    customers = select(Run.customer_id).where(which, Run.state == RunState.ACTIVE)
+    await session.execute(select(Customer.id).where(Customer.id.in_(customers)).order_by(Customer.id).with_for_update())
+    ended = (
+        update(Run)
+        .where(which, Run.state == RunState.ACTIVE)
+        .values(state=RunState.EXITED, reason=reason, ended_at=as_of, held=False, waiting_for=None)
+        .returning(Run.id, Run.workflow_id)
+    )
+    rows = (await session.execute(ended)).all()
+    ids = [row.id for row in rows]
+    await cancel_waits(session, Wait.run_id.in_(ids), as_of=as_of)
+    if wake and rows:
+        wakes = [{"kind": "wake", "workflow_id": row.workflow_id, "payload": {}} for row in rows]
+        await session.execute(insert(Command), wakes)
+    return ids
+
+
+async def cancel_waits(session: WriteSession, which: ColumnElement[bool], *, as_of: datetime) -> None:
+    """Nobody waits any more: settle the waits and their rows of the run log as cancelled."""
+    cancelled = (
+        update(Wait)
+        .where(which, Wait.status == "waiting")
+        .values(status="cancelled", settled_at=as_of)
+        .returning(Wait.run_id, Wait.step, Wait.visit)
+    ).cte("cancelled")
+    same = (
+        (RunStep.run_id == cancelled.c.run_id)
+        & (RunStep.step == cancelled.c.step)
+        & (RunStep.visit == cancelled.c.visit)
+    )
+    await session.execute(
+        update(RunStep).where(same, RunStep.outcome == "waiting").values(outcome="cancelled", at=as_of)
+    )
+
+
+async def happenings(
+    session: ReadSession, customer_id: UUID, *, after: int, upto: int, names: Collection[str] | None
+) -> list[Happening]:
+    """A customer's routed events with after < number <= upto, in routing order; `names` None: those of every name."""
+    # By ix_events_customer_number: the few events since the run left its last wait.
+    statement = select(Event).where(Event.customer_id == customer_id, Event.number > after, Event.number <= upto)
+    if names is not None:
+        statement = statement.where(Event.name.in_(names))
+    events = (await session.execute(statement.order_by(Event.number))).scalars()
+    return [_happening(event, event.number) for event in events if event.number is not None]
+
+
+def subject_of(run: Run, customer: Customer, as_of: datetime) -> Subject:
+    """A run's customer as conditions see them at this moment: with the entry, what steps saved, and the arms taken."""
+    return Subject(
+        customer_id=customer.id,
+        as_of=as_of,
+        number=customer.last_number,
+        entry=run.entry,
+        saved=run.saved,
+        variants=run.variants,
+        entered_at=run.entered_at,
+        entry_number=run.entry_number,
+        run_id=run.id,
+    )
+
+
+async def event_number(session: ReadSession, event_id: UUID | None) -> int | None:
+    """The routing number of an event; None for no event."""
+    if event_id is None:
+        return None
+    return (await session.execute(select(Event.number).where(Event.id == event_id))).scalar_one_or_none()
+
+
+def _happening(event: Event, number: int) -> Happening:
+    return Happening(
+        event_id=event.id,
+        number=number,
+        source=event.source,
+        name=event.name,
+        properties=event.properties,
+        changed_traits=event.changed_traits,
+        timestamp=event.timestamp,
+        received_at=event.received_at,
     )

@@ -8,6 +8,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+HOLDOUT = "holdout"
+"""The reason of every effect that a holdout's run would have had."""
+
+
+LONGEST_CHAIN = 10
+"""Runs that started one another by `emit` and `start`; deeper ones emit nothing: that is the guard against loops."""
+
 
 class Wire(BaseModel):
     """A frozen message between workflow and activity; new fields get defaults."""
@@ -15,13 +22,13 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class StepInput(Wire):
-    """Which step of which run to perform. The activity reads the step's body from the run's pinned version."""
+class RunState(StrEnum):
+    """Where a run is in its life; every state but `active` is final."""
 
-    run_id: UUID
-    step: str
-    visit: int
-    as_of: datetime
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    EXITED = "exited"
+    FAILED = "failed"
 
 
 class OutcomeKind(StrEnum):
@@ -32,16 +39,86 @@ class OutcomeKind(StrEnum):
     FAILED = "failed"  # it was tried and will not succeed
     EXITED = "exited"  # the run's row says that the run is over
     HELD = "held"  # the journey is paused: wait for a wake, then ask again
-    LATER = "later"  # not before `at` (quiet hours): wait, then ask again
+    LATER = "later"  # not before `at`, or not before a wake: stand, then ask again
+
+
+class Execution(Wire):
+    """Which Temporal execution speaks. A reset keeps `first_run_id` and changes `run_id` without continuing the old one."""
+
+    first_run_id: str
+    run_id: str
+    continued_run_id: str | None = None
+
+
+class PassedStep(Wire):
+    """A step without an effect of its own (`goto`) that was passed; the next local activity writes it to the run log."""
+
+    step: str
+    visit: int
+    at: datetime
+    kind: OutcomeKind
+    reason: str | None = None
+
+
+class StepInput(Wire):
+    """Which step of which run to perform. The activity reads the step's body from the run's pinned version."""
+
+    run_id: UUID
+    step: str
+    visit: int
+    as_of: datetime
+    execution: Execution | None = None
+    passed: tuple[PassedStep, ...] = ()
 
 
 class StepOutcome(Wire):
-    """The answer of every step's activity. `arm` is the chosen arm of a branch or split (its position or variant)."""
+    """The answer of every step's activity.
+
+    `arm` is the chosen arm of a branch, split or wait_for (its position, or the variant's name), None for none.
+    `at` is when to ask again, None for "after a wake". `zone` is the IANA zone in which people read `at`.
+    `version` is the version that the run's row is pinned to; None means that it has not changed.
+    """
 
     kind: OutcomeKind
     reason: str | None = None
     at: datetime | None = None
     arm: str | None = None
+    zone: str | None = None
+    version: int | None = None
+
+
+class Ending(Wire):
+    """How a walk ended. `recorded` means that the run's row says so already and nothing is left to write."""
+
+    state: RunState
+    reason: str | None = None
+    step: str | None = None
+    visit: int = 1
+    recorded: bool = False
+
+
+class FinishInput(Wire):
+    """Write the end of a run to its row, unless it has ended before."""
+
+    run_id: UUID
+    ending: Ending
+    as_of: datetime
+    execution: Execution | None = None
+    passed: tuple[PassedStep, ...] = ()
+
+
+class FailInput(Wire):
+    """Write to the run log that a step's activity gave up, with the error's code."""
+
+    at: StepInput
+    code: str
+
+
+class Position(Wire):
+    """The interpreter's place, carried over continue-as-new: the step to perform next and how often each was visited."""
+
+    step: str
+    visits: dict[str, int]
 
 
 class JourneyInput(Wire):
@@ -51,4 +128,5 @@ class JourneyInput(Wire):
     customer_id: UUID
     journey: str
     version: int
-    position: str | None = None  # the interpreter's place, carried over continue-as-new
+    position: Position | None = None
+    passed: tuple[PassedStep, ...] = ()

@@ -31,6 +31,11 @@ from perennial.temporal import (
 _TEMPLATE = "perennial_template"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--replay-always` keeps no workflow in a worker's cache, so that every task replays its history (G8)."""
+    parser.addoption("--replay-always", action="store_true", help="run workflows with max_cached_workflows=0")
+
+
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     """A folder that an unprivileged server account may enter (pytest's own temporary folders are closed to it)."""

@@ -1,0 +1,126 @@
+"""The step `call`: a signed webhook to the shop's own systems, tried until it is taken, refused or too late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid5
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.steps import OpenStep, open_step
+from connectors.rendering import Renderer
+from connectors.webhook import Delivered, Refused, TryLater, Webhooks
+from database.session import Database
+from domain.durations import parse_duration
+from domain.errors import TemplateFailed
+from domain.journeys.library import DefinitionLibrary
+from domain.journeys.steps import Call, CallStep
+from domain.payload import find_fault
+from domain.runs import StepInput, StepOutcome
+
+DEFAULT_FRESHNESS = "1d"
+"""How long a call is tried where the step says no `not_after`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    url: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    save_as: str | None
+
+
+class CallActivities:
+    """Two short transactions with the request between them: no lock is held while the shop thinks."""
+
+    def __init__(self, database: Database, library: DefinitionLibrary, renderer: Renderer, webhooks: Webhooks) -> None:
+        self._database = database
+        self._library = library
+        self._renderer = renderer
+        self._webhooks = webhooks
+
+    @activity.defn
+    async def call(self, at: StepInput) -> StepOutcome:
+        """One attempt; Temporal repeats it with the same webhook id until it is taken, refused or too late."""
+        at = at.model_copy(update={"as_of": max(at.as_of, _attempted_at())})
+        request = await self._prepare(at)
+        if isinstance(request, StepOutcome):
+            return request
+        answer = await self._webhooks.post(
+            request.url, request.body, webhook_id=webhook_id(at), headers=request.headers, as_of=at.as_of
+        )
+        if isinstance(answer, TryLater):
+            delay = timedelta(seconds=answer.after) if answer.after else None
+            raise ApplicationError("try again", type=answer.reason, next_retry_delay=delay)
+        return await self._record(at, request, answer)
+
+    async def _prepare(self, at: StepInput) -> _Request | StepOutcome:
+        async with self._database.transaction() as session:
+            match await open_step(session, self._library, at):
+                case OpenStep(step=CallStep(call=body)) as opened:
+                    return opened.withheld or _too_late(opened, body) or await self._request(opened, body)
+                case StepOutcome() as settled:
+                    return settled
+                case OpenStep() as other:
+                    raise other.unexpected()
+
+    async def _request(self, opened: OpenStep, body: Call) -> _Request | StepOutcome:
+        written = {
+            "url": body.url,
+            "headers": body.headers,
+            "body": _default_body(opened) if body.body is None else body.body,
+        }
+        try:
+            filled = await self._renderer.render_strings(written, opened.context)
+        except TemplateFailed as error:
+            return opened.failed(error.code)
+        headers = {name: str(value) for name, value in filled["headers"].items()}
+        return _Request(str(filled["url"]), headers, filled["body"], body.save_as)
+
+    async def _record(self, at: StepInput, request: _Request, answer: Delivered | Refused) -> StepOutcome:
+        """Write the answer to the run log, also when the run was exited meanwhile: the call has happened."""
+        async with self._database.transaction() as session:
+            match await open_step(session, self._library, at):
+                case OpenStep() as opened:
+                    return _written(opened, request, answer)
+                case StepOutcome() as settled:
+                    return settled
+
+
+def webhook_id(at: StepInput) -> str:
+    """The same for every attempt of one step and visit, so that the shop can tell a repetition."""
+    return f"call_{uuid5(at.run_id, f'{at.step}/{at.visit}').hex}"
+
+
+def _written(opened: OpenStep, request: _Request, answer: Delivered | Refused) -> StepOutcome:
+    match answer:
+        case Delivered(status, saved):
+            if request.save_as is not None and saved is not None and find_fault(saved) is None:
+                opened.run.saved = opened.run.saved | {request.save_as: saved}
+            return opened.done(status=status, saved=request.save_as)
+        case Refused(reason, status):
+            return opened.failed(reason, status=status)
+
+
+def _too_late(opened: OpenStep, body: Call) -> StepOutcome | None:
+    patience = parse_duration(body.not_after or DEFAULT_FRESHNESS)
+    return opened.failed("not_after") if opened.at.as_of > patience.after(opened.row.reached_at) else None
+
+
+def _default_body(opened: OpenStep) -> dict[str, Any]:
+    """What a `call` without a body of its own posts, in the shape that Standard Webhooks recommends."""
+    run = opened.run
+    data = {
+        "customer_id": opened.customer.external_id,
+        "journey": run.journey,
+        "run_id": str(run.id),
+        "step": opened.at.step,
+    }
+    return {"type": "journey.call", "timestamp": opened.row.reached_at.isoformat(), "data": data}
+
+
+def _attempted_at() -> datetime:
+    return activity.info().started_time.astimezone(UTC)

@@ -1,0 +1,164 @@
+"""What the activities of all steps share: open a step under lock, and record what became of it in the same transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from temporalio.exceptions import ApplicationError
+
+from database.customers import Customer
+from database.definitions import flow_of
+from database.documents import DocumentRow
+from database.runs import Run, RunStep, bind, lock_run
+from database.session import WriteSession
+from domain.documents import DocumentState
+from domain.journeys.definition import JourneyDefinition
+from domain.journeys.library import DefinitionLibrary
+from domain.journeys.steps import Step
+from domain.runs import HOLDOUT, OutcomeKind, PassedStep, RunState, StepInput, StepOutcome
+
+_SETTLED = {OutcomeKind.DONE, OutcomeKind.SKIPPED, OutcomeKind.FAILED}
+
+
+@dataclass(slots=True)
+class OpenStep:
+    """A step of an active run, about to be performed; customer and run are locked, `row` is its entry in the run log."""
+
+    at: StepInput
+    run: Run
+    customer: Customer
+    definition: JourneyDefinition
+    step: Step
+    row: RunStep
+    is_paused: bool
+
+    def done(self, *, arm: str | None = None, reason: str | None = None, **detail: Any) -> StepOutcome:
+        """The step did what it is for."""
+        return self._settled(OutcomeKind.DONE, reason, arm, detail)
+
+    def skipped(self, reason: str, **detail: Any) -> StepOutcome:
+        """The step was left out on purpose."""
+        return self._settled(OutcomeKind.SKIPPED, reason, None, detail)
+
+    def failed(self, reason: str, **detail: Any) -> StepOutcome:
+        """The step will not succeed."""
+        return self._settled(OutcomeKind.FAILED, reason, None, detail)
+
+    def held(self) -> StepOutcome:
+        """The journey is paused: the effect waits for `resume`."""
+        self.run.held = True
+        self.row.outcome, self.row.reason = OutcomeKind.HELD, "paused"
+        return self._answer(OutcomeKind.HELD, "paused")
+
+    def waiting(self, until: datetime | None, zone: str | None, **detail: Any) -> StepOutcome:
+        """The run stands at this step, until `until` or until something wakes it."""
+        self.row.outcome, self.row.detail = "waiting", self.row.detail | detail
+        self.run.waiting_for = {"until": until.isoformat() if until else None, "zone": zone, **detail}
+        return self._answer(OutcomeKind.LATER, None, at=until, zone=zone)
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What `{{ customer.* }}`, `{{ entry.* }}` and `{{ saved.* }}` in a step's values mean."""
+        customer = {"id": self.customer.external_id, "traits": self.customer.traits}
+        return {"customer": customer, "entry": self.run.entry, "saved": self.run.saved}
+
+    def unexpected(self) -> ApplicationError:
+        """The step is of another kind than the activity was made for: no retry can help."""
+        return ApplicationError("a step of another kind", type="step_kind_changed", non_retryable=True)
+
+    @property
+    def withheld(self) -> StepOutcome | None:
+        """Why an effect does not happen now: the run is in the holdout, or the journey is paused."""
+        if self.run.shadow:
+            return self.skipped(HOLDOUT, would=self.row.kind)
+        return self.held() if self.is_paused else None
+
+    def _settled(self, kind: OutcomeKind, reason: str | None, arm: str | None, detail: dict[str, Any]) -> StepOutcome:
+        self.row.outcome, self.row.reason, self.row.at = kind, reason, self.at.as_of
+        self.row.detail = self.row.detail | detail | ({} if arm is None else {"arm": arm})
+        self.run.waiting_for = None
+        self.run.held = False
+        return self._answer(kind, reason, arm=arm)
+
+    def _answer(self, kind: OutcomeKind, reason: str | None, **rest: Any) -> StepOutcome:
+        return StepOutcome(kind=kind, reason=reason, version=self.run.version, **rest)
+
+
+async def open_step(session: WriteSession, library: DefinitionLibrary, at: StepInput) -> OpenStep | StepOutcome:
+    """Lock the customer and the run and open the step, or answer at once: the run is over, or the step was settled before."""
+    locked = await lock_run(session, at.run_id)
+    if locked is None:
+        return StepOutcome(kind=OutcomeKind.EXITED, reason="erased")
+    run = locked.run
+    if at.execution is not None and not bind(run, at.execution):
+        return StepOutcome(kind=OutcomeKind.EXITED, reason="superseded")
+    if run.state != RunState.ACTIVE:
+        return StepOutcome(kind=OutcomeKind.EXITED, reason=run.reason)
+    flow = await flow_of(session, library, run.journey, run.version)
+    await write_passed(session, at.passed, run)
+    step = flow.step(at.step)
+    if step is None:
+        raise ApplicationError("the version has no such step", type="step_not_found", non_retryable=True)
+    row = await _row(session, at, step)
+    if row.outcome in _SETTLED:
+        return _as_recorded(row, run)
+    run.step = at.step
+    return OpenStep(
+        at=at,
+        run=run,
+        customer=locked.customer,
+        definition=flow.definition,
+        step=step,
+        row=row,
+        is_paused=await _is_paused(session, run.journey),
+    )
+
+
+async def write_passed(session: WriteSession, passed: tuple[PassedStep, ...], run: Run) -> None:
+    """Write the steps to the run log that were passed without an activity of their own. Repeatable."""
+    for step in passed:
+        if await session.get(RunStep, (run.id, step.step, step.visit)) is None:
+            session.add(
+                RunStep(
+                    run_id=run.id,
+                    step=step.step,
+                    visit=step.visit,
+                    kind="goto",
+                    reached_at=step.at,
+                    at=step.at,
+                    outcome=step.kind,
+                    reason=step.reason,
+                    detail={},
+                )
+            )
+
+
+def _as_recorded(row: RunStep, run: Run) -> StepOutcome:
+    """The answer that was given before: effects are keyed by step and visit."""
+    return StepOutcome(kind=OutcomeKind(row.outcome), reason=row.reason, arm=row.detail.get("arm"), version=run.version)
+
+
+async def _row(session: WriteSession, at: StepInput, step: Step) -> RunStep:
+    """The step's entry in the run log, read after the lock (the locking statement may have seen it older)."""
+    row = await session.get(RunStep, (at.run_id, at.step, at.visit), populate_existing=True)
+    if row is None:
+        row = RunStep(
+            run_id=at.run_id,
+            step=at.step,
+            visit=at.visit,
+            kind=step.kind,
+            reached_at=at.as_of,
+            at=None,
+            outcome="reached",
+            reason=None,
+            detail={},
+        )
+        session.add(row)
+    return row
+
+
+async def _is_paused(session: WriteSession, journey: str) -> bool:
+    row = await session.get(DocumentRow, ("journey", journey))
+    return row is not None and row.state == DocumentState.PAUSED

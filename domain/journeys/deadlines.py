@@ -1,0 +1,85 @@
+"""When a `wait` ends: durations, local times in the customer's zone, dates held in traits. Pure; asked again when a zone changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from domain.conditions.dates import moment_of
+from domain.conditions.paths import reader
+from domain.durations import Duration, parse_duration
+from domain.journeys.steps import UntilDate, Wait
+from domain.local_time import first_at, local_instant, resolve_zone
+
+DATE_TIME_OF_DAY = time(9)
+"""When a date without a time of day falls due, as for date entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Zones:
+    """The customer's zone, if known and real, and the shop's."""
+
+    customer: str | None
+    shop: str
+
+    def named(self, name: str) -> ZoneInfo:
+        """The zone that a step's `zone` means: `customer` (else the shop's), `shop`, or an IANA name."""
+        return resolve_zone({"customer": self.customer, "shop": self.shop}.get(name, name), self.shop)
+
+
+@dataclass(frozen=True, slots=True)
+class EndsAt:
+    """The wait ends at this instant, which people read in `zone`."""
+
+    at: datetime
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class CannotWait:
+    """There is nothing to wait for; the step is skipped with this reason."""
+
+    reason: str
+
+
+def end_of(wait: Wait, entered: datetime, traits: Mapping[str, Any], zones: Zones) -> EndsAt | CannotWait:
+    """When a wait that was entered at `entered` ends. The instant may lie in the past: the run goes on at once."""
+    zone = zones.named(wait.zone)
+    if wait.until_date is not None:
+        return _end_of_date(wait.until_date, traits, zone)
+    earliest = entered if wait.for_ is None else _after(parse_duration(wait.for_), entered, zone)
+    if wait.until is None:
+        return EndsAt(earliest, zone.key)
+    return EndsAt(first_at(time.fromisoformat(wait.until), earliest, zone, wait.days), zone.key)
+
+
+def _end_of_date(until: UntilDate, traits: Mapping[str, Any], zone: ZoneInfo) -> EndsAt | CannotWait:
+    found = reader(until.trait)(traits)
+    if not found:
+        return CannotWait("trait_missing")
+    moment = moment_of(found[0])
+    if moment is None:
+        return CannotWait("trait_not_a_date")
+    day, clock = _on_the_clock(moment, zone)
+    if until.offset is not None:
+        moved = parse_duration(until.offset).after(datetime.combine(day, clock))
+        day, clock = moved.date(), moved.time()
+    return EndsAt(local_instant(day, time.fromisoformat(until.at) if until.at else clock, zone), zone.key)
+
+
+def _on_the_clock(moment: date | datetime, zone: ZoneInfo) -> tuple[date, time]:
+    if not isinstance(moment, datetime):
+        return moment, DATE_TIME_OF_DAY
+    local = moment.astimezone(zone)
+    return local.date(), local.time()
+
+
+def _after(duration: Duration, moment: datetime, zone: ZoneInfo) -> datetime:
+    """Exact durations are exact; months keep the wall clock of the zone, as far as its clocks show that time."""
+    if not duration.months:
+        return duration.after(moment)
+    local = duration.after(moment.astimezone(zone).replace(tzinfo=None))
+    return local_instant(local.date(), local.time(), zone)

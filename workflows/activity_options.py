@@ -1,0 +1,46 @@
+"""How activities are called, by name: never numbers inline."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityConfig, LocalActivityConfig
+
+MESSAGES_QUEUE = "messages"
+"""Where calls to providers and shops run, apart from the decisions on `journeys`."""
+
+_DECISION = LocalActivityConfig(
+    start_to_close_timeout=timedelta(seconds=15),
+    # A database that is away costs time, not runs: local retries for a while, then timers, for ever.
+    local_retry_threshold=timedelta(seconds=10),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(milliseconds=200), backoff_coefficient=2, maximum_interval=timedelta(minutes=1)
+    ),
+)
+
+_DELIVERY = ActivityConfig(
+    task_queue=MESSAGES_QUEUE,
+    start_to_close_timeout=timedelta(minutes=2),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(minutes=5)
+    ),
+)
+
+
+def decision(summary: str) -> LocalActivityConfig:
+    """One transaction in our database; a local activity. `summary` is what the Temporal UI shows for it."""
+    return LocalActivityConfig(**_DECISION, summary=summary)
+
+
+def delivery(summary: str) -> ActivityConfig:
+    """A call to a provider or to the shop; retried until the activity itself says that it is too late (`not_after`)."""
+    return ActivityConfig(**_DELIVERY, summary=summary)
+
+
+SWEEP = ActivityConfig(
+    start_to_close_timeout=timedelta(minutes=5),
+    heartbeat_timeout=timedelta(minutes=1),
+    retry_policy=RetryPolicy(maximum_attempts=3),
+)
+"""One pass of upkeep; the next pass of its schedule does what this one could not."""
