@@ -39,7 +39,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.selectable import TableValuedAlias
 
 from domain.conditions.dates import DATE, FRACTION, INSTANT, OFFSET
-from domain.conditions.model import Comparison, Operator, Reference
+from domain.conditions.operators import Comparison, Operator, Reference
 from domain.conditions.paths import EACH, Steps, steps_of
 from domain.conditions.values import NEGATED
 from domain.durations import Duration, parse_duration

@@ -7,7 +7,7 @@ A local time that does not exist (spring forward) moves to the first valid insta
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
@@ -29,7 +29,7 @@ def resolve_zone(customer_zone: str | None, shop_zone: str | None = None) -> Zon
     return next((ZoneInfo(name) for name in (customer_zone, shop_zone) if name in ZONES and name), ZoneInfo("UTC"))
 
 
-def local_instant(day: date, at: time, zone: ZoneInfo, *, last: bool = False) -> datetime:
+def local_instant(day: date, at: time, zone: tzinfo, *, last: bool = False) -> datetime:
     """The instant (UTC) of a local time on a local date; `last` takes the second of two readings."""
     reading = datetime.combine(day, at, zone).replace(fold=int(last))
     instant = reading.astimezone(UTC)
@@ -38,7 +38,7 @@ def local_instant(day: date, at: time, zone: ZoneInfo, *, last: bool = False) ->
     return _end_of_gap(reading.replace(fold=0).astimezone(UTC), zone)
 
 
-def _end_of_gap(instant: datetime, zone: ZoneInfo) -> datetime:
+def _end_of_gap(instant: datetime, zone: tzinfo) -> datetime:
     """When the offset that holds at an instant began: the change of the clocks within the day before it."""
     offset = instant.astimezone(zone).utcoffset()
     low, high = int((instant - _DAY).timestamp()), int(instant.timestamp())

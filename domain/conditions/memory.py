@@ -8,16 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, assert_never
 
-from domain.conditions.model import (
-    AllOf,
-    AnyOf,
-    Comparison,
-    NotOf,
-    Operator,
-    Predicate,
-    PropertyIs,
-    Reference,
-)
+from domain.conditions.model import AllOf, AnyOf, NotOf, Predicate, PropertyIs
+from domain.conditions.operators import Comparison, Operator, Reference
 from domain.conditions.paths import Read, reader
 from domain.conditions.scope import JsonObject, Scope
 from domain.conditions.values import NEGATED, PAIRS, Pair, folded

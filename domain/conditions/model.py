@@ -1,112 +1,62 @@
-"""The typed forms of the condition language. Their meaning: `memory.py` and `database/conditions.py`, which agree."""
+"""The forms of the condition language. Their meaning: `memory.py` and `database/conditions.py`, which agree."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
+from domain.conditions.operators import FIGURE_OPERATORS, Compared, MomentText, NameText, PathText, Text
 from domain.document import Document
-from domain.durations import DurationText
+from domain.durations import PeriodText
 
-Scalar = str | int | float | bool | None
+DEEPEST = 20
+"""Logic forms within each other."""
 
-
-class Reference(Document):
-    """A value looked up when the condition is judged: from the run's entry event, the customer or what a step saved."""
-
-    entry: str | None = None
-    customer: str | None = None
-    saved: str | None = None
-
-    @model_validator(mode="after")
-    def _names_one_source(self) -> Reference:
-        if len(self.model_fields_set) != 1:
-            raise ValueError("a reference names exactly one of entry, customer, saved")
-        return self
+LARGEST = 300
+"""Forms and predicates in one condition."""
 
 
-Value = Reference | Scalar
-
-
-class Operator(StrEnum):
-    """How a value is compared; the negated ones are exact negations, all others are false on a missing value."""
-
-    EQ = "eq"
-    NE = "ne"
-    IN = "in"
-    NOT_IN = "not_in"
-    GT = "gt"
-    GTE = "gte"
-    LT = "lt"
-    LTE = "lte"
-    BETWEEN = "between"
-    CONTAINS = "contains"
-    NOT_CONTAINS = "not_contains"
-    STARTS_WITH = "starts_with"
-    ENDS_WITH = "ends_with"
-    MATCHES_ANY = "matches_any"
-    EXISTS = "exists"
-    BEFORE = "before"
-    AFTER = "after"
-    WITHIN_LAST = "within_last"
-    WITHIN_NEXT = "within_next"
-    SAME_DAY = "same_day"
-    ANNIVERSARY_WITHIN = "anniversary_within"
-
-
-class Comparison(NamedTuple):
-    """One operator with its operand, as the evaluators read it."""
-
-    operator: Operator
-    operand: Any  # a Value, a list of them, a duration text or a bool, as the operator's field says
-    ignore_case: bool
-
-
-class Compared(Document):
-    """Mixin of all forms that compare a value: exactly one operator."""
-
-    eq: Value = None
-    ne: Value = None
-    in_: list[Value] | None = Field(default=None, alias="in")
-    not_in: list[Value] | None = None
-    gt: Value = None
-    gte: Value = None
-    lt: Value = None
-    lte: Value = None
-    between: tuple[Value, Value] | None = None
-    contains: Value = None
-    not_contains: Value = None
-    starts_with: Value = None
-    ends_with: Value = None
-    matches_any: list[str] | None = None
-    exists: bool | None = None
-    before: Value = None
-    after: Value = None
-    within_last: DurationText | None = None
-    within_next: DurationText | None = None
-    same_day: Value = None
-    anniversary_within: DurationText | None = None
-    case: Literal["exact", "ignore"] = "exact"
+class Logic(Document):
+    """Mixin of the logic forms: how deep and how large the tree below is; both are limited, so judging it is cheap."""
 
     @property
-    def comparison(self) -> Comparison:
-        """The operator that was written, with its operand."""
-        name = next(name for name in _operator_fields(self) if name in self.model_fields_set)
-        return Comparison(Operator(name.rstrip("_")), getattr(self, name), self.case == "ignore")
+    def inner(self) -> Sequence[Document]:
+        """The forms directly inside."""
+        [inner] = (getattr(self, name) for name in type(self).model_fields)
+        return inner if isinstance(inner, list) else [inner]
+
+    @cached_property
+    def depth(self) -> int:
+        """Logic forms within each other, this one included."""
+        return 1 + max((one.depth for one in self.inner if isinstance(one, Logic)), default=0)
+
+    @cached_property
+    def size(self) -> int:
+        """Forms and predicates in this tree, this one included."""
+        return 1 + sum(size_of(one) for one in self.inner)
 
     @model_validator(mode="after")
-    def _has_one_operator(self) -> Compared:
-        written = [name.rstrip("_") for name in _operator_fields(self) if name in self.model_fields_set]
-        if len(written) != 1:
-            found = ", ".join(written) or "none"
-            raise ValueError(f"exactly one operator is needed ({', '.join(Operator)}); found {found}")
+    def _is_within_limits(self) -> Self:
+        if self.depth > DEEPEST:
+            raise PydanticCustomError("too_deep", "logic may be nested {most} levels deep", {"most": DEEPEST})
+        if self.size > LARGEST:
+            raise PydanticCustomError("too_large", "a condition may have {most} parts", {"most": LARGEST})
         return self
 
 
-def _operator_fields(model: Compared) -> list[str]:
-    return [name for name in Compared.model_fields if name != "case"]
+def size_of(form: Document) -> int:
+    """Forms and predicates in a condition or predicate."""
+    match form:
+        case Logic():
+            return form.size
+        case Did(where=where) | AggregateIs(where=where):
+            return 1 + sum(size_of(one) for one in where)
+        case _:
+            return 1
 
 
 # Predicates over one event's payload -------------------------------------------------------------
@@ -115,22 +65,22 @@ def _operator_fields(model: Compared) -> list[str]:
 class PropertyIs(Compared):
     """`{"property": "total", "gte": 20}`: a path into the event's properties."""
 
-    property: str
+    property: PathText
 
 
-class AllOf(Document):
+class AllOf(Logic):
     """True when every predicate is; an empty list is true."""
 
     all: list[Predicate]
 
 
-class AnyOf(Document):
+class AnyOf(Logic):
     """True when at least one predicate is; an empty list is false."""
 
     any: list[Predicate]
 
 
-class NotOf(Document):
+class NotOf(Logic):
     """True when the predicate is false."""
 
     not_: Predicate = Field(alias="not")
@@ -162,19 +112,19 @@ Predicate = Annotated[
 # Conditions over a customer ----------------------------------------------------------------------
 
 
-class AllHold(Document):
+class AllHold(Logic):
     """True when every condition is; an empty list is true."""
 
     all: list[Condition]
 
 
-class AnyHolds(Document):
+class AnyHolds(Logic):
     """True when at least one condition is; an empty list is false."""
 
     any: list[Condition]
 
 
-class NotHolds(Document):
+class NotHolds(Logic):
     """True when the condition is false."""
 
     not_: Condition = Field(alias="not")
@@ -183,23 +133,23 @@ class NotHolds(Document):
 class TraitIs(Compared):
     """The customer's trait at a path compares so."""
 
-    trait: str
+    trait: PathText
 
 
 class TimeBounded(Document):
     """Mixin: which events count, by their timestamp."""
 
-    within: DurationText | None = None
-    since: str | None = None
-    until: str | None = None
+    within: PeriodText | None = None
+    since: MomentText | None = None
+    until: MomentText | None = None
     since_entry: bool = False
 
 
 class Did(TimeBounded):
     """Counts the customer's events of one name; `at_least` 1 unless something else is said."""
 
-    did: str
-    where: list[Predicate] = Field(default_factory=list)
+    did: NameText
+    where: list[Predicate] = Field(default_factory=list, max_length=LARGEST)
     at_least: int | None = Field(default=None, ge=0)
     at_most: int | None = Field(default=None, ge=0)
     exactly: int | None = Field(default=None, ge=0)
@@ -213,7 +163,7 @@ class Did(TimeBounded):
         return (default if self.at_least is None else self.at_least), self.at_most
 
     @model_validator(mode="after")
-    def _counts_one_way(self) -> Did:
+    def _counts_one_way(self) -> Self:
         if self.exactly is not None and (self.at_least is not None or self.at_most is not None):
             raise ValueError("exactly stands alone; write at_least and at_most for a range")
         return self
@@ -223,51 +173,59 @@ class AggregateIs(Compared, TimeBounded):
     """A figure over the customer's events compares so; `of` is a path into the event (`properties.total`)."""
 
     aggregate: Literal["sum", "avg", "min", "max", "count", "count_distinct"]
-    over: str
-    of: str | None = None
-    where: list[Predicate] = Field(default_factory=list)
+    over: NameText
+    of: PathText | None = None
+    where: list[Predicate] = Field(default_factory=list, max_length=LARGEST)
+
+    @model_validator(mode="after")
+    def _compares_a_number(self) -> Self:
+        if self.aggregate != "count" and self.of is None:
+            raise ValueError(f"{self.aggregate} needs of: a path into the event, such as properties.total")
+        if self.comparison.operator not in FIGURE_OPERATORS:
+            raise ValueError(f"an aggregate is a number; compare it by one of {', '.join(FIGURE_OPERATORS)}")
+        return self
 
 
 class MessageWas(Document):
     """At least one message of ours came so far; opens and clicks are those of people, not of machines."""
 
     message: Literal["sent", "delivered", "opened", "clicked", "bounced", "complained"]
-    template: str | None = None
-    journey: str | None = None
-    campaign: str | None = None
-    channel: str | None = None
-    within: DurationText | None = None
+    template: NameText | None = None
+    journey: NameText | None = None
+    campaign: NameText | None = None
+    channel: NameText | None = None
+    within: PeriodText | None = None
 
 
 class ConsentIs(Document):
     """The consent state for a purpose, on one channel."""
 
-    consent: str
-    channel: str = "email"
+    consent: NameText
+    channel: NameText = "email"
     eq: Literal["subscribed", "unsubscribed", "none"] = "subscribed"
 
 
 class EventIs(Compared):
     """The payload of the event at hand (a journey's entry event). Its path starts there: `properties.cart_id`."""
 
-    event: str
+    event: PathText
 
 
 class VariantIs(Document):
     """The arm that this run got at a split step."""
 
-    variant: str
-    eq: str
+    variant: NameText
+    eq: NameText
 
 
 class InBucket(Document):
     """Stable hash of the customer and the salt, in percent: `[0, 20]` means 0 <= hash < 20."""
 
     bucket: tuple[float, float]
-    salt: str = ""
+    salt: Text = ""
 
     @model_validator(mode="after")
-    def _is_a_range(self) -> InBucket:
+    def _is_a_range(self) -> Self:
         low, high = self.bucket
         if not 0 <= low < high <= 100:
             raise ValueError("a bucket is a range [from, to) within 0 and 100")
@@ -277,26 +235,26 @@ class InBucket(Document):
 class SegmentIs(Document):
     """Membership of a segment."""
 
-    segment: str
+    segment: NameText
 
 
 class PointsAre(Compared):
     """A figure of the points ledger compares so."""
 
     points: Literal["available", "pending", "earned", "spent", "expiring"]
-    within: DurationText | None = None
+    within: PeriodText | None = None
 
 
 class TierAtLeast(Document):
     """This tier or a higher one."""
 
-    at_least: str
+    at_least: NameText
 
 
 class TierIs(Document):
     """The current tier."""
 
-    tier: str | TierAtLeast
+    tier: NameText | TierAtLeast
 
 
 class ScoreIs(Compared):

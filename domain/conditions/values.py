@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from domain.conditions.dates import in_period, local_day, moment_of, order, shifted
-from domain.conditions.model import Operator
+from domain.conditions.operators import Operator
 from domain.conditions.scope import Scope
 from domain.durations import parse_duration
 from domain.local_time import next_anniversary

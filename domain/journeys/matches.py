@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from domain.conditions.model import Predicate, Value
+from domain.conditions.model import Predicate
+from domain.conditions.operators import Value
 from domain.document import Document
 
 
