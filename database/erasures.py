@@ -1,17 +1,31 @@
-"""Erasure jobs, their progress and their proof."""
+"""Erasure jobs: what they look for while they run, their proof, and the keyed hashes of who was erased.
+
+What an erasure does to each table is database/erasure_rules.py.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Index, LargeBinary, PrimaryKeyConstraint, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, Table
+from database.secrets import PSEUDONYMS, secret
+from database.session import ReadSession, WriteSession
+from domain.pseudonyms import pseudonym
+
+LONG_ID = 12
+"""From this many characters on an id is looked for in all tables, not only where ids stand."""
 
 
 class Erasure(Table):
-    """One erasure: what was removed where. It names the customer by our own uuid only."""
+    """One erasure: what was removed where. Once completed it names the customer by our own uuid only."""
 
     __tablename__ = "erasures"
 
@@ -21,4 +35,107 @@ class Erasure(Table):
     requested_at: Mapped[datetime]
     requested_by: Mapped[str]
     completed_at: Mapped[datetime | None]
-    proof: Mapped[Json]  # table -> rows removed; workflows deleted; canary searches that found nothing
+    traces: Mapped[Json]  # what to look for (Traces); emptied when the job completes
+    proof: Mapped[Json]  # table -> rows removed, workflows deleted, searches that found nothing
+
+    __table_args__ = (
+        # A second request while the first is under way is the same job.
+        Index("uq_erasures_open", "customer_id", unique=True, postgresql_where=text("state <> 'completed'")),
+    )
+
+
+class ErasedIdentity(Table):
+    """An id that was erased, by keyed hash: what happened before that time is not taken in again."""
+
+    __tablename__ = "erased_identities"
+
+    kind: Mapped[str]  # user | anonymous
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    erased_at: Mapped[datetime]
+
+    __table_args__ = (PrimaryKeyConstraint("kind", "hash"),)
+
+
+class Traces(BaseModel):
+    """Under which names a person is stored: our own ids (merged ones too), the shop's, browsers', and addresses."""
+
+    model_config = ConfigDict(frozen=True)
+
+    customers: list[UUID] = []
+    user_ids: list[str] = []
+    anonymous_ids: list[str] = []
+    addresses: list[str] = []
+
+    @property
+    def subjects(self) -> list[str]:
+        """The subjects of this person's events, routed or not."""
+        return [f"u:{value}" for value in self.user_ids] + [f"a:{value}" for value in self.anonymous_ids]
+
+    @property
+    def needles(self) -> list[str]:
+        """What can stand nowhere by chance: addresses, and ids that are long or addresses themselves."""
+        return sorted({*self.addresses, *(value for value in self.user_ids if len(value) >= LONG_ID or "@" in value)})
+
+
+class IdentityRef(NamedTuple):
+    """An id of a kind, `user` or `anonymous`."""
+
+    kind: str
+    value: str
+
+
+async def find_erasure(session: ReadSession, erasure_id: UUID) -> Erasure | None:
+    """The job, or None."""
+    return await session.get(Erasure, erasure_id, populate_existing=True)
+
+
+async def open_erasure(session: ReadSession, customer_id: UUID) -> Erasure | None:
+    """The job of this customer that has not completed, or None."""
+    statement = select(Erasure).where(Erasure.customer_id == customer_id, Erasure.state != "completed")
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def start_erasure(session: WriteSession, erasure_id: UUID) -> Traces | None:
+    """Mark the job as running and say what it looks for; None when it has completed already."""
+    statement = update(Erasure).where(Erasure.id == erasure_id, Erasure.state != "completed").values(state="running")
+    traces = (await session.execute(statement.returning(Erasure.traces))).scalar_one_or_none()
+    return None if traces is None else Traces.model_validate(traces)
+
+
+async def add_to_proof(session: WriteSession, erasure_id: UUID, part: str, counts: Mapping[str, int]) -> None:
+    """Add counts to one part of the proof; a step that runs twice adds what it did the second time."""
+    row = (await session.execute(select(Erasure).where(Erasure.id == erasure_id).with_for_update())).scalar_one()
+    known: dict[str, int] = row.proof.get(part, {})
+    row.proof = {**row.proof, part: known | {name: known.get(name, 0) + count for name, count in counts.items()}}
+
+
+async def complete_erasure(session: WriteSession, erasure_id: UUID, found: Mapping[str, Any], as_of: datetime) -> None:
+    """Close the job with what the last search found, and forget what it looked for."""
+    row = (await session.execute(select(Erasure).where(Erasure.id == erasure_id).with_for_update())).scalar_one()
+    row.proof = {**row.proof, "found": dict(found)}
+    row.traces, row.state, row.completed_at = {}, "completed", as_of
+
+
+async def remember_erased(session: WriteSession, identities: Iterable[IdentityRef], as_of: datetime) -> None:
+    """Keep the hashes of erased ids, with the time up to which their past is gone."""
+    key = await secret(session, PSEUDONYMS)
+    rows = [
+        {"kind": each.kind, "hash": pseudonym(key, each.kind, each.value), "erased_at": as_of}
+        for each in sorted(set(identities))
+    ]
+    if rows:
+        statement = insert(ErasedIdentity)
+        newest = {"erased_at": statement.excluded.erased_at}
+        await session.execute(statement.on_conflict_do_update(index_elements=["kind", "hash"], set_=newest), rows)
+
+
+async def erased_since(session: WriteSession, identities: Sequence[IdentityRef]) -> dict[IdentityRef, datetime]:
+    """Which of these ids were erased, and when: whatever such a customer did earlier is to be dropped."""
+    if not identities:
+        return {}
+    key = await secret(session, PSEUDONYMS)
+    by_hash = {(each.kind, pseudonym(key, each.kind, each.value)): each for each in identities}
+    hashes = [found for _, found in by_hash]
+    statement = select(ErasedIdentity).where(ErasedIdentity.hash.in_(hashes))
+    rows = (await session.execute(statement)).scalars()
+    return {by_hash[row.kind, row.hash]: row.erased_at for row in rows if (row.kind, row.hash) in by_hash}

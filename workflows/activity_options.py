@@ -44,3 +44,15 @@ SWEEP = ActivityConfig(
     retry_policy=RetryPolicy(maximum_attempts=3),
 )
 """One pass of upkeep; the next pass of its schedule does what this one could not."""
+
+_ERASING = ActivityConfig(
+    start_to_close_timeout=timedelta(hours=2),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(minutes=5)
+    ),
+)
+
+
+def erasing(summary: str) -> ActivityConfig:
+    """A step of an erasure: may read every table in full, and is repeated until it succeeds."""
+    return ActivityConfig(**_ERASING, summary=summary)

@@ -1,0 +1,198 @@
+"""What an erasure does to each table: remove the rows, blank what is personal in them, or leave the table alone.
+
+Counts that reports are made of (runs, steps, messages) stay, without anything that leads to a person. A table that is
+named nowhere here fails a test, so that nobody adds personal data that erasures do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    LargeBinary,
+    Result,
+    Text,
+    delete,
+    false,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy import Table as SqlTable
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.sql.functions import concat
+
+from database.base import Table
+from database.consent import Consent
+from database.customers import Customer, Identity
+from database.erasures import Traces
+from database.events import Event
+from database.journeys import DateDue, EntryDecision
+from database.keys import IdempotencyKey
+from database.messages import Link, Message, MessageEvent
+from database.orders import Cart, Order, Refund
+from database.outbox import Command
+from database.products import ProductView
+from database.runs import Run, RunStep, Wait
+from database.session import ReadSession, WriteSession
+
+EVENTS_AT_ONCE: Final = 2_000
+"""Events per transaction, so that an erasure never holds locks for long."""
+
+REMOVED: Final[Sequence[type[Table]]] = (
+    *(Wait, EntryDecision, DateDue, Consent, Cart, ProductView, Refund, Order, IdempotencyKey, Identity),
+)
+"""Tables whose rows name the customer in `customer_id` and go."""
+
+KEPT: Final[Mapping[str, str]] = {
+    "audit_log": "names customers by our own uuid; who did what must stay",
+    "document_changes": "counts changes of documents",
+    "document_versions": "written by marketers",
+    "documents": "written by marketers",
+    "erased_identities": "keyed hashes, kept so that an import does not bring the erased back",
+    "erasures": "the proof; what a job looked for is emptied when it completes",
+    "event_names": "names and types of properties, no values",
+    "keys": "of programs, not of customers",
+    "products": "the catalogue",
+    "provider_rates": "pace of sending",
+    "secrets": "of the program itself",
+    "shop_settings": "of the shop",
+    "suppressions": "keyed hashes, kept so that the erased get no mail",
+}
+"""Tables that hold nothing of a customer, or nothing that leads to one, with the reason."""
+
+GOES_WITH_ITS_OWNER: Final = frozenset({"events", "event_keys", "links", "outbox"})
+"""Removed as well, found by the event, message or run that they belong to."""
+
+# Events of these customers, and those not routed yet or quarantined under their ids, each with its key. Relies on
+# ix_events_customer_number, ix_events_pending_subject and ix_events_quarantined.
+_REMOVE_EVENTS = text("""
+    WITH gone AS MATERIALIZED (
+        SELECT id, source, message_id FROM events WHERE customer_id = ANY(CAST(:customers AS uuid[]))
+        UNION SELECT id, source, message_id FROM events WHERE status = 'pending' AND subject = ANY(:subjects)
+        UNION SELECT id, source, message_id FROM events WHERE status = 'quarantined' AND subject = ANY(:subjects)
+        LIMIT :limit
+    ), keys AS (
+        DELETE FROM event_keys USING gone
+        WHERE event_keys.source = gone.source AND event_keys.message_id = gone.message_id
+    )
+    DELETE FROM events USING gone WHERE events.id = gone.id
+""")
+
+
+async def remove_some_events(session: WriteSession, traces: Traces) -> int:
+    """Remove up to EVENTS_AT_ONCE events with their keys; answers how many, 0 when none are left.
+
+    The keys go too, since a message id may be personal. A replay brings nothing back because of the erased identities.
+    """
+    bounds = {"customers": traces.customers, "subjects": traces.subjects, "limit": EVENTS_AT_ONCE}
+    return _rows(await session.execute(_REMOVE_EVENTS, bounds))
+
+
+async def remove_rows(session: WriteSession, customers: Sequence[UUID]) -> dict[str, int]:
+    """Remove all rows that are the customers' own. Answers table -> rows."""
+    owned: list[tuple[type[Table], ColumnElement[bool]]] = [
+        (Link, Link.message_id.in_(select(Message.id).where(Message.customer_id.in_(customers)))),
+        (Command, Command.workflow_id.in_(select(Run.workflow_id).where(Run.customer_id.in_(customers)))),
+        *((table, table.__table__.c.customer_id.in_(customers)) for table in REMOVED),
+    ]
+    counts = {}
+    for table, belongs in owned:
+        counts[table.__tablename__] = _rows(await session.execute(delete(table).where(belongs)))
+    return counts
+
+
+async def blank_rows(session: WriteSession, customers: Sequence[UUID]) -> dict[str, int]:
+    """Take everything personal out of the rows that stay. Answers table -> rows."""
+    of_messages = MessageEvent.message_id.in_(select(Message.id).where(Message.customer_id.in_(customers)))
+    of_runs = RunStep.run_id.in_(select(Run.id).where(Run.customer_id.in_(customers)))
+    blanked: list[tuple[type[Table], ColumnElement[bool], dict[str, Any]]] = [
+        (MessageEvent, of_messages, {"detail": {}}),
+        (RunStep, of_runs, {"detail": {}}),
+        (Message, Message.customer_id.in_(customers), _BLANK_MESSAGE),
+        (Run, Run.customer_id.in_(customers), _BLANK_RUN),
+        (Customer, Customer.id.in_(customers), _BLANK_CUSTOMER),
+    ]
+    counts = {}
+    for table, belongs, values in blanked:
+        counts[table.__tablename__] = _rows(await session.execute(update(table).where(belongs).values(values)))
+    return counts
+
+
+_BLANK_MESSAGE: Final[dict[str, Any]] = {
+    **dict.fromkeys(("to", "subject", "html", "text", "provider_id")),
+    "headers": {},
+    "attempts": [],
+}
+_BLANK_RUN: Final[dict[str, Any]] = {
+    "entry": {},
+    "saved": {},
+    "waiting_for": None,
+    "conversion": None,
+    "occasion": sql_cast(Run.id, Text),
+    "workflow_id": concat("erased/", sql_cast(Run.id, Text)),  # the old one held a hash of the occasion
+}
+_BLANK_CUSTOMER: Final[dict[str, Any]] = {
+    **dict.fromkeys(("external_id", "email", "zone", "locale")),
+    "traits": {},
+    "trait_times": {},
+    "observed": {},
+}
+BLANKED: Final = frozenset({"message_events", "run_steps", "messages", "runs", "customers"})
+
+
+async def find_traces(session: ReadSession, traces: Traces) -> dict[str, int]:
+    """Search every table for what is left of a person: table -> rows found, only those with any.
+
+    Reads each table in full, once: an erasure is rare, and only a full search proves something. Ids are looked for
+    where ids stand, since a short one stands in other people's data by chance; addresses and long ids everywhere.
+    """
+    tables = Table.metadata.tables
+    searches: list[tuple[SqlTable, ColumnElement[bool]]] = [
+        *((table, _mentions(table, traces.needles)) for table in tables.values()),
+        (tables["events"], _has_subject(traces)),
+        (tables["identities"], Identity.value.in_([*traces.user_ids, *traces.anonymous_ids])),
+    ]
+    found: dict[str, int] = {}
+    for table, condition in searches:
+        if table.name != "erasures":  # the job itself knows what it looks for, until it completes
+            rows = (await session.execute(select(func.count()).select_from(table).where(condition))).scalar_one()
+            found |= {table.name: max(rows, found.get(table.name, 0))} if rows else {}
+    return found
+
+
+def _mentions(table: SqlTable, needles: Sequence[str]) -> ColumnElement[bool]:
+    """Whether any column of a row holds any of the needles: the row as text, and bytes as bytes."""
+    row = func.lower(literal_column(f'"{table.name}"::text'))
+    conditions: list[ColumnElement[bool]] = []
+    for needle in needles:
+        conditions.append(func.strpos(row, needle.lower()) > 0)
+        conditions.extend(
+            func.coalesce(func.pg_catalog.position(column, literal(needle.encode(), LargeBinary)), 0) > 0
+            for column in table.columns
+            if isinstance(column.type, LargeBinary)
+        )
+    return or_(false(), *conditions)
+
+
+def _has_subject(traces: Traces) -> ColumnElement[bool]:
+    """Whether an event is this person's. A browser's id also stands in events of whoever else used that browser."""
+    return or_(
+        Event.customer_id.in_(traces.customers),
+        Event.subject.in_(traces.subjects),
+        Event.user_id.in_(traces.user_ids),
+        Event.previous_id.in_(traces.user_ids),
+    )
+
+
+def _rows(result: Result[Any]) -> int:
+    """How many rows a statement that returns none has touched."""
+    return cast("CursorResult[Any]", result).rowcount

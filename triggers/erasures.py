@@ -1,0 +1,117 @@
+"""What a request to erase a customer sets off at once: the person cannot be found, entered, routed or mailed any more.
+
+The rest takes longer and is the workflow's (workflows/erasure.py), which the relay starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import delete, select, text, update
+
+from database.customers import Customer, Identity
+from database.erasures import Erasure, IdentityRef, Traces, open_erasure, remember_erased
+from database.messages import Message
+from database.outbox import Command, CommandKind, NewCommand, add_commands
+from database.runs import Run, end_runs
+from database.session import WriteSession
+from database.suppressions import suppress
+from domain.ids import new_id
+
+REASON = "erased"
+
+# Every address that was ever used for these customers. Relies on ix_customers, ix_events_customer_number and
+# ix_messages_customer.
+_ADDRESSES = text("""
+    SELECT lower(email) FROM customers WHERE id = ANY(:customers) AND email IS NOT NULL
+    UNION SELECT lower("to") FROM messages WHERE customer_id = ANY(:customers) AND "to" IS NOT NULL
+    UNION SELECT lower(traits ->> 'email') FROM events
+        WHERE customer_id = ANY(:customers) AND traits ->> 'email' LIKE '%@%'
+    UNION SELECT lower(traits ->> 'email') FROM events
+        WHERE status = 'pending' AND subject = ANY(:subjects) AND traits ->> 'email' LIKE '%@%'
+""")
+
+# Events that wait to be routed would bring the customer back. Relies on ix_events_pending_subject.
+_FORGET_PENDING = text("""
+    WITH gone AS (
+        DELETE FROM events WHERE status = 'pending' AND subject = ANY(:subjects) RETURNING source, message_id
+    )
+    DELETE FROM event_keys USING gone
+    WHERE event_keys.source = gone.source AND event_keys.message_id = gone.message_id
+""")
+
+
+async def request_erasure(session: WriteSession, customer_id: UUID, *, by: str, as_of: datetime) -> Erasure:
+    """Start erasing a customer, or answer the job that is under way. In this transaction it becomes impossible to find,
+    route or mail that person; what is stored goes afterwards.
+    """
+    customers = await _lock(session, customer_id)
+    if running := await open_erasure(session, customer_id):
+        return running
+    traces = await _traces(session, customers)
+    await end_runs(session, Run.customer_id.in_(customers), reason=REASON, as_of=as_of, wake=False)
+    of_runs = select(Run.workflow_id).where(Run.customer_id.in_(customers))
+    await session.execute(delete(Command).where(Command.workflow_id.in_(of_runs)))
+    await _cancel_messages(session, customers, as_of)
+    await suppress(session, "email", traces.addresses, reason=REASON, at=as_of)
+    await _forget_ids(session, customers, traces, as_of)
+    return await _create_job(session, customer_id, traces, by, as_of)
+
+
+async def _lock(session: WriteSession, customer_id: UUID) -> Sequence[UUID]:
+    """The customer and all who were merged into it, locked in the order of their ids."""
+    merged = select(Customer.id).where(Customer.id == customer_id).cte("merged", recursive=True)
+    merged = merged.union_all(select(Customer.id).join(merged, Customer.merged_into == merged.c.id))
+    statement = select(Customer.id).where(Customer.id.in_(select(merged.c.id))).order_by(Customer.id).with_for_update()
+    return (await session.execute(statement)).scalars().all()
+
+
+async def _traces(session: WriteSession, customers: Sequence[UUID]) -> Traces:
+    statement = (
+        select(Identity.kind, Identity.value).where(Identity.customer_id.in_(customers)).order_by(Identity.value)
+    )
+    ids = (await session.execute(statement)).all()
+    known = Traces(
+        customers=list(customers),
+        user_ids=[value for kind, value in ids if kind == "user"],
+        anonymous_ids=[value for kind, value in ids if kind == "anonymous"],
+    )
+    bounds = {"customers": customers, "subjects": known.subjects}
+    addresses = (await session.execute(_ADDRESSES, bounds)).scalars().all()
+    return known.model_copy(update={"addresses": sorted(addresses)})
+
+
+async def _cancel_messages(session: WriteSession, customers: Sequence[UUID], as_of: datetime) -> None:
+    """What has not been handed to a provider never will be."""
+    stopped = update(Message).where(Message.customer_id.in_(customers), Message.state.in_(["planned", "claimed"]))
+    await session.execute(stopped.values(state="cancelled", reason=REASON, settled_at=as_of))
+
+
+async def _forget_ids(session: WriteSession, customers: Sequence[UUID], traces: Traces, as_of: datetime) -> None:
+    ids = [IdentityRef("user", value) for value in traces.user_ids]
+    ids += [IdentityRef("anonymous", value) for value in traces.anonymous_ids]
+    await remember_erased(session, ids, as_of)
+    await session.execute(_FORGET_PENDING, {"subjects": traces.subjects})
+    await session.execute(delete(Identity).where(Identity.customer_id.in_(customers)))
+    erased = update(Customer).where(Customer.id.in_(customers)).values(erased_at=as_of, external_id=None)
+    await session.execute(erased)
+
+
+async def _create_job(session: WriteSession, customer_id: UUID, traces: Traces, by: str, as_of: datetime) -> Erasure:
+    job = Erasure(
+        id=new_id(),
+        customer_id=customer_id,
+        state="requested",
+        requested_at=as_of,
+        requested_by=by,
+        completed_at=None,
+        traces=traces.model_dump(mode="json"),
+        proof={},
+    )
+    session.add(job)
+    await session.flush()
+    start = {"workflow": "Erasure", "input": {"erasure_id": str(job.id)}}
+    await add_commands(session, [NewCommand(CommandKind.START, f"erasure/{job.id}", start)])
+    return job
