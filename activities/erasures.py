@@ -34,7 +34,7 @@ class ErasureActivities:
 
     @activity.defn
     async def delete_executions(self, erasure: ErasureInput) -> None:
-        """Delete every execution of the customer's runs, running or closed, and wait until Temporal has forgotten them."""
+        """Delete every execution of the customer's runs, running or closed; done when Temporal has forgotten them."""
         traces = await self._traces(erasure.erasure_id)
         if traces is None:
             return
@@ -62,7 +62,7 @@ class ErasureActivities:
 
     @activity.defn
     async def prove(self, proof: ProofInput) -> bool:
-        """Search Temporal and every table. True when the job is complete: nothing was found, or it was the last round."""
+        """Search Temporal and every table. True when the job is complete: nothing found, or it was the last round."""
         traces = await self._traces(proof.erasure_id)
         if traces is None:
             return True

@@ -1,4 +1,4 @@
-"""Erasing a customer: executions in Temporal, then rows, then a search that proves it; again while something is found."""
+"""Erasing a customer: executions in Temporal, then rows, then a search; again while something is found."""
 
 from __future__ import annotations
 
