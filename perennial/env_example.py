@@ -24,12 +24,12 @@ def example() -> str:
 
 def _entry(name: str, field: FieldInfo) -> str:
     variable = f"PERENNIAL_{name.upper()}"
-    value = _shown(field.default)
+    value = shown_default(field.default)
     line = f"# {variable}=" if value is None else f"{variable}={value}"
     return f"\n# {field.description}\n{line}\n"
 
 
-def _shown(default: object) -> str | None:
+def shown_default(default: object) -> str | None:
     """The default as a person would write it; None for one that depends on where the program is installed."""
     match default:
         case None:

@@ -97,6 +97,10 @@ class Settings(BaseSettings):
     dkim_selector: str | None = Field(default=None, description="The selector of the DKIM record")
     dkim_private_key_file: Path | None = Field(default=None, description="PEM file of the DKIM private key")
 
+    # --- Commands that speak with a running API (`perennial journeys`, `perennial import`)
+    api_url: str | None = Field(default=None, description="Its address; else that of the `perennial up` running here")
+    api_key: SecretStr | None = Field(default=None, description="A key with the scope that the command needs")
+
     # --- `perennial up` on a developer's machine
     data_dir: Path = Field(default=Path(".perennial"), description="Where `perennial up` keeps its data")
     postgres_port: Port = Field(default=54329, description="Embedded PostgreSQL")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from perennial.cli import keys, migrate, processes, up
+from perennial.cli import journeys, keys, migrate, processes, up
 
 app = typer.Typer(
     name="perennial",
@@ -19,3 +19,4 @@ up.register(app)
 processes.register(app)
 migrate.register(app)
 keys.register(app)
+journeys.register(app)
