@@ -41,7 +41,7 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 from domain.conditions.dates import DATE, FRACTION, INSTANT, OFFSET
 from domain.conditions.operators import Comparison, Operator, Reference
 from domain.conditions.paths import EACH, Steps, steps_of
-from domain.conditions.values import NEGATED
+from domain.conditions.values import NEGATED, ORDER
 from domain.durations import Duration, parse_duration
 
 Sql = ColumnElement[Any]  # an expression of any SQL type; the names below say which
@@ -49,14 +49,6 @@ Holds = Callable[[Sql], ColumnElement[bool]]
 
 _INSTANT = DateTime(timezone=True)
 SCALARS = ("string", "number", "boolean")
-_ORDER: dict[Operator, Callable[[Any, Any], Any]] = {
-    Operator.EQ: compare.eq,
-    Operator.IN: compare.eq,
-    Operator.GT: compare.gt,
-    Operator.GTE: compare.ge,
-    Operator.LT: compare.lt,
-    Operator.LTE: compare.le,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +170,7 @@ def _pair(value: Sql, other: Sql, comparison: Comparison, ground: Ground) -> Col
         case Operator.EQ:
             return _equal(value, other, fold=fold)
         case Operator.GT | Operator.GTE | Operator.LT | Operator.LTE as operator:
-            holds = _ORDER[operator]
+            holds = ORDER[operator]
             numbers = holds(cast(value, Numeric), cast(other, Numeric))
             texts = holds(left, right)
             return case((_both(value, other, "number"), numbers), (_both(value, other, "string"), texts), else_=false())
@@ -309,13 +301,13 @@ def figure_holds(figure: Sql, scale: Sql, comparison: Comparison, ground: Ground
             above = _figure_pair(figure, scale, Operator.GTE, low, ground)
             return and_(above, _figure_pair(figure, scale, Operator.LTE, high, ground))
         case Operator.IN:
-            return or_(false(), *(_figure_pair(figure, scale, operator, one, ground) for one in operand))
+            return or_(false(), *(_figure_pair(figure, scale, Operator.EQ, one, ground) for one in operand))
         case _:
             return _figure_pair(figure, scale, operator, operand, ground)
 
 
 def _figure_pair(figure: Sql, scale: Sql, operator: Operator, operand: Any, ground: Ground) -> ColumnElement[bool]:
-    holds = _ORDER[operator]
+    holds = ORDER[operator]
 
     def fits(other: Sql) -> ColumnElement[bool]:
         return case((_is(other, "number"), holds(figure, cast(other, Numeric) * scale)), else_=false())

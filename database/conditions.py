@@ -384,8 +384,11 @@ def _predicate(predicate: Predicate, event: type[Event], frame: _Frame) -> Colum
 
 def _message(condition: MessageWas, frame: _Frame) -> ColumnElement[bool]:
     message, report = aliased(Message), aliased(MessageEvent)
-    wanted = {"template", "journey", "campaign", "channel"} & condition.model_fields_set
-    filters = [getattr(message, name) == literal(getattr(condition, name), Text) for name in sorted(wanted)]
+    filters = [
+        getattr(message, name) == literal(wanted, Text)
+        for name in ("template", "journey", "campaign", "channel")
+        if (wanted := getattr(condition, name)) is not None
+    ]
     # One customer's messages: ix_messages_customer; what became of each: ix_message_events_message.
     of_customer = select(1).where(message.customer_id == frame.customer_id, *filters)
     if condition.message == "sent":

@@ -1,117 +1,137 @@
-"""The in-memory evaluator: predicates over one event's payload, compiled once to closures, judged very often.
+"""The in-memory evaluator of whole conditions over what is recorded about a customer, compiled to closures.
 
 The SQL evaluator, `database/conditions.py`, must agree with it: tests/database/test_conditions_agree.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, assert_never
+from collections.abc import Callable
+from datetime import datetime
+from typing import assert_never
 
-from domain.conditions.model import AllOf, AnyOf, NotOf, Predicate, PropertyIs
-from domain.conditions.operators import Comparison, Operator, Reference
-from domain.conditions.paths import Read, reader
-from domain.conditions.scope import JsonObject, Scope
-from domain.conditions.values import NEGATED, PAIRS, Pair, folded
+from domain.conditions import buckets
+from domain.conditions.dates import shifted
+from domain.conditions.figures import compile_aggregate, compile_did
+from domain.conditions.history import History, PastMessage
+from domain.conditions.model import (
+    AggregateIs,
+    AllHold,
+    AnyHolds,
+    Condition,
+    ConsentIs,
+    Did,
+    EventIs,
+    InBucket,
+    MessageWas,
+    NotHolds,
+    PointsAre,
+    ScoreIs,
+    SegmentIs,
+    TierIs,
+    TraitIs,
+    VariantIs,
+)
+from domain.conditions.predicates import compile_comparison, compile_where, every, negated, some
+from domain.conditions.scope import Scope
+from domain.conditions.walk import failed_leaf, leaves
+from domain.durations import parse_duration
+from domain.errors import NotAvailableYet
 
-__all__ = ["Judge", "Scope", "compile_where"]
+__all__ = ["History", "HistoryJudge", "Scope", "compile_condition", "compile_where", "explain"]
 
-Judge = Callable[[JsonObject, Scope], bool]
-"""Judges one event's properties in a scope."""
-
-Test = Callable[[Any, Scope], bool]  # one JSON value
-Operands = Callable[[Scope], list[Any]]  # the JSON operands to compare with; any one suffices
+HistoryJudge = Callable[[History, Scope], bool]
+"""Judges a customer by what is recorded; the traits are those of the scope's customer."""
 
 
-def compile_where(where: Sequence[Predicate]) -> Judge:
-    """A function that judges an event's properties; every predicate must hold, none at all is true. It never raises."""
-    judges = [_predicate(predicate) for predicate in where]
-    if len(judges) == 1:
-        return judges[0]
-    return lambda properties, scope: all(judge(properties, scope) for judge in judges)
-
-
-def _predicate(predicate: Predicate) -> Judge:
-    match predicate:
-        case AllOf(all=inner):
-            return compile_where(inner)
-        case AnyOf(any=inner):
-            judges = [_predicate(one) for one in inner]
-            return lambda properties, scope: any(judge(properties, scope) for judge in judges)
-        case NotOf(not_=inner_one):
-            negated = _predicate(inner_one)
-            return lambda properties, scope: not negated(properties, scope)
-        case PropertyIs():
-            return _compared(reader(predicate.property), predicate.comparison)
+def compile_condition(condition: Condition) -> HistoryJudge:
+    """A function that judges a customer. Raises NotAvailableYet at once for the forms of a later release."""
+    match condition:
+        case AllHold(all=inner):
+            return every([compile_condition(one) for one in inner])
+        case AnyHolds(any=inner):
+            return some([compile_condition(one) for one in inner])
+        case NotHolds(not_=one):
+            return negated(compile_condition(one))
+        case Did():
+            return compile_did(condition)
+        case AggregateIs():
+            return compile_aggregate(condition)
+        case MessageWas():
+            return _compile_message(condition)
+        case ConsentIs():
+            return lambda history, _: _consent_state(history, condition) == condition.eq
         case _:
-            assert_never(predicate)
+            return _compile_fact(condition)
 
 
-def _compared(read: Read, comparison: Comparison) -> Judge:
-    holds = compile_comparison(comparison)
-    return lambda root, scope: holds(read(root), scope)
+def explain(condition: Condition, history: History, scope: Scope) -> str | None:
+    """The JSON pointer of the first leaf that made the condition false; None if it holds."""
+    truths = {pointer: compile_condition(leaf)(history, scope) for pointer, leaf in leaves(condition)}
+    return failed_leaf(condition, truths)
 
 
-def compile_comparison(comparison: Comparison) -> Callable[[list[Any], Scope], bool]:
-    """A function that judges the values found at a path (none, one, or an array's many): one that fits suffices."""
-    operator = comparison.operator
-    if operator is Operator.EXISTS:
-        wanted = bool(comparison.operand)
-        return lambda values, _: bool(values) is wanted
-    if operator in NEGATED:
-        counterpart = compile_comparison(comparison._replace(operator=NEGATED[operator]))
-        return lambda values, scope: not counterpart(values, scope)
-    test = _between(comparison) if operator is Operator.BETWEEN else _any_operand(comparison)
-    return lambda values, scope: any(test(value, scope) for value in values)
+_Fact = TraitIs | EventIs | VariantIs | InBucket | SegmentIs | PointsAre | TierIs | ScoreIs
 
 
-def _any_operand(comparison: Comparison) -> Test:
-    pair = _folding(PAIRS[comparison.operator], comparison)
-    operand = comparison.operand
-    if comparison.operator is Operator.MATCHES_ANY or not isinstance(operand, list | Reference):
-        return _any_literal(pair, operand if isinstance(operand, list) else [operand])
-    operands = _operands(operand if isinstance(operand, list) else [operand])
-    return lambda value, scope: any(pair(value, one, scope) for one in operands(scope))
-
-
-def _any_literal(pair: Pair, operands: list[Any]) -> Test:
-    if len(operands) == 1:
-        [operand] = operands
-        return lambda value, scope: pair(value, operand, scope)
-    return lambda value, scope: any(pair(value, operand, scope) for operand in operands)
-
-
-def _between(comparison: Comparison) -> Test:
-    low, high = ([bound] for bound in comparison.operand)
-    at_least = _any_operand(Comparison(Operator.GTE, low, comparison.ignore_case))
-    at_most = _any_operand(Comparison(Operator.LTE, high, comparison.ignore_case))
-    return lambda value, scope: at_least(value, scope) and at_most(value, scope)
-
-
-def _folding(pair: Pair, comparison: Comparison) -> Pair:
-    if not comparison.ignore_case:
-        return pair
-    return lambda value, operand, scope: pair(folded(value), folded(operand), scope)
-
-
-def _operands(values: list[Any]) -> Operands:
-    sources = [_reference(value) if isinstance(value, Reference) else _literal(value) for value in values]
-    return lambda scope: [operand for source in sources for operand in source(scope)]
-
-
-def _literal(value: Any) -> Operands:
-    found = [] if value is None else [value]
-    return lambda scope: found
-
-
-def _reference(reference: Reference) -> Operands:
-    match reference:
-        case Reference(entry=str(path)):
-            read = reader(path)
-            return lambda scope: read(scope.entry)
-        case Reference(customer=str(path)):
-            read = reader(path)
-            return lambda scope: read(scope.customer)
+def _compile_fact(condition: _Fact) -> HistoryJudge:
+    match condition:
+        case TraitIs():
+            trait = compile_comparison(condition.trait, condition.comparison)
+            return lambda _, scope: trait(scope.customer.get("traits"), scope)
+        case EventIs():
+            event = compile_comparison(condition.event, condition.comparison)
+            return lambda _, scope: event(scope.entry, scope)
+        case VariantIs(variant=step, eq=arm):
+            return lambda history, _: history.variants.get(step) == arm
+        case InBucket(bucket=bucket, salt=salt):
+            low, high = buckets.positions(bucket)
+            return lambda history, _: low <= buckets.position(history.customer_id, salt) < high
+        case SegmentIs() | PointsAre() | TierIs() | ScoreIs():
+            raise NotAvailableYet(f"Conditions like {condition!r} come with a later release.")
         case _:
-            read = reader(reference.saved or "")
-            return lambda scope: read(scope.saved)
+            assert_never(condition)
+
+
+def _compile_message(condition: MessageWas) -> HistoryJudge:
+    filters = {
+        name: getattr(condition, name)
+        for name in ("template", "journey", "campaign", "channel")
+        if getattr(condition, name) is not None
+    }
+
+    def judge(history: History, scope: Scope) -> bool:
+        wanted = [
+            message
+            for message in history.messages
+            if all(getattr(message, name) == value for name, value in filters.items())
+        ]
+        times = [at for message in wanted for at in _times(message, condition.message)]
+        if condition.within is None:
+            return bool(times)
+        start = shifted(scope.as_of, parse_duration(condition.within), -1, scope.zone)
+        return any(at >= start for at in times)
+
+    return judge
+
+
+def _times(message: PastMessage, happened: str) -> list[datetime]:
+    """When this happened to the message: opens and clicks by people only."""
+    if happened == "sent":
+        return [] if message.sent_at is None else [message.sent_at]
+    by_people = happened in ("opened", "clicked")
+    return [
+        report.at
+        for report in message.reports
+        if report.kind == happened and (report.actor == "human" or not by_people)
+    ]
+
+
+def _consent_state(history: History, condition: ConsentIs) -> str:
+    default = history.consent_defaults.get(condition.consent, "none")
+    records = [
+        record
+        for record in history.consents
+        if record.purpose == condition.consent and record.channel == condition.channel
+    ]
+    # The latest; of several at one instant the one made last.
+    return max(enumerate(records), key=lambda numbered: (numbered[1].at, numbered[0]))[1].state if records else default

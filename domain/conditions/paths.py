@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ def _single_reader(keys: tuple[str, ...]) -> Read:
 
     def read(root: Any) -> list[Any]:
         for key in keys:
-            if not isinstance(root, Mapping):
+            if not isinstance(root, dict):
                 return []
             root = root.get(key)
         return [] if root is None else [root]
@@ -49,7 +49,7 @@ def _single_reader(keys: tuple[str, ...]) -> Read:
 
 def _member_reader(key: str) -> Read:
     def read(root: Any) -> list[Any]:
-        value = root.get(key) if isinstance(root, Mapping) else None
+        value = root.get(key) if isinstance(root, dict) else None
         return [] if value is None else [value]
 
     return read
@@ -61,5 +61,5 @@ def _found(root: Any, steps: Steps) -> list[Any]:
         if step is EACH:
             values = [element for value in values if isinstance(value, list) for element in value]
         else:
-            values = [value.get(step) for value in values if isinstance(value, Mapping)]
+            values = [value.get(step) for value in values if isinstance(value, dict)]
     return [value for value in values if value is not None]

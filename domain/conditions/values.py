@@ -19,6 +19,15 @@ from domain.local_time import next_anniversary
 
 _EXACT_FLOATS = 2**53  # beyond it an int and a float compare by their decimal digits, as PostgreSQL's numeric does
 
+ORDER: dict[Operator, Callable[[Any, Any], bool]] = {
+    Operator.EQ: operator.eq,
+    Operator.GT: operator.gt,
+    Operator.GTE: operator.ge,
+    Operator.LT: operator.lt,
+    Operator.LTE: operator.le,
+}
+"""The operators that are those of numbers, and of SQL expressions."""
+
 NEGATED = {Operator.NE: Operator.EQ, Operator.NOT_IN: Operator.IN, Operator.NOT_CONTAINS: Operator.CONTAINS}
 
 
@@ -130,10 +139,10 @@ def _anniversary_within(value: Any, period: Any, at: Scope) -> bool:
 PAIRS: dict[Operator, Pair] = {
     Operator.EQ: equals,
     Operator.IN: equals,  # with any of the listed operands
-    Operator.GT: _ordered(operator.gt),
-    Operator.GTE: _ordered(operator.ge),
-    Operator.LT: _ordered(operator.lt),
-    Operator.LTE: _ordered(operator.le),
+    Operator.GT: _ordered(ORDER[Operator.GT]),
+    Operator.GTE: _ordered(ORDER[Operator.GTE]),
+    Operator.LT: _ordered(ORDER[Operator.LT]),
+    Operator.LTE: _ordered(ORDER[Operator.LTE]),
     Operator.CONTAINS: _contains,
     Operator.STARTS_WITH: _starts_with,
     Operator.ENDS_WITH: _ends_with,

@@ -1,0 +1,69 @@
+"""What is recorded about one customer, as far as conditions ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastEvent:
+    """A routed event; `number` is its routing number."""
+
+    name: str
+    timestamp: datetime
+    number: int
+    properties: Mapping[str, Any] = field(default_factory=dict)  # any JSON object
+    context: Mapping[str, Any] = field(default_factory=dict)  # any JSON object
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a message: delivered, opened, clicked, bounced, complained, ...; `actor` is human or machine."""
+
+    kind: str
+    at: datetime
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastMessage:
+    """A message of ours; `sent_at` is when a provider accepted it."""
+
+    template: str
+    channel: str = "email"
+    journey: str | None = None
+    campaign: str | None = None
+    sent_at: datetime | None = None
+    reports: Sequence[Report] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PastConsent:
+    """A consent record; state `subscribed` or `unsubscribed`."""
+
+    purpose: str
+    channel: str
+    state: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The events that count, messages, consent records in the order they were made, and a run's own facts.
+
+    `consent_defaults` is the shop's state by purpose for customers without a record (absent: `none`); `entry_number` is
+    the routing number at entry, without which `since_entry` goes by `entered_at`.
+    """
+
+    customer_id: UUID
+    events: Sequence[PastEvent] = ()
+    messages: Sequence[PastMessage] = ()
+    consents: Sequence[PastConsent] = ()
+    consent_defaults: Mapping[str, str] = field(default_factory=dict)
+    variants: Mapping[str, str] = field(default_factory=dict)
+    entered_at: datetime | None = None
+    entry_number: int | None = None
