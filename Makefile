@@ -7,7 +7,7 @@ DEMO ?=
 UV_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-fast check format bench migrate env-example replay-histories node-clients lock clean
+.PHONY: help install run demo test test-fast check format bench migrate env-example replay-histories node-clients reference lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ replay-histories: $(INSTALLED) ## Replay the saved histories of every released w
 
 node-clients: ## Install the Node.js SDKs that tests send events with (needs npm)
 	npm ci --prefix tests/clients --no-audit --no-fund
+
+reference: $(INSTALLED) ## Write the tables of the reference pages anew from the models
+	$(BIN)/python -m perennial.reference
 
 lock: ## Resolve pyproject.toml into requirements.lock (maintainers; needs uv)
 	uv pip compile pyproject.toml $(UV_FLAGS) --extra dev --output-file requirements.lock
