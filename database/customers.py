@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, Row, select, text
+from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Created, Json, Table
@@ -29,7 +29,7 @@ class Customer(Table):
     traits: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     trait_times: Mapped[Json] = mapped_column(
         server_default=text("'{}'")
-    )  # trait -> its last writer [time, message id]
+    )  # trait -> [time, message id]
     observed: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # timezone, locale -> [value, time, message id]
     email: Mapped[str | None]  # lower-cased copy of traits.email
     zone: Mapped[str | None]  # IANA name, from traits.timezone or context.timezone
@@ -89,14 +89,14 @@ _STATE = (
 
 
 async def lock(session: WriteSession, ids: Collection[UUID], *, skip_locked: bool = True) -> dict[UUID, CustomerState]:
-    """Lock customers in the order of their ids and read them; those that somebody else holds are left out, or waited for."""
+    """Lock customers in the order of their ids and read them. Whom somebody else holds is left out, or waited for."""
     statement = (
         select(*_STATE).where(Customer.id.in_(ids)).order_by(Customer.id).with_for_update(skip_locked=skip_locked)
     )
     return {row.id: _state(row) for row in await session.execute(statement)} if ids else {}
 
 
-def _state(row: Row[Any]) -> CustomerState:
+def _state(row: Any) -> CustomerState:  # a row of _STATE
     profile = profile_of(row.traits, row.trait_times, row.observed)
     return CustomerState(
         *(row.id, row.external_id, profile, row.first_seen, row.last_seen, row.last_number, row.held_until)
@@ -134,7 +134,7 @@ _KNOWN = text("""
 """)
 
 
-def _known(row: Row[Any]) -> KnownId:
+def _known(row: Any) -> KnownId:  # a row of _KNOWN
     linked = None if row.linked_at is None else Stamp(row.linked_at, row.linked_by)
     return KnownId(row.customer_id, row.first_seen, linked, row.superseded)
 

@@ -1,14 +1,22 @@
-"""Orders and their refunds, projected from the e-commerce events of trusted sources."""
+"""Orders, their refunds and carts, projected from e-commerce events (domain/commerce.py)."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, text
+import orjson
+from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, delete, select, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, JsonList, Table
+from database.session import ReadSession, WriteSession
+from domain.carts import Cart as CartFact
+from domain.carts import CartState
+from domain.commerce import OrderFold, RefundFact
 
 
 class Order(Table):
@@ -30,7 +38,8 @@ class Order(Table):
     coupon: Mapped[str | None]
     lines: Mapped[JsonList]  # product_id, sku, name, price (minor), quantity, ...
     completed_at: Mapped[datetime | None]
-    changed_at: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # field group -> [timestamp, message id] of its last writer
+    cancelled: Mapped[bool] = mapped_column(server_default=text("false"))  # the last word of Completed and Cancelled
+    changed_at: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # field -> [time, message id] of its writer
 
     __table_args__ = (Index("ix_orders_customer", "customer_id", "completed_at"),)
 
@@ -48,7 +57,7 @@ class Refund(Table):
     currency: Mapped[str | None]
     lines: Mapped[JsonList]
 
-    __table_args__ = (Index("ix_refunds_order", "order_id"),)
+    __table_args__ = (Index("ix_refunds_order", "order_id"), Index("ix_refunds_customer_id", "customer_id"))
 
 
 class Cart(Table):
@@ -63,3 +72,140 @@ class Cart(Table):
     changed_at: Mapped[datetime]
 
     __table_args__ = (PrimaryKeyConstraint("customer_id", "cart_id"),)
+
+
+_AMOUNTS = ("total", "subtotal", "revenue", "shipping", "tax", "discount")
+
+# An order may be told about by events of two customers, so its row is locked, always in the order of ids; a new one
+# is made first, which waits for another router that makes the same.
+_MAKE_ORDERS = text("""
+    INSERT INTO orders (order_id, customer_id, state, currency, lines)
+    SELECT order_id, customer_id, 'started', '', '[]'
+    FROM unnest(CAST(:order_ids AS text[]), CAST(:customer_ids AS uuid[])) AS new (order_id, customer_id)
+    ORDER BY order_id
+    ON CONFLICT DO NOTHING
+""")
+_LOCK_ORDERS = select(Order).order_by(Order.order_id).with_for_update().execution_options(populate_existing=True)
+
+
+async def lock_orders(session: WriteSession, customers: Mapping[str, UUID]) -> dict[str, OrderFold | None]:
+    """The orders so far (order id -> order, None for a new one), locked. `customers`: who made each, if it is new."""
+    if not customers:
+        return {}
+    new = {"order_ids": list(customers), "customer_ids": list(customers.values())}
+    await session.execute(_MAKE_ORDERS, new)
+    rows = (await session.execute(_LOCK_ORDERS.where(Order.order_id.in_(customers)))).scalars()
+    return {row.order_id: _fold(row) if row.changed_at else None for row in rows}
+
+
+async def known_orders(session: WriteSession, order_ids: Collection[str]) -> set[str]:
+    """Which of these orders exist."""
+    statement = select(Order.order_id).where(Order.order_id.in_(order_ids))
+    return set((await session.execute(statement)).scalars()) if order_ids else set()
+
+
+def _fold(row: Order) -> OrderFold:
+    return OrderFold(
+        *(row.order_id, row.customer_id, row.currency),
+        amounts={name: getattr(row, name) for name in _AMOUNTS if getattr(row, name) is not None},
+        coupon=row.coupon,
+        lines=row.lines,
+        completed_at=row.completed_at,
+        cancelled=row.cancelled,
+        writers={name: (told[0], told[1]) for name, told in row.changed_at.items()},
+    )
+
+
+async def write_orders(session: WriteSession, orders: Iterable[tuple[OrderFold, int]]) -> None:
+    """Write orders with how much of each was refunded, in the order of ids."""
+    rows = [_order_row(order, refunded) for order, refunded in sorted(orders, key=lambda pair: pair[0].order_id)]
+    if rows:
+        statement = insert(Order)
+        changed = {name: statement.excluded[name] for name in rows[0] if name != "order_id"}
+        await session.execute(statement.on_conflict_do_update(index_elements=["order_id"], set_=changed), rows)
+
+
+def _order_row(order: OrderFold, refunded: int) -> dict[str, Any]:
+    return {
+        "order_id": order.order_id,
+        "customer_id": order.customer_id,
+        "state": order.state(refunded),
+        "currency": order.currency,
+        **{name: order.amounts.get(name) for name in _AMOUNTS},
+        "refunded": refunded,
+        "coupon": order.coupon,
+        "lines": list(order.lines),
+        "completed_at": order.completed_at,
+        "cancelled": order.cancelled,
+        "changed_at": dict(order.writers),
+    }
+
+
+async def add_refunds(session: WriteSession, refunds: Iterable[RefundFact]) -> None:
+    """Keep refunds; one event is one refund however often it is routed."""
+    rows = [
+        {
+            "event_id": refund.event_id,
+            "order_id": refund.order_id,
+            "customer_id": refund.customer_id,
+            "at": refund.at,
+            "total": refund.total,
+            "currency": refund.currency,
+            "lines": list(refund.lines),
+        }
+        for refund in refunds
+    ]
+    if rows:
+        await session.execute(insert(Refund).on_conflict_do_nothing(), rows)
+
+
+async def refunds_of(session: ReadSession, order_ids: Collection[str]) -> dict[str, list[RefundFact]]:
+    """All refunds of these orders. Relies on ix_refunds_order."""
+    found: dict[str, list[RefundFact]] = {order_id: [] for order_id in order_ids}
+    for row in (await session.execute(select(Refund).where(Refund.order_id.in_(order_ids)))).scalars():
+        fact = RefundFact(row.event_id, row.order_id, row.customer_id, row.at, row.total, row.currency, row.lines)
+        found[row.order_id].append(fact)
+    return found
+
+
+async def carts_of(session: ReadSession, customer_ids: Collection[UUID]) -> dict[UUID, dict[str, CartFact]]:
+    """The carts of customers, by their ids."""
+    found: dict[UUID, dict[str, CartFact]] = {customer_id: {} for customer_id in customer_ids}
+    columns = (Cart.customer_id, Cart.cart_id, Cart.state, Cart.lines, Cart.changed_at)
+    for row in await session.execute(select(*columns).where(Cart.customer_id.in_(customer_ids))):
+        found[row.customer_id][row.cart_id] = CartFact(row.cart_id, CartState(row.state), row.lines, row.changed_at)
+    return found
+
+
+_WRITE_CARTS = text("""
+    INSERT INTO carts (customer_id, cart_id, state, lines, changed_at)
+    SELECT customer_id, cart_id, state, lines, changed_at
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+        customer_id uuid, cart_id text, state text, lines jsonb, changed_at timestamptz
+    )
+    ON CONFLICT (customer_id, cart_id) DO UPDATE SET
+        state = excluded.state, lines = excluded.lines, changed_at = excluded.changed_at
+""")
+
+
+async def write_carts(session: WriteSession, carts: Mapping[UUID, Mapping[str, CartFact]]) -> None:
+    """Write changed carts of customers that the caller has locked."""
+    rows: Sequence[dict[str, Any]] = [
+        {
+            "customer_id": customer_id,
+            "cart_id": cart.cart_id,
+            "state": cart.state,
+            "lines": [dict(line) for line in cart.lines],
+            "changed_at": cart.changed_at,
+        }
+        for customer_id, changed in carts.items()
+        for cart in changed.values()
+    ]
+    if rows:
+        await session.execute(_WRITE_CARTS, {"rows": orjson.dumps(rows).decode()})
+
+
+async def forget_commerce(session: WriteSession, customer_ids: Collection[UUID]) -> None:
+    """Drop the orders, refunds and carts of customers whose events are about to be folded again."""
+    for table in (Order, Refund, Cart):
+        await session.execute(delete(table).where(table.customer_id.in_(customer_ids)))

@@ -53,7 +53,7 @@ class RoutedEvent:
     changed_traits: Mapping[str, Any] | None
 
 
-# The oldest events that may be routed now. Relies on ix_events_pending; takes no lock: customers are locked, not events.
+# The oldest events that may be routed now. Relies on ix_events_pending; no lock: customers are locked, not events.
 _WINDOW = text("""
     SELECT id, kind, user_id, anonymous_id, previous_id, timestamp, message_id
     FROM events
@@ -94,7 +94,7 @@ async def window(session: ReadSession, as_of: datetime, limit: int) -> list[Nami
 async def still_pending(session: ReadSession, ids: Collection[UUID]) -> list[PendingEvent]:
     """Those of these events that nobody has routed meanwhile, in the order of receipt."""
     statement = _LOAD.where(Event.id.in_(ids), Event.status == "pending").order_by(Event.received_at, Event.id)
-    return [PendingEvent(*row) for row in await session.execute(statement)]
+    return [PendingEvent(*tuple(row)) for row in await session.execute(statement)]
 
 
 async def mark_routed(session: WriteSession, events: Iterable[RoutedEvent], as_of: datetime) -> None:
@@ -152,7 +152,8 @@ async def quarantined(session: ReadSession, *, limit: int, after: UUID | None = 
     ).where(Event.status == "quarantined")
     if after is not None:
         statement = statement.where(Event.id > after)
-    return [QuarantinedEvent(*row) for row in await session.execute(statement.order_by(Event.id).limit(limit))]
+    rows = await session.execute(statement.order_by(Event.id).limit(limit))
+    return [QuarantinedEvent(**row) for row in rows.mappings()]
 
 
 async def retry_quarantined(session: WriteSession, ids: Collection[UUID] | None = None) -> int:

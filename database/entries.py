@@ -1,0 +1,203 @@
+"""How runs begin: what earlier runs and decisions say about a candidate, new runs, and why somebody was kept out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import select, text
+
+from database.events import Event
+from database.journeys import EntryDecision
+from database.session import ReadSession, WriteSession
+from domain.journeys.waiting import Happening
+
+
+@dataclass(frozen=True, slots=True)
+class EntryQuestion:
+    """A customer about to enter a journey; `since`: how far back entries count against `at_most`."""
+
+    journey: str
+    customer_id: UUID
+    occasion: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRuns:
+    """What the customer's runs of the journey so far say about another one."""
+
+    occasion_taken: bool = False
+    is_active: bool = False
+    last_entered_at: datetime | None = None
+    entered_since: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to begin, as its row."""
+
+    id: UUID
+    journey: str
+    version: int
+    customer_id: UUID
+    occasion: str
+    shadow: bool
+    entry_number: int
+    seen_number: int
+    entry: Mapping[str, Any]
+    depth: int
+    entered_at: datetime
+    workflow_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided about an event that could have started a run."""
+
+    journey: str
+    customer_id: UUID
+    event_id: UUID
+    version: int
+    outcome: str
+    reason: str | None
+    failed_leaf: str | None
+    run_id: UUID | None
+
+
+# By the unique key (journey, customer, occasion) of runs.
+_EARLIER = text("""
+    SELECT
+        r.position, bool_or(runs.occasion = r.occasion) AS occasion_taken, bool_or(runs.state = 'active') AS is_active,
+        max(runs.entered_at) AS last_entered_at,
+        count(*) FILTER (WHERE r.since IS NULL OR runs.entered_at > r.since) AS entered_since
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+        position bigint, journey text, customer_id uuid, occasion text, since timestamptz
+    )
+    JOIN runs ON runs.journey = r.journey AND runs.customer_id = r.customer_id
+    GROUP BY r.position
+""")
+
+# The unique key says that there is one run per customer and occasion, whoever tries.
+_BEGIN = text("""
+    INSERT INTO runs (
+        id, journey, version, customer_id, occasion, state, shadow, seen_number, entry_number, entry, depth,
+        entered_at, workflow_id
+    )
+    SELECT
+        id, journey, version, customer_id, occasion, 'active', shadow, seen_number, entry_number, entry, depth,
+        entered_at, workflow_id
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+        id uuid, journey text, version bigint, customer_id uuid, occasion text, shadow boolean, entry_number bigint,
+        seen_number bigint, entry jsonb, depth bigint, entered_at timestamptz, workflow_id text
+    )
+    ON CONFLICT DO NOTHING
+    RETURNING id
+""")
+
+_DECIDE = text("""
+    INSERT INTO entry_decisions (journey, customer_id, event_id, at, version, outcome, reason, failed_leaf, run_id)
+    SELECT journey, customer_id, event_id, :as_of, version, outcome, reason, failed_leaf, run_id
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+        journey text, customer_id uuid, event_id uuid, version bigint, outcome text, reason text, failed_leaf text,
+        run_id uuid
+    )
+    ON CONFLICT (journey, customer_id, event_id) DO UPDATE SET
+        at = excluded.at, version = excluded.version, outcome = excluded.outcome, reason = excluded.reason,
+        failed_leaf = excluded.failed_leaf, run_id = excluded.run_id
+    WHERE entry_decisions.outcome <> 'entered'
+""")
+
+
+async def earlier_runs(session: ReadSession, questions: Sequence[EntryQuestion]) -> list[EarlierRuns]:
+    """For each question, in order, what earlier runs say."""
+    rows = [{"position": position, **_fields(question)} for position, question in enumerate(questions)]
+    found = [EarlierRuns()] * len(questions)
+    if rows:
+        for position, *known in await session.execute(_EARLIER, {"rows": _json(rows)}):
+            found[position] = EarlierRuns(*known)
+    return found
+
+
+async def begin_runs(session: WriteSession, runs: Collection[NewRun]) -> set[UUID]:
+    """Insert runs; answers the ids of those whose occasion was free."""
+    if not runs:
+        return set()
+    begun = await session.execute(_BEGIN, {"rows": _json(runs)})
+    return set(begun.scalars())
+
+
+async def record_decisions(session: WriteSession, decisions: Collection[Decision], as_of: datetime) -> None:
+    """Keep why somebody entered or did not. An entry is never overwritten by what was decided later about its event."""
+    latest = {(each.journey, each.customer_id, each.event_id): each for each in decisions}
+    if latest:
+        await session.execute(_DECIDE, {"rows": _json(latest.values()), "as_of": as_of})
+
+
+@dataclass(frozen=True, slots=True)
+class UnidentifiedEntry:
+    """An event that would have started a run, had we known who it was."""
+
+    journey: str
+    event_id: UUID
+    message_id: str
+    happening: Happening
+    trusted: bool
+    depth: int
+
+
+async def unidentified_entries(session: ReadSession, customer_id: UUID, limit: int) -> list[UnidentifiedEntry]:
+    """What a customer did before we knew who it was that would have started runs, the oldest first."""
+    statement = (
+        select(EntryDecision.journey, Event)
+        .join(Event, Event.id == EntryDecision.event_id)
+        .where(EntryDecision.customer_id == customer_id, EntryDecision.reason == "unidentified")
+        .order_by(Event.received_at.desc(), Event.id.desc())
+        .limit(limit)
+    )
+    rows = (await session.execute(statement)).all()
+    return [
+        UnidentifiedEntry(journey, event.id, event.message_id, _happening(event), event.trusted, event.depth)
+        for journey, event in reversed(rows)
+    ]
+
+
+async def received_since(session: ReadSession, customer_id: UUID, since: datetime, limit: int) -> list[Happening]:
+    """A customer's routed events received since a moment, the oldest first. Relies on ix_events_customer_number."""
+    statement = (
+        select(Event)
+        .where(Event.customer_id == customer_id, Event.status == "routed", Event.received_at >= since)
+        .order_by(Event.received_at.desc(), Event.id.desc())
+        .limit(limit)
+    )
+    return [_happening(event) for event in reversed((await session.execute(statement)).scalars().all())]
+
+
+def _happening(event: Event) -> Happening:
+    return Happening(
+        event_id=event.id,
+        number=event.number or 0,
+        source=event.source,
+        name=event.name,
+        properties=event.properties,
+        changed_traits=event.changed_traits,
+        timestamp=event.timestamp.astimezone(UTC),
+        received_at=event.received_at,
+    )
+
+
+def _fields(question: EntryQuestion) -> dict[str, Any]:
+    return {
+        "journey": question.journey,
+        "customer_id": question.customer_id,
+        "occasion": question.occasion,
+        "since": question.since,
+    }
+
+
+def _json(rows: Any) -> str:  # an iterable of dicts or dataclasses of JSON values, ids and times
+    return orjson.dumps(list(rows)).decode()

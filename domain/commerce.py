@@ -1,0 +1,237 @@
+"""Orders, refunds, carts, views and the catalogue, read from Segment's e-commerce events (spec v2).
+
+An order is a fold: each field is what its last writer by (time, message id) said, so late and repeated events end in
+the same order. Only trusted sources make orders and refunds; a browser's word creates nothing of value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from domain.customers import Written, written
+from domain.identities import Stamp
+from domain.money import currency_of, minor_units
+
+ORDER_COMPLETED = "Order Completed"
+ORDER_UPDATED = "Order Updated"
+ORDER_CANCELLED = "Order Cancelled"
+ORDER_REFUNDED = "Order Refunded"
+PRODUCT_VIEWED = "Product Viewed"
+ORDER_EVENTS = frozenset({ORDER_COMPLETED, ORDER_UPDATED, ORDER_CANCELLED})
+
+_AMOUNTS = ("total", "subtotal", "revenue", "shipping", "tax", "discount")
+_LONGEST_ID = 500
+
+
+class OrderState(StrEnum):
+    """What became of an order."""
+
+    STARTED = "started"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    REFUNDED = "refunded"
+    PARTIALLY_REFUNDED = "partially_refunded"
+
+
+@dataclass(frozen=True, slots=True)
+class CommerceEvent:
+    """One e-commerce event of a customer."""
+
+    id: UUID
+    name: str
+    customer_id: UUID
+    stamp: Stamp
+    properties: Mapping[str, Any]
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFold:
+    """An order so far. `writers` names for each field its last writer, and for `customer` the first."""
+
+    order_id: str
+    customer_id: UUID
+    currency: str
+    amounts: Mapping[str, int | None] = field(default_factory=dict)
+    coupon: str | None = None
+    lines: Sequence[Mapping[str, Any]] = ()
+    completed_at: datetime | None = None
+    cancelled: bool = False
+    writers: Mapping[str, Written] = field(default_factory=dict)
+
+    def state(self, refunded: int) -> OrderState:
+        """Cancelled beats refunded beats completed."""
+        total = self.amounts.get("total")
+        if self.cancelled:
+            return OrderState.CANCELLED
+        if refunded and (total is None or refunded >= total):
+            return OrderState.REFUNDED
+        if refunded:
+            return OrderState.PARTIALLY_REFUNDED
+        return OrderState.STARTED if self.completed_at is None else OrderState.COMPLETED
+
+
+@dataclass(frozen=True, slots=True)
+class RefundFact:
+    """One refund. `total` None: the event named no amount, so the whole order was refunded."""
+
+    event_id: UUID
+    order_id: str
+    customer_id: UUID
+    at: datetime
+    total: int | None
+    currency: str | None
+    lines: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ProductFact:
+    """A product as one event describes it; None where it says nothing."""
+
+    product_id: str
+    described: Mapping[str, Any]  # sku, name, category, brand, price, currency, url, image_url
+    attributes: Mapping[str, Any]
+    at: datetime
+    trusted: bool
+
+
+def order_id_of(event: CommerceEvent) -> str | None:
+    """The shop's own id of the order that the event tells about."""
+    return text_id(event.properties.get("order_id"))
+
+
+def text_id(value: Any) -> str | None:
+    """An id as text: shops send numbers too. None if it is neither or absurdly long."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_ID else None
+
+
+def fold_order(order: OrderFold | None, event: CommerceEvent, default_currency: str) -> OrderFold | None:
+    """The order after one more of its events; None if the event names no order."""
+    order_id = order_id_of(event)
+    if order_id is None:
+        return order
+    now = written(event.stamp)
+    if order is None:
+        order = OrderFold(order_id, event.customer_id, default_currency, writers={"customer": now})
+    elif now < tuple(order.writers.get("customer", now)):
+        order = replace(order, customer_id=event.customer_id, writers={**order.writers, "customer": now})
+    for name, value in _told(event, default_currency).items():
+        order = _write(order, name, value, now)
+    if event.name == ORDER_COMPLETED:
+        first = min(order.completed_at or event.stamp.timestamp, event.stamp.timestamp)
+        order = replace(order, completed_at=first)
+    return order
+
+
+def _told(event: CommerceEvent, default_currency: str) -> dict[str, Any]:
+    """The fields that an event tells; those it is silent about stay as they were."""
+    told: dict[str, Any] = {}
+    properties = event.properties
+    currency = currency_of(properties.get("currency"), default_currency)
+    if "currency" in properties:
+        told["currency"] = currency
+    told |= {name: minor_units(properties[name], currency) for name in _AMOUNTS if properties.get(name) is not None}
+    if isinstance(properties.get("coupon"), str):
+        told["coupon"] = properties["coupon"]
+    if isinstance(properties.get("products"), list):
+        told["lines"] = lines_of(properties["products"], currency)
+    if event.name != ORDER_UPDATED:
+        told["cancelled"] = event.name == ORDER_CANCELLED
+    return told
+
+
+def _write(order: OrderFold, name: str, value: Any, now: Written) -> OrderFold:
+    if now <= tuple(order.writers.get(name, ())):
+        return order
+    writers = {**order.writers, name: now}
+    if name in _AMOUNTS:
+        return replace(order, amounts={**order.amounts, name: value}, writers=writers)
+    match name:
+        case "currency":
+            return replace(order, currency=value, writers=writers)
+        case "coupon":
+            return replace(order, coupon=value, writers=writers)
+        case "lines":
+            return replace(order, lines=value, writers=writers)
+        case _:
+            return replace(order, cancelled=value, writers=writers)
+
+
+def refund_of(event: CommerceEvent, default_currency: str) -> RefundFact | None:
+    """The refund that an `Order Refunded` tells: `total`, else the worth of its products, else all of the order."""
+    order_id = order_id_of(event)
+    if order_id is None:
+        return None
+    properties = event.properties
+    currency = currency_of(properties.get("currency"), default_currency)
+    products = properties.get("products")
+    lines = lines_of(products, currency) if isinstance(products, list) else []
+    total = minor_units(properties.get("total"), currency)
+    if total is None and lines:
+        total = sum((line.get("price") or 0) * line["quantity"] for line in lines)
+    told = currency if "currency" in properties else None
+    return RefundFact(event.id, order_id, event.customer_id, event.stamp.timestamp, total, told, lines)
+
+
+def refunded_total(order: OrderFold, refunds: Iterable[RefundFact]) -> int:
+    """How much of the order was given back, in minor units: never more than its total."""
+    total = order.amounts.get("total")
+    parts = [refund.total if refund.total is not None else total or 0 for refund in refunds]
+    return sum(parts) if total is None else min(sum(parts), total)
+
+
+def lines_of(products: Sequence[Any], currency: str) -> list[dict[str, Any]]:
+    """The lines of an order or cart: each product with its price in minor units and its quantity (1 if not said)."""
+    return [_line(product, currency) for product in products if isinstance(product, Mapping)]
+
+
+def _line(product: Mapping[str, Any], currency: str) -> dict[str, Any]:
+    kept = {
+        name: product[name]
+        for name in ("sku", "name", "category", "brand", "variant", "url", "image_url", "coupon")
+        if isinstance(product.get(name), str)
+    }
+    quantity = product.get("quantity")
+    return {
+        **kept,
+        "product_id": product_id_of(product),
+        "price": minor_units(product.get("price"), currency),
+        "quantity": quantity if isinstance(quantity, int) and not isinstance(quantity, bool) and quantity >= 0 else 1,
+    }
+
+
+def product_id_of(product: Mapping[str, Any]) -> str | None:
+    """The shop's id of a product; its sku where that is all there is."""
+    return text_id(product.get("product_id")) or text_id(product.get("sku"))
+
+
+def products_of(event: CommerceEvent, default_currency: str) -> list[ProductFact]:
+    """The products that an event describes: its own properties, or its `products`."""
+    listed = event.properties.get("products")
+    described = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    own = [event.properties] if event.name.startswith("Product ") else []
+    facts = (_product(each, event, default_currency) for each in [*own, *described])
+    return [fact for fact in facts if fact is not None and any(fact.described.values())]
+
+
+def _product(product: Mapping[str, Any], event: CommerceEvent, default_currency: str) -> ProductFact | None:
+    product_id = product_id_of(product)
+    if product_id is None:
+        return None
+    currency = currency_of(product.get("currency", event.properties.get("currency")), default_currency)
+    price = minor_units(product.get("price"), currency)
+    texts = {name: _text(product.get(name)) for name in ("sku", "name", "category", "brand", "url", "image_url")}
+    priced = {"price": price, "currency": None if price is None else currency}
+    attributes = {name: product[name] for name in ("variant",) if isinstance(product.get(name), str)}
+    return ProductFact(product_id, {**texts, **priced}, attributes, event.stamp.timestamp, event.trusted)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,143 @@
+"""The working copies of one batch: its customers as they change, its events in order, the waves they are taken in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from database.customers import CustomerState, ProfileWrite
+from database.routing import PendingEvent
+from database.session import WriteSession
+from database.watches import WatchedRun
+from domain.customers import Profile
+from domain.journeys.waiting import PRODUCT_SOURCE, Happening
+from domain.local_time import resolve_zone
+from domain.shop_settings import ShopSettings
+from triggers.live import JourneyCache, LiveJourneys
+
+IMPORT_SOURCE = "import"
+"""The source of imported history: it fills profiles and orders, and never starts anything."""
+
+MOST_WAVES = 20
+"""A customer's further decisive events wait for the next batch, so that one busy customer delays the others little."""
+
+
+@dataclass(slots=True)
+class BatchCustomer:
+    """One customer of the batch, locked, as the events so far have left it."""
+
+    id: UUID
+    external_id: str | None
+    profile: Profile
+    first_seen: datetime
+    last_seen: datetime
+    last_number: int
+    told: bool = False  # an event told something about the profile since it was last written
+    runs: list[WatchedRun] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, state: CustomerState) -> BatchCustomer:
+        """A working copy of what is stored."""
+        return cls(*(state.id, state.external_id, state.profile, state.first_seen, state.last_seen, state.last_number))
+
+    def seen_at(self, moment: datetime) -> None:
+        """Somebody did something then."""
+        self.first_seen, self.last_seen = min(self.first_seen, moment), max(self.last_seen, moment)
+
+    def write(self) -> ProfileWrite:
+        """What is to be stored now."""
+        profile = self.profile if self.told else None
+        return ProfileWrite(
+            *(self.id, self.external_id, self.first_seen, self.last_seen, self.last_number), profile=profile
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """The customer as predicates refer to it."""
+        return {"id": self.external_id, "traits": self.profile.traits}
+
+
+@dataclass(slots=True)
+class BatchEvent:
+    """One event on its way through the reactions."""
+
+    event: PendingEvent
+    customer: BatchCustomer
+    identified: bool  # whether we know who it is
+    identifies: bool  # this event tells who the anonymous visitor was
+    number: int = 0
+    changed_traits: Mapping[str, Any] | None = None
+    zone_changed: bool = False
+
+    @property
+    def is_history(self) -> bool:
+        """Imported: it happened long ago, whenever it came in."""
+        return self.event.source == IMPORT_SOURCE
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the product itself appended it."""
+        return self.event.source == PRODUCT_SOURCE
+
+    def happening(self) -> Happening:
+        """The event as runs see it."""
+        event = self.event
+        return Happening(
+            event_id=event.id,
+            number=self.number,
+            source=event.source,
+            name=event.name,
+            properties=event.properties,
+            changed_traits=self.changed_traits,
+            timestamp=event.timestamp,
+            received_at=event.received_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """What the reactions get: some events of the batch, in order for each customer.
+
+    Only the last event of each customer can start a run, so that every entry is judged by the state at its event.
+    """
+
+    session: WriteSession
+    as_of: datetime
+    shop: ShopSettings
+    live: LiveJourneys
+    cache: JourneyCache
+    events: Sequence[BatchEvent]
+
+    def customers(self) -> list[BatchCustomer]:
+        """The customers of the wave, each once."""
+        return list({event.customer.id: event.customer for event in self.events}.values())
+
+    def zone_of(self, customer: BatchCustomer) -> ZoneInfo:
+        """The customer's zone, else the shop's."""
+        return resolve_zone(customer.profile.zone, self.shop.zone)
+
+
+IsDecisive = Callable[[BatchEvent], bool]
+
+
+def waves(events: Sequence[BatchEvent], is_decisive: IsDecisive) -> Iterator[list[BatchEvent]]:
+    """Cut a batch: each wave takes a customer's events up to and including the first that is decisive."""
+    queues: dict[UUID, list[BatchEvent]] = {}
+    for event in reversed(events):
+        queues.setdefault(event.customer.id, []).append(event)
+    for _ in range(MOST_WAVES):
+        wave = [event for queue in queues.values() for event in _leading(queue, is_decisive)]
+        if not wave:
+            return
+        yield wave
+
+
+def _leading(queue: list[BatchEvent], is_decisive: IsDecisive) -> Iterator[BatchEvent]:
+    while queue:
+        event = queue.pop()
+        yield event
+        if is_decisive(event):
+            return

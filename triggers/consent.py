@@ -1,0 +1,28 @@
+"""Consent that events tell of becomes consent records."""
+
+from __future__ import annotations
+
+from database import consent
+from domain.consent import ConsentRecord, ConsentSource, ConsentState, consent_of_event
+from triggers.batch import IMPORT_SOURCE, BatchEvent, Wave
+
+
+async def record_consents(wave: Wave) -> None:
+    """Record what `Consent Granted` and `Consent Withdrawn` say. A browser may withdraw, but never grant: anybody can
+    post in its name."""
+    records = [record for event in wave.events if (record := _record(event)) is not None]
+    await consent.record(wave.session, records)
+
+
+def _record(event: BatchEvent) -> ConsentRecord | None:
+    told = consent_of_event(event.event.name, event.event.properties)
+    if told is None:
+        return None
+    purpose, channel, state = told
+    if state is ConsentState.SUBSCRIBED and not event.event.trusted:
+        return None
+    source = ConsentSource.IMPORT if event.event.source == IMPORT_SOURCE else ConsentSource.EVENT
+    evidence = {"source": event.event.source, "message_id": event.event.message_id}
+    return ConsentRecord(
+        *(event.customer.id, purpose, channel, state, event.event.timestamp, source, event.event.id, evidence)
+    )

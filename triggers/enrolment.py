@@ -1,0 +1,301 @@
+"""Who enters a journey: the one way in, for events, API calls, journeys that start journeys, dates and schedules.
+
+Every outcome is recorded, also why somebody was kept out. A run's row and the command that starts its workflow are
+written together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from database.conditions import ShopDefaults, Subject, Verdict, judge
+from database.entries import (
+    Decision,
+    EarlierRuns,
+    EntryQuestion,
+    NewRun,
+    begin_runs,
+    earlier_runs,
+    record_decisions,
+)
+from database.outbox import CommandKind, NewCommand, add_commands
+from database.session import WriteSession
+from domain.conditions import buckets
+from domain.conditions.paths import reader
+from domain.durations import parse_duration
+from domain.ids import new_id
+from domain.journeys.definition import Again
+from domain.runs import JourneyInput, RunState
+from domain.shop_settings import ShopSettings
+from triggers.live import LiveJourney
+
+MOST_DEPTH = 10
+"""How many journeys can start one another before the chain is taken for a loop."""
+
+
+class KeptOut(StrEnum):
+    """Why a customer did not enter, in the order in which it is asked."""
+
+    WHERE = "where"
+    UNIDENTIFIED = "unidentified"
+    PAUSED = "paused"
+    LOOP = "loop"
+    OCCASION_MISSING = "occasion_missing"
+    OVER_ALREADY = "over_already"  # before we knew who it was, an exit event had followed
+    OCCASION_TAKEN = "occasion_taken"
+    ALREADY_ACTIVE = "already_active"
+    AGAIN_AFTER = "again_after"
+    AGAIN_AT_MOST = "again_at_most"
+    CONDITION = "condition"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A customer about to enter a live journey by an event. The caller has locked the customer.
+
+    `number`: the routing number up to which the customer's events count. `refused`: what is known against it already.
+    """
+
+    journey: LiveJourney
+    customer_id: UUID
+    event_id: UUID
+    message_id: str
+    event: str
+    properties: Mapping[str, Any]
+    timestamp: datetime
+    number: int
+    depth: int = 0
+    identified: bool = True
+    refused: KeptOut | None = None
+    failed_leaf: str | None = None
+    seen_number: int | None = None  # if the run's waits begin to look later than at `number`
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The entry event as conditions, templates and the run see it."""
+        return {
+            "event": self.event,
+            "properties": dict(self.properties),
+            "timestamp": self.timestamp.isoformat(),
+            "event_id": str(self.event_id),
+        }
+
+    @property
+    def occasion(self) -> str | None:
+        """What this entry is about: one run for each customer and value. None: the event lacks it."""
+        path = self.journey.definition.enter.occasion
+        if path is None:
+            return self.message_id
+        found = reader(path)(self.entry)
+        return _as_text(found[0]) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryOutcome:
+    """What became of a candidate: `run` if it entered, else the reason and, for a condition, the pointer to its leaf."""
+
+    candidate: Candidate
+    run: NewRun | None = None
+    reason: KeptOut | None = None
+    failed_leaf: str | None = None
+
+    @property
+    def entered(self) -> bool:
+        """Whether a run began."""
+        return self.run is not None
+
+
+async def enrol(
+    session: WriteSession, candidates: Sequence[Candidate], *, shop: ShopSettings, as_of: datetime
+) -> list[EntryOutcome]:
+    """Decide about all candidates, begin the runs of those who enter, and record every outcome. In the given order."""
+    outcomes: list[EntryOutcome] = []
+    for round_ in _rounds(candidates):
+        outcomes += await _decide(session, round_, shop, as_of)
+    await record_decisions(session, [_decision(outcome) for outcome in outcomes], as_of)
+    await add_commands(session, [_start(outcome.candidate, run) for outcome in outcomes if (run := outcome.run)])
+    return outcomes
+
+
+def _rounds(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """One customer's candidates for one journey are decided one after the other: the first may bar the second."""
+    waiting = list(candidates)
+    while waiting:
+        first: dict[tuple[str, UUID], Candidate] = {}
+        later = [each for each in waiting if first.setdefault((each.journey.key, each.customer_id), each) is not each]
+        yield list(first.values())
+        waiting = later
+
+
+async def _decide(
+    session: WriteSession, candidates: Sequence[Candidate], shop: ShopSettings, as_of: datetime
+) -> list[EntryOutcome]:
+    outcomes = [_refused_at_sight(candidate) for candidate in candidates]
+    open_ = [candidate for candidate, refused in zip(candidates, outcomes, strict=True) if refused is None]
+    earlier = await earlier_runs(session, [_question(candidate, as_of) for candidate in open_])
+    refused = [_refused_by_earlier(*pair, as_of) for pair in zip(open_, earlier, strict=True)]
+    judged = await _judged(
+        session, [each for each, bar in zip(open_, refused, strict=True) if bar is None], shop, as_of
+    )
+    begun = await _begin(session, [each for each in judged if isinstance(each, Candidate)], as_of)
+    decided = [outcome for outcome in (*outcomes, *refused) if outcome is not None]
+    return [*decided, *(each for each in judged if isinstance(each, EntryOutcome)), *begun]
+
+
+def _refused_at_sight(candidate: Candidate) -> EntryOutcome | None:
+    """What the candidate itself shows."""
+    if candidate.refused is not None:
+        return EntryOutcome(candidate, reason=candidate.refused, failed_leaf=candidate.failed_leaf)
+    if not candidate.identified:
+        return EntryOutcome(candidate, reason=KeptOut.UNIDENTIFIED)
+    if candidate.journey.is_paused:
+        return EntryOutcome(candidate, reason=KeptOut.PAUSED)
+    if candidate.depth > MOST_DEPTH:
+        return EntryOutcome(candidate, reason=KeptOut.LOOP)
+    if candidate.occasion is None:
+        return EntryOutcome(candidate, reason=KeptOut.OCCASION_MISSING)
+    return None
+
+
+def _question(candidate: Candidate, as_of: datetime) -> EntryQuestion:
+    again = candidate.journey.definition.enter.again
+    since = parse_duration(again.per).before(as_of) if again and again.per else None
+    return EntryQuestion(candidate.journey.key, candidate.customer_id, candidate.occasion or "", since)
+
+
+def _refused_by_earlier(candidate: Candidate, earlier: EarlierRuns, as_of: datetime) -> EntryOutcome | None:
+    """What earlier runs of the journey say: the occasion first, then the limits of `again`."""
+    again = candidate.journey.definition.enter.again or Again()
+    reason: KeptOut | None = None
+    if earlier.occasion_taken:
+        reason = KeptOut.OCCASION_TAKEN
+    elif earlier.is_active and not again.while_active:
+        reason = KeptOut.ALREADY_ACTIVE
+    elif again.after and earlier.last_entered_at and parse_duration(again.after).after(earlier.last_entered_at) > as_of:
+        reason = KeptOut.AGAIN_AFTER
+    elif again.at_most is not None and earlier.entered_since >= again.at_most:
+        reason = KeptOut.AGAIN_AT_MOST
+    return EntryOutcome(candidate, reason=reason) if reason else None
+
+
+async def _judged(
+    session: WriteSession, candidates: Sequence[Candidate], shop: ShopSettings, as_of: datetime
+) -> list[Candidate | EntryOutcome]:
+    """Those whose journey's condition holds, and outcomes for the others: one statement for each journey."""
+    by_journey: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_journey.setdefault(candidate.journey.key, []).append(candidate)
+    judged: list[Candidate | EntryOutcome] = []
+    for group in by_journey.values():
+        verdicts = await _verdicts(session, group, shop, as_of)
+        judged += [_outcome(*pair) for pair in zip(group, verdicts, strict=True)]
+    return judged
+
+
+async def _verdicts(
+    session: WriteSession, group: Sequence[Candidate], shop: ShopSettings, as_of: datetime
+) -> list[Verdict]:
+    """The verdicts on candidates of one journey; which leaf failed is worked out only for those it kept out."""
+    condition = group[0].journey.definition.enter.if_
+    if condition is None:
+        return [Verdict(holds=True)] * len(group)
+    defaults = ShopDefaults(shop.zone, shop.consent_defaults)
+    subjects = [
+        Subject(each.customer_id, as_of, each.number, entry=each.entry, entered_at=as_of, entry_number=each.number)
+        for each in group
+    ]
+    verdicts = await judge(session, condition, subjects, shop=defaults)
+    failed = [subject for subject, verdict in zip(subjects, verdicts, strict=True) if not verdict.holds]
+    explained = iter(await judge(session, condition, failed, shop=defaults, explain=True))
+    return [verdict if verdict.holds else next(explained) for verdict in verdicts]
+
+
+def _outcome(candidate: Candidate, verdict: Verdict) -> Candidate | EntryOutcome:
+    if verdict.holds:
+        return candidate
+    return EntryOutcome(candidate, reason=KeptOut.CONDITION, failed_leaf=f"/enter/if{verdict.failed_leaf or ''}")
+
+
+async def _begin(session: WriteSession, candidates: Sequence[Candidate], as_of: datetime) -> list[EntryOutcome]:
+    runs = [_new_run(candidate, as_of) for candidate in candidates]
+    begun = await begin_runs(session, runs)
+    return [
+        EntryOutcome(candidate, run=run) if run.id in begun else EntryOutcome(candidate, reason=KeptOut.OCCASION_TAKEN)
+        for candidate, run in zip(candidates, runs, strict=True)
+    ]
+
+
+def _new_run(candidate: Candidate, as_of: datetime) -> NewRun:
+    journey, occasion = candidate.journey, candidate.occasion or ""
+    return NewRun(
+        id=new_id(),
+        journey=journey.key,
+        version=journey.version,
+        customer_id=candidate.customer_id,
+        occasion=occasion,
+        shadow=in_holdout(candidate.customer_id, journey.key, journey.definition.enter.holdout),
+        entry_number=candidate.number,
+        seen_number=candidate.number if candidate.seen_number is None else candidate.seen_number,
+        entry=candidate.entry,
+        depth=candidate.depth,
+        entered_at=as_of,
+        workflow_id=workflow_id(journey.key, candidate.customer_id, occasion),
+    )
+
+
+def in_holdout(customer_id: UUID, journey: str, percent: float) -> bool:
+    """Whether the customer belongs to the share of this journey's customers that gets nothing: always the same answer."""
+    return buckets.position(customer_id, f"holdout:{journey}") < percent * buckets.SIZE / 100
+
+
+def workflow_id(journey: str, customer_id: UUID, occasion: str) -> str:
+    """`journey/<key>/<our customer uuid>/<hash of the occasion>`: the shop's own ids never reach Temporal."""
+    return f"journey/{journey}/{customer_id}/{hashlib.sha256(occasion.encode()).hexdigest()[:16]}"
+
+
+def _start(candidate: Candidate, run: NewRun) -> NewCommand:
+    """The command that starts a run's workflow. Ids only, no personal data."""
+    name = candidate.journey.definition.name or run.journey
+    given = JourneyInput(run_id=run.id, customer_id=run.customer_id, journey=run.journey, version=run.version)
+    details = f"Entered by *{candidate.event}*." + (" Holdout: nothing is sent." if run.shadow else "")
+    payload = {
+        "workflow": run.journey,
+        "input": given.model_dump(mode="json"),
+        "attributes": {
+            "CustomerId": str(run.customer_id),
+            "Journey": run.journey,
+            "JourneyVersion": run.version,
+            "RunState": RunState.ACTIVE,
+        },
+        "summary": f"{name}, version {run.version}",
+        "details": details,
+    }
+    return NewCommand(CommandKind.START, run.workflow_id, payload)
+
+
+def _decision(outcome: EntryOutcome) -> Decision:
+    candidate = outcome.candidate
+    return Decision(
+        *(candidate.journey.key, candidate.customer_id, candidate.event_id, candidate.journey.version),
+        outcome="entered" if outcome.run else "kept_out",
+        reason=outcome.reason,
+        failed_leaf=outcome.failed_leaf,
+        run_id=outcome.run.id if outcome.run else None,
+    )
+
+
+def _as_text(value: Any) -> str:  # any JSON value
+    return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def entered(outcomes: Iterable[EntryOutcome]) -> list[NewRun]:
+    """The runs that began."""
+    return [outcome.run for outcome in outcomes if outcome.run is not None]
