@@ -6,8 +6,8 @@ The in-memory evaluator is domain/conditions/memory.py; tests/database/test_cond
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, assert_never
 from uuid import UUID
@@ -76,49 +76,17 @@ from domain.conditions.model import (
     VariantIs,
 )
 from domain.conditions.paths import steps_of
+from domain.conditions.subject import ShopDefaults, Subject, Verdict
 from domain.conditions.walk import failed_leaf, leaves
 from domain.durations import parse_duration
 from domain.errors import NotAvailableYet
 from domain.local_time import ZONES
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """One customer at one moment. `number`: only events up to this routing number count (None: all that are routed).
-
-    `entry`, `saved`, `variants`, `entered_at` and `entry_number` (the routing number at entry) are those of a run.
-    """
-
-    customer_id: UUID
-    as_of: datetime
-    number: int | None = None
-    entry: Mapping[str, Any] | None = None  # any JSON object
-    saved: Mapping[str, Any] = field(default_factory=dict)  # any JSON object
-    variants: Mapping[str, str] = field(default_factory=dict)
-    entered_at: datetime | None = None
-    entry_number: int | None = None
-    run_id: UUID | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ShopDefaults:
-    """What holds where a customer says nothing: the shop's zone, and the consent state by purpose (absent: `none`)."""
-
-    zone: str = "UTC"
-    consent: Mapping[str, str] = field(default_factory=dict)
-
-
 Compare = Callable[[Sql, Any], ColumnElement[bool]]  # an operator of SQLAlchemy expressions and plain values
 
-NO_DEFAULTS = ShopDefaults()
+__all__ = ["ShopDefaults", "Subject", "Verdict", "judge", "matching"]
 
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`failed_leaf` points (RFC 6901, from the condition) to the first leaf that made it false; only when asked for."""
-
-    holds: bool
-    failed_leaf: str | None = None
+_NO_DEFAULTS = ShopDefaults()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +107,7 @@ async def judge(
     condition: Condition,
     subjects: Sequence[Subject],
     *,
-    shop: ShopDefaults = NO_DEFAULTS,
+    shop: ShopDefaults = _NO_DEFAULTS,
     explain: bool = False,
 ) -> list[Verdict]:
     """Judge all subjects in one statement; the verdicts stand in the order of the subjects.
@@ -154,7 +122,7 @@ async def judge(
     return [_verdict(condition, row) for row in rows]
 
 
-def matching(condition: Condition, as_of: datetime, shop: ShopDefaults = NO_DEFAULTS) -> Select[UUID]:
+def matching(condition: Condition, as_of: datetime, shop: ShopDefaults = _NO_DEFAULTS) -> Select[UUID]:
     """The ids of all customers for whom the condition holds; there is no run, so nothing of one is known."""
     nothing = cast(null(), JSONB)
     frame = _Frame(

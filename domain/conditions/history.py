@@ -43,7 +43,7 @@ class PastMessage:
 
 @dataclass(frozen=True, slots=True)
 class PastConsent:
-    """A consent record; state `subscribed` or `unsubscribed`."""
+    """A consent record; state `subscribed`, `unsubscribed` or `pending`."""
 
     purpose: str
     channel: str

@@ -202,7 +202,7 @@ class ConsentIs(Document):
 
     consent: NameText
     channel: NameText = "email"
-    eq: Literal["subscribed", "unsubscribed", "none"] = "subscribed"
+    eq: Literal["subscribed", "unsubscribed", "pending", "none"] = "subscribed"
 
 
 class EventIs(Compared):

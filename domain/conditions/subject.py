@@ -1,0 +1,43 @@
+"""Who is judged, by the SQL evaluator, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One customer at one moment. `number`: only events up to this routing number count (None: all that are routed).
+
+    `entry`, `saved`, `variants`, `entered_at` and `entry_number` (the routing number at entry) are those of a run.
+    """
+
+    customer_id: UUID
+    as_of: datetime
+    number: int | None = None
+    entry: Mapping[str, Any] | None = None  # any JSON object
+    saved: Mapping[str, Any] = field(default_factory=dict)  # any JSON object
+    variants: Mapping[str, str] = field(default_factory=dict)
+    entered_at: datetime | None = None
+    entry_number: int | None = None
+    run_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShopDefaults:
+    """What holds where a customer says nothing: the shop's zone, and the consent state by purpose (absent: `none`)."""
+
+    zone: str = "UTC"
+    consent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`failed_leaf` points (RFC 6901, from the condition) to the first leaf that made it false; only when asked for."""
+
+    holds: bool
+    failed_leaf: str | None = None
