@@ -16,6 +16,10 @@ from perennial import temporal
 from perennial.loopback import LOOPBACK, any_free_port
 from perennial.metrics import Metrics, build_runtime
 from perennial.settings import Settings
+from workflows.erasure import ErasureWorkflow
+from workflows.journey import JourneyWorkflow
+
+WORKFLOWS = (JourneyWorkflow, ErasureWorkflow)
 
 
 @asynccontextmanager

@@ -97,6 +97,14 @@ class Settings(BaseSettings):
     dkim_selector: str | None = Field(default=None, description="The selector of the DKIM record")
     dkim_private_key_file: Path | None = Field(default=None, description="PEM file of the DKIM private key")
 
+    # --- Webhooks (journeys' `call` steps and messages of the channel webhook)
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="whsec_...: signs them; made at first use if absent (see `perennial keys webhook`)"
+    )
+    webhooks_may_be_private: bool = Field(
+        default=False, description="Whether they may go to private addresses; true only where marketers are trusted"
+    )
+
     # --- Commands that speak with a running API (`perennial journeys`, `perennial import`)
     api_url: str | None = Field(default=None, description="Its address; else that of the `perennial up` running here")
     api_key: SecretStr | None = Field(default=None, description="A key with the scope that the command needs")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
 from domain.errors import PerennialError
 from perennial.settings import Settings
@@ -48,6 +48,8 @@ def faults_told() -> Iterator[None]:
         for fault in error.errors:
             sentence += f"\n  {fault.pointer}: {fault.detail}"
         raise _told(sentence) from None
+    except (DataError, IntegrityError, ProgrammingError):
+        raise  # a defect of ours, not a database that is away
     except (ConnectionError, DBAPIError) as error:
         reason = getattr(error, "orig", None) or error
         raise _told(f"The database cannot be used: {reason}\nIs PERENNIAL_DATABASE_URL right?") from None

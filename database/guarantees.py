@@ -1,0 +1,142 @@
+"""What breaks a guarantee, asked of live data: read-only, each answer a few offenders (docs: guarantees G1 to G26)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, text
+
+from database.customers import Customer
+from database.messages import Message
+from database.session import ReadSession
+from domain.messages import RESERVED, Sent
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing that must not be found. The statement answers one text per offender."""
+
+    guarantee: str
+    promise: str
+    statement: str
+
+
+# Each reads whole tables: minutes on a big database, and no locks that anybody waits for.
+QUESTIONS = (
+    Question(
+        "G2",
+        "no (source, messageId) is stored twice",
+        """SELECT source || '/' || message_id FROM events GROUP BY source, message_id HAVING count(*) > 1""",
+    ),
+    Question(
+        "G2",
+        "every event is known to de-duplication",
+        """SELECT e.id::text FROM events e
+           WHERE NOT EXISTS (SELECT FROM event_keys k WHERE k.source = e.source AND k.message_id = e.message_id)""",
+    ),
+    Question(
+        "G4",
+        "no event waits longer than an hour to be routed",
+        """SELECT id::text FROM events WHERE status = 'pending' AND received_at < CAST(:as_of AS timestamptz) - interval '1 hour'""",
+    ),
+    Question(
+        "G6",
+        "one run per customer, journey and occasion",
+        """SELECT journey || '/' || customer_id FROM runs
+           GROUP BY journey, customer_id, occasion HAVING count(*) > 1""",
+    ),
+    Question(
+        "G7",
+        "every active run has been started or its start is on its way",
+        """SELECT id::text FROM runs r
+           WHERE state = 'active' AND first_run_id IS NULL AND entered_at < CAST(:as_of AS timestamptz) - interval '10 minutes'
+             AND NOT EXISTS (SELECT FROM outbox o WHERE o.workflow_id = r.workflow_id AND o.kind = 'start')""",
+    ),
+    Question(
+        "G12",
+        "no message was claimed after its run had ended",
+        """SELECT m.id::text FROM messages m JOIN runs r ON r.id = m.run_id
+           WHERE m.state = ANY(:reserved) AND r.ended_at < m.created_at""",
+    ),
+    Question(
+        "G13",
+        "no marketing message was attempted again after it was, or may have been, accepted",
+        """SELECT m.id::text FROM messages m
+           WHERE m.purpose <> 'transactional' AND (
+             SELECT count(*) FROM jsonb_array_elements(m.attempts) a WHERE a ->> 'outcome' IN ('accepted', 'unknown')
+           ) > 1""",
+    ),
+    Question(
+        "G17",
+        "no marketing message was claimed after consent had been withdrawn",
+        """SELECT m.id::text FROM messages m
+           JOIN LATERAL (
+             SELECT c.state FROM consents c JOIN events e ON e.id = c.event_id
+             WHERE c.customer_id = m.customer_id AND c.purpose = m.purpose AND c.channel IN (m.channel, 'all')
+               AND c.at <= m.created_at AND e.routed_at < m.created_at
+             ORDER BY c.at DESC, c.id DESC LIMIT 1
+           ) latest ON latest.state = 'unsubscribed'
+           WHERE m.state = ANY(:reserved) AND m.purpose <> 'transactional'""",
+    ),
+    Question(
+        "G18",
+        "nothing left after its time",
+        """SELECT id::text FROM messages WHERE attempting_at > not_after""",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReservedMessage:
+    """A marketing message that counts towards caps, and whom it is for."""
+
+    id: str
+    customer_id: str
+    zone: str | None
+    sent: Sent
+
+
+async def offenders(session: ReadSession, question: Question, as_of: datetime, *, limit: int = 5) -> Sequence[str]:
+    """The first few that break the promise; none when it holds."""
+    given: Mapping[str, object] = {"as_of": as_of, "reserved": [state.value for state in RESERVED]}
+    used = {name: value for name, value in given.items() if f":{name}" in question.statement}
+    found = await session.scalars(text(f"{question.statement} LIMIT {limit}"), used)
+    return [str(offender) for offender in found]
+
+
+async def reserved_since(session: ReadSession, since: datetime) -> Sequence[ReservedMessage]:
+    """Messages since then that count towards caps, customer by customer in order of their claim.
+
+    Customers who absorbed another are left out: each half may have used its caps before the merge.
+    """
+    absorbed = select(Customer.merged_into).where(Customer.merged_into.is_not(None))
+    rows = await session.execute(
+        select(Message.id, Message.customer_id, Customer.zone, Message.created_at, Message.channel, Message.purpose)
+        .join(Customer, Customer.id == Message.customer_id)
+        .where(Message.created_at >= since, Message.state.in_(RESERVED), Message.customer_id.not_in(absorbed))
+        .order_by(Message.customer_id, Message.created_at, Message.id)
+    )
+    return [
+        ReservedMessage(str(row.id), str(row.customer_id), row.zone, Sent(row.created_at, row.channel, row.purpose))
+        for row in rows
+    ]
+
+
+async def busiest_second(session: ReadSession, since: datetime) -> Mapping[str, int]:
+    """The most attempts that each provider saw within any one second since then."""
+    statement = text("""
+        SELECT provider, max(crowd) FROM (
+            SELECT provider, count(*) OVER (
+                PARTITION BY provider ORDER BY attempting_at
+                RANGE BETWEEN interval '999999 microseconds' PRECEDING AND CURRENT ROW
+            ) AS crowd
+            FROM messages WHERE attempting_at >= :since AND provider IS NOT NULL
+        ) AS windows GROUP BY provider
+    """)
+    return {provider: int(crowd) for provider, crowd in await session.execute(statement, {"since": since})}
+
+
+LOOK_BACK = timedelta(days=32)
+"""How far back caps and rates are checked: the longest calendar window."""

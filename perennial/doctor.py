@@ -1,0 +1,99 @@
+"""`perennial doctor`: are the guarantees kept on live data? Reads only, and says what it found with examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+
+from database.guarantees import (
+    LOOK_BACK,
+    QUESTIONS,
+    ReservedMessage,
+    busiest_second,
+    offenders,
+    reserved_since,
+)
+from database.migrations.upgrade import current_revision, newest_revision
+from database.session import Database, ReadSession
+from database.shop_settings import ShopSettingsRow, shop_settings
+from domain.consent import TRANSACTIONAL, Permission
+from domain.messages import Candidate, Reason, Sent, Skip, decide
+from domain.shop_settings import ShopSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One promise and the first few that break it."""
+
+    guarantee: str
+    promise: str
+    offenders: Sequence[str]
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether nothing was found."""
+        return not self.offenders
+
+
+async def examine(database: Database, as_of: datetime, *, email_per_second: float, provider: str) -> list[Verdict]:
+    """A verdict for each promise that the data can show."""
+    async with database.read() as session:
+        revision = await current_revision(session)
+        if revision != newest_revision():
+            return [Verdict("schema", "the database is at this version's schema", [f"revision {revision}"])]
+        return [
+            *[Verdict(each.guarantee, each.promise, await offenders(session, each, as_of)) for each in QUESTIONS],
+            await _rates(session, as_of, email_per_second, provider),
+            await _caps(session, as_of),
+        ]
+
+
+async def _rates(session: ReadSession, as_of: datetime, per_second: float, provider: str) -> Verdict:
+    crowds = await busiest_second(session, as_of - LOOK_BACK)
+    over = [
+        f"{name}: {crowd} in one second" for name, crowd in crowds.items() if name == provider and crowd > per_second
+    ]
+    return Verdict("G16", f"no second saw more than {per_second:g} attempts at the provider", over)
+
+
+async def _caps(session: ReadSession, as_of: datetime) -> Verdict:
+    """Ask the gate again, message by message, about the time since the settings were last changed."""
+    settings = await shop_settings(session)
+    changed = await session.scalar(select(ShopSettingsRow.updated_at))
+    since = max(as_of - LOOK_BACK, changed or as_of - LOOK_BACK)
+    messages = await reserved_since(session, since)
+    over = [
+        message.id
+        for _, theirs in groupby(messages, key=lambda message: message.customer_id)
+        for message in over_cap(list(theirs), settings)
+    ]
+    return Verdict("G17", "no frequency cap was passed", over[:5])
+
+
+def over_cap(messages: Sequence[ReservedMessage], settings: ShopSettings) -> list[ReservedMessage]:
+    """Those of one customer's messages that the gate would have skipped, given the ones before them."""
+    earlier: list[Sent] = []
+    over = []
+    for message in messages:
+        candidate = Candidate(
+            channel=message.sent.channel,
+            purpose=message.sent.purpose,
+            address="known",
+            zone=ZoneInfo(message.zone or settings.zone),
+            permission=Permission.GIVEN,
+            sent=tuple(earlier),
+        )
+        verdict = decide(candidate, settings, message.sent.at)
+        if (
+            message.sent.purpose != TRANSACTIONAL
+            and isinstance(verdict, Skip)
+            and verdict.reason is Reason.FREQUENCY_CAP
+        ):
+            over.append(message)
+        earlier.append(message.sent)
+    return over

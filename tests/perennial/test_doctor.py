@@ -1,0 +1,118 @@
+"""The doctor finds what breaks a guarantee, and nothing in data that keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from database.customers import Customer
+from database.events import append
+from database.messages import Message
+from database.session import Database
+from database.shop_settings import save_shop_settings
+from domain.events import EventKind, NewEvent
+from domain.ids import new_id
+from domain.shop_settings import FrequencyCap, ShopSettings
+from perennial.doctor import Verdict, examine
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+async def broken(database: Database) -> list[Verdict]:
+    verdicts = await examine(database, NOW, email_per_second=2, provider="smtp")
+    return [verdict for verdict in verdicts if not verdict.is_kept]
+
+
+async def a_customer(database: Database) -> UUID:
+    customer_id = new_id()
+    async with database.transaction() as session:
+        session.add(Customer(id=customer_id, traits={}, first_seen=NOW, last_seen=NOW))
+    return customer_id
+
+
+async def sent(database: Database, customer_id: UUID, at: Sequence[datetime], **columns: Any) -> None:
+    given = {"channel": "email", "purpose": "marketing", "template": "t", "state": "accepted", "provider": "smtp"}
+    async with database.transaction() as session:
+        for moment in at:
+            times = {"created_at": moment, "attempting_at": moment}
+            session.add(Message(id=new_id(), customer_id=customer_id, **(given | times | columns)))
+
+
+async def test_new_deployment_keeps_every_promise(database: Database) -> None:
+    assert await broken(database) == []
+
+
+async def test_events_are_found_when_deduplication_has_forgotten_them(database: Database) -> None:
+    event = NewEvent(
+        id=new_id(),
+        source="shop",
+        message_id="m-1",
+        kind=EventKind.TRACK,
+        name="Order Completed",
+        user_id="ann",
+        timestamp=NOW,
+        received_at=NOW,
+        trusted=True,
+    )
+    async with database.transaction() as session:
+        await append(session, [event])
+        await session.execute(text("DELETE FROM event_keys"))
+
+    (verdict,) = await broken(database)
+
+    assert verdict.promise == "every event is known to de-duplication"
+    assert verdict.offenders == [str(event.id)]
+
+
+async def test_marketing_message_that_was_accepted_twice_is_found(database: Database) -> None:
+    attempts = [{"outcome": "unknown"}, {"outcome": "accepted"}]
+    await sent(database, await a_customer(database), [NOW], attempts=attempts)
+
+    (verdict,) = await broken(database)
+
+    assert verdict.guarantee == "G13"
+
+
+async def test_transactional_message_sent_again_after_an_unknown_attempt_is_fine(database: Database) -> None:
+    attempts = [{"outcome": "unknown"}, {"outcome": "accepted"}]
+    await sent(database, await a_customer(database), [NOW], attempts=attempts, purpose="transactional", resent=True)
+
+    assert await broken(database) == []
+
+
+async def test_second_with_too_many_attempts_is_found(database: Database) -> None:
+    crowd = [NOW + timedelta(milliseconds=milliseconds) for milliseconds in (0, 400, 999)]
+    await sent(database, await a_customer(database), crowd)
+
+    (verdict,) = await broken(database)
+
+    assert (verdict.guarantee, verdict.offenders) == ("G16", ["smtp: 3 in one second"])
+
+
+async def test_attempts_a_full_second_apart_keep_the_rate(database: Database) -> None:
+    await sent(database, await a_customer(database), [NOW + timedelta(seconds=half / 2) for half in range(6)])
+
+    assert await broken(database) == []
+
+
+@pytest.mark.parametrize(("days_apart", "is_over"), [(1, True), (8, False)])
+async def test_passed_frequency_cap_is_found(database: Database, days_apart: int, is_over: bool) -> None:
+    settings = ShopSettings(frequency_caps=[FrequencyCap(at_most=1, per="7d")])
+    async with database.transaction() as session:
+        await save_shop_settings(session, settings, NOW - timedelta(days=30))
+    await sent(database, await a_customer(database), [NOW - timedelta(days=days_apart), NOW])
+
+    assert [verdict.promise for verdict in await broken(database)] == ["no frequency cap was passed"] * is_over
+
+
+async def test_mail_after_its_time_is_found(database: Database) -> None:
+    await sent(database, await a_customer(database), [NOW], not_after=NOW - timedelta(seconds=1))
+
+    (verdict,) = await broken(database)
+
+    assert verdict.guarantee == "G18"
