@@ -9,7 +9,10 @@ from importlib import import_module, util
 from fastapi import APIRouter, FastAPI
 
 from api.auth import KeyRing
+from api.bell import Bell
+from api.browser import BrowserAccess
 from api.dependencies import ApiDependencies
+from api.openapi import describe
 from api.paths import RawPath
 from api.problems import UnexpectedErrors, install_problems
 
@@ -21,6 +24,9 @@ _ROUTERS = (
     "templates",
     "runs",
     "customers",
+    "consent",
+    "exports",
+    "erasures",
     "messages",
     "settings",
     "links",
@@ -41,17 +47,23 @@ def create_app(dependencies: ApiDependencies) -> FastAPI:
     )
     app.state.dependencies = dependencies
     app.state.key_ring = KeyRing(dependencies)
+    app.state.bell = Bell(dependencies.database)
     install_problems(app)
-    app.add_middleware(RawPath)
+    # The last one added is the outermost.
     app.add_middleware(UnexpectedErrors)
+    app.add_middleware(BrowserAccess)
+    app.add_middleware(RawPath)
     for router in _routers():
         app.include_router(router)
+    describe(app)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    yield
+    bell: Bell = app.state.bell
+    async with bell.running():
+        yield
 
 
 def _routers() -> list[APIRouter]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
 from prometheus_client import generate_latest
 
 from api.limits import IngestLimits, Rate
+from api.temporal_ui import TemporalUi
 from database.session import Database, ReadSession, WriteSession
 
 
@@ -30,15 +32,22 @@ async def own_figures() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ApiDependencies:
-    """Everything an API process works with. /readyz asks `temporal_answers` if there is one; /metrics gives `figures`."""
+    """Everything an API process works with.
+
+    /readyz asks `temporal_answers` if there is one; /metrics gives `figures`. `analytics_js_dir` holds dist/umd of
+    @segment/analytics-next if this host serves the SDK itself.
+    """
 
     database: Database
     now: Callable[[], datetime] = system_clock
     ingest: IngestLimits = field(default_factory=IngestLimits)
     rate: Rate = field(default_factory=Rate)
     max_body_bytes: int = 2_000_000
+    analytics_js_dir: Path | None = None
     temporal_answers: Callable[[], Awaitable[bool]] | None = None
+    temporal_ui: TemporalUi = field(default_factory=TemporalUi)
     figures: Callable[[], Awaitable[bytes]] = own_figures
+    allow_private_calls: bool = False  # whether journeys may call private addresses: for local shops and tests
 
 
 def get_dependencies(request: Request) -> ApiDependencies:

@@ -17,8 +17,12 @@ TemplateKey = NewType("TemplateKey", str)
 
 
 def new_id() -> UUID:
-    """A fresh uuid7: 48 bits of Unix milliseconds, then 74 random bits (RFC 9562, section 5.7)."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = secrets.randbits(74)
-    value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & (1 << 62) - 1
+    """A fresh uuid7: 48 bits of Unix milliseconds, 12 bits of their fraction, then 62 random bits.
+
+    The fraction (RFC 9562, section 6.2, method 3) counts quarters of a microsecond, so that ids made one after the
+    other in one process sort in that order: the events of a batch keep theirs.
+    """
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    fraction = (nanoseconds << 12) // 1_000_000
+    value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | secrets.randbits(62)
     return UUID(int=value)

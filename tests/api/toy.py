@@ -49,13 +49,12 @@ async def make_toy(toy: Toy, session: Writing) -> Response:
     insert = text("INSERT INTO event_names VALUES (:name || '-' || (SELECT count(*) FROM event_names), now(), '{}')")
     await session.execute(insert, {"name": toy.name})
     await asyncio.sleep(toy.seconds)
-    match toy.mood:
-        case "refusing":
-            raise Conflict("this toy does not want to be made")
-        case "answering":
-            return JSONResponse({"code": "odd"}, status_code=409)
-        case "broken":
-            raise RuntimeError(f"a defect while making {toy.name}")
+    if toy.mood == "refusing":
+        raise Conflict("this toy does not want to be made")
+    if toy.mood == "answering":
+        return JSONResponse({"code": "odd"}, status_code=409)
+    if toy.mood == "broken":
+        raise RuntimeError(f"a defect while making {toy.name}")
     count = await session.scalar(text("SELECT count(*) FROM event_names"))
     return JSONResponse({"name": toy.name, "count": count}, status_code=201, headers={"ETag": '"1"'})
 

@@ -1,0 +1,142 @@
+"""What browsers ask of the ingest host: permission to call from the shop's pages (CORS), and the SDKs' settings.
+
+Permission is given for taking events and for settings only, never for the rest of the API, and never with cookies: a
+write key is what lets a page in, not where it was loaded from.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import FileResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.auth import get_key_ring, presented_key
+from api.dependencies import get_dependencies
+from api.ingest import INGEST_PATHS
+from domain.errors import NotFound
+
+router = APIRouter(tags=["browser"])
+
+_OPEN_PREFIXES = ("/v1/projects/", "/sourceConfig", "/analytics.js/")
+_PREFLIGHT_SECONDS = 86_400
+
+
+class BrowserAccess:
+    """Answers preflights for the open paths and lets pages of any origin read the answers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer OPTIONS; mark the answers of the open paths."""
+        if scope["type"] != "http" or not _is_open(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        asked = Headers(scope=scope)
+        if scope["method"] == "OPTIONS":
+            await Response(status_code=204, headers=_preflight(asked))(scope, receive, send)
+            return
+
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_permission(asked))
+            await send(message)
+
+        await self._app(scope, receive, send_marked)
+
+
+@router.get("/v1/projects/{write_key}/settings", summary="The settings that Segment's browser SDK starts with")
+async def segment_settings(write_key: str, request: Request) -> Response:
+    """Sends the SDK's events to the host that it asked, in a form the SDK knows as its own."""
+    await get_key_ring(request).identify(write_key, remember=True)
+    allowed = {"__default": {"enabled": True, "integrations": {}}}
+    return _document(
+        {
+            "integrations": {
+                "Segment.io": {
+                    "apiKey": write_key,
+                    "apiHost": f"{request.url.netloc}/v1",
+                    "protocol": request.url.scheme,
+                    "unbundledIntegrations": [],
+                    "addBundledMetadata": True,
+                    "maybeBundledConfigIds": {},
+                    "versionSettings": {"version": "4.4.7", "componentTypes": ["browser"]},
+                }
+            },
+            "plan": {"track": allowed, "identify": allowed, "group": allowed},
+            "edgeFunction": {},
+            "analyticsNextEnabled": True,
+            "middlewareSettings": {},
+            "enabledMiddleware": {},
+            "metrics": {"sampleRate": 0},
+            "legacyVideoPluginsEnabled": False,
+            "remotePlugins": [],
+        }
+    )
+
+
+@router.get("/sourceConfig/", include_in_schema=False)
+@router.get("/sourceConfig", summary="The settings that RudderStack's browser SDK starts with")
+async def rudder_settings(request: Request, writeKey: str | None = None) -> Response:  # noqa: N803  # the SDK's name
+    """The key comes as Basic user or as a parameter; destinations are nobody's business here, so there are none."""
+    key = await get_key_ring(request).identify(presented_key(request) or writeKey, remember=True)
+    quiet = {"enabled": False}
+    source: dict[str, Any] = {  # the SDK's own document
+        "id": key.id,
+        "name": key.source,
+        "writeKey": presented_key(request) or writeKey,
+        "enabled": True,
+        "workspaceId": "perennial",
+        "destinations": [],
+        "config": {"statsCollection": {"errors": quiet, "metrics": quiet}},
+        "connections": [],
+        "dataplanes": {},
+    }
+    return _document({"source": source, "updatedAt": "2026-01-01T00:00:00Z"})
+
+
+@router.get("/analytics.js/v1/{write_key}/{file}", include_in_schema=False)
+async def browser_sdk(write_key: str, file: str, request: Request) -> Response:
+    """Segment's browser SDK and its chunks, where the operator has put them (`analytics_js_dir`)."""
+    await get_key_ring(request).identify(write_key, remember=True)
+    folder = get_dependencies(request).analytics_js_dir
+    wanted = "standalone.js" if file == "analytics.min.js" else file
+    found = next((path for path in folder.iterdir() if path.name == wanted), None) if folder else None
+    if found is None or not found.is_file():
+        raise NotFound(
+            "this host does not serve the SDK: bundle @segment/analytics-next with the shop, or set analytics_js_dir",
+            code="sdk_not_installed",
+        )
+    media_type = mimetypes.guess_type(found.name)[0]
+    return FileResponse(found, media_type=media_type, headers={"Cache-Control": "public, max-age=3600"})
+
+
+def _is_open(path: str) -> bool:
+    return path in INGEST_PATHS or path.startswith(_OPEN_PREFIXES)
+
+
+def _permission(asked: Headers) -> dict[str, str]:
+    origin = asked.get("origin")
+    return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin else {}
+
+
+def _preflight(asked: Headers) -> dict[str, str]:
+    """What was asked for is what is allowed: the SDKs send headers of their own, and none of them opens anything."""
+    return {
+        **_permission(asked),
+        "Allow": "GET, POST, OPTIONS",
+        "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+        "Access-Control-Allow-Headers": asked.get("access-control-request-headers", "authorization, content-type"),
+        "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
+    }
+
+
+def _document(content: dict[str, Any]) -> Response:  # the SDKs' own documents
+    return Response(
+        orjson.dumps(content), media_type="application/json", headers={"Cache-Control": "public, max-age=60"}
+    )

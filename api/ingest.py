@@ -1,0 +1,204 @@
+"""Taking events in by Segment's HTTP tracking API: authenticate, read, append, commit, answer 200. Nothing else.
+
+What the calls may say is api/segment.py; how much of it, api/limits.py. Content-Type and Content-Encoding are ignored:
+real clients lie in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from prometheus_client import Counter
+
+from api import ingest_schema
+from api.auth import get_key_ring, presented_key
+from api.batch_body import BatchBody, Unreadable, find_write_key, parse_batch, parse_object
+from api.bell import Bell
+from api.dependencies import get_as_of, get_dependencies
+from api.limits import read_body
+from api.segment import Delivery, read_context, read_message, read_sent_at
+from database.events import AppendResult, append
+from domain.errors import Conflict, Forbidden, PerennialError, TooLarge
+from domain.events import EventKind, NewEvent
+from domain.keys import Scope, StoredKey
+
+router = APIRouter(tags=["events"])
+
+SINGLE_PATHS = {
+    f"/v1/{name}": kind
+    for kind, names in {
+        EventKind.TRACK: ("track", "t"),
+        EventKind.IDENTIFY: ("identify", "i"),
+        EventKind.PAGE: ("page", "p"),
+        EventKind.SCREEN: ("screen", "s"),
+        EventKind.GROUP: ("group", "g"),
+        EventKind.ALIAS: ("alias", "a"),
+    }.items()
+    for name in names
+}
+IMPORT_PATH = "/v1/import"
+BATCH_PATHS = ("/v1/batch", "/v1/b", IMPORT_PATH)
+METRICS_PATH = "/v1/m"
+INGEST_PATHS = frozenset({*SINGLE_PATHS, *BATCH_PATHS, METRICS_PATH})
+
+_received = Counter("perennial_events_received", "Events at ingest, by what became of them", ["result"])
+_rejected = Counter("perennial_events_rejected", "Events rejected at ingest, by code", ["code"])
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why one item of a batch was not taken."""
+
+    index: int
+    code: str
+    message: str
+
+
+REUSED = Rejection(0, "message_id_reused", "this messageId was taken before with other content; the first is kept")
+
+
+async def take_one(request: Request) -> Response:
+    """One event. Its kind is the path's; what is wrong with it is answered as a problem."""
+    key = await _key_of_header(request)
+    body = await _body(request)
+    message = parse_object(body)
+    key = key or await _identify(request, message.get("writeKey"))
+    delivery = _delivery(request, key, body)
+    try:
+        event = read_message(message, delivery, SINGLE_PATHS[request.scope["path"]])
+    except PerennialError as refusal:
+        _count_rejected(refusal.code)
+        raise
+    if (await _append(request, [event])).conflicts:
+        raise Conflict(REUSED.message, code=REUSED.code)
+    return _answer({"success": True})
+
+
+async def take_batch(request: Request) -> Response:
+    """A batch. Each item is taken or rejected on its own; the answer is 200 and says which."""
+    key = await _key_of_header(request)
+    body = await _body(request)
+    key = key or await _identify(request, find_write_key(body))
+    batch = parse_batch(body)
+    most = get_dependencies(request).ingest.batch_events
+    if len(batch.items) > most:
+        raise TooLarge(f"a batch may have {most} events", code="too_many_events")
+    events, rejected = _read_items(batch, _delivery(request, key, body, batch))
+    result = await _append(request, [event for _, event in events])
+    rejected += [replace(REUSED, index=events[position][0]) for position in result.conflicts]
+    return _answer(
+        {
+            "success": True,
+            "accepted": len(result.accepted),
+            "duplicates": len(result.duplicates),
+            "rejected": sorted(rejected, key=lambda rejection: rejection.index),
+        }
+    )
+
+
+async def take_metrics() -> Response:
+    """Segment's browser SDK reports on itself here; we thank it and keep nothing."""
+    return _answer({"success": True})
+
+
+def _read_items(batch: BatchBody, delivery: Delivery) -> tuple[list[tuple[int, NewEvent]], list[Rejection]]:
+    """The good events with their places in the batch, and the bad ones."""
+    events: list[tuple[int, NewEvent]] = []
+    rejected: list[Rejection] = []
+    for index, item in enumerate(batch.items):
+        if isinstance(item, Unreadable):
+            rejected.append(Rejection(index, "invalid_json", f"this event is not JSON: {item.reason}"))
+            continue
+        try:
+            events.append((index, read_message(item, delivery)))
+        except PerennialError as refusal:
+            rejected.append(Rejection(index, refusal.code, refusal.detail))
+    for rejection in rejected:
+        _count_rejected(rejection.code)
+    return events, rejected
+
+
+def _delivery(request: Request, key: StoredKey, body: bytes, batch: BatchBody | None = None) -> Delivery:
+    """What the messages share. Imported history is believed its times: when it was sent says nothing about them."""
+    return Delivery(
+        source=key.source,
+        trusted=key.is_trusted,
+        received_at=get_as_of(request),
+        max_bytes=get_dependencies(request).ingest.event_bytes,
+        sent_at=read_sent_at(batch.rest) if batch else None,
+        corrects_clocks=request.scope["path"] != IMPORT_PATH,
+        context=read_context(batch.rest) if batch else {},
+        may_hold_nul=b"\\u0000" in body,
+    )
+
+
+async def _key_of_header(request: Request) -> StoredKey | None:
+    written = presented_key(request)
+    return await _identify(request, written) if written else None
+
+
+async def _identify(request: Request, written: object) -> StoredKey:
+    """The write key; a secret key with `events:write` is one too."""
+    key = await get_key_ring(request).identify(written if isinstance(written, str) else None, remember=True)
+    if not key.may(Scope.EVENTS_WRITE):
+        raise Forbidden(f"this key lacks the scope {Scope.EVENTS_WRITE}", code="scope_missing")
+    return key
+
+
+async def _body(request: Request) -> bytes:
+    body = await read_body(request.stream(), get_dependencies(request).ingest.body_bytes)
+    return body.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
+
+
+async def _append(request: Request, events: Sequence[NewEvent]) -> AppendResult:
+    """Commit, then let the routers know."""
+    async with get_dependencies(request).database.transaction() as session:
+        result = await append(session, events, announce=False)
+    _received.labels("accepted").inc(len(result.accepted))
+    _received.labels("duplicate").inc(len(result.duplicates))
+    for _ in result.conflicts:
+        _count_rejected(REUSED.code)
+    bell: Bell = request.app.state.bell
+    if result.accepted:
+        bell.ring()
+    return result
+
+
+def _count_rejected(code: str) -> None:
+    _received.labels("rejected").inc()
+    _rejected.labels(code).inc()
+
+
+def _answer(content: dict[str, object]) -> Response:
+    """Exactly 200: RudderStack's Python client sends again after any other answer, 202 and 204 included."""
+    return Response(orjson.dumps(content), media_type="application/json")
+
+
+for _path, _kind in SINGLE_PATHS.items():
+    router.add_api_route(
+        _path,
+        take_one,
+        methods=["POST"],
+        operation_id=f"take_{_kind}",
+        summary=f"One {_kind} event",
+        include_in_schema=_path == f"/v1/{_kind}",
+        responses=ingest_schema.SINGLE_ANSWER,
+        openapi_extra=ingest_schema.single_call(_kind),
+        response_class=Response,
+    )
+for _path in BATCH_PATHS:
+    router.add_api_route(
+        _path,
+        take_batch,
+        methods=["POST"],
+        operation_id=f"take_{_path.rpartition('/')[2]}",
+        summary="A batch of history, whose times are believed" if _path == IMPORT_PATH else "A batch of events",
+        include_in_schema=_path != "/v1/b",
+        responses=ingest_schema.BATCH_ANSWER,
+        openapi_extra=ingest_schema.BATCH_CALL,
+        response_class=Response,
+    )
+router.add_api_route(METRICS_PATH, take_metrics, methods=["POST"], include_in_schema=False)

@@ -1,0 +1,75 @@
+"""The OpenAPI document: what FastAPI finds in the routes, and what every route has without saying so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+
+from api.idempotency import HEADER
+from api.problems import MEDIA_TYPE
+
+Schema = dict[str, Any]  # a part of the document
+
+_TEXT: Schema = {"type": "string"}
+_PROBLEM: Schema = {
+    "type": "object",
+    "title": "Problem",
+    "description": "RFC 9457, with a stable `code` and, where fields are at fault, a JSON pointer for each.",
+    "required": ["type", "title", "status", "detail", "code", "message"],
+    "properties": {
+        **dict.fromkeys(("type", "title", "detail", "code", "message"), _TEXT),
+        "status": {"type": "integer"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail", "code"],
+                "properties": dict.fromkeys(("pointer", "detail", "code"), _TEXT),
+            },
+        },
+    },
+}
+_REFUSAL: Schema = {
+    "description": "A problem document",
+    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+_IDEMPOTENCY_KEY: Schema = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "The same key and request get the first answer again; another request under it gets 409.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+
+
+def describe(app: FastAPI) -> None:
+    """Make `/openapi.json` say that any call may be refused with a problem, and which take an Idempotency-Key."""
+    found = app.openapi
+
+    def complete() -> Schema:
+        is_new = app.openapi_schema is None
+        document = found()
+        if is_new:
+            _complete(document)
+        return document
+
+    app.openapi = complete  # type: ignore[method-assign]  # FastAPI's documented way of extending the document
+
+
+def _complete(document: Schema) -> None:
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas["Problem"] = _PROBLEM
+    for method, operation in _operations(document):
+        operation["responses"].pop("422", None)
+        operation["responses"].setdefault("default", _REFUSAL)
+        if method == "post" and operation.get("security") and operation.get("tags") != ["events"]:
+            operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+
+
+def _operations(document: Schema) -> Iterator[tuple[str, Schema]]:
+    for path in document.get("paths", {}).values():
+        yield from path.items()

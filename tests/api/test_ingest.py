@@ -1,0 +1,461 @@
+"""Taking events in over HTTP: what is accepted, what is refused with which code, and what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from database import keys
+from database.session import Database
+from domain.keys import KeyKind, Scope, read_id
+from tests.api.conftest import ApiServer
+
+SINGLE = {
+    "track": {"event": "Product Viewed"},
+    "identify": {"traits": {"plan": "gold"}},
+    "page": {"name": "Home"},
+    "screen": {"name": "Home"},
+    "group": {"groupId": "g-1"},
+    "alias": {"previousId": "old"},
+}
+
+
+TRACK = b'{"type": "track", "event": "e", "userId": "u", "properties": '
+
+
+@pytest.fixture
+async def shop(api_server: ApiServer) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the write key of the shop's server."""
+    headers = {"Authorization": f"Bearer {api_server.write_key}"}
+    async with httpx.AsyncClient(base_url=api_server.url, headers=headers, timeout=30) as client:
+        yield client
+
+
+async def stored(database: Database) -> list[dict[str, Any]]:
+    async with database.read() as session:
+        rows = await session.execute(text("SELECT * FROM events ORDER BY id"))
+        return [dict(row) for row in rows.mappings()]
+
+
+async def stored_one(database: Database) -> dict[str, Any]:
+    (event,) = await stored(database)
+    return event
+
+
+def a_track(message_id: str | None = None, **members: object) -> dict[str, Any]:
+    return {"type": "track", "event": "Product Viewed", "userId": "ann", "messageId": message_id} | members
+
+
+@pytest.mark.parametrize("alias", [False, True])
+@pytest.mark.parametrize(("call", "members"), SINGLE.items())
+async def test_every_call_and_its_alias_are_taken(
+    shop: httpx.AsyncClient, database: Database, call: str, members: dict[str, Any], alias: bool
+) -> None:
+    path = f"/v1/{call[0] if alias else call}"
+
+    answer = await shop.post(path, json={"userId": "ann", "messageId": "m-1", **members})
+
+    assert (answer.status_code, answer.json()) == (200, {"success": True})
+    event = await stored_one(database)
+    assert (event["kind"], event["message_id"], event["source"], event["trusted"]) == (call, "m-1", "server", True)
+
+
+@pytest.mark.parametrize("path", ["/v1/batch", "/v1/b", "/v1/import"])
+async def test_a_batch_says_what_became_of_each_item(shop: httpx.AsyncClient, database: Database, path: str) -> None:
+    await shop.post("/v1/track", json=a_track("known"))
+    items = [
+        a_track("new"),
+        a_track("known"),
+        a_track("known", properties={"other": True}),
+        {"type": "track", "event": "x"},
+        a_track("new-2", userId=None, anonymousId="anon"),
+        "text",
+        a_track("new-2", userId=None, anonymousId="anon"),
+    ]
+
+    answer = await shop.post(path, json={"batch": items})
+
+    told = answer.json()
+    assert (answer.status_code, told["success"], told["accepted"], told["duplicates"]) == (200, True, 2, 2)
+    assert [(refusal["index"], refusal["code"]) for refusal in told["rejected"]] == [
+        (2, "message_id_reused"),
+        (3, "no_user_anon_id"),
+        (5, "not_an_object"),
+    ]
+    assert all(refusal["message"] for refusal in told["rejected"])
+    assert [event["message_id"] for event in await stored(database)] == ["known", "new", "new-2"]
+
+
+async def test_an_empty_batch_is_fine(shop: httpx.AsyncClient) -> None:
+    answer = await shop.post("/v1/batch", json={"batch": []})
+
+    assert (answer.status_code, answer.json()["accepted"]) == (200, 0)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "image/png", None])
+@pytest.mark.parametrize("encoding", [None, "gzip", "identity"])
+async def test_content_type_and_encoding_are_not_believed(
+    shop: httpx.AsyncClient, database: Database, content_type: str | None, encoding: str | None
+) -> None:
+    """Gzip is told by its content: RudderStack's Node client says form-urlencoded, proxies drop Content-Encoding."""
+    plain = json.dumps({"batch": [a_track("m-1")]}).encode()
+    headers = {
+        **({"Content-Type": content_type} if content_type else {}),
+        **({"Content-Encoding": encoding} if encoding else {}),
+    }
+    for body in (plain, gzip.compress(plain)):
+        assert (await shop.post("/v1/batch", content=body, headers=headers)).status_code == 200
+
+    assert len(await stored(database)) == 1
+
+
+async def test_the_key_may_come_as_bearer_as_basic_or_in_the_body(api_server: ApiServer, database: Database) -> None:
+    key = api_server.write_key
+    basic = "Basic " + base64.b64encode(f"{key}:".encode()).decode()
+    async with httpx.AsyncClient(base_url=api_server.url) as client:
+        ways: list[tuple[dict[str, str], dict[str, str]]] = [
+            ({"Authorization": f"Bearer {key}"}, {}),
+            ({"Authorization": basic}, {}),
+            ({}, {"writeKey": key}),
+        ]
+        for number, (headers, members) in enumerate(ways):
+            single = a_track(f"single-{number}") | members
+            batch: dict[str, object] = {"batch": [a_track(f"batch-{number}")], **members}
+            assert (await client.post("/v1/track", json=single, headers=headers)).status_code == 200
+            assert (await client.post("/v1/batch", json=batch, headers=headers)).status_code == 200
+
+    assert len(await stored(database)) == 6
+
+
+async def test_without_a_key_for_events_nothing_is_taken(api_server: ApiServer, database: Database) -> None:
+    async with database.transaction() as session:
+        _, reader = await keys.create(session, "reader", KeyKind.SECRET, frozenset({Scope.CUSTOMERS_READ}))
+    async with httpx.AsyncClient(base_url=api_server.url) as client:
+        ways: list[tuple[dict[str, str], dict[str, object]]] = [
+            ({}, {}),
+            ({"Authorization": "Bearer nonsense"}, {}),
+            ({}, {"writeKey": "nonsense"}),
+            ({}, {"writeKey": 7}),
+            ({"Authorization": f"Bearer {reader}"}, {}),
+        ]
+        answers = [
+            await client.post(path, json={"batch": [a_track()], **a_track(), **members}, headers=headers)
+            for path in ("/v1/track", "/v1/batch")
+            for headers, members in ways
+        ]
+
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 401, 403] * 2
+    assert all({"code", "message"} <= answer.json().keys() for answer in answers)
+    assert await stored(database) == []
+
+
+async def test_events_of_a_browser_are_not_trusted(api_server: ApiServer, database: Database) -> None:
+    async with httpx.AsyncClient(base_url=api_server.url) as client:
+        await client.post("/v1/track", json=a_track("m-1", writeKey=api_server.browser_key))
+
+    event = await stored_one(database)
+    assert (event["trusted"], event["source"]) == (False, "browser")
+
+
+async def test_rotating_the_key_does_not_let_old_messages_in_again(
+    api_server: ApiServer, shop: httpx.AsyncClient, database: Database
+) -> None:
+    await shop.post("/v1/track", json=a_track("m-1"))
+    async with database.transaction() as session:
+        key_id = read_id(api_server.write_key) or ""
+        new = await keys.rotate(session, key_id, datetime.now(UTC), timedelta(hours=1))
+
+    answer = await shop.post("/v1/batch", json={"batch": [a_track("m-1")]}, headers={"Authorization": f"Bearer {new}"})
+    while answer.status_code == 401:  # the write key is remembered for a second
+        await asyncio.sleep(0.05)
+        answer = await shop.post(
+            "/v1/batch", json={"batch": [a_track("m-1")]}, headers={"Authorization": f"Bearer {new}"}
+        )
+
+    assert answer.json()["duplicates"] == 1
+
+
+async def test_a_revoked_write_key_ends_within_two_seconds(
+    api_server: ApiServer, shop: httpx.AsyncClient, database: Database
+) -> None:
+    await shop.post("/v1/track", json=a_track())
+    async with database.transaction() as session:
+        await keys.revoke(session, read_id(api_server.write_key) or "", datetime.now(UTC))
+
+    async with asyncio.timeout(2):
+        while (await shop.post("/v1/track", json=a_track())).status_code != 401:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("members", "code"),
+    [
+        ({"userId": None}, "no_user_anon_id"),
+        ({"userId": "", "anonymousId": None}, "no_user_anon_id"),
+        ({"userId": {"id": 1}}, "invalid_user_id"),
+        ({"userId": True}, "invalid_user_id"),
+        ({"userId": "x" * 256}, "user_id_too_long"),
+        ({"anonymousId": 1.5}, "invalid_anonymous_id"),
+        ({"messageId": ["m"]}, "invalid_message_id"),
+        ({"messageId": "m" * 256}, "message_id_too_long"),
+        ({"event": None}, "event_name_missing"),
+        ({"event": 7}, "event_name_missing"),
+        ({"event": " "}, "event_name_missing"),
+        ({"event": "e" * 201}, "event_name_too_long"),
+        ({"properties": [1]}, "invalid_properties"),
+        ({"context": "web"}, "invalid_context"),
+        ({"timestamp": "yesterday"}, "invalid_timestamp"),
+        ({"timestamp": {}}, "invalid_timestamp"),
+        ({"timestamp": "+275760-09-13T00:00:00Z"}, "invalid_timestamp"),
+        ({"timestamp": 1e300}, "invalid_timestamp"),
+        ({"properties": {"a": "x\0"}}, "nul_character"),
+        ({"properties": {"a\0": 1}}, "nul_character"),
+        ({"userId": "ann\0"}, "nul_character"),
+        ({"event": "Viewed\0"}, "nul_character"),
+    ],
+)
+async def test_a_bad_event_is_told_by_its_code_alone_or_in_a_batch(
+    shop: httpx.AsyncClient, database: Database, members: dict[str, Any], code: str
+) -> None:
+    bad = a_track("bad") | members
+
+    alone = await shop.post("/v1/track", json=bad)
+    among = await shop.post("/v1/batch", json={"batch": [a_track("good-1"), bad, a_track("good-2")]})
+
+    assert (alone.status_code, alone.json()["code"]) == (400, code)
+    assert alone.headers["content-type"] == "application/problem+json"
+    assert (among.json()["accepted"], among.json()["rejected"][0]["code"]) == (2, code)
+    assert [event["message_id"] for event in await stored(database)] == ["good-1", "good-2"]
+
+
+@pytest.mark.parametrize(
+    ("item", "code"),
+    [
+        (b'{"type": "track", "event": "e", "userId": "\\ud800"}', "invalid_json"),
+        (b'{"type": "track", "event": "e", "userId": "\xff\xfe"}', "invalid_json"),
+        (b'{"type": "track", "event": "e", "userId": "u", "properties": {"a": NaN}}', "invalid_json"),
+        (b'{"type": "track", "event": "e", "userId": "u", "properties": {"a": 1e400}}', "invalid_json"),
+        (b'{"type": "track", "event": "e", "userId": "u", "properties": {"a": -Infinity}}', "invalid_json"),
+        (
+            TRACK + b"[" * 10_000 + b"]" * 10_000 + b"}",
+            "invalid_json",
+        ),
+        (
+            TRACK + b'{"a":' * 300 + b"1" + b"}" * 301,
+            "too_deep",
+        ),
+        (
+            TRACK + b'{"a":' * 80 + b"1" + b"}" * 81,
+            "too_deep",
+        ),
+        (b'{"type": "track", "event": }', "invalid_json"),
+        (b'{"type": "track" "event": "e"}', "invalid_json"),
+        (b"", "invalid_json"),
+        (b"nonsense", "invalid_json"),
+        (b'"]}"', "not_an_object"),
+    ],
+)
+async def test_an_item_that_is_not_even_json_costs_its_neighbours_nothing(
+    shop: httpx.AsyncClient, database: Database, item: bytes, code: str
+) -> None:
+    good = [json.dumps(a_track(f"good-{n}", properties={"text": 'a "quoted" ] } bracket'})).encode() for n in (1, 2)]
+    body = b'{"sentAt": "2026-11-21T00:00:00Z", "batch": [' + b",".join([good[0], item, good[1]]) + b'], "context": {}}'
+
+    answer = await shop.post("/v1/batch", content=body)
+
+    told = answer.json()
+    assert (answer.status_code, told["accepted"]) == (200, 2)
+    assert [(refusal["index"], refusal["code"]) for refusal in told["rejected"]] == [(1, code)]
+    assert [event["message_id"] for event in await stored(database)] == ["good-1", "good-2"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "invalid_json"),
+        (b"{", 400, "invalid_json"),
+        (b"[]", 400, "not_an_object"),
+        (b"null", 400, "not_an_object"),
+        (b'{"batch": [1, 2', 400, "invalid_json"),
+        (b'{"batch": [{]}', 400, "invalid_json"),
+        (b"[" * 100_000, 400, "invalid_json"),
+        (b'{"batch": {}}', 400, "batch_missing"),
+        (b'{"event": "Product Viewed"}', 400, "batch_missing"),
+        (b'{"batch": [], "context": 7}', 400, "invalid_context"),
+        (b'{"batch": [], "context": {"a": "\\u0000"}}', 400, "nul_character"),
+        (json.dumps({"batch": [], "context": {"a": "x" * 5_000}}).encode(), 413, "context_too_large"),
+        (json.dumps({"batch": [0] * 2_501}).encode(), 413, "too_many_events"),
+        (b'{"batch": ["' + b"x" * 520_000 + b'"]}', 413, "body_too_large"),
+        (b"\x1f\x8b\x08nonsense", 400, "invalid_gzip"),
+        (gzip.compress(b'{"batch": []}')[:-9], 400, "invalid_gzip"),
+        (gzip.compress(b" " * 50_000_000), 413, "body_too_large"),
+    ],
+)
+async def test_a_bad_body_gets_a_problem_that_says_what_is_wrong(
+    shop: httpx.AsyncClient, body: bytes, status: int, code: str
+) -> None:
+    answer = await shop.post("/v1/batch", content=body)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert {"type", "title", "status", "detail", "message"} <= answer.json().keys()
+
+
+async def test_an_event_over_32_kb_is_refused_alone_and_in_a_batch(shop: httpx.AsyncClient, database: Database) -> None:
+    large = a_track("large", properties={"text": "x" * 33_000})
+
+    alone = await shop.post("/v1/track", json=large)
+    among = await shop.post("/v1/batch", json={"batch": [a_track("good"), large]})
+
+    assert (alone.status_code, alone.json()["code"]) == (413, "event_too_large")
+    assert (among.json()["accepted"], among.json()["rejected"][0]["code"]) == (1, "event_too_large")
+    assert (await stored_one(database))["message_id"] == "good"
+
+
+async def test_one_message_id_with_two_bodies_is_told_and_the_first_is_kept(
+    shop: httpx.AsyncClient, database: Database
+) -> None:
+    answers = [await shop.post("/v1/track", json=a_track("m-1", properties={"n": n})) for n in (1, 1, 2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 409]
+    assert answers[-1].json()["code"] == "message_id_reused"
+    assert (await stored_one(database))["properties"] == {"n": 1}
+
+
+async def test_without_a_message_id_every_call_is_an_event(shop: httpx.AsyncClient, database: Database) -> None:
+    """De-duplication is by id, as Segment's: a customer may do the same thing twice."""
+    for _ in range(2):
+        await shop.post("/v1/track", json=a_track(None))
+
+    assert len({event["message_id"] for event in await stored(database)}) == 2
+
+
+async def test_the_clock_of_the_sender_is_corrected(shop: httpx.AsyncClient, database: Database) -> None:
+    """timestamp = receivedAt - (sentAt - originalTimestamp)."""
+    wrong = datetime.now(UTC) - timedelta(days=400)
+    sent = {"timestamp": (wrong - timedelta(minutes=10)).isoformat(), "sentAt": wrong.isoformat()}
+
+    await shop.post("/v1/track", json=a_track() | sent)
+
+    event = await stored_one(database)
+    assert event["received_at"] - event["timestamp"] == timedelta(minutes=10)
+    assert event["sent_timestamp"] == sent["timestamp"]
+
+
+async def test_a_batch_has_one_sent_at_for_all(shop: httpx.AsyncClient, database: Database) -> None:
+    claimed = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    item = a_track(timestamp="2026-01-01T12:00:00.000Z")
+
+    await shop.post("/v1/batch", json={"batch": [item], "sentAt": (claimed + timedelta(hours=2)).isoformat()})
+
+    event = await stored_one(database)
+    assert event["received_at"] - event["timestamp"] == timedelta(hours=2)
+
+
+async def test_imported_history_keeps_its_times(shop: httpx.AsyncClient, database: Database) -> None:
+    item = a_track(timestamp="2024-01-01T12:00:00Z", sentAt="2024-01-01T12:00:01Z")
+
+    await shop.post("/v1/import", json={"batch": [item], "sentAt": "2026-11-21T00:00:00Z"})
+
+    event = await stored_one(database)
+    assert (event["timestamp"], event["sent_timestamp"]) == (datetime(2024, 1, 1, 12, tzinfo=UTC), None)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "stands"),
+    [
+        ("2026-01-02T03:04:05", True),
+        ("2026-01-02T03:04:05.123456789Z", True),
+        ("2026-01-02", True),
+        (1_767_323_045, True),
+        (1_767_323_045_000, True),
+        ("9999-12-31T23:59:59-23:59", False),
+        ("0001-01-01T00:00:00+14:00", False),
+        ("1970-01-01T00:00:00Z", False),
+    ],
+)
+async def test_absurd_times_become_the_time_of_receipt_and_the_original_is_kept(
+    shop: httpx.AsyncClient, database: Database, claimed: object, stands: bool
+) -> None:
+    answer = await shop.post("/v1/track", json=a_track(timestamp=claimed))
+
+    assert answer.status_code == 200, answer.text
+    event = await stored_one(database)
+    assert (event["timestamp"] == event["received_at"]) is not stands
+    assert event["sent_timestamp"] == (None if stands else claimed)
+
+
+async def test_a_day_of_future_is_believed_and_more_is_not(shop: httpx.AsyncClient, database: Database) -> None:
+    now = datetime.now(UTC)
+    for hours in (23, 25):
+        await shop.post("/v1/track", json=a_track(timestamp=(now + timedelta(hours=hours)).isoformat()))
+
+    near, far = await stored(database)
+    assert near["timestamp"] > near["received_at"] + timedelta(hours=22)
+    assert far["timestamp"] == far["received_at"]
+
+
+async def test_old_ecommerce_names_become_the_ones_journeys_know(shop: httpx.AsyncClient, database: Database) -> None:
+    await shop.post("/v1/track", json=a_track(event="Completed Order"))
+
+    assert (await stored_one(database))["name"] == "Order Completed"
+
+
+async def test_traits_are_taken_from_the_body_or_from_the_context(shop: httpx.AsyncClient, database: Database) -> None:
+    for members in (
+        {"traits": {"plan": "gold"}},
+        {"traits": None, "context": {"traits": {"plan": "gold"}}},
+        {"traits": {"plan": "gold"}, "context": {"traits": {"plan": "old"}}},
+    ):
+        await shop.post("/v1/identify", json={"userId": "ann"} | members)
+
+    assert [event["traits"] for event in await stored(database)] == [{"plan": "gold"}] * 3
+
+
+async def test_the_traits_of_a_group_are_not_the_customers(shop: httpx.AsyncClient, database: Database) -> None:
+    await shop.post("/v1/group", json={"userId": "ann", "groupId": 7, "traits": {"name": "Acme"}})
+
+    event = await stored_one(database)
+    assert (event["traits"], event["properties"]) == ({}, {"group_id": "7", "traits": {"name": "Acme"}})
+
+
+async def test_an_alias_to_itself_is_accepted(shop: httpx.AsyncClient, database: Database) -> None:
+    answer = await shop.post("/v1/alias", json={"userId": "ann", "previousId": "ann"})
+
+    assert answer.status_code == 200
+    assert (await stored_one(database))["previous_id"] == "ann"
+
+
+async def test_a_batch_gives_its_context_to_its_items(shop: httpx.AsyncClient, database: Database) -> None:
+    item = a_track(context={"locale": "de"})
+
+    await shop.post("/v1/batch", json={"batch": [item], "context": {"locale": "en", "app": {"name": "shop"}}})
+
+    assert (await stored_one(database))["context"] == {"locale": "de", "app": {"name": "shop"}}
+
+
+async def test_segments_own_metrics_are_answered_politely(shop: httpx.AsyncClient, database: Database) -> None:
+    answer = await shop.post("/v1/m", content=b'{"series": []}')
+
+    assert (answer.status_code, await stored(database)) == (200, [])
+
+
+async def test_routers_hear_of_events_after_the_commit(shop: httpx.AsyncClient, database: Database) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    async with database.engine.connect() as listener:
+        connection = (await listener.get_raw_connection()).driver_connection
+        assert connection is not None
+        await connection.add_listener("events", lambda *_: heard.put_nowait("rung"))
+        await asyncio.gather(*(shop.post("/v1/track", json=a_track()) for _ in range(20)))
+        await asyncio.wait_for(heard.get(), timeout=5)
+        await asyncio.sleep(0.1)
+
+    assert heard.qsize() < 19
