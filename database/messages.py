@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, PrimaryKeyConstraint, UniqueConstraint, text
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    UniqueConstraint,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy import text as sql
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Created, Json, JsonList, Table
+from database.runs import Run
+from database.session import ReadSession, WriteSession
+from domain.consent import TRANSACTIONAL, StandingConsent
+from domain.messages import RESERVED, MessageState, Reason, Sent
+from domain.runs import RunState
 
 
 class Message(Table):
-    """One message. States: planned, claimed, attempting, accepted, rejected, unknown, delivered, bounced, skipped, cancelled, expired."""
+    """One message; its states are domain.messages.MessageState, its reasons domain.messages.Reason."""
 
     __tablename__ = "messages"
 
@@ -30,12 +49,13 @@ class Message(Table):
     campaign: Mapped[str | None]
     state: Mapped[str]
     reason: Mapped[str | None]
+    rule: Mapped[dict[str, Any] | None]  # any JSON: the setting that skipped or held it
     to: Mapped[str | None]
     sender: Mapped[str | None]
     subject: Mapped[str | None]
     html: Mapped[str | None]
     text: Mapped[str | None]
-    headers: Mapped[Json] = mapped_column(server_default=text("'{}'"))
+    headers: Mapped[Json] = mapped_column(server_default=sql("'{}'"))
     provider: Mapped[str | None]
     provider_id: Mapped[str | None]  # SendGrid's X-Message-Id, an SMTP queue id
     not_after: Mapped[datetime | None]
@@ -43,15 +63,20 @@ class Message(Table):
     attempting_at: Mapped[datetime | None]
     accepted_at: Mapped[datetime | None]
     settled_at: Mapped[datetime | None]
-    attempts: Mapped[JsonList] = mapped_column(server_default=text("'[]'"))  # [{at, outcome, status, error}]
-    resent: Mapped[bool] = mapped_column(server_default=text("false"))  # a transactional message after an unknown attempt
+    attempts: Mapped[JsonList] = mapped_column(server_default=sql("'[]'"))  # [{at, outcome, status, error}]
+    resent: Mapped[bool] = mapped_column(
+        server_default=sql("false")
+    )  # a transactional message after an unknown attempt
 
     __table_args__ = (
         UniqueConstraint("run_id", "step", "visit"),  # one message per step and visit, whatever is retried
         Index("ix_messages_customer", "customer_id", "created_at"),  # frequency caps, the customer's list
         Index("ix_messages_created_at", "created_at", "id"),
         Index("ix_messages_journey", "journey", "step"),
-        Index("ix_messages_unsettled", "attempting_at", postgresql_where=text("state IN ('attempting', 'unknown')")),
+        Index("ix_messages_unsettled", "attempting_at", postgresql_where=sql("state IN ('attempting', 'unknown')")),
+        Index(
+            "ix_messages_claimed", "channel", postgresql_where=sql("state = 'claimed'")
+        ),  # the line before a provider
         Index("ix_messages_provider_id", "provider_id"),
     )
 
@@ -64,13 +89,16 @@ class MessageEvent(Table):
     provider: Mapped[str]  # sendgrid | smtp | outbox | perennial
     provider_event_id: Mapped[str]
     message_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id"))
-    kind: Mapped[str]  # processed | delivered | deferred | opened | clicked | bounced | blocked | dropped | complained | unsubscribed
+    kind: Mapped[str]  # domain.message_events.Kind
     actor: Mapped[str | None]  # human | machine | unknown, for opens and clicks
     at: Mapped[datetime]
     detail: Mapped[Json]
     created_at: Mapped[Created]
 
-    __table_args__ = (PrimaryKeyConstraint("provider", "provider_event_id"), Index("ix_message_events_message", "message_id", "kind"))
+    __table_args__ = (
+        PrimaryKeyConstraint("provider", "provider_event_id"),
+        Index("ix_message_events_message", "message_id", "kind"),
+    )
 
 
 class Link(Table):
@@ -80,7 +108,7 @@ class Link(Table):
 
     token: Mapped[str] = mapped_column(primary_key=True)
     message_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id"))
-    kind: Mapped[str]  # click | open | unsubscribe
+    kind: Mapped[str]  # click | open | unsubscribe | view
     target: Mapped[str | None]
 
     __table_args__ = (Index("ix_links_message", "message_id"),)
@@ -100,11 +128,195 @@ class Suppression(Table):
     __table_args__ = (PrimaryKeyConstraint("address_hash", "channel"),)
 
 
-class ProviderRate(Table):
-    """The hard send rate of a provider: GCRA with capacity 1. `tat` is the earliest instant of the next attempt."""
+@dataclass(frozen=True, slots=True)
+class GateFacts:
+    """What the database knows about sending one message to one customer now."""
 
-    __tablename__ = "provider_rates"
+    has_pending_events: bool
+    consents: Sequence[StandingConsent]
+    suppression: str | None
+    sent: Sequence[Sent]
 
-    provider: Mapped[str] = mapped_column(primary_key=True)
-    tat: Mapped[datetime]
-    transactional_until: Mapped[datetime]  # while it lies ahead, marketing waits: a transactional message stands in line
+
+# Everything the gate asks, in one statement and so of one moment. The caller holds the customer's lock, without which a
+# router could route an exit event, or another claim take the last place under a cap, right after this was read.
+# Relies on ix_events_pending_subject, ix_consents_customer, pk_suppressions and ix_messages_customer.
+_FACTS = sql("""
+    SELECT
+        EXISTS (
+            SELECT FROM events
+            WHERE status = 'pending' AND subject IN (
+                SELECT CASE kind WHEN 'user' THEN 'u:' ELSE 'a:' END || value
+                FROM identities WHERE customer_id = :customer_id
+            )
+        ) AS has_pending_events,
+        (
+            SELECT coalesce(jsonb_agg(jsonb_build_array(purpose, channel, state, at, source)), '[]')
+            FROM (
+                SELECT DISTINCT ON (purpose, channel) purpose, channel, state, at, source
+                FROM consents WHERE customer_id = :customer_id
+                ORDER BY purpose, channel, at DESC, id DESC
+            ) AS latest
+        ) AS consents,
+        (
+            SELECT reason FROM suppressions WHERE address_hash = :address_hash AND channel = :channel
+        ) AS suppression,
+        (
+            SELECT coalesce(jsonb_agg(jsonb_build_array(created_at, channel, purpose)), '[]')
+            FROM messages
+            WHERE customer_id = :customer_id AND created_at > :horizon AND state = ANY(:reserved)
+                AND id IS DISTINCT FROM CAST(:message_id AS uuid)
+        ) AS sent
+""")
+
+
+async def gate_facts(
+    session: WriteSession,
+    customer_id: UUID,
+    *,
+    channel: str,
+    address_hash: bytes,
+    horizon: datetime,
+    message_id: UUID | None,
+) -> GateFacts:
+    """The facts for the gate; `sent` reaches back to `horizon` and leaves `message_id` itself out."""
+    inputs = {
+        "customer_id": customer_id,
+        "channel": channel,
+        "address_hash": address_hash,
+        "horizon": horizon,
+        "message_id": message_id,
+        "reserved": list(RESERVED),
+    }
+    row = (await session.execute(_FACTS, inputs)).one()
+    return GateFacts(
+        has_pending_events=row.has_pending_events,
+        consents=[
+            StandingConsent(purpose, channel, state, datetime.fromisoformat(at), source)
+            for purpose, channel, state, at, source in row.consents
+        ],
+        suppression=row.suppression,
+        sent=[Sent(datetime.fromisoformat(at), channel, purpose) for at, channel, purpose in row.sent],
+    )
+
+
+async def lock_message_of_step(session: WriteSession, run_id: UUID, step: str, visit: int) -> Message | None:
+    """The message of a step and visit, locked; the caller holds the customer's lock."""
+    statement = select(Message).where(Message.run_id == run_id, Message.step == step, Message.visit == visit)
+    statement = statement.with_for_update().execution_options(populate_existing=True)
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def lock_message(session: WriteSession, message_id: UUID) -> Message | None:
+    """One message, locked."""
+    return await session.get(Message, message_id, with_for_update=True, populate_existing=True)
+
+
+async def cancel_claimed(
+    session: WriteSession, customer_id: UUID, *, channel: str | None = None, purpose: str | None = None, reason: Reason
+) -> int:
+    """Cancel what was claimed and not attempted yet, of one purpose or of all but transactional. Answers how many.
+
+    The caller holds the customer's lock, so no claim is between its gate and its row.
+    """
+    waiting = update(Message).where(
+        Message.customer_id == customer_id,
+        Message.state.in_([MessageState.CLAIMED, MessageState.PLANNED]),
+        Message.purpose != TRANSACTIONAL,
+    )
+    if channel is not None:
+        waiting = waiting.where(Message.channel == channel)
+    if purpose is not None:
+        waiting = waiting.where(Message.purpose == purpose)
+    cancelled = await session.execute(waiting.values(state=MessageState.CANCELLED, reason=reason).returning(Message.id))
+    return len(cancelled.all())
+
+
+async def add_links(session: WriteSession, message_id: UUID, links: Iterable[tuple[str, str, str | None]]) -> None:
+    """Keep where the tokens of a message lead: (token, kind, target)."""
+    rows = [{"token": token, "message_id": message_id, "kind": kind, "target": target} for token, kind, target in links]
+    if rows:
+        await session.execute(insert(Link), rows)
+
+
+async def link_of(session: ReadSession, token: str, kind: str) -> tuple[Link, Message] | None:
+    """A tracked link and its message; None for a token that we never gave out for this."""
+    statement = (
+        select(Link, Message).join(Message, Message.id == Link.message_id).where(Link.token == token, Link.kind == kind)
+    )
+    found = (await session.execute(statement)).one_or_none()
+    return None if found is None else (found[0], found[1])
+
+
+async def page_of_messages(
+    session: ReadSession,
+    *,
+    customer_id: UUID | None = None,
+    journey: str | None = None,
+    state: str | None = None,
+    after: tuple[datetime, UUID] | None = None,
+    limit: int,
+) -> Sequence[Message]:
+    """Messages, the latest first. By ix_messages_customer, ix_messages_journey or ix_messages_created_at."""
+    statement = select(Message).order_by(Message.created_at.desc(), Message.id.desc()).limit(limit)
+    for column, value in ((Message.customer_id, customer_id), (Message.journey, journey), (Message.state, state)):
+        if value is not None:
+            statement = statement.where(column == value)
+    if after is not None:
+        statement = statement.where(tuple_(Message.created_at, Message.id) < after)
+    return (await session.execute(statement)).scalars().all()
+
+
+async def events_of(session: ReadSession, message_id: UUID) -> Sequence[MessageEvent]:
+    """What was reported about a message, in order of time."""
+    statement = select(MessageEvent).where(MessageEvent.message_id == message_id).order_by(MessageEvent.at)
+    return (await session.execute(statement)).scalars().all()
+
+
+async def add_message_events(session: WriteSession, rows: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
+    """Keep reports by (provider, provider_event_id); answers those that were not known yet."""
+    if not rows:
+        return set()
+    statement = insert(MessageEvent).on_conflict_do_nothing()
+    returned = statement.returning(MessageEvent.provider, MessageEvent.provider_event_id)
+    added = await session.execute(returned, [dict(row) for row in rows])
+    return {(row.provider, row.provider_event_id) for row in added}
+
+
+async def mark_lost_attempts(session: WriteSession, before: datetime) -> int:
+    """Attempts whose process died between the provider's call and its answer become `unknown`."""
+    lost = (
+        update(Message)
+        .where(Message.state == MessageState.ATTEMPTING, Message.attempting_at < before)
+        .values(state=MessageState.UNKNOWN, reason="attempt_lost")
+        .returning(Message.id)
+    )
+    return len((await session.execute(lost)).all())
+
+
+async def settle_unknown(session: WriteSession, before: datetime, as_of: datetime) -> int:
+    """Marketing that nobody reported on stays `unknown` for good: at most once. Transactional mail resends itself."""
+    settled = (
+        update(Message)
+        .where(
+            Message.state == MessageState.UNKNOWN,
+            Message.settled_at.is_(None),
+            Message.attempting_at < before,
+            (Message.purpose != TRANSACTIONAL) | Message.resent,
+        )
+        .values(settled_at=as_of)
+        .returning(Message.id)
+    )
+    return len((await session.execute(settled)).all())
+
+
+async def cancel_stranded(session: WriteSession) -> int:
+    """Cancel claims of runs that are over: their workflow ended before the message was attempted."""
+    over = select(Run.id).where(Run.id == Message.run_id, Run.state == RunState.ACTIVE).exists()
+    stranded = (
+        update(Message)
+        .where(Message.state.in_([MessageState.PLANNED, MessageState.CLAIMED]), Message.run_id.is_not(None), ~over)
+        .values(state=MessageState.CANCELLED, reason=Reason.RUN_ENDED)
+        .returning(Message.id)
+    )
+    return len((await session.execute(stranded)).all())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 PURPOSE = r"^[a-z][a-z0-9_-]{0,62}$"
@@ -73,8 +73,9 @@ class Permission(StrEnum):
     COMPLAINED = "complained"
 
 
-class Recorded(Protocol):
-    """What a stored consent record tells."""
+@dataclass(frozen=True, slots=True)
+class StandingConsent:
+    """A consent record as far as sending asks about it."""
 
     purpose: str
     channel: str
@@ -84,7 +85,7 @@ class Recorded(Protocol):
 
 
 def permission(
-    records: Iterable[Recorded], purpose: str, channel: str, defaults: Mapping[str, ConsentState]
+    records: Iterable[StandingConsent], purpose: str, channel: str, defaults: Mapping[str, ConsentState]
 ) -> Permission:
     """Whether a message for `purpose` may be sent; `defaults` is the shop's word for who never said anything.
 
@@ -106,9 +107,9 @@ def permission(
     return Permission.GIVEN if decisive.state == ConsentState.SUBSCRIBED else Permission.NEVER_GIVEN
 
 
-def _latest(records: Iterable[Recorded], purpose: str) -> Recorded | None:
+def _latest(records: Iterable[StandingConsent], purpose: str) -> StandingConsent | None:
     return max((record for record in records if record.purpose == purpose), key=lambda record: record.at, default=None)
 
 
-def _refused(record: Recorded) -> Permission:
+def _refused(record: StandingConsent) -> Permission:
     return Permission.COMPLAINED if record.source == ConsentSource.COMPLAINT else Permission.WITHDRAWN

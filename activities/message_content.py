@@ -1,0 +1,170 @@
+"""From a template and a customer to what a provider takes: the context, the rendered message, its links and headers."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import formataddr
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from connectors.rendering import Renderer
+from database.customers import Customer
+from database.messages import Message
+from database.runs import Run
+from database.templates import LiveTemplate
+from domain.consent import TRANSACTIONAL
+from domain.emails import (
+    Addresses,
+    list_headers,
+    track_links,
+    with_open_picture,
+    with_unsubscribe_link,
+)
+from domain.shop_settings import ShopSettings
+from domain.templates import TemplateDocument, email_content, languages_of
+
+Links = list[tuple[str, str, str | None]]
+"""Token, kind, target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message about to be rendered: plain data only, read in the claim's transaction."""
+
+    message_id: UUID
+    purpose: str
+    to: str
+    template: TemplateDocument
+    layout: TemplateDocument | None
+    languages: tuple[str, ...]
+    context: Mapping[str, Any]  # any JSON
+    settings: ShopSettings
+    addresses: Addresses
+    is_tracked: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the message's row keeps, and from which every attempt is made."""
+
+    to: str
+    sender: str
+    subject: str | None
+    html: str | None
+    text: str
+    headers: Mapping[str, str]
+    links: Links
+
+
+def new_token() -> str:
+    """144 random bits: a link is a key to what it does."""
+    return secrets.token_urlsafe(18)
+
+
+def context_of(customer: Customer, run: Run, settings: ShopSettings, addresses: Addresses) -> dict[str, Any]:
+    """What a template finds, as plain data. `points` and `tier` belong to the loyalty programme."""
+    return {
+        "customer": {"id": customer.external_id, "traits": customer.traits, "points": None, "tier": None},
+        "entry": run.entry,
+        "saved": run.saved,
+        "shop": shop_context(settings),
+        "links": addresses.links(),
+    }
+
+
+def shop_context(settings: ShopSettings) -> dict[str, Any]:
+    """The shop as templates see it."""
+    return {
+        "name": settings.name,
+        "zone": settings.zone,
+        "currency": settings.currency,
+        "website": settings.website,
+        "logo_url": settings.logo_url,
+        "accent_color": settings.accent_color,
+        "postal_address": settings.postal_address,
+        "email": settings.sender.reply_to or settings.sender.email,
+    }
+
+
+def new_addresses(settings: ShopSettings, public_url: str) -> Addresses:
+    """Fresh links for one message."""
+    base = (settings.link_base or public_url).rstrip("/")
+    return Addresses(base=base, unsubscribe=new_token(), view=new_token())
+
+
+def draft_for(
+    message: Message, customer: Customer, run: Run, live: LiveTemplate, *, settings: ShopSettings, public_url: str
+) -> Draft:
+    """The draft of a claimed message of a run."""
+    addresses = new_addresses(settings, public_url)
+    languages = [*languages_of(customer.traits), *filter(None, [customer.locale])]
+    return Draft(
+        message_id=message.id,
+        purpose=message.purpose,
+        to=message.to or "",
+        template=live.document,
+        layout=live.layout,
+        languages=tuple(languages),
+        context=context_of(customer, run, settings, addresses),
+        settings=settings,
+        addresses=addresses,
+    )
+
+
+async def render(renderer: Renderer, draft: Draft) -> Content:
+    """Render a draft for its channel. Raises TemplateFailed."""
+    if draft.template.channel == "webhook":
+        return await _webhook(renderer, draft)
+    return await _email(renderer, draft)
+
+
+async def _email(renderer: Renderer, draft: Draft) -> Content:
+    rendered = await renderer.render(email_content(draft.template, draft.languages, layout=draft.layout), draft.context)
+    addresses, html, text = draft.addresses, rendered.html, rendered.text
+    headers = {"Reply-To": draft.settings.sender.reply_to} if draft.settings.sender.reply_to else {}
+    links: Links = [(addresses.unsubscribe, "unsubscribe", None), (addresses.view, "view", None)]
+    if draft.purpose != TRANSACTIONAL:
+        html, text = with_unsubscribe_link(html, text, addresses)
+        headers |= list_headers(addresses)
+    if draft.is_tracked:
+        html = _tracked(html, addresses.base, links)
+    return Content(
+        to=draft.to,
+        sender=formataddr((draft.settings.sender.name, draft.settings.sender.email)),
+        subject=rendered.subject,
+        html=html,
+        text=text,
+        headers=headers,
+        links=links,
+    )
+
+
+def _tracked(html: str, base: str, links: Links) -> str:
+    def token_for(target: str) -> str:
+        token = new_token()
+        links.append((token, "click", target))
+        return token
+
+    html = track_links(html, base, token_for)
+    picture = new_token()
+    links.append((picture, "open", None))
+    return with_open_picture(html, f"{base}/o/{picture}")
+
+
+async def _webhook(renderer: Renderer, draft: Draft) -> Content:
+    template = draft.template
+    parts = {"url": template.url or "", "body": template.body or {}, "headers": dict(template.headers)}
+    filled = await renderer.render_strings(parts, draft.context)
+    return Content(
+        to=str(filled["url"]),
+        sender=draft.settings.name,
+        subject=None,
+        html=None,
+        text=orjson.dumps(filled["body"]).decode(),
+        headers={name: str(value) for name, value in filled["headers"].items()},
+        links=[],
+    )

@@ -1,0 +1,120 @@
+"""What the row of a message says before, during and after an attempt."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from email.utils import parseaddr
+from typing import Any, assert_never
+
+import orjson
+
+from activities.message_content import Content
+from activities.steps import OpenStep
+from database.messages import Message, add_links
+from database.session import WriteSession
+from database.suppressions import suppress
+from domain.durations import parse_duration
+from domain.emails import Outgoing, OutgoingEmail, OutgoingWebhook
+from domain.ids import new_id
+from domain.journeys.steps import Send as SendBody
+from domain.messages import LONGEST_TRY, MessageState, Reason
+from domain.provider_answers import Accepted, Deferred, ProviderAnswer, Rejected, Unknown
+
+DEFAULT_PURPOSE = "marketing"
+"""The careful choice where neither the step nor the journey names a purpose: it needs consent."""
+
+
+def new_message(opened: OpenStep, send: SendBody, as_of: datetime) -> Message:
+    """The row of a message that the step has just been reached for; not stored yet."""
+    run, reached = opened.run, opened.row.reached_at
+    return Message(
+        id=new_id(),
+        customer_id=opened.customer.id,
+        channel=send.channel,
+        purpose=send.category or opened.definition.purpose or DEFAULT_PURPOSE,
+        template=send.template,
+        journey=run.journey,
+        journey_version=run.version,
+        run_id=run.id,
+        step=opened.at.step,
+        visit=opened.at.visit,
+        state=MessageState.PLANNED,
+        not_after=None if send.not_after is None else parse_duration(send.not_after).after(reached),
+        created_at=as_of,
+        attempts=[],
+        headers={},
+        resent=False,
+    )
+
+
+async def start_attempt(
+    session: WriteSession, message: Message, content: Content | None, provider: str, as_of: datetime
+) -> None:
+    """Write that the provider is about to be called, with what it will be given."""
+    if content is not None:
+        message.to, message.sender = content.to, content.sender
+        message.subject, message.html, message.text = content.subject, content.html, content.text
+        message.headers = dict(content.headers)
+        await add_links(session, message.id, content.links)
+    message.state, message.reason, message.rule = MessageState.ATTEMPTING, None, None
+    message.provider, message.attempting_at = provider, as_of
+    message.attempts = [*message.attempts, {"at": as_of.isoformat(), "outcome": "attempting"}]
+
+
+def outgoing_of(message: Message) -> Outgoing:
+    """What a provider is given for a message whose attempt has started."""
+    if message.channel == "webhook":
+        body = orjson.loads(message.text or "{}")
+        return OutgoingWebhook(message_id=message.id, url=message.to or "", body=body, headers=message.headers)
+    name, address = parseaddr(message.sender or "")
+    return OutgoingEmail(
+        message_id=message.id,
+        to=message.to or "",
+        sender_name=name,
+        sender_address=address,
+        subject=message.subject or "",
+        html=message.html or "",
+        text=message.text or "",
+        headers=message.headers,
+        categories=tuple(filter(None, (message.journey, message.template))),
+    )
+
+
+async def record_answer(session: WriteSession, message: Message, answer: ProviderAnswer, as_of: datetime) -> None:
+    """Write what the provider said, unless its webhook was faster and has settled the message already."""
+    _note(message, answer, as_of)
+    if message.state not in (MessageState.ATTEMPTING, MessageState.UNKNOWN):
+        return
+    match answer:
+        case Accepted():
+            message.state, message.accepted_at, message.reason = MessageState.ACCEPTED, as_of, None
+        case Rejected(code=code):
+            message.state, message.reason, message.settled_at = MessageState.REJECTED, code, as_of
+        case Deferred(code=code) if as_of >= last_try(message):
+            message.state, message.reason, message.settled_at = MessageState.EXPIRED, Reason.NOT_AFTER, as_of
+        case Deferred(code=code):
+            message.state, message.reason = MessageState.CLAIMED, code
+        case Unknown(code=code):
+            message.state, message.reason = MessageState.UNKNOWN, code
+        case _:
+            assert_never(answer)
+    if isinstance(answer, Rejected) and answer.is_bad_address and message.to:
+        await suppress(
+            session, message.channel, [message.to], reason=Reason.HARD_BOUNCE, at=as_of, message_id=message.id
+        )
+
+
+def last_try(message: Message) -> datetime:
+    """After this time the message is not tried again."""
+    return message.not_after or message.created_at + LONGEST_TRY
+
+
+def _note(message: Message, answer: ProviderAnswer, as_of: datetime) -> None:
+    """The last attempt's entry gets its outcome; the list is replaced, because JSON is compared by identity."""
+    entry: dict[str, Any] = {"outcome": type(answer).__name__.lower(), "answered_at": as_of.isoformat()}  # JSON
+    if isinstance(answer, Accepted):
+        message.provider_id = answer.provider_id
+    else:
+        entry |= {"error": answer.code, "status": answer.status}
+    *before, last = message.attempts or [{}]
+    message.attempts = [*before, last | entry]

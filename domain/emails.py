@@ -1,0 +1,108 @@
+"""An e-mail on its way out: its headers, its tracked links, its unsubscribe link. Pure; sending is connectors/."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from html import escape, unescape
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingEmail:
+    """One e-mail as a provider takes it. `message_id` travels along, so that reports find their way back."""
+
+    message_id: UUID
+    to: str
+    sender_name: str
+    sender_address: str
+    subject: str
+    html: str
+    text: str
+    headers: Mapping[str, str]
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingWebhook:
+    """One message of the webhook channel."""
+
+    message_id: UUID
+    url: str
+    body: Mapping[str, Any]  # any JSON
+    headers: Mapping[str, str]
+
+
+Outgoing = OutgoingEmail | OutgoingWebhook
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a message's own links lead, under the shop's link base."""
+
+    base: str
+    unsubscribe: str  # token
+    view: str  # token
+
+    def links(self) -> dict[str, str]:
+        """The `links` of a template's context."""
+        preferences = f"{self.base}/u/{self.unsubscribe}"
+        return {"unsubscribe": preferences, "preferences": preferences, "view": f"{self.base}/v/{self.view}"}
+
+
+def list_headers(addresses: Addresses) -> dict[str, str]:
+    """One-click unsubscription for the inbox's own button (RFC 2369, RFC 8058)."""
+    return {
+        "List-Unsubscribe": f"<{addresses.links()['unsubscribe']}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+
+
+_ANCHOR = re.compile(r"<(?:a|area)\s[^<>]*>", re.IGNORECASE)
+_HREF = re.compile(r"""(\shref\s*=\s*)("[^"]*"|'[^']*')""", re.IGNORECASE)
+_SAFE = re.compile(r"(?:https?:|mailto:|tel:|sms:|#|$)", re.IGNORECASE)
+_BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
+
+
+def track_links(html: str, base: str, new_token: Callable[[str], str]) -> str:
+    """Lead the links of a message through `/c/<token>`; `new_token` makes a token for a target.
+
+    Untouched stay our own links (unsubscribe, preferences, view), `mailto:` and `tel:`. What could run code in a
+    browser (`javascript:`, `data:`, anything unknown) leads nowhere.
+    """
+
+    def rewrite(href: re.Match[str]) -> str:
+        target = unescape(href.group(2)[1:-1]).strip()
+        if not _SAFE.match(target):
+            return f'{href.group(1)}"#"'
+        if not target.lower().startswith(("http://", "https://")) or target.startswith(f"{base}/"):
+            return href.group()
+        return f'{href.group(1)}"{escape(base)}/c/{new_token(target)}"'
+
+    return _ANCHOR.sub(lambda anchor: _HREF.sub(rewrite, anchor.group()), html)
+
+
+def with_open_picture(html: str, address: str) -> str:
+    """The invisible picture whose loading tells of an opening, at the end of the body."""
+    picture = f'<img src="{escape(address)}" width="1" height="1" alt="" style="display:block;border:0;">'
+    return _before_body_end(html, picture)
+
+
+def with_unsubscribe_link(html: str, text: str, addresses: Addresses) -> tuple[str, str]:
+    """Marketing shows a way out in its body, also where the template's author forgot it."""
+    links = addresses.links()
+    if links["unsubscribe"] not in unescape(html):
+        words = f'<a href="{escape(links["unsubscribe"])}" style="color:#6b7280;">Unsubscribe</a>'
+        html = _before_body_end(html, f'<p style="text-align:center;font:12px Arial,sans-serif;">{words}</p>')
+    if links["unsubscribe"] not in text:
+        text = f"{text.rstrip()}\n\nUnsubscribe: {links['unsubscribe']}\n"
+    return html, text
+
+
+def _before_body_end(html: str, addition: str) -> str:
+    ends = list(_BODY_END.finditer(html))
+    if not ends:
+        return html + addition
+    return html[: ends[-1].start()] + addition + html[ends[-1].start() :]

@@ -1,0 +1,332 @@
+"""The step `send`: one message through the gate, to the provider, into the run log."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+from temporalio.exceptions import ApplicationError
+
+from activities.messages import SettleInput
+from database.messages import Link, Suppression
+from database.runs import Run, RunStep
+from database.suppressions import suppress
+from domain.provider_answers import Accepted, Deferred, Rejected, Unknown
+from domain.runs import OutcomeKind
+from tests.sending import (
+    NOON,
+    PUBLIC_URL,
+    Shop,
+    add_customer,
+    add_event,
+    add_run,
+    consent_record,
+    enter,
+    hello_template,
+    publish,
+    welcome_journey,
+)
+
+LATER = NOON + timedelta(minutes=20)
+
+
+async def test_a_subscribed_customer_gets_the_message_with_tracked_links_and_one_click_headers(shop: Shop) -> None:
+    run_id = await enter(shop, first_name="Ann")
+
+    outcome = await shop.send(run_id)
+
+    assert outcome.kind is OutcomeKind.DONE
+    (email,) = shop.provider.taken
+    assert (email.to, email.subject) == ("ann@example.com", "Hello Ann")
+    assert "shop.example/cart" not in email.html
+    assert f"{PUBLIC_URL}/c/" in email.html
+    assert f"{PUBLIC_URL}/o/" in email.html
+    assert email.headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert email.headers["List-Unsubscribe"].startswith(f"<{PUBLIC_URL}/u/")
+    message = await shop.message()
+    assert (message.state, message.provider_id, message.template_version) == ("accepted", "provider-1", 1)
+    async with shop.database.read() as session:
+        targets = (await session.execute(select(Link.target).where(Link.kind == "click"))).scalars().all()
+        log = (await session.execute(select(RunStep))).scalar_one()
+    assert targets == ["https://shop.example/cart?a=1&b=2"]
+    assert (log.outcome, log.detail) == ("done", {"message_id": str(message.id)})
+
+
+async def test_marketing_shows_a_way_out_even_if_the_template_forgot_it(shop: Shop) -> None:
+    run_id = await enter(shop)
+
+    await shop.send(run_id)
+
+    (email,) = shop.provider.taken
+    assert f"{PUBLIC_URL}/u/" in email.html
+    assert f"Unsubscribe: {PUBLIC_URL}/u/" in email.text
+
+
+async def test_a_second_call_of_the_activity_sends_nothing_again(shop: Shop) -> None:
+    run_id = await enter(shop)
+
+    assert await shop.send(run_id) == await shop.send(run_id)
+
+    assert len(shop.provider.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("consent", "reason"), [(None, "no_consent"), ("unsubscribed", "unsubscribed"), ("pending", "no_consent")]
+)
+async def test_marketing_needs_a_subscribed_record(shop: Shop, consent: str | None, reason: str) -> None:
+    run_id = await enter(shop, consent=consent)
+
+    outcome = await shop.send(run_id)
+
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.SKIPPED, reason)
+    message = await shop.message()
+    assert (message.state, message.reason) == ("skipped", reason)
+    assert not shop.provider.calls
+
+
+async def test_a_transactional_message_needs_no_consent_and_carries_no_unsubscribe_header(shop: Shop) -> None:
+    run_id = await enter(shop, consent="unsubscribed", journey="receipts")
+
+    outcome = await shop.send(run_id)
+
+    assert outcome.kind is OutcomeKind.DONE
+    (email,) = shop.provider.taken
+    assert "List-Unsubscribe" not in email.headers
+
+
+async def test_a_shop_may_send_marketing_to_who_never_said_anything(shop: Shop) -> None:
+    await shop.set(consent_defaults={"marketing": "subscribed"})
+    run_id = await enter(shop, consent=None)
+
+    assert (await shop.send(run_id)).kind is OutcomeKind.DONE
+
+
+async def test_a_customer_without_an_address_is_skipped(shop: Shop) -> None:
+    run_id = await enter(shop, email="not an address")
+
+    assert (await shop.send(run_id)).reason == "no_address"
+
+
+@pytest.mark.parametrize(
+    ("kept", "journey", "reason"),
+    [
+        ("erased", "receipts", "erased"),
+        ("hard_bounce", "receipts", "hard_bounce"),
+        ("complaint", "welcome", "complaint"),
+        ("complaint", "receipts", None),
+    ],
+)
+async def test_a_suppressed_address_gets_nothing(shop: Shop, kept: str, journey: str, reason: str | None) -> None:
+    run_id = await enter(shop, journey=journey)
+    async with shop.database.transaction() as session:
+        await suppress(session, "email", ["Ann@Example.com "], reason=kept, at=NOON)
+
+    assert (await shop.send(run_id)).reason == reason
+
+
+async def test_the_cap_counts_every_journey_and_names_the_rule(shop: Shop) -> None:
+    await shop.set(frequency_caps=[{"channel": "email", "at_most": 1, "per": "7d"}])
+    async with shop.database.transaction() as session:
+        customer_id = await add_customer(session, "ann")
+        first, second = [await add_run(session, customer_id) for _ in range(2)]
+
+    assert (await shop.send(first)).kind is OutcomeKind.DONE
+    outcome = await shop.send(second, as_of=NOON + timedelta(days=6))
+
+    assert outcome.reason == "frequency_cap"
+    skipped = (await shop.messages())[-1]
+    assert skipped.rule == {"channel": "email", "at_most": 1, "per": "7d"}
+
+
+async def test_quiet_hours_hold_the_message_until_morning_where_the_customer_lives(shop: Shop) -> None:
+    await shop.set(quiet_hours={"from": "21:00", "to": "08:00"})
+    run_id = await enter(shop, zone="Asia/Tokyo")  # noon UTC is 21:00 there
+
+    held = await shop.send(run_id)
+
+    assert (held.kind, held.at, held.zone) == (OutcomeKind.LATER, NOON + timedelta(hours=11), "Asia/Tokyo")
+    message = await shop.message()
+    assert (message.state, message.reason) == ("planned", "quiet_hours")
+    assert (await shop.send(run_id, as_of=held.at)).kind is OutcomeKind.DONE
+
+
+async def test_nothing_leaves_after_not_after(shop: Shop) -> None:
+    async with shop.database.transaction() as session:
+        await publish(session, "journey", "fresh", welcome_journey(journey="fresh", not_after="2h"))
+    run_id = await enter(shop, journey="fresh")
+    shop.provider.script = [Deferred("http_503", 503, is_everyone=True)]
+    with pytest.raises(ApplicationError, match="try again"):
+        await shop.send(run_id)
+
+    outcome = await shop.send(run_id, as_of=NOON + timedelta(hours=8))
+
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.SKIPPED, "not_after")
+    assert (await shop.message()).state == "expired"
+    assert len(shop.provider.calls) == 1
+
+
+async def test_an_unknown_template_fails_the_step_and_not_the_run(shop: Shop) -> None:
+    async with shop.database.transaction() as session:
+        await publish(session, "journey", "broken", welcome_journey(journey="broken", template="nowhere"))
+    run_id = await enter(shop, journey="broken")
+
+    outcome = await shop.send(run_id)
+
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, "template_missing")
+    assert (await shop.message()).state == "rejected"
+
+
+async def test_a_template_that_loops_costs_its_own_message_only(shop: Shop) -> None:
+    loop = "{% for a in range(1000) %}" * 3 + "x" + "{% endfor %}" * 3
+    async with shop.database.transaction() as session:
+        await publish(session, "template", "hello", hello_template(html=loop))
+    run_id = await enter(shop)
+
+    outcome = await shop.send(run_id)
+
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, "template_too_slow")
+    assert (await shop.message()).reason == "template_too_slow"
+
+
+async def test_a_webhook_template_is_posted_with_its_values_filled_in(shop: Shop) -> None:
+    hook = {
+        "template": "ping",
+        "channel": "webhook",
+        "url": "https://erp.shop.example/{{ customer.id }}",
+        "body": {"plan": "{{ entry.properties.plan }}", "text": "Hi {{ customer.id }}"},
+    }
+    async with shop.database.transaction() as session:
+        await publish(session, "template", "ping", hook)
+        await publish(session, "journey", "ping", welcome_journey(journey="ping", template="ping", channel="webhook"))
+        customer_id = await add_customer(session, "ann", consent=None)
+        session.add(consent_record(customer_id, "subscribed"))
+        run_id = await add_run(session, customer_id, journey="ping")
+    await shop.set(consent_defaults={"marketing": "subscribed"})
+
+    outcome = await shop.send(run_id)
+
+    assert outcome.kind is OutcomeKind.DONE
+    (webhook,) = shop.webhooks.calls
+    assert webhook.url == "https://erp.shop.example/ann"
+    assert webhook.body == {"plan": "pro", "text": "Hi ann"}
+
+
+async def test_an_exited_run_sends_nothing(shop: Shop) -> None:
+    run_id = await enter(shop)
+    async with shop.database.transaction() as session:
+        await session.execute(update(Run).values(state="exited", reason="Order Completed"))
+
+    outcome = await shop.send(run_id)
+
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.EXITED, "Order Completed")
+    assert not await shop.messages()
+
+
+async def test_a_message_waits_while_events_of_its_customer_are_not_routed(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.messages._ROUTING_PATIENCE", 0.1)
+    run_id = await enter(shop)
+    async with shop.database.transaction() as session:
+        await add_event(session, "ann", "Order Completed")
+
+    with pytest.raises(ApplicationError) as caught:
+        await shop.send(run_id)
+
+    assert caught.value.type == "events_pending"
+    assert not await shop.messages()
+
+
+async def test_an_exit_between_claim_and_attempt_cancels_the_message(shop: Shop) -> None:
+    run_id = await enter(shop)
+    shop.provider.script = [Deferred("http_503", 503)]
+    with pytest.raises(ApplicationError):
+        await shop.send(run_id)  # claimed, and back in line
+    async with shop.database.transaction() as session:
+        await session.execute(update(Run).values(state="exited", reason="Order Completed"))
+
+    outcome = await shop.send(run_id)
+
+    assert outcome.kind is OutcomeKind.EXITED
+    message = await shop.message()
+    assert (message.state, message.reason) == ("cancelled", "run_ended")
+
+
+async def test_a_refused_message_fails_the_step_with_the_providers_code(shop: Shop) -> None:
+    run_id = await enter(shop)
+    shop.provider.script = [Rejected("http_400", 400)]
+
+    outcome = await shop.send(run_id)
+
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, "http_400")
+    assert (await shop.message()).attempts[0]["status"] == 400
+
+
+async def test_an_address_that_the_server_does_not_know_is_suppressed(shop: Shop) -> None:
+    run_id = await enter(shop)
+    shop.provider.script = [Rejected("smtp_550", 550, is_bad_address=True)]
+
+    await shop.send(run_id)
+
+    async with shop.database.read() as session:
+        assert (await session.execute(select(Suppression.reason))).scalar_one() == "hard_bounce"
+
+
+async def test_a_429_costs_time_until_the_provider_says_and_no_message(shop: Shop) -> None:
+    run_id = await enter(shop)
+    shop.provider.script = [Deferred("http_429", 429, not_before=NOON + timedelta(minutes=2), is_everyone=True)]
+
+    with pytest.raises(ApplicationError) as caught:
+        await shop.send(run_id)
+
+    assert caught.value.next_retry_delay is not None
+    assert timedelta(seconds=110) < caught.value.next_retry_delay <= timedelta(minutes=2)
+    assert (await shop.send(run_id)).kind is OutcomeKind.DONE
+    message = await shop.message()
+    assert [attempt["outcome"] for attempt in message.attempts] == ["deferred", "accepted"]
+
+
+async def test_marketing_with_an_unknown_outcome_is_never_sent_again(shop: Shop) -> None:
+    run_id = await enter(shop)
+    shop.provider.script = [Unknown("timeout")]
+
+    first = await shop.send(run_id)
+    second = await shop.send(run_id, as_of=LATER)
+
+    assert (first.kind, first.reason) == (OutcomeKind.DONE, "unknown")
+    assert second == first
+    assert len(shop.provider.calls) == 1
+    async with shop.database.transaction():
+        pass
+    settled = await shop.activities.settle_messages(SettleInput(as_of=LATER))
+    assert settled.unknown == 1
+    assert (await shop.message()).state == "unknown"
+
+
+async def test_transactional_mail_is_sent_again_once_after_the_settling_time(shop: Shop) -> None:
+    run_id = await enter(shop, journey="receipts")
+    shop.provider.script = [Unknown("timeout"), Unknown("timeout")]
+
+    with pytest.raises(ApplicationError):
+        await shop.send(run_id)
+    with pytest.raises(ApplicationError) as caught:
+        await shop.send(run_id, as_of=NOON + timedelta(minutes=1))
+    outcome = await shop.send(run_id, as_of=LATER)
+
+    assert caught.value.type == "unsettled"
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.DONE, "unknown")
+    assert len(shop.provider.calls) == 2
+    assert (await shop.message()).resent
+
+
+async def test_a_provider_that_recovers_takes_the_message(shop: Shop) -> None:
+    run_id = await enter(shop)
+    shop.provider.script = [Deferred("provider_unreachable", is_everyone=True)] * 3 + [Accepted("x")]
+
+    for _ in range(3):
+        with pytest.raises(ApplicationError):
+            await shop.send(run_id)
+
+    assert (await shop.send(run_id)).kind is OutcomeKind.DONE
+    assert len(shop.provider.taken) == 1
