@@ -39,7 +39,8 @@ QUESTIONS = (
     Question(
         "G4",
         "no event waits longer than an hour to be routed",
-        """SELECT id::text FROM events WHERE status = 'pending' AND received_at < CAST(:as_of AS timestamptz) - interval '1 hour'""",
+        """SELECT id::text FROM events
+           WHERE status = 'pending' AND received_at < CAST(:as_of AS timestamptz) - interval '1 hour'""",
     ),
     Question(
         "G6",
@@ -51,7 +52,8 @@ QUESTIONS = (
         "G7",
         "every active run has been started or its start is on its way",
         """SELECT id::text FROM runs r
-           WHERE state = 'active' AND first_run_id IS NULL AND entered_at < CAST(:as_of AS timestamptz) - interval '10 minutes'
+           WHERE state = 'active' AND first_run_id IS NULL
+             AND entered_at < CAST(:as_of AS timestamptz) - interval '10 minutes'
              AND NOT EXISTS (SELECT FROM outbox o WHERE o.workflow_id = r.workflow_id AND o.kind = 'start')""",
     ),
     Question(

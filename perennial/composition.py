@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from fastapi import FastAPI
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
 from api.app import create_app
 from api.dependencies import ApiDependencies
+from api.temporal_ui import TemporalUi
 from database.session import Database
 from perennial import temporal
 from perennial.loopback import LOOPBACK, any_free_port
 from perennial.metrics import Metrics, build_runtime
 from perennial.settings import Settings
-from workflows.erasure import ErasureWorkflow
-from workflows.journey import JourneyWorkflow
-
-WORKFLOWS = (JourneyWorkflow, ErasureWorkflow)
 
 
 @asynccontextmanager
@@ -36,17 +35,35 @@ async def open_database(settings: Settings, process: str) -> AsyncIterator[Datab
         await database.close()
 
 
-async def connect_temporal(settings: Settings) -> tuple[Client, Metrics]:
-    """A client that connects at its first call, and the metrics of this process with those of its SDK."""
+@dataclass(frozen=True, slots=True)
+class TemporalLink:
+    """How a process reaches Temporal, and its metrics with those of the SDK."""
+
+    address: str
+    namespace: str
+    runtime: Runtime
+    metrics: Metrics
+
+    async def lazy_client(self) -> Client:
+        """A client that connects at its first call, for processes that do their work while Temporal is away."""
+        return await temporal.connect(self.address, self.namespace, runtime=self.runtime, lazy=True)
+
+    async def client(self) -> Client:
+        """A connected client; raises RuntimeError while Temporal is away."""
+        return await temporal.connect(self.address, self.namespace, runtime=self.runtime)
+
+
+def link_temporal(settings: Settings) -> TemporalLink:
+    """The link of this deployment. Call it once in a process: the SDK's runtime listens on a port for its metrics."""
     port = any_free_port()
-    runtime = build_runtime(port)
-    client = await temporal.connect(settings.temporal_address, settings.temporal_namespace, runtime=runtime, lazy=True)
-    return client, Metrics(f"{LOOPBACK}:{port}")
+    metrics = Metrics(f"{LOOPBACK}:{port}")
+    return TemporalLink(settings.temporal_address, settings.temporal_namespace, build_runtime(port), metrics)
 
 
 async def build_api(settings: Settings, database: Database) -> FastAPI:
     """The HTTP API. Temporal is asked only whether it answers: events are taken while it is away."""
-    client, metrics = await connect_temporal(settings)
+    link = link_temporal(settings)
+    client = await link.lazy_client()
 
     async def temporal_answers() -> bool:
         try:
@@ -54,4 +71,13 @@ async def build_api(settings: Settings, database: Database) -> FastAPI:
         except (RPCError, RuntimeError):  # RuntimeError: the lazy client could not connect
             return False
 
-    return create_app(ApiDependencies(database=database, temporal_answers=temporal_answers, figures=metrics.text))
+    return create_app(
+        ApiDependencies(
+            database=database,
+            analytics_js_dir=settings.analytics_js_dir,
+            temporal_answers=temporal_answers,
+            temporal_ui=TemporalUi(settings.temporal_ui_url, settings.temporal_namespace),
+            figures=link.metrics.text,
+            allow_private_calls=settings.allow_private_calls,
+        )
+    )

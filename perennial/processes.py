@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from perennial.composition import build_api, open_database
+import asyncio
+from collections.abc import Collection, Coroutine
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import text
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from database.session import Database
+from perennial.composition import TemporalLink, build_api, link_temporal, open_database
+from perennial.health import Check, health_pages
+from perennial.queues import Queue
 from perennial.serving import serving, stop_requested
 from perennial.settings import Settings
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+_RECONNECT_SECONDS = 1.0
 
 
 async def run_api(settings: Settings) -> None:
@@ -13,3 +29,62 @@ async def run_api(settings: Settings) -> None:
         app = await build_api(settings, database)
         async with serving(app, settings.host, settings.api_port, trusted_proxies=settings.forwarded_allow_ips):
             await stop_requested()
+
+
+async def run_worker(settings: Settings, queues: Collection[Queue]) -> None:
+    """Serve task queues of Temporal. Waits for Temporal as long as it is away."""
+    from perennial.workers import working  # here, so that api and router do not carry what only workers need
+
+    link = link_temporal(settings)
+    async with open_database(settings, "worker") as database:
+        checks = {"database": database_check(database), "temporal": temporal_check(await link.lazy_client())}
+        async with serving(health_pages(checks, link.metrics), settings.host, settings.worker_port):
+            stopping = asyncio.create_task(stop_requested())
+            client = await _unless(stopping, _connected(link))
+            if client is not None:
+                async with working(settings, database, client, queues):
+                    _log.info("working", queues=sorted(queues))
+                    await stopping
+
+
+def database_check(database: Database) -> Check:
+    """Whether the database answers."""
+
+    async def check() -> None:
+        async with database.read() as session:
+            await session.execute(text("SELECT 1"))
+
+    return check
+
+
+def temporal_check(client: Client) -> Check:
+    """Whether Temporal answers."""
+
+    async def check() -> None:
+        if not await client.service_client.check_health():
+            raise ConnectionError("Temporal is not healthy")
+
+    return check
+
+
+async def _connected(link: TemporalLink) -> Client:
+    """A client as soon as Temporal answers."""
+    is_told = False
+    while True:
+        try:
+            return await link.client()
+        except (RPCError, RuntimeError):
+            if not is_told:
+                _log.warning("Temporal does not answer; trying until it does", address=link.address)
+            is_told = True
+        await asyncio.sleep(_RECONNECT_SECONDS)
+
+
+async def _unless(stopping: asyncio.Task[None], work: Coroutine[Any, Any, T]) -> T | None:
+    """The outcome of the work, or None if the process was asked to stop before."""
+    task = asyncio.create_task(work)
+    await asyncio.wait((stopping, task), return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        return task.result()
+    task.cancel()
+    return None

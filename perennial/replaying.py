@@ -14,8 +14,9 @@ from database.definitions import load_from
 from domain.errors import Unavailable
 from domain.journeys.library import DefinitionLibrary, install
 from perennial import temporal
-from perennial.composition import WORKFLOWS, open_database
+from perennial.composition import open_database
 from perennial.settings import Settings
+from perennial.workers import WORKFLOWS
 from workflows.sandbox import sandbox
 
 

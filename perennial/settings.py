@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     api_port: Port = Field(default=8080, description="The HTTP API")
     router_port: Port = Field(default=8091, description="Health and metrics of the router")
     worker_port: Port = Field(default=8092, description="Health and metrics of the worker")
+    analytics_js_dir: Path | None = Field(
+        default=None, description="dist/umd of @segment/analytics-next, if the API is to serve the browser SDK itself"
+    )
     forwarded_allow_ips: str = Field(
         default="127.0.0.1", description="Load balancers whose X-Forwarded-* headers are believed, by comma"
     )
@@ -85,6 +88,9 @@ class Settings(BaseSettings):
     )
     email_per_second: PositiveFloat = Field(default=50.0, description="The provider's hard rate, never exceeded")
     sendgrid_api_key: SecretStr | None = Field(default=None, description="For email_provider sendgrid")
+    sendgrid_host: str = Field(
+        default="https://api.sendgrid.com", description="https://api.eu.sendgrid.com for its EU region"
+    )
     sendgrid_webhook_key: str | None = Field(
         default=None, description="Public key of SendGrid's signed event webhook (base64)"
     )
@@ -101,7 +107,7 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr | None = Field(
         default=None, description="whsec_...: signs them; made at first use if absent (see `perennial keys webhook`)"
     )
-    webhooks_may_be_private: bool = Field(
+    allow_private_calls: bool = Field(
         default=False, description="Whether they may go to private addresses; true only where marketers are trusted"
     )
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 import uvloop
 
 from perennial.cli.terminal import faults_told, load_settings
 from perennial.logging import configure
+from perennial.queues import Queue
 from perennial.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("api")(api)
+    app.command("worker")(worker)
 
 
 def api() -> None:
@@ -30,6 +32,27 @@ def api() -> None:
 
     settings = _begin("api")
     _run(run_api(settings))
+
+
+def worker(
+    queue: Annotated[
+        list[Queue] | None, typer.Option(help="A task queue to serve; repeat for several, leave out for all.")
+    ] = None,
+) -> None:
+    """Serve Temporal's task queues: journeys decide and wait, messages are sent. Needs PostgreSQL and Temporal.
+
+    One process uses one core; run as many as you like. In production give each queue processes of its own, so that a
+    slow provider never keeps journeys waiting.
+
+    [dim]Examples:[/dim]
+      perennial worker
+      perennial worker --queue journeys
+      perennial worker --queue messages
+    """
+    from perennial.processes import run_worker
+
+    settings = _begin("worker")
+    _run(run_worker(settings, queue or list(Queue)))
 
 
 def _begin(process: str) -> Settings:

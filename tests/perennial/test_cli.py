@@ -17,7 +17,7 @@ from database.events import Event, append
 from database.session import Database
 from domain.events import EventKind, NewEvent
 from domain.ids import new_id
-from domain.keys import read_id
+from domain.keys import StoredKey, read_id
 from perennial.cli import app
 
 cli = CliRunner()
@@ -129,7 +129,7 @@ def test_doctor_says_what_it_checked_and_ends_well_on_healthy_data() -> None:
     assert "✗" not in examined.output
 
 
-async def _key(url: str, key_id: str) -> keys.StoredKey:
+async def _key(url: str, key_id: str) -> StoredKey:
     database = Database(url, pool_size=1)
     async with database.read() as session:
         found = await keys.find(session, key_id)

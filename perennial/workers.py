@@ -1,0 +1,157 @@
+"""What a worker process is made of: the activities with their tools, and the task queues that they serve."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, assert_never
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.branches import BranchActivities
+from activities.calls import CallActivities
+from activities.erasures import ErasureActivities
+from activities.messages import MessageActivities
+from activities.pacing import Pacer
+from activities.providers import EmailProvider, Providers
+from activities.runs import RunActivities
+from activities.updates import UpdateActivities
+from activities.waits import WaitActivities
+from connectors.outbox_provider import OutboxProvider
+from connectors.rendering import Renderer
+from connectors.sendgrid import SendGridProvider
+from connectors.smtp import Dkim, SmtpProvider, SmtpServer
+from connectors.webhook import Webhooks
+from connectors.webhook_channel import WebhookChannel
+from database.definitions import load_from
+from database.secrets import secret
+from database.session import Database
+from domain.journeys.library import DefinitionLibrary, install
+from perennial.queues import Queue
+from perennial.settings import EmailProvider as ProviderChoice
+from perennial.settings import Settings
+from workflows.erasure import ErasureWorkflow
+from workflows.journey import JourneyWorkflow
+from workflows.sandbox import sandbox
+
+WORKFLOWS: Sequence[type] = (JourneyWorkflow, ErasureWorkflow)
+_WEBHOOKS = "webhooks"  # the name of the signing key in the table of secrets
+_GRACE = timedelta(seconds=20)
+_SENDS_AT_ONCE = 100  # most of them stand in line before the provider
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one queue's worker can do."""
+
+    workflows: Sequence[type]
+    activities: Sequence[Callable[..., Any]]  # activities take their own input models
+
+
+@asynccontextmanager
+async def open_work(settings: Settings, database: Database, client: Client) -> AsyncIterator[Mapping[Queue, Work]]:
+    """Build every activity with its tools, and close the tools at the end."""
+    async with AsyncExitStack() as closing:
+        library = DefinitionLibrary(load_from(database, asyncio.get_running_loop()))
+        install(library)
+        renderer = Renderer()
+        closing.push_async_callback(renderer.close)
+        webhooks = Webhooks(await webhook_secret(settings, database), allow_private=settings.allow_private_calls)
+        closing.push_async_callback(webhooks.close)
+        providers = Providers(email=_email_provider(settings, closing), webhook=WebhookChannel(webhooks))
+        pacer = Pacer(database, {providers.email.name: settings.email_per_second})
+        messages = MessageActivities(
+            database, library, renderer, providers, pacer, public_url=settings.public_url.rstrip("/")
+        )
+        calls = CallActivities(database, library, renderer, webhooks)
+        yield {
+            Queue.JOURNEYS: _journey_work(database, library, renderer, client),
+            Queue.MESSAGES: Work((), (messages.send, calls.call)),
+        }
+
+
+@asynccontextmanager
+async def working(
+    settings: Settings, database: Database, client: Client, queues: Collection[Queue]
+) -> AsyncIterator[None]:
+    """Serve the queues while the block runs; what has begun is given time to end."""
+    async with AsyncExitStack() as stack:
+        work = await stack.enter_async_context(open_work(settings, database, client))
+        for queue in queues:
+            await stack.enter_async_context(_worker(client, queue, work[queue], settings))
+        yield
+
+
+async def webhook_secret(settings: Settings, database: Database) -> str:
+    """The `whsec_` secret that signs outgoing webhooks: the setting, else one that this deployment made for itself."""
+    if settings.webhook_secret is not None:
+        return settings.webhook_secret.get_secret_value()
+    async with database.transaction() as session:
+        return f"whsec_{base64.b64encode(await secret(session, _WEBHOOKS)).decode()}"
+
+
+def _journey_work(database: Database, library: DefinitionLibrary, renderer: Renderer, client: Client) -> Work:
+    waits = WaitActivities(database, library)
+    branches = BranchActivities(database, library)
+    updates = UpdateActivities(database, library, renderer)
+    runs = RunActivities(database, library)
+    erasures = ErasureActivities(database, client)
+    return Work(
+        WORKFLOWS,
+        (
+            *(waits.wait, waits.wait_for),
+            *(branches.branch, branches.split),
+            *(updates.update, updates.emit, updates.start),
+            *(runs.finish_run, runs.fail_step),
+            *(erasures.delete_executions, erasures.remove_records, erasures.prove),
+        ),
+    )
+
+
+def _worker(client: Client, queue: Queue, work: Work, settings: Settings) -> Worker:
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=work.workflows,
+        activities=work.activities,
+        workflow_runner=sandbox(),
+        max_cached_workflows=settings.max_cached_workflows,
+        max_concurrent_activities=_SENDS_AT_ONCE,
+        graceful_shutdown_timeout=_GRACE,
+    )
+
+
+def _email_provider(settings: Settings, closing: AsyncExitStack) -> EmailProvider:
+    match settings.email_provider:
+        case ProviderChoice.OUTBOX:
+            return OutboxProvider()
+        case ProviderChoice.SMTP:
+            return SmtpProvider(_smtp_server(settings), dkim_key=_dkim(settings))
+        case ProviderChoice.SENDGRID:
+            key = settings.sendgrid_api_key.get_secret_value() if settings.sendgrid_api_key else ""
+            provider = SendGridProvider(key, host=settings.sendgrid_host.rstrip("/"))
+            closing.callback(provider.close)
+            return provider
+        case _:
+            assert_never(settings.email_provider)
+
+
+def _smtp_server(settings: Settings) -> SmtpServer:
+    return SmtpServer(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.smtp_security.value,
+        settings.smtp_username,
+        settings.smtp_password.get_secret_value() if settings.smtp_password else None,
+    )
+
+
+def _dkim(settings: Settings) -> Dkim | None:
+    if not (settings.dkim_domain and settings.dkim_selector and settings.dkim_private_key_file):
+        return None
+    return Dkim(settings.dkim_domain, settings.dkim_selector, settings.dkim_private_key_file.read_bytes())
