@@ -14,6 +14,7 @@ from database.documents import DocumentRow
 from database.runs import Run, RunStep, bind, lock_run
 from database.session import WriteSession
 from domain.documents import DocumentState
+from domain.journeys import descriptions
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.library import DefinitionLibrary
 from domain.journeys.steps import Step
@@ -52,11 +53,17 @@ class OpenStep:
         self.row.outcome, self.row.reason = OutcomeKind.HELD, "paused"
         return self._answer(OutcomeKind.HELD, "paused")
 
-    def waiting(self, until: datetime | None, zone: str | None, **detail: Any) -> StepOutcome:
+    def waiting(self, until: datetime | None, zone: str | None) -> StepOutcome:
         """The run stands at this step, until `until` or until something wakes it."""
-        self.row.outcome, self.row.detail = "waiting", self.row.detail | detail
-        self.run.waiting_for = {"until": until.isoformat() if until else None, "zone": zone, **detail}
-        return self._answer(OutcomeKind.LATER, None, at=until, zone=zone)
+        outcome = self._answer(OutcomeKind.LATER, None, at=until, zone=zone)
+        self.row.outcome, self.run.held = "waiting", False
+        self.run.waiting_for = {
+            "description": descriptions.standing(self.step, outcome),
+            "until": until.isoformat() if until else None,
+            "zone": zone,
+            "for": descriptions.awaited(self.step),
+        }
+        return outcome
 
     @property
     def context(self) -> dict[str, Any]:

@@ -9,15 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, ForeignKey, Index, PrimaryKeyConstraint, UniqueConstraint, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, JsonList, Table
-from database.conditions import Subject
 from database.customers import Customer
 from database.events import Event
-from database.outbox import Command
+from database.outbox import CommandKind, NewCommand, add_commands
 from database.session import ReadSession, WriteSession
+from domain.conditions.subject import Subject
 from domain.errors import Unavailable
 from domain.journeys.waiting import Happening
 from domain.runs import Execution, RunState
@@ -164,7 +163,7 @@ def can_reopen(run: Run) -> bool:
 
 
 async def end_runs(
-    session: WriteSession, which: ColumnElement[bool], *, reason: str, as_of: datetime, wake: bool = True
+    session: WriteSession, which: ColumnElement[bool], *, reason: str, as_of: datetime
 ) -> Sequence[UUID]:
     """Exit all active runs of a condition with one reason, cancel their waits and wake their workflows. Answers their ids.
 
@@ -181,9 +180,7 @@ async def end_runs(
     rows = (await session.execute(ended)).all()
     ids = [row.id for row in rows]
     await cancel_waits(session, Wait.run_id.in_(ids), as_of=as_of)
-    if wake and rows:
-        wakes = [{"kind": "wake", "workflow_id": row.workflow_id, "payload": {}} for row in rows]
-        await session.execute(insert(Command), wakes)
+    await add_commands(session, [NewCommand(CommandKind.WAKE, row.workflow_id) for row in rows])
     return ids
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
 
 import orjson
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 
@@ -32,6 +35,7 @@ class Database:
             json_deserializer=orjson.loads,
             connect_args={"server_settings": {"application_name": application_name, "timezone": "UTC"}},
         )
+        event.listen(self.engine.sync_engine, "connect", _plain_uuids)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:
@@ -48,6 +52,19 @@ class Database:
     async def close(self) -> None:
         """Give all connections back."""
         await self.engine.dispose()
+
+
+def _plain_uuids(connection: Any, _: object) -> None:  # SQLAlchemy's adapter of an asyncpg connection
+    """Read ids as `uuid.UUID` itself: asyncpg's own subclass is one that orjson does not serialise."""
+    connection.run_async(
+        lambda raw: raw.set_type_codec(
+            "uuid", schema="pg_catalog", encoder=lambda value: value.bytes, decoder=_uuid, format="binary"
+        )
+    )
+
+
+def _uuid(value: bytes) -> UUID:
+    return UUID(bytes=bytes(value))
 
 
 def _dump(value: object) -> str:

@@ -43,7 +43,7 @@ class OutcomeKind(StrEnum):
 
 
 class Execution(Wire):
-    """Which Temporal execution speaks. A reset keeps `first_run_id` and changes `run_id` without continuing the old one."""
+    """Which Temporal execution speaks. A reset keeps `first_run_id` and changes `run_id`, but continues nothing."""
 
     first_run_id: str
     run_id: str
@@ -51,7 +51,7 @@ class Execution(Wire):
 
 
 class PassedStep(Wire):
-    """A step without an effect of its own (`goto`) that was passed; the next local activity writes it to the run log."""
+    """A step without an effect (`goto`) that was passed; the next local activity writes it to the run log."""
 
     step: str
     visit: int
@@ -115,7 +115,7 @@ class FailInput(Wire):
 
 
 class Position(Wire):
-    """The interpreter's place, carried over continue-as-new: the step to perform next and how often each was visited."""
+    """The interpreter's place, carried over continue-as-new: the step to perform next, and all visits so far."""
 
     step: str
     visits: dict[str, int]

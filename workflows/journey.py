@@ -1,4 +1,4 @@
-"""One customer's run of one journey: the interpreter, carried out by Temporal. The workflow's type is the journey's key."""
+"""One customer's run of one journey: the interpreter, carried out by Temporal. The workflow type is the journey's key."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ DELIVERIES: Mapping[str, str] = {"send": "send", "call": "call"}
 
 @workflow.defn(dynamic=True)
 class JourneyWorkflow:
-    """Timers and wakes are Temporal's, every decision is the database's: a wake carries nothing, it only makes us ask."""
+    """Timers and wakes are Temporal's, decisions are the database's: a wake carries nothing, it only makes us ask."""
 
     def __init__(self) -> None:
         self._woken = False
@@ -207,7 +207,7 @@ class JourneyWorkflow:
         info = workflow.info()
         if not (info.is_continue_as_new_suggested() or info.get_current_history_length() > LONG_HISTORY):
             return
-        # The only handler is synchronous, so all have finished; a wake that is lost here would only make us ask, which we do.
+        # The only handler is synchronous, so all have finished. A wake lost here would only have made us ask: we do.
         workflow.continue_as_new(
             self._input.model_copy(
                 update={"version": self._version, "position": self._position, "passed": tuple(self._passed)}

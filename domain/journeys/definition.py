@@ -112,7 +112,7 @@ class Enter(Document):
     if_: Condition | None = Field(default=None, alias="if")
     occasion: str | None = None
     again: Again | None = None
-    holdout: float = Field(default=0, ge=0, le=100)
+    holdout: float = 0  # percent; the checks say when it is not one
 
     @model_validator(mode="before")
     @classmethod
@@ -149,7 +149,7 @@ class JourneyDefinition(Document):
     purpose: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_-]{0,62}$")
     enter: Enter
     goal: Goal | None = None
-    exit: list[Match] = []
+    exit: list[Match] = Field(default_factory=list)
     max_days: int = Field(default=365, ge=1, le=3_650)
     steps: list[Step] = Field(min_length=1)
 

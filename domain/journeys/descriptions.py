@@ -37,12 +37,15 @@ def _on_the_clock(at: datetime, zone: str | None) -> str:
     return f"{clock} {zone or 'UTC'} on {local:%Y-%m-%d}"
 
 
+def awaited(step: Step) -> list[str]:
+    """What a `wait_for` waits for, one by one."""
+    return [_named(alternative) for alternative in step.wait_for.any] if isinstance(step, WaitForStep) else []
+
+
 def _for_what(step: Step) -> str:
-    if not isinstance(step, WaitForStep) or not step.wait_for.any:
-        return ""
-    names = [_named(alternative) for alternative in step.wait_for.any]
+    names = awaited(step)
     more = "" if len(names) <= _LONG_LIST else f" or {len(names) - _LONG_LIST} more"
-    return f" for {' or '.join(names[:_LONG_LIST])}{more}"
+    return f" for {' or '.join(names[:_LONG_LIST])}{more}" if names else ""
 
 
 def _named(match: EventMatch | MessageMatch | TraitMatch | SegmentMatch) -> str:

@@ -62,6 +62,8 @@ def nested(step: RawStep) -> Iterator[tuple[str, Block]]:
         case "split":
             for position, variant in enumerate(body["variants"]):
                 yield f"/split/variants/{position}/steps", variant.get("steps", [])
+        case _:
+            pass
 
 
 def _all(block: Block) -> Iterator[RawStep]:

@@ -89,7 +89,10 @@ class Interpreter:
         outcome = await self._settle(step, visit)
         if outcome.kind is OutcomeKind.EXITED:
             return Ending(state=RunState.EXITED, reason=outcome.reason, recorded=True)
-        return self._follow(self._flow.step(id_of(step)) or step, outcome)
+        here = self._flow.step(id_of(step))
+        if here is None:  # moved to a version without this step, which a plan does not allow
+            return Ending(state=RunState.EXITED, reason="step_removed")
+        return self._follow(here, outcome)
 
     async def _arrive(self, step: Step) -> int:
         step_id = id_of(step)

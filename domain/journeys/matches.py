@@ -15,7 +15,7 @@ class EventMatch(Document):
     """An event by its exact name; every predicate of `where` must hold."""
 
     event: str = Field(min_length=1, max_length=200)
-    where: list[Predicate] = []
+    where: list[Predicate] = Field(default_factory=list)
 
 
 class MessageMatch(Document):

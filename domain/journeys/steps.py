@@ -83,25 +83,25 @@ class Wait(Document):
 class EventAlternative(EventMatch):
     """Go on when this event comes, first through `steps`."""
 
-    steps: list[Step] = []
+    steps: list[Step] = Field(default_factory=list)
 
 
 class MessageAlternative(MessageMatch):
     """Go on when this happens to a message of the run, first through `steps`."""
 
-    steps: list[Step] = []
+    steps: list[Step] = Field(default_factory=list)
 
 
 class TraitAlternative(TraitMatch):
     """Go on when this trait changes, first through `steps`."""
 
-    steps: list[Step] = []
+    steps: list[Step] = Field(default_factory=list)
 
 
 class SegmentAlternative(SegmentMatch):
     """Go on when this segment is entered or left, first through `steps`."""
 
-    steps: list[Step] = []
+    steps: list[Step] = Field(default_factory=list)
 
 
 Alternative = Annotated[
@@ -116,10 +116,10 @@ Alternative = Annotated[
 class WaitFor(Document):
     """Waits for the first of `any`, or for `timeout`; a match of `restart_on` starts the timeout again."""
 
-    any: list[Alternative] = []
+    any: list[Alternative] = Field(default_factory=list)
     timeout: DurationText | None = None
-    restart_on: list[EventMatch] = []
-    on_timeout: list[Step] = []
+    restart_on: list[EventMatch] = Field(default_factory=list)
+    on_timeout: list[Step] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _can_end(self) -> WaitFor:
@@ -132,7 +132,7 @@ class IfArm(Document):
     """Taken when its condition is the first that holds."""
 
     if_: Condition = Field(alias="if")
-    steps: list[Step] = []
+    steps: list[Step] = Field(default_factory=list)
 
 
 class ElseArm(Document):
@@ -153,8 +153,8 @@ class Variant(Document):
     """One arm of an experiment; weights are relative."""
 
     variant: str = Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")
-    weight: float = Field(default=1, ge=0)
-    steps: list[Step] = []
+    weight: float = 1
+    steps: list[Step] = Field(default_factory=list)
 
 
 class Split(Document):
@@ -180,7 +180,7 @@ class Emit(Document):
     """Posts an event of our own for this customer."""
 
     event: str = Field(min_length=1, max_length=200)
-    properties: dict[str, Any] = {}  # any JSON
+    properties: dict[str, Any] = Field(default_factory=dict)  # any JSON
 
 
 class Call(Document):
@@ -188,7 +188,7 @@ class Call(Document):
 
     url: str
     body: dict[str, Any] | None = None  # any JSON
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field(default_factory=dict)
     save_as: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]{0,62}$")
     not_after: DurationText | None = None
     on_failure: Literal["continue", "exit"] | list[Step] = "continue"
@@ -198,7 +198,7 @@ class Start(Document):
     """Another journey for this customer, as its API entry would."""
 
     journey: str
-    properties: dict[str, Any] = {}  # any JSON
+    properties: dict[str, Any] = Field(default_factory=dict)  # any JSON
 
 
 class Goto(Document):

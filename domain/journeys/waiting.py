@@ -45,6 +45,7 @@ class Happening:
     changed_traits: Mapping[str, Any] | None
     timestamp: datetime
     received_at: datetime
+    trusted: bool = True  # from a secret key, or our own: worth money
 
 
 @dataclass(frozen=True, slots=True)

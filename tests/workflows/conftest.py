@@ -225,7 +225,7 @@ class Entered:
         async with asyncio.timeout(20):
             while True:
                 row = await self.row()
-                if row.step == step and row.waiting_for is not None or row.held and row.step == step:
+                if (row.step == step and row.waiting_for is not None) or (row.held and row.step == step):
                     return
                 await asyncio.sleep(0.02)
 

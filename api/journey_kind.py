@@ -1,0 +1,86 @@
+"""What journeys plug into the life cycle of documents: their checks, the plan of publishing, what pausing does to runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import ClassVar
+
+from api.dependencies import ApiDependencies
+from api.document_answers import PublishRequest
+from database.journey_checks import surroundings
+from database.publishing import finish_runs, move_runs, standing, wake_held_runs
+from database.runs import Run, end_runs
+from database.session import ReadSession, WriteSession
+from domain.document import Document
+from domain.documents import Change, Planned, Publication, Published
+from domain.errors import Conflict
+from domain.findings import Finding
+from domain.journeys.checks import check_journey
+from domain.journeys.definition import JourneyDefinition
+from domain.journeys.identity import as_json, with_ids
+from domain.journeys.plan import Plan, Policy, make_plan
+
+
+class JourneyKind:
+    """Journeys among the documents."""
+
+    name: ClassVar[str] = "journey"
+    plural: ClassVar[str] = "journeys"
+    model: ClassVar[type[Document]] = JourneyDefinition
+    changes: ClassVar[frozenset[Change]] = frozenset(Change)
+
+    def __init__(self, dependencies: ApiDependencies) -> None:
+        self._allow_private_calls = dependencies.allow_private_calls
+
+    async def check(self, session: ReadSession, key: str, draft: Document) -> Sequence[Finding]:
+        """What is wrong with a journey that could be read."""
+        assert isinstance(draft, JourneyDefinition)  # noqa: S101  `model` says so
+        around = await surroundings(session, draft, allow_private_calls=self._allow_private_calls)
+        return check_journey(draft, around)
+
+    async def publish(
+        self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime
+    ) -> Published | Planned:
+        """The version with all ids written out; the plan first wherever runs are in flight."""
+        previous = publication.live_document and JourneyDefinition.model_validate(publication.live_document)
+        definition = with_ids(JourneyDefinition.model_validate(publication.document), previous or None)
+        plan = make_plan(
+            definition,
+            previous or None,
+            version=publication.version,
+            standing=await standing(session, publication.key),
+            policy=request.policy,
+        )
+        if request.dry_run or (request.plan is None and plan.in_flight):
+            return Planned(plan.as_json())
+        _confirm(plan, request)
+        await self._carry_out(session, publication, request, as_of)
+        return Published(as_json(definition))
+
+    async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> None:
+        """Pausing needs nothing: effects ask. Resuming wakes what was held, archiving ends all runs."""
+        match change:
+            case Change.PAUSE:
+                pass
+            case Change.RESUME:
+                await wake_held_runs(session, key)
+            case Change.ARCHIVE:
+                await end_runs(session, Run.journey == key, reason="archived", as_of=as_of)
+
+    async def _carry_out(
+        self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime
+    ) -> None:
+        if moving := _steps(request, "move"):
+            await move_runs(session, publication.key, moving, to=publication.version, as_of=as_of)
+        if finishing := _steps(request, "finish"):
+            await finish_runs(session, publication.key, finishing, as_of=as_of)
+
+
+def _confirm(plan: Plan, request: PublishRequest) -> None:
+    if request.plan not in (None, plan.digest):
+        raise Conflict("The draft or the live version has changed since this plan was made.", code="plan_changed")
+
+
+def _steps(request: PublishRequest, policy: Policy) -> list[str]:
+    return [step for step, wanted in request.policy.items() if wanted == policy]

@@ -1,0 +1,127 @@
+"""Journeys: their life as documents, and what one asks of them at run time. Runs themselves: runs.py."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query
+from pydantic import AwareDatetime
+
+from api.auth import requires
+from api.dependencies import AsOf, Dependencies, Reading, Writing
+from api.documents import Key, document_router
+from api.journey_answers import Consideration, EnterAnswer, EnterWish, Explanation, FunnelAnswer, FunnelCounts
+from api.journey_kind import JourneyKind
+from api.run_answers import RunAnswer
+from database import customers, documents
+from database.customers import Customer, customer_of
+from database.documents import DocumentRow
+from database.funnels import funnels
+from database.run_lists import decisions_about, find_run, page_of_runs
+from database.session import ReadSession
+from database.shop_settings import shop_settings
+from domain.errors import Conflict, NotFound
+from domain.events import KIND_NAMES, EventKind
+from domain.ids import new_id
+from domain.journeys.definition import ApiEntry, JourneyDefinition
+from domain.keys import Scope
+from triggers.enrolment import Candidate, enrol
+from triggers.live import JourneyCache, LiveJourney
+
+router = document_router(JourneyKind, read=Scope.JOURNEYS_READ, write=Scope.JOURNEYS_WRITE)
+
+_MOST_EXPLAINED = 100
+
+
+@router.post("/{key}/enter", dependencies=[requires(Scope.JOURNEYS_WRITE)], summary="Enter a customer")
+async def enter_journey(
+    key: Key, wish: EnterWish, session: Writing, dependencies: Dependencies, as_of: AsOf
+) -> EnterAnswer:
+    """By the journey's `api` entry; its condition, occasion and re-entry rules decide."""
+    found = await _customer(session, wish.customer_id)
+    locked = (await customers.lock(session, [found.id], skip_locked=False))[found.id]
+    journey = (await JourneyCache().live(session)).journeys.get(key)
+    if journey is None:
+        await _document(session, key)
+        raise Conflict("This journey is not live: publish it first.", code="not_live")
+    candidate = _candidate(journey, locked.id, locked.last_number, wish, as_of)
+    [outcome] = await enrol(session, [candidate], shop=await shop_settings(session), as_of=as_of)
+    if outcome.run is None:
+        return EnterAnswer(entered=False, reason=outcome.reason, failed_leaf=outcome.failed_leaf)
+    shown = await find_run(session, outcome.run.id)
+    return EnterAnswer(entered=True, run=shown and RunAnswer.of(shown, dependencies))
+
+
+@router.get("/{key}/explain", dependencies=[requires(Scope.JOURNEYS_READ)], summary="Why is a customer in or out?")
+async def explain_journey(
+    key: Key,
+    session: Reading,
+    dependencies: Dependencies,
+    customer_id: Annotated[str, Query(min_length=1, max_length=1_000, description="The shop's own id.")],
+) -> Explanation:
+    """The customer's runs, and every event that could have started one with the rule that decided."""
+    await _document(session, key)
+    customer = await _customer(session, customer_id)
+    runs = await page_of_runs(session, customer_id=customer.id, journey=key, limit=_MOST_EXPLAINED)
+    considered = await decisions_about(session, key, customer.id, limit=_MOST_EXPLAINED)
+    return Explanation(
+        journey=key,
+        customer_id=customer_id,
+        entered=bool(runs),
+        runs=[RunAnswer.of(run, dependencies) for run in runs],
+        considered=[Consideration.of(row) for row in considered],
+    )
+
+
+@router.get("/{key}/funnel", dependencies=[requires(Scope.JOURNEYS_READ)], summary="How many got how far")
+async def journey_funnel(
+    key: Key,
+    session: Reading,
+    version: Annotated[int | None, Query(ge=1, lt=2**31, description="Absent: the live one.")] = None,
+    start: Annotated[AwareDatetime | None, Query(alias="from", description="Runs entered from then on.")] = None,
+    end: Annotated[AwareDatetime | None, Query(alias="to", description="Runs entered before.")] = None,
+) -> FunnelAnswer:
+    """Counts runs of one version by when they entered."""
+    wanted, definition = await _version(session, key, version)
+    found = await funnels(session, key, wanted, start=start, end=end)
+    return FunnelAnswer.of(found[False], definition, version=wanted, holdout=FunnelCounts.of(found[True], definition))
+
+
+def _candidate(journey: LiveJourney, customer_id: UUID, number: int, wish: EnterWish, as_of: datetime) -> Candidate:
+    if not any(isinstance(entry, ApiEntry) for entry in journey.definition.enter.entries):
+        raise Conflict("This journey has no api entry: add `on: api`, or `any` with it.", code="no_api_entry")
+    event_id = new_id()
+    return Candidate(
+        journey=journey,
+        customer_id=customer_id,
+        event_id=event_id,
+        message_id=str(event_id),
+        event=KIND_NAMES[EventKind.START],
+        properties=wish.properties,
+        timestamp=as_of,
+        number=number,
+    )
+
+
+async def _version(session: ReadSession, key: str, version: int | None) -> tuple[int, JourneyDefinition]:
+    wanted = version or (await _document(session, key)).live_version
+    row = wanted and await documents.version_of(session, JourneyKind.name, key, wanted)
+    if not row:
+        raise NotFound(f"The journey {key} has no such version.", code="version_not_found")
+    return row.version, JourneyDefinition.model_validate(row.document)
+
+
+async def _document(session: ReadSession, key: str) -> DocumentRow:
+    row = await documents.load(session, JourneyKind.name, key)
+    if row is None:
+        raise NotFound(f"There is no journey {key}.", code="journey_not_found")
+    return row
+
+
+async def _customer(session: ReadSession, customer_id: str) -> Customer:
+    customer = await customer_of(session, customer_id)
+    if customer is None:
+        raise NotFound("There is no customer of that id.", code="customer_not_found")
+    return customer

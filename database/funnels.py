@@ -1,0 +1,100 @@
+"""How many runs of a version got where: entered, ended, converted, and each step's count. The holdout is counted apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, func, select
+
+from database.runs import Run, RunStep
+from database.session import ReadSession
+from domain.runs import RunState
+
+
+@dataclass(slots=True)
+class StepCounts:
+    """How many runs reached a step and what became of them there; a run that loops counts once for each outcome."""
+
+    reached: int = 0
+    waiting: int = 0
+    done: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class Funnel:
+    """The counts of one group of runs: those that are treated, or the holdout."""
+
+    entered: int = 0
+    active: int = 0
+    completed: int = 0
+    failed: int = 0
+    exited: dict[str, int] = field(default_factory=dict)
+    converted: int = 0
+    steps: dict[str, StepCounts] = field(default_factory=dict)
+
+
+async def funnels(
+    session: ReadSession, journey: str, version: int, *, start: datetime | None, end: datetime | None
+) -> Mapping[bool, Funnel]:
+    """The funnels of a version by `shadow`, over the runs that entered in [start, end)."""
+    which = [Run.journey == journey, Run.version == version]
+    if start is not None:
+        which.append(Run.entered_at >= start)
+    if end is not None:
+        which.append(Run.entered_at < end)
+    found = {False: Funnel(), True: Funnel()}
+    await _count_runs(session, and_(*which), found)
+    await _count_steps(session, and_(*which), found)
+    return found
+
+
+async def _count_runs(session: ReadSession, which: ColumnElement[bool], found: Mapping[bool, Funnel]) -> None:
+    """By ix_runs_journey."""
+    count, converted = func.count(), func.count(Run.converted_at)
+    statement = select(Run.shadow, Run.state, Run.reason, count, converted).where(which)
+    for shadow, state, reason, runs, conversions in await session.execute(
+        statement.group_by(Run.shadow, Run.state, Run.reason)
+    ):
+        funnel = found[shadow]
+        funnel.entered += runs
+        funnel.converted += conversions
+        match RunState(state):
+            case RunState.ACTIVE:
+                funnel.active += runs
+            case RunState.COMPLETED:
+                funnel.completed += runs
+            case RunState.FAILED:
+                funnel.failed += runs
+            case RunState.EXITED:
+                key = reason or "exited"
+                funnel.exited[key] = funnel.exited.get(key, 0) + runs
+
+
+async def _count_steps(session: ReadSession, which: ColumnElement[bool], found: Mapping[bool, Funnel]) -> None:
+    runs = func.count(RunStep.run_id.distinct())
+    logged = select(Run.shadow, RunStep.step).join(Run, Run.id == RunStep.run_id).where(which)
+    reached = logged.add_columns(runs).group_by(Run.shadow, RunStep.step)
+    for shadow, step, count in await session.execute(reached):
+        found[shadow].steps[step] = StepCounts(reached=count)
+    by_outcome = logged.add_columns(RunStep.outcome, RunStep.reason, runs)
+    by_outcome = by_outcome.group_by(Run.shadow, RunStep.step, RunStep.outcome, RunStep.reason)
+    for shadow, step, outcome, reason, count in await session.execute(by_outcome):
+        _add(found[shadow].steps[step], outcome, reason, count)
+
+
+def _add(counts: StepCounts, outcome: str, reason: str | None, runs: int) -> None:
+    match outcome:
+        case "done":
+            counts.done += runs
+        case "failed":
+            counts.failed += runs
+        case "skipped":
+            counts.skipped[reason or "skipped"] = counts.skipped.get(reason or "skipped", 0) + runs
+        case "cancelled":
+            pass  # the run was over before the step was
+        case _:
+            counts.waiting += runs

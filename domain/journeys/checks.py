@@ -1,0 +1,359 @@
+"""What is wrong with a journey that can be read: checked when it is saved, and again before it is published."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from domain.conditions import paths
+from domain.conditions.model import AggregateIs, Did, EventIs, VariantIs
+from domain.conditions.walk import leaves
+from domain.durations import parse_duration
+from domain.errors import Invalid
+from domain.findings import Finding, Severity
+from domain.journeys.call_checks import check_call
+from domain.journeys.definition import DateEntry, JourneyDefinition, LaterEntry, ScheduleEntry
+from domain.journeys.flow import Flow
+from domain.journeys.graph import Graph
+from domain.journeys.identity import with_ids
+from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
+from domain.journeys.places import (
+    Place,
+    conditions_with_places,
+    matches_with_places,
+    steps_with_places,
+)
+from domain.journeys.steps import (
+    BranchStep,
+    CallStep,
+    ElseArm,
+    EmitStep,
+    GotoStep,
+    LaterStep,
+    SendStep,
+    SplitStep,
+    StartStep,
+    UpdateStep,
+    WaitForStep,
+    WaitStep,
+)
+from domain.local_time import ZONES, check_cron
+from domain.shop_settings import FrequencyCap
+from domain.template_language import faults
+
+CHANNELS = frozenset({"email", "webhook"})
+"""The channels that can be sent on; the others answer `channel_unavailable`."""
+
+_ENTRY_PATHS = ("properties", "event", "timestamp")
+_MOST_COUNTED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a journey refers to, as it stands: templates with their channel, journeys, events seen, the shop's caps."""
+
+    templates: Mapping[str, str] = field(default_factory=dict)
+    journeys: Collection[str] = frozenset()
+    events: Collection[str] = frozenset()
+    caps: Sequence[FrequencyCap] = ()
+    allow_private_calls: bool = False
+
+
+Check = Callable[[JourneyDefinition, Surroundings], Iterator[Finding]]
+
+
+def check_journey(definition: JourneyDefinition, around: Surroundings) -> list[Finding]:
+    """Everything that is wrong, errors first. Pointers lead into the document, steps without an id have their derived one."""
+    written = with_ids(definition)
+    found = [finding for check in _CHECKS for finding in check(written, around)]
+    if not any(finding.code in ("duplicate_id", "unknown_step") for finding in found):
+        found += [finding for check in _GRAPH_CHECKS for finding in check(written, around)]
+    return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
+
+
+def _error(code: str, place: Place, message: str) -> Finding:
+    return Finding(code=code, step=place.step, pointer=place.pointer, message=message)
+
+
+def _warning(code: str, place: Place, message: str) -> Finding:
+    return Finding(code=code, severity=Severity.WARNING, step=place.step, pointer=place.pointer, message=message)
+
+
+# The document -------------------------------------------------------------------------------------------
+
+
+def _ids(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
+    counts = Counter(step.id for step in definition.walk())
+    for step, place in steps_with_places(definition):
+        if counts[step.id] > 1:
+            yield _error("duplicate_id", place, f"Several steps have the id {step.id}; give each its own.")
+
+
+def _entry(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
+    place = Place("/enter/on")
+    for entry in definition.enter.entries:
+        match entry:
+            case SegmentMatch() | LaterEntry():
+                yield _not_yet(place, "This way to enter")
+            case ScheduleEntry(schedule=cron, zone=zone):
+                yield from _cron(cron, place.within("/schedule"))
+                yield from _zone(zone, place.within("/zone"))
+            case DateEntry(date=rule):
+                yield from _path(rule.trait, place.within("/date/trait"))
+            case _:
+                pass
+    if not 0 <= definition.enter.holdout <= 100:
+        yield _error("weights_off", Place("/enter/holdout"), "The holdout is a percentage: write 0 to 100.")
+    elif definition.enter.holdout == 100:
+        yield _warning("weights_off", Place("/enter/holdout"), "A holdout of 100 percent sends nobody anything.")
+
+
+def _event_paths(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
+    if definition.enter.occasion is not None:
+        yield from _event_path(definition.enter.occasion, Place("/enter/occasion"))
+    if definition.goal is not None and definition.goal.value is not None:
+        yield from _event_path(definition.goal.value, Place("/goal/value"))
+    for condition, place in conditions_with_places(definition):
+        for pointer, leaf in leaves(condition):
+            if isinstance(leaf, EventIs):
+                yield from _event_path(leaf.event, place.within(f"{pointer}/event"))
+
+
+def _matches(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
+    sends = {step.id for step in definition.walk() if isinstance(step, SendStep)}
+    for match, place in matches_with_places(definition):
+        match match:
+            case SegmentMatch():
+                yield _not_yet(place, "Segments")
+            case MessageMatch(step=step) if step is not None and step not in sends:
+                yield _error("unknown_step", place.within("/step"), f"{step} is not the id of a send step here.")
+            case TraitMatch(trait=trait):
+                yield from _path(trait, place.within("/trait"))
+            case EventMatch(event=event) if event not in around.events:
+                yield _never_seen(event, place.within("/event"))
+            case _:
+                pass
+
+
+def _conditions(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
+    splits = {step.id for step in definition.walk() if isinstance(step, SplitStep)}
+    for condition, place in conditions_with_places(definition):
+        for pointer, leaf in leaves(condition):
+            at = place.within(pointer)
+            match leaf:
+                case Did(did=event) | AggregateIs(over=event) if event not in around.events:
+                    yield _never_seen(event, at)
+                case VariantIs(variant=step) if step not in splits:
+                    yield _error("unknown_step", at.within("/variant"), f"{step} is not the id of a split step here.")
+                case _:
+                    pass
+
+
+# The steps ----------------------------------------------------------------------------------------------
+
+
+def _sends(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
+    for step, place in steps_with_places(definition):
+        if not isinstance(step, SendStep):
+            continue
+        body, at = step.send, place.within("/send")
+        if body.channel not in CHANNELS:
+            message = f"The channel {body.channel} is not set up; send on {' or '.join(sorted(CHANNELS))}."
+            yield _error("channel_unavailable", at.within("/channel"), message)
+        if body.template not in around.templates:
+            message = f"There is no published template {body.template}; publish it first or name another."
+            yield _error("unknown_template", at.within("/template"), message)
+        elif around.templates[body.template] != body.channel:
+            message = f"The template {body.template} is for {around.templates[body.template]}, this step sends {body.channel}."
+            yield _error("wrong_channel", at.within("/template"), message)
+        if definition.purpose is None and body.category is None:
+            message = "Say what consent this message needs: `purpose` of the journey, or `category` of the step."
+            yield _error("no_consent_category", at, message)
+
+
+def _waits(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
+    for step, place in steps_with_places(definition):
+        match step:
+            case WaitStep(wait=body):
+                yield from _length(body.for_, definition, place.within("/wait/for"))
+                if body.zone not in ("customer", "shop"):
+                    yield from _zone(body.zone, place.within("/wait/zone"))
+                if body.until_date is not None:
+                    yield from _path(body.until_date.trait, place.within("/wait/until_date/trait"))
+            case WaitForStep(wait_for=body):
+                yield from _length(body.timeout, definition, place.within("/wait_for/timeout"))
+                if body.timeout is None:
+                    message = "Without a timeout some customers wait here for ever; add one."
+                    yield _warning("wait_without_timeout", place.within("/wait_for"), message)
+            case _:
+                pass
+
+
+def _ways(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
+    ids = {step.id for step in definition.walk()}
+    for step, place in steps_with_places(definition):
+        match step:
+            case GotoStep(goto=body) if body.step not in ids:
+                yield _error("unknown_step", place.within("/goto"), f"No step has the id {body.step}.")
+            case StartStep(start=body) if body.journey not in {*around.journeys, definition.journey}:
+                message = f"There is no journey {body.journey}; save it first or name another."
+                yield _error("unknown_journey", place.within("/start/journey"), message)
+            case SplitStep():
+                yield from _weights(step, place.within("/split/variants"))
+            case BranchStep():
+                yield from _arms(step, place.within("/branch"))
+            case LaterStep():
+                yield _not_yet(place, f"The step {step.kind}")
+            case _:
+                pass
+
+
+def _values(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
+    for step, place in steps_with_places(definition):
+        match step:
+            case CallStep(call=body):
+                yield from check_call(body, place.within("/call"), allow_private=around.allow_private_calls)
+                yield from _templates(
+                    {"url": body.url, "headers": body.headers, "body": body.body}, place.within("/call")
+                )
+            case UpdateStep(update=body):
+                yield from _templates(body.traits, place.within("/update/traits"))
+            case EmitStep(emit=body):
+                yield from _templates(body.properties, place.within("/emit/properties"))
+            case StartStep(start=body):
+                yield from _templates(body.properties, place.within("/start/properties"))
+            case _:
+                pass
+
+
+# The ways through it ------------------------------------------------------------------------------------
+
+
+def _reachability(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
+    reachable = Graph.of(Flow(definition)).reachable()
+    for step, place in steps_with_places(definition):
+        if step.id not in reachable:
+            yield _error(
+                "unreachable_step", place, "No customer can get here; remove the step or what ends the flow before it."
+            )
+
+
+def _loops(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
+    looping = {step.id for step in Graph.of(Flow(definition)).loops_without_wait()}
+    for step, place in steps_with_places(definition):
+        if step.id in looping:
+            yield _error(
+                "loop_without_wait", place.within("/goto"), "This loop has no wait in it; put one on every way round."
+            )
+
+
+def _frequency(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
+    """Upper bound of one run against the shop's caps: those of a window of at least a week, and shorter ones as they are."""
+    graph = Graph.of(Flow(definition))
+    for cap in around.caps:
+        if cap.purpose not in (None, definition.purpose):
+            continue
+        most = graph.most_messages(parse_duration(cap.per).longest(), {cap.channel}, _MOST_COUNTED)
+        if most > cap.at_most:
+            message = (
+                f"One customer could get {most} messages within {cap.per}, the shop's cap is {cap.at_most}: "
+                "the rest will be skipped; spread the messages or send fewer."
+            )
+            yield _warning("too_many_messages", Place("/steps"), message)
+
+
+# Small things -------------------------------------------------------------------------------------------
+
+
+def _not_yet(place: Place, what: str) -> Finding:
+    return _error("not_available_yet", place, f"{what} comes with a later release; leave it out for now.")
+
+
+def _never_seen(event: str, place: Place) -> Finding:
+    message = f"No event {event!r} has ever come in; check the spelling, or send one."
+    return _warning("event_never_seen", place, message)
+
+
+def _cron(expression: str, place: Place) -> Iterator[Finding]:
+    try:
+        check_cron(expression)
+    except Invalid as error:
+        yield _error("malformed_schedule", place, error.detail)
+
+
+def _zone(name: str | None, place: Place) -> Iterator[Finding]:
+    if name is not None and name not in ZONES:
+        yield _error("unknown_zone", place, f"{name} is not an IANA time zone; write one such as Europe/Berlin.")
+
+
+def _path(path: str, place: Place) -> Iterator[Finding]:
+    if not re.match(paths.PATTERN, path):
+        yield _error("malformed_path", place, f"{path!r} is not a path; write names joined by dots: address.country.")
+
+
+def _event_path(path: str, place: Place) -> Iterator[Finding]:
+    yield from _path(path, place)
+    if re.match(paths.PATTERN, path) and path.split(".", maxsplit=1)[0] not in _ENTRY_PATHS:
+        message = f"{path!r} starts nowhere in an event; write properties.{path}."
+        yield _error("malformed_path", place, message)
+
+
+def _length(duration: str | None, definition: JourneyDefinition, place: Place) -> Iterator[Finding]:
+    if duration is None:
+        return
+    longest = parse_duration(duration)
+    if longest.seconds < 0 or longest.months < 0:
+        yield _error("malformed_duration", place, "A wait cannot be negative; leave out the minus sign.")
+    elif longest.longest() > timedelta(days=definition.max_days):
+        message = (
+            f"{duration} is longer than this journey's max_days ({definition.max_days}); shorten it or raise max_days."
+        )
+        yield _error("wait_too_long", place, message)
+
+
+def _weights(step: SplitStep, place: Place) -> Iterator[Finding]:
+    names = Counter(variant.variant for variant in step.split.variants)
+    for name in [name for name, count in names.items() if count > 1]:
+        yield _error("duplicate_variant", place, f"Several variants are called {name}; give each its own name.")
+    weights = [variant.weight for variant in step.split.variants]
+    total = sum(weights)
+    if min(weights) < 0 or total <= 0:
+        yield _error("weights_off", place, "Weights are shares: none may be negative and one must be more than zero.")
+    elif max(weights) > 10 and abs(total - 100) > 0.01:
+        message = f"These weights look like percentages and add up to {total:g}; make them add up to 100."
+        yield _error("weights_off", place, message)
+
+
+def _arms(step: BranchStep, place: Place) -> Iterator[Finding]:
+    position = next((position for position, arm in enumerate(step.branch) if isinstance(arm, ElseArm)), None)
+    if position is not None and position < len(step.branch) - 1:
+        yield _error("unreachable_step", place.within(f"/{position + 1}"), "Nothing comes after else; put else last.")
+
+
+def _templates(value: object, place: Place) -> Iterator[Finding]:
+    """Faults of the `{{ }}` in any JSON value."""
+    match value:
+        case str():
+            for fault in faults(value):
+                yield Finding(
+                    code=fault.code,
+                    severity=fault.severity,
+                    step=place.step,
+                    pointer=place.pointer,
+                    message=fault.message,
+                )
+        case dict():
+            for name, inner in value.items():
+                yield from _templates(inner, place.within(f"/{name}"))
+        case list():
+            for position, inner in enumerate(value):
+                yield from _templates(inner, place.within(f"/{position}"))
+        case _:
+            pass
+
+
+_CHECKS: tuple[Check, ...] = (_ids, _entry, _event_paths, _matches, _conditions, _sends, _waits, _ways, _values)
+_GRAPH_CHECKS: tuple[Check, ...] = (_reachability, _loops, _frequency)
