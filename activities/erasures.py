@@ -55,7 +55,7 @@ class ErasureActivities:
         while await self._remove_some_events(erasure.erasure_id, traces):
             activity.heartbeat()
         async with self._database.transaction() as session:
-            removed = await remove_rows(session, traces.customers)
+            removed = await remove_rows(session, traces)
             await add_to_proof(session, erasure.erasure_id, "removed", removed)
             blanked = await blank_rows(session, traces.customers)
             await add_to_proof(session, erasure.erasure_id, "blanked", blanked)

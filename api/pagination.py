@@ -24,7 +24,10 @@ Position = TypeVar("Position")
 MAX_LIMIT = 200
 TimeAndId = TypeAdapter(tuple[AwareDatetime, UUID])
 """Where lists stand that are ordered by time: the time of the last row and its id."""
-Text = TypeAdapter(tuple[Annotated[str, Field(max_length=300, pattern=r"^[^\x00]*$")]])
+Word = Annotated[str, Field(max_length=300, pattern=r"^[^\x00]*$")]
+Text = TypeAdapter(tuple[Word])
+TimeAndText = TypeAdapter(tuple[AwareDatetime, Word])
+TimeAndTexts = TypeAdapter(tuple[AwareDatetime, Word, Word])
 Number = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**63)]])
 
 
@@ -82,5 +85,5 @@ def _read(cursor: str, shape: TypeAdapter[Position]) -> Position:
     try:
         return shape.validate_json(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, ValidationError) as error:
-        fault = FieldError("/cursor", "Use the next_cursor of the page before, unchanged.", "bad_cursor")
+        fault = FieldError("/query/cursor", "Use the next_cursor of the page before, unchanged.", "bad_cursor")
         raise Invalid("The cursor was not made by this list.", code="bad_cursor", errors=(fault,)) from error

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Index, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, Table
@@ -62,7 +62,7 @@ async def current(session: ReadSession, customer_id: UUID) -> Sequence[Consent]:
     statement = (
         select(Consent)
         .where(Consent.customer_id == customer_id)
-        .distinct(Consent.purpose, Consent.channel)
+        .ext(distinct_on(Consent.purpose, Consent.channel))
         .order_by(Consent.purpose, Consent.channel, Consent.at.desc(), Consent.id.desc())
     )
     return (await session.execute(statement)).scalars().all()

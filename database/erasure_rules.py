@@ -48,7 +48,7 @@ EVENTS_AT_ONCE: Final = 2_000
 """Events per transaction, so that an erasure never holds locks for long."""
 
 REMOVED: Final[Sequence[type[Table]]] = (
-    *(Wait, EntryDecision, DateDue, Consent, Cart, ProductView, Refund, Order, IdempotencyKey, Identity),
+    *(Wait, EntryDecision, DateDue, Consent, Cart, ProductView, Refund, Order, Identity),
 )
 """Tables whose rows name the customer in `customer_id` and go."""
 
@@ -69,8 +69,10 @@ KEPT: Final[Mapping[str, str]] = {
 }
 """Tables that hold nothing of a customer, or nothing that leads to one, with the reason."""
 
-GOES_WITH_ITS_OWNER: Final = frozenset({"events", "event_keys", "links", "outbox"})
-"""Removed as well, found by the event, message or run that they belong to."""
+GOES_WITH_ITS_OWNER: Final = frozenset({"events", "event_keys", "links", "outbox", "idempotency_keys"})
+"""Removed as well, found by the event, message, run or answer that they belong to."""
+
+IDEMPOTENCY_KEYS: Final = Table.metadata.tables["idempotency_keys"]
 
 # Events of these customers, and those not routed yet or quarantined under their ids, each with its key. Relies on
 # ix_events_customer_number, ix_events_pending_subject and ix_events_quarantined.
@@ -97,11 +99,14 @@ async def remove_some_events(session: WriteSession, traces: Traces) -> int:
     return _rows(await session.execute(_REMOVE_EVENTS, bounds))
 
 
-async def remove_rows(session: WriteSession, customers: Sequence[UUID]) -> dict[str, int]:
+async def remove_rows(session: WriteSession, traces: Traces) -> dict[str, int]:
     """Remove all rows that are the customers' own. Answers table -> rows."""
+    customers = traces.customers
+    kept_answer = IdempotencyKey.customer_id.in_(customers) | _mentions(IDEMPOTENCY_KEYS, traces.needles)
     owned: list[tuple[type[Table], ColumnElement[bool]]] = [
         (Link, Link.message_id.in_(select(Message.id).where(Message.customer_id.in_(customers)))),
         (Command, Command.workflow_id.in_(select(Run.workflow_id).where(Run.customer_id.in_(customers)))),
+        (IdempotencyKey, kept_answer),
         *((table, table.__table__.c.customer_id.in_(customers)) for table in REMOVED),
     ]
     counts = {}

@@ -1,0 +1,150 @@
+"""Consent of a customer: append-only records, effective in the moment in which they are acknowledged."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from api.auth import Caller, requires
+from api.customer_access import SOURCE, find_customer, lock_customer, wait_until_routed
+from api.dependencies import AsOf, Dependencies, Reading, Writing
+from api.idempotency import concerns
+from api.paths import CustomerRef
+from api.profiles import ConsentAnswer
+from api.routing import ApiRoute
+from database import consent
+from database.audit import write_audit
+from database.events import append
+from database.messages import cancel_claimed
+from database.session import WriteSession
+from domain.consent import (
+    CONSENT_GRANTED,
+    CONSENT_WITHDRAWN,
+    EVERY_CHANNEL,
+    MARKETING,
+    PURPOSE,
+    ConsentRecord,
+    ConsentSource,
+    ConsentState,
+)
+from domain.events import EventKind, NewEvent
+from domain.ids import new_id
+from domain.keys import Scope
+from domain.messages import Reason
+
+router = APIRouter(prefix="/v1/customers/{customer_id}/consent", tags=["customers"], route_class=ApiRoute)
+
+Short = Annotated[str, StringConstraints(max_length=500)]
+ConsentChannel = Literal["email", "push", "sms", "webhook", "all"]
+
+
+class ConsentChange(BaseModel):
+    """What the customer consented to or withdrew, and the evidence of it, of which `text` is what the customer read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    purpose: Annotated[str, StringConstraints(pattern=PURPOSE)] = "marketing"
+    channel: ConsentChannel = "email"
+    state: Literal[ConsentState.SUBSCRIBED, ConsentState.UNSUBSCRIBED]
+    source: Short | None = Field(default=None, description="The form, page or shop where it was given.")
+    text: Annotated[str, StringConstraints(max_length=10_000)] | None = None
+    ip: Short | None = None
+    user_agent: Short | None = None
+    url: Short | None = None
+    evidence: dict[str, Any] = Field(default={}, description="Anything else that proves it.")
+
+    def proof(self) -> dict[str, Any]:
+        """The evidence as one object."""
+        named = self.model_dump(include={"source", "text", "ip", "user_agent", "url"}, exclude_none=True)
+        return {**self.evidence, **named}
+
+
+class ConsentHistory(BaseModel):
+    """The consents that count, one for each purpose and channel."""
+
+    data: list[ConsentAnswer]
+
+
+@router.get("", dependencies=[requires(Scope.CUSTOMERS_READ)], summary="The consents that count")
+async def get_consent(customer_id: CustomerRef, session: Reading) -> ConsentHistory:
+    """One for each purpose and channel; where there is none, the shop's default counts."""
+    customer = await find_customer(session, customer_id)
+    return ConsentHistory(data=[ConsentAnswer.of(row) for row in await consent.current(session, customer.id)])
+
+
+@router.put(
+    "",
+    dependencies=[requires(Scope.CUSTOMERS_WRITE)],
+    summary="Record a consent or its withdrawal",
+    responses={202: {"model": ConsentAnswer, "description": "Stored for a customer who is new, recorded soon"}},
+)
+async def put_consent(
+    *,
+    customer_id: CustomerRef,
+    change: ConsentChange,
+    session: Writing,
+    response: Response,
+    dependencies: Dependencies,
+    caller: Caller,
+    as_of: AsOf,
+) -> ConsentAnswer:
+    """Counts at once: a withdrawal cancels messages that wait for the provider. For an id that is new the customer is
+    created; then the answer may be 202, as for any event that is stored and not yet routed.
+    """
+    answer = ConsentAnswer(
+        purpose=change.purpose, channel=change.channel, state=change.state, at=as_of, source=ConsentSource.API
+    )
+    event = _event(customer_id, change, as_of)
+    customer = await lock_customer(session, customer_id)
+    if customer is None:
+        async with dependencies.database.transaction() as own:  # committed now, so that a router sees it
+            await append(own, [event])
+        response.status_code = 200 if await wait_until_routed(dependencies, event.id) else 202
+        return answer
+    concerns(session, customer.id)
+    record = ConsentRecord(
+        customer_id=customer.id,
+        purpose=change.purpose,
+        channel=change.channel,
+        state=change.state,
+        at=as_of,
+        source=ConsentSource.API,
+        event_id=event.id,
+        evidence=change.proof(),
+    )
+    await consent.record(session, [record])
+    if change.state is ConsentState.UNSUBSCRIBED:
+        await _cancel_waiting_messages(session, record)
+    await append(session, [event])
+    detail = {"purpose": change.purpose, "channel": change.channel, "state": change.state}
+    write_audit(session, actor=caller.id, action="consent", target=f"customer/{customer.id}", at=as_of, detail=detail)
+    return answer
+
+
+async def _cancel_waiting_messages(session: WriteSession, withdrawn: ConsentRecord) -> None:
+    """Whoever withdraws marketing gets no topic either; the gate decides anew about what comes later."""
+    await cancel_claimed(
+        session,
+        withdrawn.customer_id,
+        channel=None if withdrawn.channel == EVERY_CHANNEL else withdrawn.channel,
+        purpose=None if withdrawn.purpose == MARKETING else withdrawn.purpose,
+        reason=Reason.UNSUBSCRIBED,
+    )
+
+
+def _event(customer_id: str, change: ConsentChange, as_of: datetime) -> NewEvent:
+    """The same as an event, so that journeys can wait for it. Its record is made here; the router makes no second."""
+    granted = change.state is ConsentState.SUBSCRIBED
+    return NewEvent(
+        source=SOURCE,
+        message_id=f"consent/{new_id()}",
+        kind=EventKind.TRACK,
+        name=CONSENT_GRANTED if granted else CONSENT_WITHDRAWN,
+        timestamp=as_of,
+        received_at=as_of,
+        user_id=customer_id,
+        properties={"purpose": change.purpose, "channel": change.channel},
+    )

@@ -1,0 +1,109 @@
+"""What the lists of a customer show."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from database.events import Event
+from database.history import Happening
+from database.orders import Order
+
+
+class EventAnswer(BaseModel):
+    """One event. `event` is its name; identify, page and other calls have a name of their kind ("Page Viewed")."""
+
+    id: UUID
+    message_id: str
+    source: str
+    type: str
+    event: str
+    user_id: str | None
+    anonymous_id: str | None
+    timestamp: datetime
+    received_at: datetime
+    properties: dict[str, Any]
+    traits: dict[str, Any]
+    context: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: Event) -> Self:
+        """From the row."""
+        return cls(
+            id=row.id,
+            message_id=row.message_id,
+            source=row.source,
+            type=row.kind,
+            event=row.name,
+            user_id=row.user_id,
+            anonymous_id=row.anonymous_id,
+            timestamp=row.timestamp,
+            received_at=row.received_at,
+            properties=row.properties,
+            traits=row.traits,
+            context=row.context,
+        )
+
+
+class Money(BaseModel):
+    """An amount in minor units."""
+
+    amount: int
+    currency: str
+
+
+class OrderAnswer(BaseModel):
+    """One order as its events have told it so far."""
+
+    order_id: str
+    state: str
+    completed_at: datetime | None
+    total: Money | None
+    subtotal: Money | None
+    revenue: Money | None
+    shipping: Money | None
+    tax: Money | None
+    discount: Money | None
+    refunded: Money
+    coupon: str | None
+    lines: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, row: Order) -> Self:
+        """From the row."""
+
+        def money(amount: int | None) -> Money | None:
+            return None if amount is None else Money(amount=amount, currency=row.currency)
+
+        return cls(
+            order_id=row.order_id,
+            state=row.state,
+            completed_at=row.completed_at,
+            total=money(row.total),
+            subtotal=money(row.subtotal),
+            revenue=money(row.revenue),
+            shipping=money(row.shipping),
+            tax=money(row.tax),
+            discount=money(row.discount),
+            refunded=Money(amount=row.refunded, currency=row.currency),
+            coupon=row.coupon,
+            lines=row.lines,
+        )
+
+
+class HappeningAnswer(BaseModel):
+    """One entry of the timeline. `name` is the event's, template's, step's or purpose's."""
+
+    at: datetime
+    kind: Literal["event", "message", "step", "consent"]
+    id: str
+    name: str
+    detail: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: Happening) -> Self:
+        """From the row."""
+        return cls.model_validate(row, from_attributes=True)

@@ -1,0 +1,116 @@
+"""Customers: their profile, and what happened to them as lists."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from api.auth import requires
+from api.customer_access import SOURCE, find_customer, wait_until_routed
+from api.customer_lists import EventAnswer, HappeningAnswer, OrderAnswer
+from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
+from api.idempotency import concerns
+from api.pagination import Number, Page, PageRequest, TimeAndText, TimeAndTexts, page, page_request
+from api.paths import CustomerRef
+from api.profiles import Profile, ProfileChange, changed_profile, read_profile
+from api.routing import ApiRoute
+from database import history
+from database.customers import customer_of
+from database.events import append
+from domain.events import KIND_NAMES, EventKind, NewEvent
+from domain.ids import new_id
+from domain.keys import Scope
+
+router = APIRouter(prefix="/v1/customers/{customer_id}", tags=["customers"], route_class=ApiRoute)
+
+READ = [requires(Scope.CUSTOMERS_READ)]
+Wanted = Annotated[PageRequest, Depends(page_request)]
+
+
+@router.get("", dependencies=READ, summary="A customer's profile")
+async def get_customer(customer_id: CustomerRef, session: Reading, dependencies: Dependencies) -> Profile:
+    """Traits, identities and consent; tier, points, scores and segments where the shop has them."""
+    customer = await find_customer(session, customer_id)
+    return await read_profile(session, customer, customer_id, dependencies.temporal_ui)
+
+
+@router.patch(
+    "",
+    dependencies=[requires(Scope.CUSTOMERS_WRITE)],
+    summary="Change traits",
+    responses={202: {"model": Profile, "description": "Stored, and routed soon; the profile as it will be"}},
+)
+async def patch_customer(
+    *,
+    customer_id: CustomerRef,
+    change: ProfileChange,
+    response: Response,
+    session: Writing,
+    dependencies: Dependencies,
+    as_of: AsOf,
+) -> Profile:
+    """Merges traits, null deletes; creates the customer if the id is new. It is an event like any other, so it can
+    start journeys and end waits. Answers 200 once the profile shows it, 202 if that takes longer than two seconds.
+    """
+    event = NewEvent(
+        source=SOURCE,
+        message_id=f"profile/{new_id()}",
+        kind=EventKind.IDENTIFY,
+        name=KIND_NAMES[EventKind.IDENTIFY],
+        timestamp=as_of,
+        received_at=as_of,
+        user_id=customer_id,
+        traits=change.traits,
+    )
+    async with dependencies.database.transaction() as own:  # committed now, so that a router sees it
+        await append(own, [event])
+    is_routed = await wait_until_routed(dependencies, event.id)
+    profile = await _profile_if_known(dependencies, customer_id)
+    if profile and profile.internal_id:
+        concerns(session, profile.internal_id)
+    if profile and is_routed:
+        return profile
+    response.status_code = 202
+    return changed_profile(profile, customer_id, change, as_of)
+
+
+@router.get("/events", dependencies=READ, summary="Events, the latest first")
+async def list_events(
+    *,
+    customer_id: CustomerRef,
+    session: Reading,
+    wanted: Wanted,
+    name: Annotated[str | None, Query(max_length=200, description="Only events of this name.")] = None,
+) -> Page[EventAnswer]:
+    """Events that have been routed, in the order in which the customer's journeys saw them."""
+    customer = await find_customer(session, customer_id)
+    after = wanted.after(Number)
+    rows = await history.page_of_events(
+        session, customer.id, name=name, before=after[0] if after else None, limit=wanted.probe
+    )
+    return page(rows, wanted, EventAnswer.of, lambda row: (row.number,))
+
+
+@router.get("/orders", dependencies=READ, summary="Orders, the latest first")
+async def list_orders(customer_id: CustomerRef, session: Reading, wanted: Wanted) -> Page[OrderAnswer]:
+    """Orders with their refunds; money in minor units."""
+    customer = await find_customer(session, customer_id)
+    rows = await history.page_of_orders(session, customer.id, before=wanted.after(TimeAndText), limit=wanted.probe)
+    return page(rows, wanted, OrderAnswer.of, lambda row: (row.completed_at or history.NEVER, row.order_id))
+
+
+@router.get("/timeline", dependencies=READ, summary="Everything that happened, the latest first")
+async def list_timeline(customer_id: CustomerRef, session: Reading, wanted: Wanted) -> Page[HappeningAnswer]:
+    """Events, messages, steps of runs and consents as one stream."""
+    customer = await find_customer(session, customer_id)
+    rows = await history.page_of_timeline(session, customer.id, before=wanted.after(TimeAndTexts), limit=wanted.probe)
+    return page(rows, wanted, HappeningAnswer.of, lambda row: (row.at, row.kind, row.id))
+
+
+async def _profile_if_known(dependencies: ApiDependencies, customer_id: str) -> Profile | None:
+    async with dependencies.database.read() as session:
+        customer = await customer_of(session, customer_id)
+        if customer is None:
+            return None
+        return await read_profile(session, customer, customer_id, dependencies.temporal_ui)

@@ -1,0 +1,91 @@
+"""Erasing a customer: the request that takes effect at once, and the job whose proof can be read afterwards."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
+
+from api.auth import Caller, requires
+from api.customer_access import customer_not_found, lock_customer
+from api.dependencies import AsOf, Reading, Writing
+from api.paths import CustomerRef
+from api.routing import ApiRoute
+from database.audit import write_audit
+from database.erasures import Erasure, find_erasure
+from domain.errors import NotFound
+from domain.keys import Scope
+from triggers.erasures import request_erasure
+
+router = APIRouter(tags=["customers"], route_class=ApiRoute)
+
+
+class Proof(BaseModel):
+    """What the job did. `found` counts what the last search still saw, by table; it should be empty."""
+
+    workflows: dict[str, int] = Field(default={}, description="Executions deleted in Temporal.")
+    removed: dict[str, int] = Field(default={}, description="Rows removed, by table.")
+    blanked: dict[str, int] = Field(default={}, description="Rows that stay for reports, emptied, by table.")
+    found: dict[str, int] | None = Field(default=None, description="What the last search found; null before it.")
+
+
+class ErasureAnswer(BaseModel):
+    """One erasure job. `clean` says that the search at the end found nothing; null until then."""
+
+    id: UUID
+    state: Literal["requested", "running", "completed"]
+    requested_at: datetime
+    completed_at: datetime | None
+    clean: bool | None
+    proof: Proof
+
+    @classmethod
+    def of(cls, row: Erasure) -> Self:
+        """From the row."""
+        proof = Proof.model_validate(row.proof)
+        return cls.model_validate(
+            {
+                "id": row.id,
+                "state": row.state,
+                "requested_at": row.requested_at,
+                "completed_at": row.completed_at,
+                "clean": None if proof.found is None else not proof.found,
+                "proof": proof,
+            }
+        )
+
+
+@router.delete(
+    "/v1/customers/{customer_id}",
+    status_code=202,
+    dependencies=[requires(Scope.CUSTOMERS_WRITE)],
+    summary="Erase a customer",
+)
+async def erase_customer(customer_id: CustomerRef, session: Writing, caller: Caller, as_of: AsOf) -> ErasureAnswer:
+    """From this answer on the customer cannot be found, entered into journeys or mailed; the job removes the data.
+
+    What happened before now is not taken in again, also not by an import; what the same person does later is a new
+    customer's, who gets mail only after the address has been released.
+    """
+    customer = await lock_customer(session, customer_id)
+    if customer is None:
+        raise customer_not_found()
+    job = await request_erasure(session, customer.id, by=caller.id, as_of=as_of)
+    write_audit(session, actor=caller.id, action="erase", target=f"customer/{customer.id}", at=as_of)
+    return ErasureAnswer.of(job)
+
+
+@router.get(
+    "/v1/erasures/{erasure_id}", dependencies=[requires(Scope.CUSTOMERS_READ)], summary="An erasure and its proof"
+)
+async def get_erasure(
+    erasure_id: Annotated[UUID, Path(description="`id` of the answer to the erasure.")], session: Reading
+) -> ErasureAnswer:
+    """How far the job is; when it has completed, what it removed and that nothing is left."""
+    job = await find_erasure(session, erasure_id)
+    if job is None:
+        raise NotFound("There is no erasure with this id.")
+    return ErasureAnswer.of(job)

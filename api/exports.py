@@ -1,0 +1,54 @@
+"""Everything that is stored about a customer, as one JSON document (the right of access and to data portability)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from api.auth import Caller, requires
+from api.customer_access import find_customer
+from api.dependencies import AsOf, Dependencies
+from api.paths import CustomerRef
+from api.profiles import Profile, read_profile
+from api.routing import ApiRoute
+from database.audit import write_audit
+from database.exports import everything_about
+from domain.keys import Scope
+
+router = APIRouter(prefix="/v1/customers/{customer_id}/export", tags=["customers"], route_class=ApiRoute)
+
+
+class Export(BaseModel):
+    """One customer's data. Rows are as they are stored; times are RFC 3339, money is in minor units."""
+
+    exported_at: datetime
+    profile: Profile
+    identities: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    orders: list[dict[str, Any]]
+    refunds: list[dict[str, Any]]
+    carts: list[dict[str, Any]]
+    product_views: list[dict[str, Any]]
+    consents: list[dict[str, Any]]
+    messages: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+    journey_decisions: list[dict[str, Any]]
+    dates_due: list[dict[str, Any]]
+
+
+@router.get("", dependencies=[requires(Scope.CUSTOMERS_READ)], summary="Everything about a customer")
+async def export_customer(
+    *, customer_id: CustomerRef, response: Response, dependencies: Dependencies, caller: Caller, as_of: AsOf
+) -> Export:
+    """One JSON document. Each export is noted in the audit log."""
+    async with dependencies.database.transaction() as session:
+        customer = await find_customer(session, customer_id)
+        profile = await read_profile(session, customer, customer_id, dependencies.temporal_ui)
+        sections = await everything_about(session, customer.id)
+        write_audit(session, actor=caller.id, action="export", target=f"customer/{customer.id}", at=as_of)
+    response.headers["Content-Disposition"] = f'attachment; filename="customer-{customer.id}.json"'
+    response.headers["Cache-Control"] = "no-store"
+    return Export.model_validate({"exported_at": as_of, "profile": profile, **sections})

@@ -1,0 +1,75 @@
+"""Everything that is stored about one customer, for the customer: each section is one query, rows as JSON objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+
+from database.session import ReadSession
+
+# Per section: a query for the customer's rows as JSON, in order of time. Ids of ours stay in, so that the parts can be
+# put together; bookkeeping of the router (number, attempts, status) is left out.
+SECTIONS: Final[Mapping[str, str]] = {
+    "identities": """
+        SELECT to_jsonb(t) - 'customer_id' FROM identities t WHERE customer_id = :customer ORDER BY first_seen, value
+    """,
+    "events": """
+        SELECT to_jsonb(t) - '{customer_id,number,subject,attempts,not_before,error,status,depth}'::text[]
+        FROM events t WHERE customer_id = :customer ORDER BY number
+    """,
+    "orders": """
+        SELECT to_jsonb(t) - '{customer_id,changed_at}'::text[]
+        FROM orders t WHERE customer_id = :customer ORDER BY completed_at, order_id
+    """,
+    "refunds": "SELECT to_jsonb(t) - 'customer_id' FROM refunds t WHERE customer_id = :customer ORDER BY at",
+    "carts": "SELECT to_jsonb(t) - 'customer_id' FROM carts t WHERE customer_id = :customer ORDER BY changed_at",
+    "product_views": """
+        SELECT to_jsonb(t) - 'customer_id' FROM product_views t WHERE customer_id = :customer ORDER BY viewed_at
+    """,
+    "consents": "SELECT to_jsonb(t) - 'customer_id' FROM consents t WHERE customer_id = :customer ORDER BY at, id",
+    "messages": """
+        SELECT to_jsonb(t) - 'customer_id' || jsonb_build_object('events', (
+            SELECT coalesce(jsonb_agg(to_jsonb(e) - 'message_id' ORDER BY e.at), '[]')
+            FROM message_events e WHERE e.message_id = t.id
+        ), 'links', (
+            SELECT coalesce(jsonb_agg(l.target ORDER BY l.target), '[]')
+            FROM links l WHERE l.message_id = t.id AND l.target IS NOT NULL
+        ))
+        FROM messages t WHERE customer_id = :customer ORDER BY created_at, id
+    """,
+    "runs": """
+        SELECT to_jsonb(t) - '{customer_id,seen_number,workflow_id,first_run_id,execution_id}'::text[]
+            || jsonb_build_object('steps', (
+            SELECT coalesce(jsonb_agg(to_jsonb(s) - 'run_id' ORDER BY s.reached_at, s.step, s.visit), '[]')
+            FROM run_steps s WHERE s.run_id = t.id
+        ))
+        FROM runs t WHERE customer_id = :customer ORDER BY entered_at, id
+    """,
+    "journey_decisions": """
+        SELECT to_jsonb(t) - 'customer_id' FROM entry_decisions t WHERE customer_id = :customer ORDER BY at
+    """,
+    "dates_due": "SELECT to_jsonb(t) - 'customer_id' FROM dates_due t WHERE customer_id = :customer ORDER BY due_at",
+}
+
+NOT_EXPORTED: Final[Mapping[str, str]] = {
+    "customers": "the profile, which is a section of its own",
+    "event_keys": "(source, message id) of the events",
+    "idempotency_keys": "answers that were given to the shop's programs",
+    "links": "tokens; their targets stand with the messages",
+    "message_events": "stand with their messages",
+    "outbox": "commands under way to Temporal",
+    "run_steps": "stand with their runs",
+    "waits": "stand as steps with their runs",
+}
+"""Tables with rows of a customer that are no section, with the reason."""
+
+
+async def everything_about(session: ReadSession, customer_id: UUID) -> dict[str, list[dict[str, Any]]]:
+    """Section -> rows as JSON objects."""
+    return {
+        name: list((await session.execute(text(query), {"customer": customer_id})).scalars().all())
+        for name, query in SECTIONS.items()
+    }
