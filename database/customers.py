@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, select, text
+from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Created, Json, Table
@@ -27,9 +27,7 @@ class Customer(Table):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     external_id: Mapped[str | None]  # the shop's own id, once known
     traits: Mapped[Json] = mapped_column(server_default=text("'{}'"))
-    trait_times: Mapped[Json] = mapped_column(
-        server_default=text("'{}'")
-    )  # trait -> [time, message id]
+    trait_times: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # trait -> [time, message id]
     observed: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # timezone, locale -> [value, time, message id]
     email: Mapped[str | None]  # lower-cased copy of traits.email
     zone: Mapped[str | None]  # IANA name, from traits.timezone or context.timezone
@@ -125,6 +123,11 @@ async def known_ids(session: ReadSession, keys: Collection[Key]) -> dict[Key, Kn
     """What is known of these ids. Relies on pk_identities."""
     found = await session.execute(_KNOWN, {"kinds": [key.kind for key in keys], "values": [key.value for key in keys]})
     return {Key(IdKind(row.kind), row.value): _known(row) for row in found}
+
+
+async def hold(session: WriteSession, ids: Collection[UUID], until: datetime) -> None:
+    """Nothing of these customers is routed before `until`: an event of theirs failed and is tried again then."""
+    await session.execute(update(Customer).where(Customer.id.in_(ids)).values(held_until=until))
 
 
 _KNOWN = text("""

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import select, text
+from sqlalchemy import ColumnElement, select, text
 
 from database.events import Event
 from database.journeys import EntryDecision
@@ -168,13 +168,21 @@ async def unidentified_entries(session: ReadSession, customer_id: UUID, limit: i
 
 async def received_since(session: ReadSession, customer_id: UUID, since: datetime, limit: int) -> list[Happening]:
     """A customer's routed events received since a moment, the oldest first. Relies on ix_events_customer_number."""
-    statement = (
-        select(Event)
-        .where(Event.customer_id == customer_id, Event.status == "routed", Event.received_at >= since)
-        .order_by(Event.received_at.desc(), Event.id.desc())
-        .limit(limit)
-    )
-    return [_happening(event) for event in reversed((await session.execute(statement)).scalars().all())]
+    return await _read(session, limit, Event.customer_id == customer_id, Event.received_at >= since)
+
+
+async def joined_since(
+    session: ReadSession, customer_id: UUID, anonymous_id: str, since: datetime, limit: int
+) -> list[Happening]:
+    """What an anonymous visitor did since a moment, before we knew that it was this customer; the oldest first."""
+    joined = (Event.customer_id == customer_id, Event.number <= 0)  # merging.py numbers joined history so
+    return await _read(session, limit, *joined, Event.subject == f"a:{anonymous_id}", Event.received_at >= since)
+
+
+async def _read(session: ReadSession, limit: int, *which: ColumnElement[bool]) -> list[Happening]:
+    statement = select(Event).where(Event.status == "routed", *which)
+    latest = statement.order_by(Event.received_at.desc(), Event.id.desc()).limit(limit)
+    return [_happening(event) for event in reversed((await session.execute(latest)).scalars().all())]
 
 
 def _happening(event: Event) -> Happening:
@@ -187,6 +195,7 @@ def _happening(event: Event) -> Happening:
         changed_traits=event.changed_traits,
         timestamp=event.timestamp.astimezone(UTC),
         received_at=event.received_at,
+        trusted=event.trusted,
     )
 
 

@@ -62,7 +62,7 @@ _WINDOW = text("""
     LIMIT :limit
 """)
 
-_LOAD = select(
+loaded = select(
     *(Event.id, Event.source, Event.message_id, Event.kind, Event.name, Event.user_id, Event.anonymous_id),
     *(Event.previous_id, Event.timestamp, Event.received_at, Event.properties, Event.traits, Event.context),
     *(Event.trusted, Event.depth, Event.attempts),
@@ -93,7 +93,7 @@ async def window(session: ReadSession, as_of: datetime, limit: int) -> list[Nami
 
 async def still_pending(session: ReadSession, ids: Collection[UUID]) -> list[PendingEvent]:
     """Those of these events that nobody has routed meanwhile, in the order of receipt."""
-    statement = _LOAD.where(Event.id.in_(ids), Event.status == "pending").order_by(Event.received_at, Event.id)
+    statement = loaded.where(Event.id.in_(ids), Event.status == "pending").order_by(Event.received_at, Event.id)
     return [PendingEvent(*tuple(row)) for row in await session.execute(statement)]
 
 

@@ -17,13 +17,10 @@ from domain.customers import Profile
 from domain.journeys.waiting import PRODUCT_SOURCE, Happening
 from domain.local_time import resolve_zone
 from domain.shop_settings import ShopSettings
-from triggers.live import JourneyCache, LiveJourneys
+from triggers.live import JourneyVersion, LiveJourneys
 
 IMPORT_SOURCE = "import"
 """The source of imported history: it fills profiles and orders, and never starts anything."""
-
-MOST_WAVES = 20
-"""A customer's further decisive events wait for the next batch, so that one busy customer delays the others little."""
 
 
 @dataclass(slots=True)
@@ -94,6 +91,7 @@ class BatchEvent:
             changed_traits=self.changed_traits,
             timestamp=event.timestamp,
             received_at=event.received_at,
+            trusted=event.trusted,
         )
 
 
@@ -108,7 +106,7 @@ class Wave:
     as_of: datetime
     shop: ShopSettings
     live: LiveJourneys
-    cache: JourneyCache
+    versions: Mapping[tuple[str, int], JourneyVersion]  # those of the customers' runs and the live ones
     events: Sequence[BatchEvent]
 
     def customers(self) -> list[BatchCustomer]:
@@ -128,10 +126,7 @@ def waves(events: Sequence[BatchEvent], is_decisive: IsDecisive) -> Iterator[lis
     queues: dict[UUID, list[BatchEvent]] = {}
     for event in reversed(events):
         queues.setdefault(event.customer.id, []).append(event)
-    for _ in range(MOST_WAVES):
-        wave = [event for queue in queues.values() for event in _leading(queue, is_decisive)]
-        if not wave:
-            return
+    while wave := [event for queue in queues.values() for event in _leading(queue, is_decisive)]:
         yield wave
 
 

@@ -100,7 +100,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class EntryOutcome:
-    """What became of a candidate: `run` if it entered, else the reason and, for a condition, the pointer to its leaf."""
+    """What became of a candidate: `run` if it entered, else the reason and, for a condition, where its leaf stands."""
 
     candidate: Candidate
     run: NewRun | None = None
@@ -116,7 +116,7 @@ class EntryOutcome:
 async def enrol(
     session: WriteSession, candidates: Sequence[Candidate], *, shop: ShopSettings, as_of: datetime
 ) -> list[EntryOutcome]:
-    """Decide about all candidates, begin the runs of those who enter, and record every outcome. In the given order."""
+    """Decide about all candidates, begin the runs of those who enter, record every outcome. Answers in any order."""
     outcomes: list[EntryOutcome] = []
     for round_ in _rounds(candidates):
         outcomes += await _decide(session, round_, shop, as_of)
@@ -142,12 +142,11 @@ async def _decide(
     open_ = [candidate for candidate, refused in zip(candidates, outcomes, strict=True) if refused is None]
     earlier = await earlier_runs(session, [_question(candidate, as_of) for candidate in open_])
     refused = [_refused_by_earlier(*pair, as_of) for pair in zip(open_, earlier, strict=True)]
-    judged = await _judged(
-        session, [each for each, bar in zip(open_, refused, strict=True) if bar is None], shop, as_of
-    )
+    unbarred = [candidate for candidate, bar in zip(open_, refused, strict=True) if bar is None]
+    judged = await _judged(session, unbarred, shop, as_of)
     begun = await _begin(session, [each for each in judged if isinstance(each, Candidate)], as_of)
-    decided = [outcome for outcome in (*outcomes, *refused) if outcome is not None]
-    return [*decided, *(each for each in judged if isinstance(each, EntryOutcome)), *begun]
+    kept_out = [*outcomes, *refused, *(each for each in judged if isinstance(each, EntryOutcome))]
+    return [outcome for outcome in (*kept_out, *begun) if outcome is not None]
 
 
 def _refused_at_sight(candidate: Candidate) -> EntryOutcome | None:
@@ -209,7 +208,14 @@ async def _verdicts(
         return [Verdict(holds=True)] * len(group)
     defaults = ShopDefaults(shop.zone, shop.consent_defaults)
     subjects = [
-        Subject(each.customer_id, as_of, each.number, entry=each.entry, entered_at=as_of, entry_number=each.number)
+        Subject(
+            customer_id=each.customer_id,
+            as_of=as_of,
+            number=each.number,
+            entry=each.entry,
+            entered_at=as_of,
+            entry_number=each.number,
+        )
         for each in group
     ]
     verdicts = await judge(session, condition, subjects, shop=defaults)
@@ -252,7 +258,7 @@ def _new_run(candidate: Candidate, as_of: datetime) -> NewRun:
 
 
 def in_holdout(customer_id: UUID, journey: str, percent: float) -> bool:
-    """Whether the customer belongs to the share of this journey's customers that gets nothing: always the same answer."""
+    """Whether the customer belongs to the share of customers that gets nothing from this journey: always the same."""
     return buckets.position(customer_id, f"holdout:{journey}") < percent * buckets.SIZE / 100
 
 

@@ -130,6 +130,7 @@ class JourneyCache:
         number = await session.scalar(statement) or 0
         if number != self._live.number:
             self._live = LiveJourneys(number, await _read_live(session))
+            self._versions |= {(each.key, each.version): each for each in self._live.journeys.values()}
         return self._live
 
     async def versions(
@@ -139,7 +140,7 @@ class JourneyCache:
         missing = [each for each in wanted if each not in self._versions]
         if missing:
             if len(self._versions) + len(missing) > self._capacity:
-                self._versions.clear()
+                self._versions = {(each.key, each.version): each for each in self._live.journeys.values()}
             self._versions |= await _read_versions(session, missing)
         return self._versions
 

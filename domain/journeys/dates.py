@@ -8,8 +8,8 @@ from datetime import date, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from domain.conditions.paths import reader
 from domain.conditions.dates import local_day, moment_of
+from domain.conditions.paths import reader
 from domain.durations import parse_duration
 from domain.journeys.definition import DateRule
 from domain.local_time import in_year, local_instant

@@ -1,0 +1,146 @@
+"""Claiming customers: whose pending events a router takes, so that no two routers ever hold one customer.
+
+Customers are claimed, not events. Which customers the oldest pending events are of is looked up first, then their
+rows are locked (whom somebody else holds is left for later), then all is read again, for only now does it stand still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from uuid import UUID
+
+from database import customers, routing
+from database.customers import CustomerState
+from database.routing import PendingEvent
+from database.session import WriteSession
+from domain.identities import Identity, Key, Naming, Resolution
+from triggers.identity import Ground, naming_of
+
+WINDOW_FACTOR = 3
+"""The window is this many times a batch, so that several routers find different customers in it."""
+
+MOST_DECISIVE = 20
+"""Each event that may start a run has a wave of its own. Further ones of the same people wait for the next batch, so that
+one busy customer delays the others little."""
+
+MayStart = Callable[[PendingEvent], bool]
+"""Whether an event, by its name and kind, may start a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Events to route now. `groups`: those that must be routed together, for their ids belong together."""
+
+    groups: Sequence[Sequence[PendingEvent]]
+    ground: Ground
+
+
+def in_order(groups: Iterable[Sequence[PendingEvent]]) -> list[PendingEvent]:
+    """The events of groups, in the order of receipt."""
+    events = [event for group in groups for event in group]
+    return sorted(events, key=lambda event: (event.received_at, event.id))
+
+
+async def claim(
+    session: WriteSession, window: Sequence[Naming], limit: int, may_start: MayStart, as_of: datetime
+) -> Claim:
+    """Lock the customers of about `limit` of the oldest pending events, which `window` looks at."""
+    waiting = iter(await _groups_of(session, window))
+    groups: list[list[PendingEvent]] = []
+    known: dict[Key, Identity] = {}
+    states: dict[UUID, CustomerState] = {}
+    taken = 0
+    while taken < limit and (wanted := _take(waiting, limit - taken)):
+        ground, locked = await _lock(session, wanted, may_start, as_of)
+        groups += locked
+        known |= ground.known
+        states |= ground.states
+        taken += sum(len(group) for group in locked)
+    return Claim(groups, Ground(known, states))
+
+
+async def ground_of(session: WriteSession, events: Sequence[PendingEvent]) -> Ground:
+    """What is stored about the ids and customers of events whose customers this transaction has locked already."""
+    known = await customers.known_ids(session, {key for event in events for key in naming_of(event).keys})
+    return Ground(known, await customers.lock(session, {each.customer_id for each in known.values()}))
+
+
+def _take(groups: Iterator[list[Naming]], limit: int) -> list[list[Naming]]:
+    taken: list[list[Naming]] = []
+    count = 0
+    for group in islice(groups, limit):
+        taken.append(group)
+        count += len(group)
+        if count >= limit:
+            break
+    return taken
+
+
+async def _groups_of(session: WriteSession, window: Sequence[Naming]) -> list[list[Naming]]:
+    """The window's events grouped by whom they concern, as far as an unlocked look can tell; the oldest group first."""
+    known = await customers.known_ids(session, {key for naming in window for key in naming.keys})
+    return _grouped(window, Ground(known, {}).resolve(window))
+
+
+def _grouped(window: Sequence[Naming], found: Resolution) -> list[list[Naming]]:
+    """Events that read or change the same customers, or name the same new ids, stand together."""
+    leader: dict[UUID, UUID] = {}
+
+    def lead(customer: UUID) -> UUID:
+        while (above := leader.setdefault(customer, customer)) != customer:
+            leader[customer] = customer = leader[above]
+        return customer
+
+    for naming in window:
+        first, *others = found.involved[naming.event_id]
+        for other in others:
+            leader[lead(other)] = lead(first)
+    groups: dict[UUID, list[Naming]] = {}
+    for naming in window:
+        groups.setdefault(lead(next(iter(found.involved[naming.event_id]))), []).append(naming)
+    return list(groups.values())
+
+
+async def _lock(
+    session: WriteSession, groups: Sequence[Sequence[Naming]], may_start: MayStart, as_of: datetime
+) -> tuple[Ground, list[list[PendingEvent]]]:
+    """Lock what these groups concern, read it again, and keep the groups that we hold whole."""
+    namings = [naming for group in groups for naming in group]
+    keys = {key for naming in namings for key in naming.keys}
+    before = await customers.known_ids(session, keys)
+    locked = await customers.lock(session, {each.customer_id for each in before.values()})
+    ground = Ground(await customers.known_ids(session, keys), locked)
+    pending = {event.id: event for event in await routing.still_pending(session, [each.event_id for each in namings])}
+    namings = [naming_of(event) for event in pending.values()]
+    regrouped = _grouped(namings, found := ground.resolve(namings))
+    held: list[list[PendingEvent]] = []
+    for group in regrouped:
+        concerned = frozenset().union(*(found.involved[naming.event_id] for naming in group)) - found.created
+        events = [pending[naming.event_id] for naming in group]
+        if concerned <= locked.keys() and not await _stands_behind(session, events, concerned, ground, as_of):
+            held.append(_leading(events, lambda event: found.attributions[event.id].identifies or may_start(event)))
+    return ground, held
+
+
+def _leading(events: Sequence[PendingEvent], is_decisive: MayStart) -> list[PendingEvent]:
+    """The first events, with at most so many decisive ones among them."""
+    decisive = 0
+    for position, event in enumerate(events):
+        decisive += is_decisive(event)
+        if decisive > MOST_DECISIVE:
+            return list(events[:position])
+    return list(events)
+
+
+async def _stands_behind(
+    session: WriteSession, events: Sequence[PendingEvent], concerned: frozenset[UUID], ground: Ground, as_of: datetime
+) -> bool:
+    """Whether one of the customers waits for a failed event of its own; then these events wait with it."""
+    holds = [until for id_ in concerned if (until := ground.states[id_].held_until) is not None and until > as_of]
+    if not holds:
+        return False
+    await routing.stand_behind(session, [event.id for event in events], max(holds))
+    return True

@@ -1,0 +1,163 @@
+"""Which events could start which journeys: the candidates that enrolment.py decides about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from database.entries import UnidentifiedEntry, received_since, unidentified_entries
+from database.routing import PendingEvent
+from domain.conditions.memory import Scope, compile_where
+from domain.events import EventKind
+from domain.journeys.matches import EventMatch
+from domain.journeys.waiting import Happening, Watcher
+from triggers.batch import BatchEvent, Wave
+from triggers.enrolment import Candidate, KeptOut
+from triggers.live import EntryMatch, LiveJourney, LiveJourneys
+
+ENTRY_DUE = "Journey Entry Due"
+"""The product's own event by which a date or a schedule has come round for a customer."""
+
+_MOST_REMEMBERED = 100  # events of an anonymous visitor that are considered once we know who it is
+_MOST_LATER = 1_000
+
+
+def may_start(live: LiveJourneys) -> Callable[[PendingEvent], bool]:
+    """Whether an event, by its kind and name alone, may start a run."""
+    return lambda event: event.kind == EventKind.START or event.name in live.entries
+
+
+def decisive(wave: Wave) -> Callable[[BatchEvent], bool]:
+    """Whether an event may start a run, so that what follows it must not be decided together with it.
+
+    `wave` only says what is live; predicates that refer to the customer count as true, for traits may change before.
+    """
+
+    def is_decisive(event: BatchEvent) -> bool:
+        if event.identifies or event.event.kind == EventKind.START:
+            return True
+        found = wave.live.entries.get(event.event.name)
+        if not found or event.is_history:
+            return False
+        happening, watcher = event.happening(), _watcher(wave, event)
+        return any(entry.varies or entry.matches(happening, watcher) for entry in found)
+
+    return is_decisive
+
+
+async def candidates(wave: Wave, event: BatchEvent) -> list[Candidate]:
+    """Everything that this event could start: the journeys that it enters, and those that it tells us to enter late."""
+    remembered = await _remembered(wave, event) if event.identifies else []
+    if event.is_history:
+        return remembered
+    if event.event.kind == EventKind.START:
+        return [*remembered, *_asked_for(wave, event)]
+    return [*remembered, *_entered_by(wave, event)]
+
+
+def _watcher(wave: Wave, event: BatchEvent) -> Watcher:
+    """Who judges an entry's predicates: there is no run yet."""
+    scope = Scope(as_of=wave.as_of, zone=wave.zone_of(event.customer), customer=event.customer.facts())
+    return Watcher(event.event.id, scope)
+
+
+def _entered_by(wave: Wave, event: BatchEvent) -> list[Candidate]:
+    """One candidate a journey that names the event: of several entries one that matches suffices."""
+    entries = wave.live.entries.get(event.event.name)
+    if not entries:
+        return []
+    happening, watcher = event.happening(), _watcher(wave, event)
+    by_journey: dict[str, list[EntryMatch]] = {}
+    for entry in entries:
+        by_journey.setdefault(entry.journey.key, []).append(entry)
+    found = []
+    for group in by_journey.values():
+        matched = any(entry.matches(happening, watcher) for entry in group)
+        leaf = None if matched else _failed_where(group[0].journey, event, watcher)
+        found.append(_candidate(group[0].journey, event, refused=None if matched else KeptOut.WHERE, failed_leaf=leaf))
+    return found
+
+
+def _failed_where(journey: LiveJourney, event: BatchEvent, watcher: Watcher) -> str | None:
+    """The pointer to the first predicate that kept the event out, of the first entry that names the event."""
+    entries = journey.definition.enter.entries
+    for position, entry in enumerate(entries):
+        if not isinstance(entry, EventMatch) or entry.event != event.event.name:
+            continue
+        place = "/enter/on" if len(entries) == 1 else f"/enter/on/any/{position}"
+        for index, predicate in enumerate(entry.where):
+            if not compile_where([predicate])(event.event.properties, watcher.scope):
+                return f"{place}/where/{index}"
+    return None
+
+
+def _asked_for(wave: Wave, event: BatchEvent) -> list[Candidate]:
+    """The journey that our own event asks for: a `start` step, a date or a schedule. Nobody else may ask."""
+    asked: Any = event.event.properties  # our own words, but JSON all the same
+    journey = wave.live.journeys.get(str(asked.get("journey")))
+    if journey is None or not event.is_own:
+        return []
+    candidate = _candidate(journey, event)
+    properties = asked.get("properties")
+    return [replace(candidate, properties=properties if isinstance(properties, dict) else {})]
+
+
+def _candidate(
+    journey: LiveJourney, event: BatchEvent, *, refused: KeptOut | None = None, failed_leaf: str | None = None
+) -> Candidate:
+    told = event.event
+    return Candidate(
+        journey=journey,
+        customer_id=event.customer.id,
+        event_id=told.id,
+        message_id=told.message_id,
+        event=told.name,
+        properties=told.properties,
+        timestamp=told.timestamp,
+        number=event.number,
+        depth=told.depth,
+        identified=event.identified,
+        refused=refused,
+        failed_leaf=failed_leaf,
+    )
+
+
+async def _remembered(wave: Wave, event: BatchEvent) -> list[Candidate]:
+    """What the visitor did while anonymous that would have started runs, judged by what is true now."""
+    entries = await unidentified_entries(wave.session, event.customer.id, _MOST_REMEMBERED)
+    if not entries:
+        return []
+    since = min(entry.happening.received_at for entry in entries)
+    later = await received_since(wave.session, event.customer.id, since, _MOST_LATER)
+    live = wave.live.journeys
+    return [_late(wave, event, live[entry.journey], entry, later) for entry in entries if entry.journey in live]
+
+
+def _late(
+    wave: Wave, event: BatchEvent, journey: LiveJourney, entry: UnidentifiedEntry, later: list[Happening]
+) -> Candidate:
+    """A candidate by an earlier event. Where an exit event since would have ended the run, it stays out."""
+    happening = entry.happening
+    candidate = Candidate(
+        journey=journey,
+        customer_id=event.customer.id,
+        event_id=happening.event_id,
+        message_id=entry.message_id,
+        event=happening.name,
+        properties=happening.properties,
+        timestamp=happening.timestamp,
+        number=event.number,
+        depth=entry.depth,
+        seen_number=event.number,
+    )
+    scope = Scope(
+        as_of=wave.as_of,
+        zone=wave.zone_of(event.customer),
+        customer=event.customer.facts(),
+        entry=candidate.entry,
+    )
+    watcher = Watcher(event.event.id, scope)
+    since = [each for each in later if (each.received_at, each.event_id) > (happening.received_at, happening.event_id)]
+    is_over = any(rule.matches(each, watcher) for each in since for rule in journey.exits)
+    return replace(candidate, refused=KeptOut.OVER_ALREADY) if is_over else candidate

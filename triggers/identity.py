@@ -1,0 +1,130 @@
+"""Identity of a batch: new customers and ids, merges, and anonymous histories that pass to whom they were of first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from database import customers
+from database.customers import CustomerState
+from database.histories import move_history
+from database.merging import merge
+from database.routing import PendingEvent
+from database.session import WriteSession
+from domain.customers import Profile, merge_profiles
+from domain.identities import Identity, IdKind, Key, Naming, Resolution, primary_user_id, resolve
+from domain.ids import new_id
+from triggers.batch import BatchCustomer, BatchEvent
+
+
+class ContendedError(Exception):
+    """Another router has just taken in some of the same new ids: the events that name them wait for the next batch."""
+
+    def __init__(self, keys: set[Key]) -> None:
+        super().__init__(f"{len(keys)} new ids were taken in by another router")
+        self.keys = keys
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What is stored about the ids and the (locked) customers of some events."""
+
+    known: Mapping[Key, Identity]
+    states: Mapping[UUID, CustomerState]
+
+    def resolve(self, events: Iterable[Naming]) -> Resolution:
+        """Whose the events are."""
+        identified = frozenset(state.id for state in self.states.values() if state.external_id is not None)
+        return resolve(events, self.known, identified, new_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """A batch whose events all have their customers. `merged`, `moved`: the customers whose rows changed hands."""
+
+    events: list[BatchEvent]
+    customers: Mapping[UUID, BatchCustomer]
+    merged: frozenset[UUID]
+    moved: frozenset[UUID]
+
+
+def naming_of(event: PendingEvent) -> Naming:
+    """The ids that an event names."""
+    previous = event.previous_id if event.kind == "alias" else None
+    return Naming(event.id, event.stamp, event.user_id, event.anonymous_id, previous)
+
+
+async def identify(session: WriteSession, events: list[PendingEvent], ground: Ground) -> Identified:
+    """Give each event its customer, making and merging customers where it must be. Raises ContendedError."""
+    found = ground.resolve(naming_of(event) for event in events)
+    await _add(session, events, found, ground)
+    working = {id_: BatchCustomer.of(state) for id_, state in ground.states.items()}
+    working |= {id_: _new(id_, moment) for id_, moment in _first_seen(events, found).items()}
+    for each in found.merges:
+        await merge(session, each.loser, each.survivor)
+        working[each.survivor] = await _merged(session, working[each.survivor], working[each.loser])
+    for move in found.moves:
+        await move_history(session, move.anonymous_id, move.from_customer, move.to_customer)
+    await _name(session, working, found)
+    batch = []
+    for event in events:
+        whose = found.attributions[event.id]
+        batch.append(BatchEvent(event, working[whose.customer_id], whose.identified, whose.identifies))
+    return Identified(
+        batch,
+        customers=working,
+        merged=frozenset(each.survivor for each in found.merges),
+        moved=frozenset(id_ for move in found.moves for id_ in (move.from_customer, move.to_customer)),
+    )
+
+
+async def _add(session: WriteSession, events: list[PendingEvent], found: Resolution, ground: Ground) -> None:
+    """New customers, new ids, and what changed about known ids."""
+    await customers.create(session, _first_seen(events, found))
+    new = {key: found.identities[key] for key in found.changed if key not in ground.known}
+    taken = await customers.add_ids(session, new)
+    if taken:
+        raise ContendedError(taken)
+    await customers.change_ids(session, {key: found.identities[key] for key in found.changed if key in ground.known})
+
+
+def _first_seen(events: list[PendingEvent], found: Resolution) -> dict[UUID, datetime]:
+    """The new customers, with the time of the first event that is theirs."""
+    moments: dict[UUID, datetime] = {}
+    for event in events:
+        for id_ in found.involved[event.id] & found.created:
+            moments[id_] = min(moments.get(id_, event.timestamp), event.timestamp)
+    return moments
+
+
+def _new(id_: UUID, seen: datetime) -> BatchCustomer:
+    return BatchCustomer(id_, None, Profile(), seen, seen, 0)
+
+
+async def _merged(session: WriteSession, survivor: BatchCustomer, loser: BatchCustomer) -> BatchCustomer:
+    """The survivor with the loser's profile folded in; `merge` has renumbered its events."""
+    stored = (await customers.lock(session, [survivor.id], skip_locked=False))[survivor.id]
+    survivor.profile = merge_profiles(survivor.profile, loser.profile)
+    survivor.told = True
+    survivor.last_number = stored.last_number
+    survivor.seen_at(loser.first_seen)
+    survivor.seen_at(loser.last_seen)
+    return survivor
+
+
+async def _name(session: WriteSession, working: dict[UUID, BatchCustomer], found: Resolution) -> None:
+    """The id that a customer goes by, where its user ids changed."""
+    touched = {found.identities[key].customer_id for key in found.changed if key.kind is IdKind.USER}
+    gone = {each.loser: each.survivor for each in found.merges}
+    touched = {_final(id_, gone) for id_ in touched} | {each.survivor for each in found.merges}
+    known = await customers.user_ids(session, touched) if touched else {}
+    for id_, ids in known.items():
+        working[id_].external_id = primary_user_id(ids)
+
+
+def _final(id_: UUID, gone: Mapping[UUID, UUID]) -> UUID:
+    while id_ in gone:
+        id_ = gone[id_]
+    return id_

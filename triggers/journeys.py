@@ -1,0 +1,62 @@
+"""The reaction of journeys: runs that an event exits, carries on or converts, then runs that it begins."""
+
+from __future__ import annotations
+
+from database.entries import NewRun, joined_since
+from database.watches import WatchedRun
+from domain.runs import RunState
+from triggers.batch import BatchCustomer, BatchEvent, Wave
+from triggers.enrolment import enrol, entered
+from triggers.entrants import candidates
+from triggers.waits import MERGED, Settlement, settle
+
+_MOST_JOINED = 1_000
+
+
+async def react_in_journeys(wave: Wave) -> None:
+    """One event can match several things: exits first, then waits, then goals; entries last, so an event that begins a
+    run never counts in it."""
+    settlement = Settlement()
+    for event in wave.events:
+        if event.customer.runs:
+            await _settle_joined(wave, event, settlement)
+            settle(wave, event, event.happening(), settlement)
+    await settlement.write(wave.session, wave.as_of)
+    found = [candidate for event in wave.events for candidate in await candidates(wave, event)]
+    if found:
+        outcomes = await enrol(wave.session, found, shop=wave.shop, as_of=wave.as_of)
+        _watch(wave, entered(outcomes))
+
+
+def end_doubles(customer: BatchCustomer, settlement: Settlement) -> None:
+    """After a merge, of two active runs of one journey the older goes on."""
+    journeys: set[str] = set()
+    for run in customer.runs:  # the oldest first
+        if run.state == RunState.ACTIVE and run.journey in journeys:
+            settlement.exit(run, MERGED)
+        elif run.state == RunState.ACTIVE:
+            journeys.add(run.journey)
+
+
+async def _settle_joined(wave: Wave, event: BatchEvent, into: Settlement) -> None:
+    """What the visitor did before we knew that it was this customer reaches the customer's runs now."""
+    if not event.identifies:
+        return
+    since = min(run.entered_at for run in event.customer.runs)
+    for anonymous_id in {event.event.anonymous_id, event.event.previous_id} - {None}:
+        joined = await joined_since(wave.session, event.customer.id, str(anonymous_id), since, _MOST_JOINED)
+        for happening in joined:
+            settle(wave, event, happening, into)
+
+
+def _watch(wave: Wave, runs: list[NewRun]) -> None:
+    """Runs that have just begun see the later events of this batch."""
+    customers = {event.customer.id: event.customer for event in wave.events}
+    for run in runs:
+        watched = WatchedRun(
+            *(run.id, run.customer_id, run.journey, run.version, RunState.ACTIVE, None, run.entry, {}),
+            *(run.entered_at, run.workflow_id),
+            converted=False,
+            waits=[],
+        )
+        customers[run.customer_id].runs.append(watched)

@@ -1,0 +1,20 @@
+"""What follows from events, in order. A new consequence of events is one function here, with one signature.
+
+Each reaction gets a wave and works on all of its events at once. What it writes is there for the reactions after it:
+profile and identity, then what is projected, then (later) points, challenges and segments, and journeys last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from triggers.batch import Wave
+from triggers.commerce import project_commerce
+from triggers.consent import record_consents
+from triggers.dates import keep_dates
+from triggers.journeys import react_in_journeys
+from triggers.profiles import fold_profiles
+
+Reaction = Callable[[Wave], Awaitable[None]]
+
+REACTIONS: tuple[Reaction, ...] = (fold_profiles, record_consents, project_commerce, keep_dates, react_in_journeys)

@@ -1,0 +1,183 @@
+"""Routing a claim: identity, then the reactions wave by wave. What fails is narrowed down to one event and held."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from database import customers, routing
+from database.routing import PendingEvent
+from database.session import WriteSession
+from database.shop_settings import shop_settings
+from database.watches import watched_runs
+from triggers.batch import BatchCustomer, Wave, waves
+from triggers.claiming import WINDOW_FACTOR, claim, ground_of, in_order
+from triggers.entrants import decisive, may_start
+from triggers.identity import ContendedError, Ground, Identified, identify, naming_of
+from triggers.journeys import end_doubles
+from triggers.live import JourneyCache, JourneyVersion
+from triggers.reactions import REACTIONS, Reaction
+from triggers.rebuilding import rebuild
+from triggers.waits import Settlement
+
+log = structlog.get_logger(__name__)
+
+RETRIES = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))
+"""How long a failed event waits before each further try; after the last it is quarantined."""
+
+_TRANSIENT = ("08", "40", "53", "55", "57")
+"""SQLSTATE classes that tell of the database or of other transactions, not of an event: the batch is tried again."""
+
+Group = Sequence[PendingEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """What became of a claim. `seen`: how many pending events were looked at, none if there is nothing to do."""
+
+    seen: int = 0
+    routed: int = 0
+    failed: int = 0
+
+    def __add__(self, other: Routed) -> Routed:
+        return Routed(self.seen + other.seen, self.routed + other.routed, self.failed + other.failed)
+
+
+class Routing:
+    """Claims and routes for one process. `reactions` are REACTIONS, but in tests of failures."""
+
+    def __init__(self, cache: JourneyCache, reactions: Sequence[Reaction] = REACTIONS) -> None:
+        self._cache = cache
+        self._reactions = reactions
+
+    async def route(self, session: WriteSession, as_of: datetime, limit: int) -> Routed:
+        """Claim the customers of about `limit` pending events and route those, in the caller's transaction."""
+        window = await routing.window(session, as_of, limit * WINDOW_FACTOR)
+        if not window:
+            return Routed()
+        live = await self._cache.live(session)
+        claimed = await claim(session, window, limit, may_start(live), as_of)
+        done = await self._together(session, claimed.groups, claimed.ground, as_of)
+        return done + Routed(seen=len(window))
+
+    async def _together(
+        self, session: WriteSession, groups: Sequence[Group], ground: Ground | None, as_of: datetime
+    ) -> Routed:
+        """All groups at once; if that fails, each half; a group that fails alone, event by event."""
+        if not groups:
+            return Routed()
+        try:
+            async with session.begin_nested():
+                return await self._attempt(session, in_order(groups), ground, as_of)
+        except ContendedError as contended:
+            return await self._together(session, _without(groups, contended), None, as_of)
+        except Exception as error:  # noqa: BLE001  whatever a reaction raises is narrowed down to its event and logged
+            _raise_unless_its_own_fault(error)
+            if len(groups) == 1:
+                return await self._one_by_one(session, groups[0], as_of)
+        middle = len(groups) // 2
+        first = await self._together(session, groups[:middle], None, as_of)
+        return first + await self._together(session, groups[middle:], None, as_of)
+
+    async def _one_by_one(self, session: WriteSession, group: Group, as_of: datetime) -> Routed:
+        """The events of one group in order; the first that fails holds up the others, until it is quarantined."""
+        done = Routed()
+        for position, event in enumerate(group):
+            try:
+                async with session.begin_nested():
+                    done += await self._attempt(session, [event], None, as_of)
+            except ContendedError:
+                return done
+            except Exception as error:  # noqa: BLE001  the event is held or quarantined with its error, and logged
+                _raise_unless_its_own_fault(error)
+                done += Routed(failed=1)
+                if await _set_aside(session, group[position:], error, as_of):
+                    return done
+        return done
+
+    async def _attempt(
+        self, session: WriteSession, events: list[PendingEvent], ground: Ground | None, as_of: datetime
+    ) -> Routed:
+        """Route events whose customers are locked."""
+        identified = await identify(session, events, ground or await ground_of(session, events))
+        blank = Wave(session, as_of, await shop_settings(session), await self._cache.live(session), {}, ())
+        blank = replace(blank, versions=await self._with_runs(blank, identified))
+        await _settle_identities(blank, identified)
+        for events_of_wave in waves(identified.events, decisive(blank)):
+            wave = replace(blank, events=events_of_wave)
+            for react in self._reactions:
+                await react(wave)
+        return Routed(routed=len(events))
+
+    async def _with_runs(self, wave: Wave, identified: Identified) -> Mapping[tuple[str, int], JourneyVersion]:
+        """Give the customers their runs; answers the versions that those are pinned to."""
+        working = _customers_of(identified)
+        goals_since = wave.as_of - timedelta(days=wave.live.longest_goal_days)
+        runs = await watched_runs(wave.session, [customer.id for customer in working], goals_since)
+        for customer in working:
+            customer.runs = runs.get(customer.id, [])
+        wanted = {(run.journey, run.version) for found in runs.values() for run in found}
+        return await self._cache.versions(wave.session, wanted)
+
+
+async def _settle_identities(wave: Wave, identified: Identified) -> None:
+    """What merges and moved histories mean for runs and for what is folded from events."""
+    settlement = Settlement()
+    working = _customers_of(identified)
+    for customer in working:
+        if customer.id in identified.merged:
+            end_doubles(customer, settlement)
+    await settlement.write(wave.session, wave.as_of)
+    moved = [customer for customer in identified.customers.values() if customer.id in identified.moved]
+    if moved:
+        await rebuild(wave.session, moved, wave.shop.currency)
+        await customers.write(wave.session, [customer.write() for customer in moved])
+
+
+def _customers_of(identified: Identified) -> list[BatchCustomer]:
+    return list({event.customer.id: event.customer for event in identified.events}.values())
+
+
+def _without(groups: Sequence[Group], contended: ContendedError) -> list[Group]:
+    """The groups that name none of the ids that another router is taking in."""
+    return [
+        group for group in groups if not any(key in contended.keys for event in group for key in naming_of(event).keys)
+    ]
+
+
+def _raise_unless_its_own_fault(error: Exception) -> None:
+    """A lost connection, a deadlock or a shutdown is nobody's event: the whole batch is tried again."""
+    if not isinstance(error, DBAPIError):
+        return
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if error.connection_invalidated or state.startswith(_TRANSIENT):
+        raise error
+
+
+async def _set_aside(session: WriteSession, events: Group, error: Exception, as_of: datetime) -> bool:
+    """Hold the first event, or quarantine it after its last try. Answers whether the others must wait behind it."""
+    failed, *followers = events
+    attempts, what = failed.attempts + 1, type(error).__name__
+    told = f"{what}: {getattr(error, 'orig', None) or error}"[:500]
+    if attempts > len(RETRIES):
+        log.error("event quarantined", event_id=str(failed.id), error=what, where=_place_of(error), attempts=attempts)
+        await routing.quarantine(session, failed.id, attempts=attempts, error=told)
+        return False
+    until = as_of + RETRIES[attempts - 1]
+    log.warning("event failed", event_id=str(failed.id), error=what, where=_place_of(error), attempts=attempts)
+    await routing.hold(session, failed.id, attempts=attempts, until=until, error=told)
+    await routing.stand_behind(session, [event.id for event in followers], until)
+    ground = await ground_of(session, events)
+    await customers.hold(session, list(ground.states), until)
+    return True
+
+
+def _place_of(error: Exception) -> str:
+    """The line that raised. Not the message: it may quote what customers wrote."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"

@@ -1,0 +1,136 @@
+"""What events do to runs under way: exits first, then waits, then goals. Decided in memory, written at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from database.outbox import CommandKind, NewCommand, add_commands
+from database.session import WriteSession
+from database.watches import (
+    Converted,
+    Exited,
+    WaitMet,
+    WaitMoved,
+    WatchedRun,
+    convert_runs,
+    exit_runs,
+    settle_waits,
+)
+from domain.conditions.memory import Scope
+from domain.conditions.paths import reader
+from domain.journeys.waiting import Happening, Met, Restarted, Watcher
+from domain.money import currency_of, minor_units
+from domain.runs import RunState
+from triggers.batch import BatchEvent, Wave
+from triggers.live import JourneyVersion
+
+MERGED = "merged"
+"""The reason of a run that ended because an older one of the same person goes on."""
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What is to be written about runs that were under way."""
+
+    exits: list[Exited] = field(default_factory=list)
+    goals: list[Converted] = field(default_factory=list)
+    met: list[WaitMet] = field(default_factory=list)
+    moved: list[WaitMoved] = field(default_factory=list)
+    wakes: dict[str, None] = field(default_factory=dict)  # workflow ids, each once, in order
+
+    def exit(self, run: WatchedRun, reason: str) -> None:
+        """The run is over."""
+        run.state, run.reason, run.waits = RunState.EXITED, reason, []
+        self.exits.append(Exited(run.id, reason))
+        self.wake(run)
+
+    def wake(self, run: WatchedRun) -> None:
+        """Its workflow is to look at the run's row."""
+        self.wakes[run.workflow_id] = None
+
+    async def write(self, session: WriteSession, as_of: datetime) -> None:
+        """Write it, with the wakes."""
+        await settle_waits(session, self.met, self.moved, as_of)
+        await exit_runs(session, self.exits, as_of)
+        await convert_runs(session, self.goals)
+        await add_commands(session, [NewCommand(CommandKind.WAKE, workflow) for workflow in self.wakes])
+
+
+@dataclass(frozen=True, slots=True)
+class _Meeting:
+    """One event meets one run."""
+
+    run: WatchedRun
+    version: JourneyVersion
+    happening: Happening
+    watcher: Watcher
+
+
+def settle(wave: Wave, event: BatchEvent, happening: Happening, into: Settlement) -> None:
+    """What one happening does to all runs of the customer of `event` (its own, or one of a joined history)."""
+    for run in event.customer.runs:
+        version = wave.versions.get((run.journey, run.version))
+        if version is None or (event.is_history and happening.timestamp < run.entered_at):
+            continue
+        meeting = _Meeting(run, version, happening, Watcher(run.id, _scope(wave, event, run)))
+        is_under_way = run.state == RunState.ACTIVE
+        if is_under_way:
+            _exit_or_wait(meeting, into)
+        if event.zone_changed and is_under_way:
+            into.wake(run)  # local times are worked out again
+        if not run.converted and _reaches_goal(meeting):
+            run.converted = True
+            into.goals.append(_conversion(meeting, wave))
+
+
+def _scope(wave: Wave, event: BatchEvent, run: WatchedRun) -> Scope:
+    return Scope(
+        as_of=wave.as_of,
+        zone=wave.zone_of(event.customer),
+        entry=run.entry,
+        customer=event.customer.facts(),
+        saved=run.saved,
+    )
+
+
+def _exit_or_wait(at: _Meeting, into: Settlement) -> None:
+    run = at.run
+    for rule in at.version.exits:
+        if rule.matches(at.happening, at.watcher):
+            into.exit(run, rule.reason)
+            return
+    for wait in tuple(run.waits):
+        compiled = at.version.waits.get(wait.step)
+        match compiled.judge(at.happening, at.watcher) if compiled else None:
+            case Met(alternative=alternative):
+                run.waits.remove(wait)
+                into.met.append(WaitMet(run.id, wait.step, wait.visit, alternative, at.happening.event_id))
+                into.wake(run)
+            case Restarted(deadline=deadline):
+                wait.deadline = max(wait.deadline or deadline, deadline)
+                into.moved.append(WaitMoved(run.id, wait.step, wait.visit, wait.deadline))
+            case None:
+                pass
+
+
+def _reaches_goal(at: _Meeting) -> bool:
+    """The first match within its time after entry, by when it happened: also when the same event ended the run, or when
+    the run had ended before."""
+    goal, entered = at.version.goal, at.run.entry.get("timestamp")
+    if goal is None or at.run.reason == MERGED or not goal(at.happening, at.watcher):
+        return False
+    came_after = not isinstance(entered, str) or at.happening.timestamp >= datetime.fromisoformat(entered)
+    return came_after and at.happening.timestamp <= at.version.goal_within.after(at.run.entered_at)
+
+
+def _conversion(at: _Meeting, wave: Wave) -> Converted:
+    """What it was worth, if the journey says so: a browser's word is worth nothing."""
+    goal, happening = at.version.definition.goal, at.happening
+    value: int | None = None
+    currency: str | None = None
+    if goal is not None and goal.value is not None and happening.trusted:
+        currency = currency_of(happening.properties.get("currency"), wave.shop.currency)
+        found = reader(goal.value)({"event": happening.name, "properties": happening.properties})
+        value = minor_units(found[0], currency) if found else None
+    return Converted(at.run.id, happening.event_id, wave.as_of, value, currency)
