@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import FastAPI
 from temporalio.client import Client
@@ -19,6 +21,9 @@ from perennial import temporal
 from perennial.loopback import LOOPBACK, any_free_port
 from perennial.metrics import Metrics, build_runtime
 from perennial.settings import Settings
+from triggers.live import JourneyCache
+from triggers.router import Router
+from triggers.routing import Routing
 
 
 @asynccontextmanager
@@ -58,6 +63,15 @@ def link_temporal(settings: Settings) -> TemporalLink:
     port = any_free_port()
     metrics = Metrics(f"{LOOPBACK}:{port}")
     return TemporalLink(settings.temporal_address, settings.temporal_namespace, build_runtime(port), metrics)
+
+
+Loop = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+"""Runs until the event is set."""
+
+
+def build_router_loops(database: Database, client: Client) -> Sequence[Loop]:
+    """What a router process does, side by side."""
+    return (Router(database, Routing(JourneyCache())).run,)
 
 
 async def build_api(settings: Settings, database: Database) -> FastAPI:

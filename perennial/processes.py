@@ -12,10 +12,10 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from database.session import Database
-from perennial.composition import TemporalLink, build_api, link_temporal, open_database
+from perennial.composition import TemporalLink, build_api, build_router_loops, link_temporal, open_database
 from perennial.health import Check, health_pages
 from perennial.queues import Queue
-from perennial.serving import serving, stop_requested
+from perennial.serving import serving, stop_on_signals
 from perennial.settings import Settings
 
 T = TypeVar("T")
@@ -25,26 +25,46 @@ _RECONNECT_SECONDS = 1.0
 
 async def run_api(settings: Settings) -> None:
     """Serve the HTTP API."""
+    stop = stop_on_signals()
     async with open_database(settings, "api") as database:
         app = await build_api(settings, database)
         async with serving(app, settings.host, settings.api_port, trusted_proxies=settings.forwarded_allow_ips):
-            await stop_requested()
+            await stop.wait()
+
+
+async def run_router(settings: Settings) -> None:
+    """Route events, and relay commands to Temporal; routing goes on while Temporal is away."""
+    stop = stop_on_signals()
+    link = link_temporal(settings)
+    async with open_database(settings, "router") as database:
+        checks = {"database": database_check(database)}
+        async with serving(health_pages(checks, link.metrics), settings.host, settings.router_port):
+            loops = build_router_loops(database, await link.lazy_client())
+            async with asyncio.TaskGroup() as running:
+                for loop in loops:
+                    running.create_task(loop(stop))
 
 
 async def run_worker(settings: Settings, queues: Collection[Queue]) -> None:
     """Serve task queues of Temporal. Waits for Temporal as long as it is away."""
     from perennial.workers import working  # here, so that api and router do not carry what only workers need
 
+    stop = stop_on_signals()
     link = link_temporal(settings)
     async with open_database(settings, "worker") as database:
-        checks = {"database": database_check(database), "temporal": temporal_check(await link.lazy_client())}
+        begun = asyncio.Event()
+        checks = {
+            "database": database_check(database),
+            "temporal": temporal_check(await link.lazy_client()),
+            "queues": begun_check(begun),
+        }
         async with serving(health_pages(checks, link.metrics), settings.host, settings.worker_port):
-            stopping = asyncio.create_task(stop_requested())
-            client = await _unless(stopping, _connected(link))
+            client = await _unless(stop, _connected(link))
             if client is not None:
                 async with working(settings, database, client, queues):
+                    begun.set()
                     _log.info("working", queues=sorted(queues))
-                    await stopping
+                    await stop.wait()
 
 
 def database_check(database: Database) -> Check:
@@ -67,6 +87,16 @@ def temporal_check(client: Client) -> Check:
     return check
 
 
+def begun_check(begun: asyncio.Event) -> Check:
+    """Whether the process has begun with its work."""
+
+    async def check() -> None:
+        if not begun.is_set():
+            raise InterruptedError("not begun yet")
+
+    return check
+
+
 async def _connected(link: TemporalLink) -> Client:
     """A client as soon as Temporal answers."""
     is_told = False
@@ -80,10 +110,11 @@ async def _connected(link: TemporalLink) -> Client:
         await asyncio.sleep(_RECONNECT_SECONDS)
 
 
-async def _unless(stopping: asyncio.Task[None], work: Coroutine[Any, Any, T]) -> T | None:
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
     """The outcome of the work, or None if the process was asked to stop before."""
-    task = asyncio.create_task(work)
+    task, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
     await asyncio.wait((stopping, task), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
     if task.done():
         return task.result()
     task.cancel()

@@ -38,12 +38,12 @@ async def serving(app: Any, host: str, port: int, *, trusted_proxies: str = "127
         await task
 
 
-async def stop_requested() -> None:
-    """Wait for SIGTERM or SIGINT."""
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
     requested = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, requested.set)
-    await requested.wait()
+    return requested
 
 
 class _Server(uvicorn.Server):

@@ -17,6 +17,7 @@ from perennial.settings import Settings
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("api")(api)
+    app.command("router")(router)
     app.command("worker")(worker)
 
 
@@ -32,6 +33,20 @@ def api() -> None:
 
     settings = _begin("api")
     _run(run_api(settings))
+
+
+def router() -> None:
+    """Route events to customers, journeys and waits, and relay what follows to Temporal. Needs PostgreSQL and Temporal.
+
+    Run as many as you like: each customer is in the hands of one of them at a time. Routing goes on while Temporal
+    is away; what it is to be told waits in the database.
+
+    [dim]Example:[/dim]
+      perennial router
+    """
+    from perennial.processes import run_router
+
+    _run(run_router(_begin("router")))
 
 
 def worker(

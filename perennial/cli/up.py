@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 
-from perennial.cli.terminal import console, errors, load_settings
+from perennial.cli.terminal import console, errors, load_settings, run
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +33,7 @@ def up(
     from perennial.embedded.faults import StartFailedError
 
     try:
-        asyncio.run(stack.run(load_settings(), demo=demo, console=console))
+        run(stack.run(load_settings(), demo=demo, console=console))
     except StartFailedError as error:
         errors.print(str(error), style="red", markup=False, highlight=False)
         raise typer.Exit(1) from None
