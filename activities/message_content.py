@@ -10,12 +10,16 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from sqlalchemy import select
 
 from connectors.rendering import Renderer
 from database.customers import Customer
 from database.messages import Message
+from database.orders import Cart
 from database.runs import Run
+from database.session import ReadSession
 from database.templates import LiveTemplate
+from domain.carts import CartState
 from domain.consent import TRANSACTIONAL
 from domain.emails import (
     Addresses,
@@ -24,6 +28,7 @@ from domain.emails import (
     with_open_picture,
     with_unsubscribe_link,
 )
+from domain.message_context import cart_context, customer_context, shop_context
 from domain.shop_settings import ShopSettings
 from domain.templates import TemplateDocument, email_content, languages_of
 
@@ -65,54 +70,54 @@ def new_token() -> str:
     return secrets.token_urlsafe(18)
 
 
-def context_of(customer: Customer, run: Run, settings: ShopSettings, addresses: Addresses) -> dict[str, Any]:
-    """What a template finds, as plain data. `points` and `tier` belong to the loyalty programme."""
-    return {
-        "customer": {"id": customer.external_id, "traits": customer.traits, "points": None, "tier": None},
-        "entry": run.entry,
-        "saved": run.saved,
-        "shop": shop_context(settings),
-        "links": addresses.links(),
-    }
-
-
-def shop_context(settings: ShopSettings) -> dict[str, Any]:
-    """The shop as templates see it."""
-    return {
-        "name": settings.name,
-        "zone": settings.zone,
-        "currency": settings.currency,
-        "website": settings.website,
-        "logo_url": settings.logo_url,
-        "accent_color": settings.accent_color,
-        "postal_address": settings.postal_address,
-        "email": settings.sender.reply_to or settings.sender.email,
-    }
-
-
 def new_addresses(settings: ShopSettings, public_url: str) -> Addresses:
     """Fresh links for one message."""
     base = (settings.link_base or public_url).rstrip("/")
     return Addresses(base=base, unsubscribe=new_token(), view=new_token())
 
 
-def draft_for(
-    message: Message, customer: Customer, run: Run, live: LiveTemplate, *, settings: ShopSettings, public_url: str
+async def draft_for(
+    session: ReadSession,
+    message: Message,
+    customer: Customer,
+    run: Run,
+    *,
+    live: LiveTemplate,
+    settings: ShopSettings,
+    public_url: str,
 ) -> Draft:
     """The draft of a claimed message of a run."""
     addresses = new_addresses(settings, public_url)
-    languages = [*languages_of(customer.traits), *filter(None, [customer.locale])]
+    lines = await cart_lines(session, customer.id, run.entry)
     return Draft(
         message_id=message.id,
         purpose=message.purpose,
         to=message.to or "",
         template=live.document,
         layout=live.layout,
-        languages=tuple(languages),
-        context=context_of(customer, run, settings, addresses),
+        languages=tuple([*languages_of(customer.traits), *filter(None, [customer.locale])]),
+        context={
+            "customer": customer_context(customer.external_id, customer.traits),
+            "entry": run.entry,
+            "saved": run.saved,
+            "cart": cart_context(lines, run.entry, settings),
+            "shop": shop_context(settings),
+            "links": addresses.links(),
+        },
         settings=settings,
         addresses=addresses,
     )
+
+
+async def cart_lines(session: ReadSession, customer_id: UUID, entry: Mapping[str, Any]) -> list[Any] | None:
+    """The lines of the cart that the entering event names, else of the customer's latest that was not ordered."""
+    properties = entry.get("properties")
+    cart_id = properties.get("cart_id") if isinstance(properties, Mapping) else None
+    # By pk_carts.
+    carts = select(Cart.lines).where(Cart.customer_id == customer_id, Cart.state != CartState.ORDERED)
+    if isinstance(cart_id, str):
+        carts = carts.where(Cart.cart_id == cart_id)
+    return (await session.execute(carts.order_by(Cart.changed_at.desc()).limit(1))).scalar_one_or_none()
 
 
 async def render(renderer: Renderer, draft: Draft) -> Content:

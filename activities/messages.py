@@ -192,15 +192,20 @@ class MessageActivities:
             message.created_at = as_of
         message.state = MessageState.CLAIMED
         message.reason, message.rule, message.template_version = None, None, live.version
-        is_rendered = message.text is not None
+        draft = None
+        if message.text is None:
+            draft = await draft_for(
+                *(session, message, opened.customer, opened.run),
+                live=live,
+                settings=settings,
+                public_url=self._public_url,
+            )
         return _Claimed(
             message_id=message.id,
             channel=body.channel,
             provider=provider,
             is_transactional=message.purpose == TRANSACTIONAL,
-            draft=None
-            if is_rendered
-            else draft_for(message, opened.customer, opened.run, live, settings=settings, public_url=self._public_url),
+            draft=draft,
         )
 
     async def _stand_in_line(self, claimed: _Claimed) -> None:

@@ -15,8 +15,8 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 from domain.findings import Finding, Severity
 from domain.templates import LAYOUT, TemplateDocument
 
-CONTEXT_NAMES = frozenset({"customer", "entry", "saved", "shop", "links"})
-"""What a template finds: the customer, the event that entered the journey, kept answers, the shop, our links."""
+CONTEXT_NAMES = frozenset({"cart", "customer", "entry", "links", "saved", "shop"})
+"""What a template finds: the customer and their cart, the entering event, kept answers, the shop, our links."""
 
 FILTERS = frozenset({
     "abs", "batch", "capitalize", "d", "date", "default", "e", "escape", "first", "float", "int", "items", "join",

@@ -16,8 +16,7 @@ from connectors.rendering.plain_text import plain_text, tidy
 from connectors.rendering.sandbox import Sandbox
 
 _HTML = Sandbox(autoescape=True)
-_TEXT = Sandbox(autoescape=False, tidy=True)
-_LINE = Sandbox(autoescape=False)
+_PLAIN = Sandbox(autoescape=False)
 
 # Shown by inboxes beside the subject. The filler keeps them from going on with the first words of the body.
 _PREHEADER = (
@@ -56,10 +55,10 @@ def compile_email(content: Mapping[str, Any]) -> CompiledEmail:
         text = _text_source(html)
     html = _with_language(_with_preheader(html, str(content["preheader"])), language)
     return CompiledEmail(
-        subject=_LINE.from_string(content["subject"]),
-        preheader=_LINE.from_string(content["preheader"]),
+        subject=_PLAIN.from_string(content["subject"]),
+        preheader=_PLAIN.from_string(content["preheader"]),
         html=_HTML.from_string(html),
-        text=_TEXT.from_string(text),
+        text=_PLAIN.from_string(text),
         language=language,
     )
 
@@ -80,8 +79,8 @@ def _fill_string(source: str, context: Mapping[str, Any]) -> Any:
         return source
     lone = re.fullmatch(r"\s*\{\{((?:(?!\{\{|\}\}|\{%).)*)\}\}\s*", source, re.DOTALL)
     if lone is not None:
-        return _LINE.compile_expression(lone.group(1), undefined_to_none=True)(**context)
-    return _LINE.from_string(source).render(context)
+        return _PLAIN.compile_expression(lone.group(1), undefined_to_none=True)(**context)
+    return _PLAIN.from_string(source).render(context)
 
 
 def _text_source(html: str) -> str:

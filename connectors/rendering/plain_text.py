@@ -49,6 +49,10 @@ def tidy(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n") + "\n"
 
 
+def _is_hidden(attributes: dict[str, str | None]) -> bool:
+    return attributes.get("aria-hidden") == "true" or bool(_HIDDEN.search(attributes.get("style") or ""))
+
+
 class _Reader(HTMLParser):
     """Collects text; comments (Outlook's conditional ones too) are passed over by the parser itself."""
 
@@ -60,7 +64,7 @@ class _Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = dict(attrs)
-        if self._unseen or tag in _UNSEEN or _HIDDEN.search(attributes.get("style") or ""):
+        if self._unseen or tag in _UNSEEN or _is_hidden(attributes):
             if tag not in _VOID:
                 self._unseen.append(tag)
             return

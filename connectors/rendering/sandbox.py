@@ -59,13 +59,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%"})
 
-    def __init__(self, *, autoescape: bool, tidy: bool = False) -> None:
+    def __init__(self, *, autoescape: bool) -> None:
         super().__init__(
             autoescape=autoescape,
             undefined=Missing,
             finalize=_without_none,
-            trim_blocks=tidy,
-            lstrip_blocks=tidy,
             keep_trailing_newline=True,
         )
         self.filters = {name: code for name, code in (self.filters | FORMATS).items() if name in FILTERS}
