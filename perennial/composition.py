@@ -22,6 +22,7 @@ from perennial.loopback import LOOPBACK, any_free_port
 from perennial.metrics import Metrics, build_runtime
 from perennial.settings import Settings
 from triggers.live import JourneyCache
+from triggers.relay import Relay
 from triggers.router import Router
 from triggers.routing import Routing
 
@@ -71,7 +72,7 @@ Loop = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 def build_router_loops(database: Database, client: Client) -> Sequence[Loop]:
     """What a router process does, side by side."""
-    return (Router(database, Routing(JourneyCache())).run,)
+    return Router(database, Routing(JourneyCache())).run, Relay(database, client).run
 
 
 async def build_api(settings: Settings, database: Database) -> FastAPI:

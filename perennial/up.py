@@ -142,12 +142,20 @@ async def _start(stack: Stack, started: AsyncExitStack, console: Console) -> Key
     with _step(console, "API, router and worker"):
         for service in stack.services:
             started.push_async_callback(service.stop)
-        async with asyncio.TaskGroup() as starting:
-            for service in stack.services:
-                starting.create_task(service.start())
+        await _start_together(stack.services)
     with _step(console, "Built-in journeys and templates"):
         await publish_builtins(stack.api_url, keys.admin_key, stack.settings.templates_dir)
     return keys
+
+
+async def _start_together(services: Sequence[Service]) -> None:
+    """Start them side by side; the first that fails is what is told, and it stops the others' starting."""
+    try:
+        async with asyncio.TaskGroup() as starting:
+            for service in services:
+                starting.create_task(service.start())
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 async def _start_one(server: Server, says: str, started: AsyncExitStack, console: Console) -> None:
