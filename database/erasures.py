@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Index, LargeBinary, PrimaryKeyConstraint, select, text, update
+from sqlalchemy import Index, LargeBinary, PrimaryKeyConstraint, exists, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -127,6 +127,11 @@ async def remember_erased(session: WriteSession, identities: Iterable[IdentityRe
         statement = insert(ErasedIdentity)
         newest = {"erased_at": statement.excluded.erased_at}
         await session.execute(statement.on_conflict_do_update(index_elements=["kind", "hash"], set_=newest), rows)
+
+
+async def anybody_was_erased(session: ReadSession) -> bool:
+    """Whether there is any erased identity at all: most shops have none on most days."""
+    return bool(await session.scalar(select(exists().select_from(ErasedIdentity))))
 
 
 async def erased_since(session: WriteSession, identities: Sequence[IdentityRef]) -> dict[IdentityRef, datetime]:

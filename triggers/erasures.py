@@ -12,13 +12,23 @@ from uuid import UUID
 from sqlalchemy import delete, select, text, update
 
 from database.customers import Customer, Identity
-from database.erasures import Erasure, IdentityRef, Traces, open_erasure, remember_erased
+from database.erasures import (
+    Erasure,
+    IdentityRef,
+    Traces,
+    anybody_was_erased,
+    erased_since,
+    open_erasure,
+    remember_erased,
+)
 from database.messages import Message
 from database.outbox import Command, CommandKind, NewCommand, add_commands
 from database.runs import Run, end_runs
 from database.session import WriteSession
 from database.suppressions import suppress
+from domain.identities import Naming
 from domain.ids import new_id
+from triggers.batch import IMPORT_SOURCE
 
 REASON = "erased"
 
@@ -43,6 +53,45 @@ _FORGET_PENDING = text("""
 """)
 
 
+# Events of erased people that are older than the erasure, and imported ones of any time: they go, with their keys. An
+# event that somebody else holds is left to them.
+_DROP = text("""
+    WITH gone AS (
+        SELECT events.id, events.source, events.message_id
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:erased_at AS timestamptz[])) AS wanted (id, erased_at)
+        JOIN events ON events.id = wanted.id
+        WHERE events.status = 'pending' AND (events.timestamp <= wanted.erased_at OR events.source = :import_source)
+        ORDER BY events.id
+        FOR UPDATE OF events SKIP LOCKED
+    ), keys AS (
+        DELETE FROM event_keys USING gone
+        WHERE event_keys.source = gone.source AND event_keys.message_id = gone.message_id
+    )
+    DELETE FROM events USING gone WHERE events.id = gone.id RETURNING events.id
+""")
+
+
+async def drop_what_was_erased(session: WriteSession, window: Sequence[Naming]) -> list[Naming]:
+    """Pending events without those that would bring an erased person back. What a person does later is news again."""
+    if not await anybody_was_erased(session):
+        return list(window)
+    subjects = {naming.event_id: _subject(naming) for naming in window}
+    erased = await erased_since(session, sorted(set(subjects.values())))
+    found = {event_id: erased[subject] for event_id, subject in subjects.items() if subject in erased}
+    if not found:
+        return list(window)
+    bounds = {"ids": list(found), "erased_at": list(found.values()), "import_source": IMPORT_SOURCE}
+    gone = set((await session.execute(_DROP, bounds)).scalars())
+    return [naming for naming in window if naming.event_id not in gone]
+
+
+def _subject(naming: Naming) -> IdentityRef:
+    """Whose event it is, before identities are resolved."""
+    if naming.user_id is not None:
+        return IdentityRef("user", naming.user_id)
+    return IdentityRef("anonymous", naming.anonymous_id or "")
+
+
 async def request_erasure(session: WriteSession, customer_id: UUID, *, by: str, as_of: datetime) -> Erasure:
     """Start erasing a customer, or answer the job that is under way. In this transaction it becomes impossible to find,
     route or mail that person; what is stored goes afterwards.
@@ -51,7 +100,7 @@ async def request_erasure(session: WriteSession, customer_id: UUID, *, by: str, 
     if running := await open_erasure(session, customer_id):
         return running
     traces = await _traces(session, customers)
-    await end_runs(session, Run.customer_id.in_(customers), reason=REASON, as_of=as_of, wake=False)
+    await end_runs(session, Run.customer_id.in_(customers), reason=REASON, as_of=as_of)
     of_runs = select(Run.workflow_id).where(Run.customer_id.in_(customers))
     await session.execute(delete(Command).where(Command.workflow_id.in_(of_runs)))
     await _cancel_messages(session, customers, as_of)
