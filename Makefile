@@ -7,7 +7,7 @@ DEMO ?=
 UV_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-fast check format bench migrate env-example replay-histories node-clients reference lock clean
+.PHONY: help install run demo test test-fast check format bench migrate env-example reference replay-histories node-clients reference lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,7 @@ demo: $(INSTALLED) ## Like run, with a small shop brought to life
 	@exec $(BIN)/perennial up --demo
 
 test: check ## Run everything CI runs
+	$(BIN)/pytest tests/workflows --replay-always -q
 	$(BIN)/pytest
 
 test-fast: $(INSTALLED) ## Run the tests that take moments

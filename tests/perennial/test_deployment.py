@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -102,11 +103,30 @@ def test_node_lock_names_no_registry() -> None:
     assert '"resolved"' not in lock.read_text()
 
 
-def _packages() -> set[str]:
-    import tomllib
+def test_every_dependency_is_locked_and_has_its_reason() -> None:
+    reasons = (PROJECT / "docs" / "decisions" / "0002-dependencies.md").read_text()
+    runtime, development = _dependencies()
 
-    build = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    return set(build["packages"])
+    assert runtime <= {pin.split("==")[0] for pin in _locked("requirements-production.lock")}
+    assert runtime | development <= {pin.split("==")[0] for pin in _locked("requirements.lock")}
+    unexplained = {name for name in runtime | development if name not in reasons and not name.startswith("types-")}
+    assert unexplained == set()
+
+
+def _dependencies() -> tuple[set[str], set[str]]:
+    """The names in pyproject.toml: of the program, and of its development."""
+    project = _pyproject()["project"]
+    listed = (project["dependencies"], project["optional-dependencies"]["dev"])
+    runtime, development = ({re.split(r"[\[<>=]", each)[0] for each in group} for group in listed)
+    return runtime, development
+
+
+def _packages() -> set[str]:
+    return set(_pyproject()["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+
+
+def _pyproject() -> dict[str, Any]:
+    return tomllib.loads((PROJECT / "pyproject.toml").read_text())
 
 
 def _locked(lock: str) -> set[str]:
