@@ -62,7 +62,7 @@ async def _wait(session: WriteSession, opened: OpenStep, step: WaitStep) -> Step
             return opened.skipped(reason)
         case EndsAt(when, zone) if when > opened.at.as_of:
             row = await _wait_row(session, opened) or _register(session, opened)
-            row.deadline, row.version = when, opened.run.version
+            row.status, row.deadline, row.version = "waiting", when, opened.run.version
             return opened.waiting(when, zone)
         case EndsAt():
             await _leave(session, opened, "timed_out")
@@ -72,7 +72,7 @@ async def _wait(session: WriteSession, opened: OpenStep, step: WaitStep) -> Step
 async def _wait_for(session: WriteSession, opened: OpenStep, step: WaitForStep) -> StepOutcome:
     zone = resolve_zone(opened.customer.zone, (await shop_settings(session)).zone)
     row = await _wait_row(session, opened)
-    if row is None or (row.status == "waiting" and row.version != opened.run.version):
+    if row is None or row.status == "cancelled" or (row.status == "waiting" and row.version != opened.run.version):
         row = row or _register(session, opened)
         await _look_back(session, opened, step, row, zone)
     if row.status == "met":
@@ -85,7 +85,10 @@ async def _wait_for(session: WriteSession, opened: OpenStep, step: WaitForStep) 
 
 
 async def _look_back(session: WriteSession, opened: OpenStep, step: WaitForStep, row: WaitRow, zone: ZoneInfo) -> None:
-    """Settle or start the wait by what was routed since the run left its last wait; a moved run looks back anew."""
+    """Settle or start the wait by what was routed since the run left its last wait.
+
+    A run that was moved to another version looks back anew, and so does one that a reset in Temporal opened again.
+    """
     run, customer = opened.run, opened.customer
     compiled = compile_wait(step.wait_for)
     names = None if compiled.watches_traits else compiled.names
@@ -97,7 +100,7 @@ async def _look_back(session: WriteSession, opened: OpenStep, step: WaitForStep,
         customer={"id": customer.external_id, "traits": customer.traits},
         saved=run.saved,
     )
-    row.version = run.version
+    row.version, row.status, row.settled_at = run.version, "waiting", None
     match compiled.look_back(events, Watcher(run.id, scope), row.registered_at):
         case Met(alternative, event):
             row.status, row.met_alternative, row.met_event_id = "met", alternative, event.event_id

@@ -19,6 +19,7 @@ from activities.erasures import ErasureActivities
 from activities.messages import MessageActivities
 from activities.pacing import Pacer
 from activities.providers import EmailProvider, Providers
+from activities.reconciliation import ReconciliationActivities
 from activities.runs import RunActivities
 from activities.updates import UpdateActivities
 from activities.waits import WaitActivities
@@ -35,11 +36,13 @@ from domain.journeys.library import DefinitionLibrary, install
 from perennial.queues import Queue
 from perennial.settings import EmailProvider as ProviderChoice
 from perennial.settings import Settings
+from triggers.upkeep import schedule_upkeep
 from workflows.erasure import ErasureWorkflow
 from workflows.journey import JourneyWorkflow
 from workflows.sandbox import sandbox
+from workflows.upkeep import UpkeepWorkflow
 
-WORKFLOWS: Sequence[type] = (JourneyWorkflow, ErasureWorkflow)
+WORKFLOWS: Sequence[type] = (JourneyWorkflow, ErasureWorkflow, UpkeepWorkflow)
 _WEBHOOKS = "webhooks"  # the name of the signing key in the table of secrets
 _GRACE = timedelta(seconds=20)
 _SENDS_AT_ONCE = 100  # most of them stand in line before the provider
@@ -71,7 +74,7 @@ async def open_work(settings: Settings, database: Database, client: Client) -> A
         calls = CallActivities(database, library, renderer, webhooks)
         yield {
             Queue.JOURNEYS: _journey_work(database, library, renderer, client),
-            Queue.MESSAGES: Work((), (messages.send, calls.call)),
+            Queue.MESSAGES: Work((), (messages.send, messages.settle_messages, calls.call)),
         }
 
 
@@ -84,6 +87,8 @@ async def working(
         work = await stack.enter_async_context(open_work(settings, database, client))
         for queue in queues:
             await stack.enter_async_context(_worker(client, queue, work[queue], settings))
+        if Queue.JOURNEYS in queues:
+            await schedule_upkeep(client, task_queue=Queue.JOURNEYS)
         yield
 
 
@@ -108,6 +113,7 @@ def _journey_work(database: Database, library: DefinitionLibrary, renderer: Rend
             *(branches.branch, branches.split),
             *(updates.update, updates.emit, updates.start),
             *(runs.finish_run, runs.fail_step),
+            ReconciliationActivities(database, client).reconcile_runs,
             *(erasures.delete_executions, erasures.remove_records, erasures.prove),
         ),
     )

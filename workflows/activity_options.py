@@ -38,12 +38,17 @@ def delivery(summary: str) -> ActivityConfig:
     return ActivityConfig(**_DELIVERY, summary=summary)
 
 
-SWEEP = ActivityConfig(
+_SWEEP = ActivityConfig(
     start_to_close_timeout=timedelta(minutes=5),
     heartbeat_timeout=timedelta(minutes=1),
     retry_policy=RetryPolicy(maximum_attempts=3),
 )
-"""One pass of upkeep; the next pass of its schedule does what this one could not."""
+
+
+def sweep(summary: str, *, task_queue: str | None = None) -> ActivityConfig:
+    """One pass of upkeep; the next pass of its schedule does what this one could not."""
+    return ActivityConfig(**_SWEEP, summary=summary, task_queue=task_queue)
+
 
 _ERASING = ActivityConfig(
     start_to_close_timeout=timedelta(hours=2),

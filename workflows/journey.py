@@ -13,6 +13,8 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 
 with workflow.unsafe.imports_passed_through():
     from activities.branches import BranchActivities
+    from activities.calls import CallActivities
+    from activities.messages import MessageActivities
     from activities.runs import RunActivities
     from activities.updates import UpdateActivities
     from activities.waits import WaitActivities
@@ -43,9 +45,9 @@ _AT_ONCE = timedelta(milliseconds=1)
 LONG_HISTORY = 3_500
 """Events after which a run continues as new, if the server has not suggested it before; G9 promises under 5,000."""
 
-Decision = Callable[[Any, StepInput], Awaitable[StepOutcome]]  # a method of any activities class
+Perform = Callable[[Any, StepInput], Awaitable[StepOutcome]]  # a method of any class of activities
 
-DECISIONS: Mapping[str, Decision] = {
+DECISIONS: Mapping[str, Perform] = {
     "wait": WaitActivities.wait,
     "wait_for": WaitActivities.wait_for,
     "branch": BranchActivities.branch,
@@ -56,7 +58,7 @@ DECISIONS: Mapping[str, Decision] = {
 }
 """Steps that only decide in our database: local activities, by kind."""
 
-DELIVERIES: Mapping[str, str] = {"send": "send", "call": "call"}
+DELIVERIES: Mapping[str, Perform] = {"send": MessageActivities.send, "call": CallActivities.call}
 """Steps that speak with somebody outside: activities on the queue `messages`, by kind."""
 
 
@@ -139,10 +141,7 @@ class JourneyWorkflow:
     async def _execute(self, step: Step, at: StepInput) -> StepOutcome:
         summary = descriptions.performing(step)
         if step.kind in DELIVERIES:
-            delivered: StepOutcome = await workflow.execute_activity(
-                DELIVERIES[step.kind], at, result_type=StepOutcome, **delivery(summary)
-            )
-            return delivered
+            return await workflow.execute_activity_method(DELIVERIES[step.kind], at, **delivery(summary))
         decided = await workflow.execute_local_activity_method(DECISIONS[step.kind], at, **decision(summary))
         self._passed.clear()
         return decided

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import (
@@ -34,7 +35,8 @@ from connectors.webhook import Webhooks
 from database.customers import Customer
 from database.definitions import load_from
 from database.documents import DocumentRow, DocumentVersion
-from database.runs import Run, RunStep
+from database.outbox import Command
+from database.runs import Run, RunStep, Wait
 from database.session import Database
 from domain.ids import new_id
 from domain.journeys.definition import JourneyDefinition
@@ -123,7 +125,9 @@ class Stage:
             )
         return customer_id
 
-    async def enter(self, journey: str, customer_id: UUID | None = None, **values: Any) -> Entered:
+    async def enter(
+        self, journey: str, customer_id: UUID | None = None, *, started: bool = True, **values: Any
+    ) -> Entered:
         """Write a run as enrolment would, and start its workflow as the relay would."""
         customer_id = customer_id or await self.customer()
         run_id = new_id()
@@ -152,12 +156,19 @@ class Stage:
                     **row,
                 )
             )
+        if not started:
+            return Entered(self, run_id, customer_id, self.client.get_workflow_handle(workflow_id))
         handle = await self.start(
             journey,
             JourneyInput(run_id=run_id, customer_id=customer_id, journey=journey, version=row["version"]),
             workflow_id,
         )
         return Entered(self, run_id, customer_id, handle)
+
+    async def commands(self) -> Sequence[Command]:
+        """What the outbox holds for the relay."""
+        async with self.database.read() as session:
+            return (await session.execute(select(Command).order_by(Command.id))).scalars().all()
 
     async def start(self, journey: str, start: JourneyInput, workflow_id: str) -> WorkflowHandle[Any, Any]:
         """Start a run's workflow with the attributes that the relay sets."""
@@ -204,8 +215,6 @@ class Entered:
 
     async def log(self) -> list[tuple[str, int, str, str | None]]:
         """The run log: step, visit, outcome, reason, in the order of arrival."""
-        from sqlalchemy import select
-
         async with self.stage.database.read() as session:
             statement = (
                 select(RunStep)
@@ -219,6 +228,13 @@ class Entered:
         """One entry of the run log."""
         async with self.stage.database.read() as session:
             return await session.get(RunStep, (self.run_id, step, visit))
+
+    async def wait_row(self, step: str, visit: int = 1) -> Wait:
+        """The row of a wait."""
+        async with self.stage.database.read() as session:
+            row = await session.get(Wait, (self.run_id, step, visit))
+            assert row is not None
+            return row
 
     async def stands_at(self, step: str) -> None:
         """Wait until the run stands at a step."""

@@ -5,16 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tests.workflows.conftest import Stage
-
-
-def journey(*steps: object, **rest: object) -> dict[str, object]:
-    """A journey of these steps."""
-    return {
-        "journey": "welcome",
-        "purpose": "marketing",
-        "enter": {"on": {"event": "Signed Up"}},
-        "steps": list(steps),
-    } | rest
+from tests.workflows.journeys import journey
 
 
 async def test_a_run_waits_its_day_sends_and_completes(stage: Stage) -> None:

@@ -1,0 +1,108 @@
+"""Runs beside their workflows: what ops did in Temporal (cancel, terminate, reset) is written to the run's row here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import select
+
+from database.outbox import Command, CommandKind, NewCommand, add_commands
+from database.runs import Run, Wait, can_reopen, cancel_waits, lock_run
+from database.session import ReadSession, WriteSession
+from domain.runs import JourneyInput, RunState
+
+
+class BoundRun(NamedTuple):
+    """A run and the Temporal execution that its row names."""
+
+    id: UUID
+    workflow_id: str
+    state: str
+    reason: str | None
+    execution_id: str | None
+
+
+_BOUND = (Run.id, Run.workflow_id, Run.state, Run.reason, Run.execution_id)
+
+
+async def runs_of_workflows(session: ReadSession, workflow_ids: Collection[str]) -> dict[str, BoundRun]:
+    """The runs of these workflows, by workflow id. By the unique key on it."""
+    rows = await session.execute(select(*_BOUND).where(Run.workflow_id.in_(workflow_ids)))
+    return {row.workflow_id: BoundRun(*row) for row in rows}
+
+
+async def page_of_active_runs(
+    session: ReadSession, *, after: UUID | None, entered_before: datetime, limit: int
+) -> Sequence[BoundRun]:
+    """Active runs by id, without those that have only just begun. By the primary key."""
+    statement = select(*_BOUND).where(Run.state == RunState.ACTIVE, Run.entered_at < entered_before)
+    if after is not None:
+        statement = statement.where(Run.id > after)
+    return [BoundRun(*row) for row in await session.execute(statement.order_by(Run.id).limit(limit))]
+
+
+async def end_steered_run(
+    session: WriteSession, run_id: UUID, *, state: RunState, reason: str, as_of: datetime
+) -> bool:
+    """Write that a run's workflow is over; False when the row was no longer active."""
+    locked = await lock_run(session, run_id)
+    if locked is None or locked.run.state != RunState.ACTIVE:
+        return False
+    run = locked.run
+    run.state, run.reason, run.ended_at, run.waiting_for, run.held = state, reason, as_of, None, False
+    await session.flush()
+    await cancel_waits(session, Wait.run_id == run_id, as_of=as_of)
+    return True
+
+
+async def rebind_run(session: WriteSession, run_id: UUID, execution_id: str) -> bool:
+    """A reset gave the workflow another execution: name it, and open the run again where that is allowed.
+
+    Answers whether the run is active now. A wait that had been cancelled with the run stands again.
+    """
+    locked = await lock_run(session, run_id)
+    if locked is None:
+        return False
+    run = locked.run
+    if run.state != RunState.ACTIVE and can_reopen(run):
+        run.state, run.reason, run.ended_at = RunState.ACTIVE, None, None
+    run.execution_id = execution_id
+    return run.state == RunState.ACTIVE
+
+
+async def start_again(session: WriteSession, run_id: UUID) -> bool:
+    """The workflow of an active run is nowhere: ask the relay for a new one, unless it has yet to send the first.
+
+    The new workflow walks from the start over what the run log holds, so nothing is done twice.
+    """
+    locked = await lock_run(session, run_id)
+    if locked is None or locked.run.state != RunState.ACTIVE:
+        return False
+    run = locked.run
+    waiting = select(Command.id).where(Command.workflow_id == run.workflow_id, Command.kind == CommandKind.START)
+    if (await session.execute(waiting.limit(1))).first() is not None:
+        return False
+    run.first_run_id, run.execution_id = None, None
+    await add_commands(session, [_start(run)])
+    return True
+
+
+def _start(run: Run) -> NewCommand:
+    """The same command that enrolment writes (triggers/enrolment.py)."""
+    given = JourneyInput(run_id=run.id, customer_id=run.customer_id, journey=run.journey, version=run.version)
+    payload = {
+        "workflow": run.journey,
+        "input": given.model_dump(mode="json"),
+        "attributes": {
+            "CustomerId": str(run.customer_id),
+            "Journey": run.journey,
+            "JourneyVersion": run.version,
+            "RunState": RunState.ACTIVE,
+        },
+        "summary": f"{run.journey}, version {run.version}",
+        "details": "Started again: the workflow of this run was gone.",
+    }
+    return NewCommand(CommandKind.START, run.workflow_id, payload)

@@ -1,0 +1,162 @@
+"""What ops see and do in Temporal, on the real development server: search, details, cancel, terminate, reset."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+
+from activities.reconciliation import ReconcileInput, ReconciliationActivities
+from database.session import Database
+from tests.workflows.conftest import Entered, Stage, staged
+from tests.workflows.journeys import journey
+
+WAITING = journey(
+    {"wait": {"for": "10m"}, "id": "pause"},
+    {"wait_for": {"any": [{"event": "Order Completed"}], "timeout": "2d"}, "id": "order"},
+)
+
+
+@pytest.fixture
+async def stage(database: Database, temporal_client: Client) -> AsyncIterator[Stage]:
+    """A stage on the development server, in real time."""
+    async with staged(database, temporal_client, datetime.now(UTC)) as built:
+        await built.publish(WAITING)
+        yield built
+
+
+async def reconcile(stage: Stage) -> None:
+    """One pass of upkeep, now."""
+    now = datetime.now(UTC)
+    asked = ReconcileInput(since=now - timedelta(minutes=1), as_of=now)
+    await ReconciliationActivities(stage.database, stage.client).reconcile_runs(asked)
+
+
+async def shows(run: Entered, **wanted: Any) -> None:
+    """Reconcile until the run's row shows this; visibility lags by a moment."""
+    async with asyncio.timeout(30):
+        while True:
+            await reconcile(run.stage)
+            row = await run.row()
+            if all(getattr(row, name) == value for name, value in wanted.items()):
+                return
+            await asyncio.sleep(0.2)
+
+
+async def listed(client: Client, query: str) -> list[str]:
+    return [execution.id async for execution in client.list_workflows(query)]
+
+
+async def found(client: Client, query: str, count: int) -> list[str]:
+    """The workflows that a query finds, once visibility has caught up."""
+    async with asyncio.timeout(20):
+        while len(ids := await listed(client, query)) != count:
+            await asyncio.sleep(0.2)
+    return ids
+
+
+async def test_ops_find_runs_by_customer_and_by_the_step_they_stand_at(stage: Stage) -> None:
+    run = await stage.enter("welcome")
+    other = await stage.enter("welcome")
+    await run.stands_at("pause")
+    await other.stands_at("pause")
+
+    assert await found(stage.client, f'CustomerId="{run.customer_id}"', 1) == [run.handle.id]
+    standing = await found(stage.client, 'Journey="welcome" AND JourneyVersion=1 AND Step="pause"', 2)
+    assert set(standing) == {run.handle.id, other.handle.id}
+    assert await found(stage.client, 'WorkflowType="welcome" AND RunState="active"', 2)
+
+
+async def test_the_details_say_what_a_run_waits_for(stage: Stage) -> None:
+    run = await stage.enter("welcome", await stage.customer(zone="Europe/Berlin"))
+    await run.stands_at("pause")
+
+    description = await run.handle.describe()
+    metadata = await run.handle.query("__temporal_workflow_metadata")
+
+    assert await description.static_summary() == "welcome, version 1"
+    assert "waiting until " in str(metadata)
+    assert "Europe/Berlin" in str(metadata)
+
+
+async def test_a_cancelled_run_exits_cancelled(stage: Stage) -> None:
+    run = await stage.enter("welcome")
+    await run.stands_at("pause")
+
+    await run.handle.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await run.handle.result()
+
+    row = await run.row()
+    assert (row.state, row.reason) == ("exited", "cancelled")
+    assert (await run.log())[0][2] == "cancelled"
+    assert (await run.handle.describe()).status == WorkflowExecutionStatus.CANCELED
+
+
+async def test_a_terminated_run_shows_in_its_row(stage: Stage) -> None:
+    run = await stage.enter("welcome")
+    await run.stands_at("pause")
+
+    await run.handle.terminate(reason="ops said so")
+
+    await shows(run, state="exited", reason="terminated")
+
+
+async def test_a_reset_of_a_terminated_run_sets_it_going_again(stage: Stage) -> None:
+    run = await stage.enter("welcome")
+    await run.stands_at("pause")
+    await run.handle.terminate(reason="a mistake")
+    await shows(run, state="exited", reason="terminated")
+
+    fresh = await reset(run)
+
+    await shows(run, state="active", execution_id=fresh)
+    await run.stands_at("pause")
+    assert (await run.wait_row("pause")).status == "waiting"
+
+
+async def test_a_reset_of_a_standing_run_is_bound_to_its_new_execution(stage: Stage) -> None:
+    run = await stage.enter("welcome")
+    await run.stands_at("pause")
+    before = (await run.row()).execution_id
+
+    fresh = await reset(run)
+
+    await shows(run, state="active", execution_id=fresh)
+    assert fresh != before
+    assert len(await run.log()) == 1
+
+
+async def test_a_run_whose_workflow_is_gone_is_started_again(stage: Stage) -> None:
+    run = await stage.enter("welcome", entered_at=datetime.now(UTC) - timedelta(minutes=5), started=False)
+
+    await reconcile(stage)
+
+    [command] = await stage.commands()
+    assert (command.kind, command.workflow_id) == ("start", (await run.row()).workflow_id)
+    await reconcile(stage)
+    assert len(await stage.commands()) == 1
+
+
+async def reset(run: Entered) -> str:
+    """Reset to the first workflow task, as the UI does; answers the new execution's id."""
+    client = run.stage.client
+    history = await run.handle.fetch_history()
+    first = next(e for e in history.events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
+    answer = await client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=run.handle.id),
+            reason="test",
+            workflow_task_finish_event_id=first.event_id,
+            request_id=f"{run.run_id}",
+        )
+    )
+    return answer.run_id

@@ -1,0 +1,59 @@
+"""What a deployment does for itself every few moments, on a Temporal Schedule that starts this workflow anew each time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from pydantic import BaseModel, ConfigDict
+
+    from activities.messages import MessageActivities, SettleInput
+    from activities.reconciliation import Reconciled, ReconcileInput, ReconciliationActivities
+    from workflows.activity_options import MESSAGES_QUEUE, sweep
+
+UPKEEP = "Upkeep"
+EVERY = timedelta(seconds=20)
+
+
+class UpkeepDone(BaseModel):
+    """What the next pass goes on from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    as_of: datetime
+    after: UUID | None = None  # where the sweep of active runs goes on
+
+
+@workflow.defn(name=UPKEEP)
+class UpkeepWorkflow:
+    """One pass. A part that fails leaves the others alone and is tried again by the next pass."""
+
+    @workflow.run
+    async def run(self) -> UpkeepDone:
+        """Reconcile runs with their workflows, and settle messages that a crash left half sent."""
+        as_of = workflow.now()
+        before = workflow.get_last_completion_result(UpkeepDone) or UpkeepDone(as_of=as_of - timedelta(hours=1))
+        asked = ReconcileInput(since=before.as_of, as_of=as_of, after=before.after)
+        reconciled = await self._reconcile(asked)
+        await self._settle(SettleInput(as_of=as_of))
+        return before if reconciled is None else UpkeepDone(as_of=as_of, after=reconciled.after)
+
+    async def _reconcile(self, asked: ReconcileInput) -> Reconciled | None:
+        try:
+            return await workflow.execute_activity_method(
+                ReconciliationActivities.reconcile_runs, asked, **sweep("compare runs with workflows")
+            )
+        except ActivityError:
+            return None
+
+    async def _settle(self, asked: SettleInput) -> None:
+        try:
+            await workflow.execute_activity_method(
+                MessageActivities.settle_messages, asked, **sweep("settle messages", task_queue=MESSAGES_QUEUE)
+            )
+        except ActivityError:
+            return
