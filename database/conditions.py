@@ -119,7 +119,7 @@ async def judge(
         return []
     statement = _judgement(condition, shop, explain=explain)
     rows = await session.execute(statement, {"subjects": _document(subjects)})
-    return [_verdict(condition, row) for row in rows]
+    return [_verdict(condition, row, explain=explain) for row in rows]
 
 
 def matching(condition: Condition, as_of: datetime, shop: ShopDefaults = _NO_DEFAULTS) -> Select[UUID]:
@@ -147,12 +147,13 @@ def _document(subjects: Sequence[Subject]) -> str:
     """The subjects as one JSON parameter, each with its position."""
     names = [field.name for field in fields(Subject)]
     rows = ({name: getattr(subject, name) for name in names} for subject in subjects)
-    return orjson.dumps([{"ordinal": position, **row} for position, row in enumerate(rows)]).decode()
+    document = [{"ordinal": position, **row} for position, row in enumerate(rows)]
+    return orjson.dumps(document, default=str).decode()  # ids read from PostgreSQL are asyncpg's own UUIDs
 
 
-def _verdict(condition: Condition, row: Any) -> Verdict:  # a Row of booleans of no fixed number
+def _verdict(condition: Condition, row: Any, *, explain: bool) -> Verdict:  # a Row of booleans of no fixed number
     _, holds, *leaf_values = row
-    if holds or not leaf_values:
+    if holds or not explain:
         return Verdict(holds)
     pointers = (pointer for pointer, _ in leaves(condition))
     return Verdict(holds, failed_leaf(condition, dict(zip(pointers, leaf_values, strict=True))))
@@ -268,10 +269,16 @@ def _aggregate(condition: AggregateIs, frame: _Frame) -> ColumnElement[bool]:
     elements: list[FromClause] = []
     value = _payload(event, condition.of, elements) if condition.of else literal("event", JSONB)
     figure, scale = _figure(condition.aggregate, value)
-    holds = func.coalesce(figure_holds(figure, scale, condition.comparison, frame), false())
     # One customer's events of one name, by time: ix_events_customer_name.
-    figured = select(holds).select_from(event, *elements).where(*_counting(event, condition, condition.over, frame))
-    return figured.correlate_except(event, *elements).scalar_subquery()
+    figured = (
+        select(figure.label("figure"), scale.label("scale"))
+        .select_from(event, *elements)
+        .where(*_counting(event, condition, condition.over, frame))
+        .correlate_except(event, *elements)
+        .subquery()
+    )
+    holds = func.coalesce(figure_holds(figured.c.figure, figured.c.scale, condition.comparison, frame), false())
+    return select(holds).select_from(figured).correlate_except(figured).scalar_subquery()
 
 
 def _payload(event: type[Event], path: str, elements: list[FromClause]) -> Sql:

@@ -128,6 +128,10 @@ FIGURE_OPERATORS = (Operator.EQ, Operator.NE, Operator.IN, Operator.NOT_IN, *NUM
 """What an aggregate, a number, can be compared by."""
 
 
+MOMENT_OPERATORS = (Operator.BEFORE, Operator.AFTER, Operator.SAME_DAY)
+PERIOD_OPERATORS = (Operator.WITHIN_LAST, Operator.WITHIN_NEXT, Operator.ANNIVERSARY_WITHIN)
+
+
 class Comparison(NamedTuple):
     """One operator with its operand, as the evaluators read it."""
 

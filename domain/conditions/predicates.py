@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, assert_never
 
 from domain.conditions.model import AllOf, AnyOf, NotOf, Predicate, PropertyIs
-from domain.conditions.operators import Comparison, Operator, Reference
+from domain.conditions.operators import MOMENT_OPERATORS, PERIOD_OPERATORS, Comparison, Operator, Reference
 from domain.conditions.paths import EACH, reader, steps_of
 from domain.conditions.scope import JsonObject, Scope
 from domain.conditions.values import NEGATED, PAIRS, Pair, folded
@@ -128,7 +128,9 @@ def _test(comparison: Comparison) -> Test:
 
 
 def _pair_test(comparison: Comparison, operand: Any) -> Test:
-    pair = _folding(PAIRS[comparison.operator]) if comparison.ignore_case else PAIRS[comparison.operator]
+    pair = PAIRS[comparison.operator]
+    if comparison.ignore_case and comparison.operator not in (*MOMENT_OPERATORS, *PERIOD_OPERATORS):
+        pair = _folding(pair)
     if not isinstance(operand, Reference):
         return lambda value, scope: pair(value, operand, scope)
     operands = compile_reference(operand)
