@@ -35,9 +35,11 @@ from connectors.webhook import Webhooks
 from database.customers import Customer
 from database.definitions import load_from
 from database.documents import DocumentRow, DocumentVersion
+from database.events import Event
 from database.outbox import Command
 from database.runs import Run, RunStep, Wait
 from database.session import Database
+from database.watches import WaitMet, settle_waits
 from domain.ids import new_id
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.identity import with_ids
@@ -165,6 +167,42 @@ class Stage:
         )
         return Entered(self, run_id, customer_id, handle)
 
+    async def event(self, customer_id: UUID, name: str, **properties: Any) -> UUID:
+        """An event of the customer that has been routed, as far as its row goes."""
+        event_id = new_id()
+        async with self.database.transaction() as session:
+            customer = await session.get(Customer, customer_id)
+            assert customer is not None
+            customer.last_number += 1
+            session.add(
+                Event(
+                    id=event_id,
+                    source="test",
+                    message_id=str(event_id),
+                    kind="track",
+                    name=name,
+                    subject=f"u:{customer.external_id}",
+                    user_id=customer.external_id,
+                    timestamp=self.now,
+                    received_at=self.now,
+                    properties=properties,
+                    traits={},
+                    context={},
+                    trusted=True,
+                    status="routed",
+                    customer_id=customer_id,
+                    number=customer.last_number,
+                )
+            )
+        return event_id
+
+    async def change(self, journey: str, state: str) -> None:
+        """Pause, resume or archive, as the API does."""
+        async with self.database.transaction() as session:
+            row = await session.get(DocumentRow, ("journey", journey))
+            assert row is not None
+            row.state = state
+
     async def commands(self) -> Sequence[Command]:
         """What the outbox holds for the relay."""
         async with self.database.read() as session:
@@ -228,6 +266,13 @@ class Entered:
         """One entry of the run log."""
         async with self.stage.database.read() as session:
             return await session.get(RunStep, (self.run_id, step, visit))
+
+    async def met(self, step: str, alternative: int, event_id: UUID, visit: int = 1) -> None:
+        """The router settles the wait and the relay wakes the workflow."""
+        async with self.stage.database.transaction() as session:
+            met = WaitMet(self.run_id, step, visit, alternative, event_id)
+            await settle_waits(session, [met], [], self.stage.now)
+        await self.handle.signal("wake")
 
     async def wait_row(self, step: str, visit: int = 1) -> Wait:
         """The row of a wait."""

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import select
+from temporalio.exceptions import ApplicationError
+
+from database.customers import Customer
+from database.events import Event
+from database.publishing import move_runs, wake_held_runs
+from database.runs import Run, end_runs
+from domain.journeys.splits import assign
+from domain.journeys.steps import Variant
+from domain.runs import OutcomeKind, StepOutcome
 from tests.workflows.conftest import Stage
 from tests.workflows.journeys import journey
+
+PURCHASE = {"event": "Order Completed"}
 
 
 async def test_a_run_waits_its_day_sends_and_completes(stage: Stage) -> None:
@@ -21,3 +34,346 @@ async def test_a_run_waits_its_day_sends_and_completes(stage: Stage) -> None:
     assert waited is not None
     assert waited.at is not None
     assert waited.at - waited.reached_at >= timedelta(days=1)
+
+
+async def test_a_wait_ends_at_the_customers_own_clock(stage: Stage) -> None:
+    await stage.publish(journey({"wait": {"until": "09:00", "days": ["mon"], "zone": "customer"}, "id": "w"}))
+    run = await stage.enter("welcome", await stage.customer(zone="Asia/Tokyo"))
+
+    await run.ends()
+
+    waited = await run.step("w")
+    assert waited is not None
+    assert waited.at is not None
+    tokyo = waited.at.astimezone(UTC) + timedelta(hours=9)
+    assert (tokyo.weekday(), tokyo.hour, tokyo.minute) == (0, 9, 0)
+
+
+async def test_a_date_in_the_past_goes_on_at_once_and_a_missing_one_skips_the_step(stage: Stage) -> None:
+    await stage.publish(
+        journey(
+            {"wait": {"until_date": {"trait": "birthday"}}, "id": "past"},
+            {"wait": {"until_date": {"trait": "renewal"}}, "id": "missing"},
+        )
+    )
+    run = await stage.enter("welcome", await stage.customer(birthday="1990-05-04"))
+
+    await run.ends()
+
+    assert sorted(await run.log()) == [("missing", 1, "skipped", "trait_missing"), ("past", 1, "done", None)]
+
+
+async def test_a_wait_is_met_by_what_came_since_the_run_left_its_last_wait(stage: Stage) -> None:
+    waits = {"wait_for": {"any": [{**PURCHASE, "steps": [{"exit": "bought"}]}], "timeout": "1d"}, "id": "order"}
+    await stage.publish(journey(waits))
+    customer = await stage.customer()
+    await stage.event(customer, "Order Completed")
+    run = await stage.enter("welcome", customer)
+
+    ended = await run.ends()
+
+    assert (ended.state, ended.reason) == ("exited", "bought")
+    assert ended.seen_number == 2
+
+
+async def test_the_event_that_entered_never_counts_again_in_its_own_run(stage: Stage) -> None:
+    waits = {"wait_for": {"any": [PURCHASE], "timeout": "1d"}, "id": "order"}
+    await stage.publish(journey(waits))
+    customer = await stage.customer()
+    await stage.event(customer, "Order Completed")
+    run = await stage.enter("welcome", customer, seen_number=2)
+
+    await run.ends()
+
+    assert await run.log() == [("order", 1, "done", "timed_out")]
+
+
+async def test_an_event_met_while_waiting_takes_its_own_steps_and_then_rejoins(stage: Stage) -> None:
+    waits = {
+        "wait_for": {
+            "id": "order",
+            "any": [{"event": "Order Returned"}, {**PURCHASE, "steps": [{"send": {"template": "t"}, "id": "thanks"}]}],
+            "timeout": "30d",
+            "on_timeout": [{"send": {"template": "t"}, "id": "late"}],
+        }
+    }
+    await stage.publish(journey(waits, {"send": {"template": "t"}, "id": "after"}))
+    run = await stage.enter("welcome")
+    await run.stands_at("order")
+    event = await stage.event(run.customer_id, "Order Completed")
+
+    await run.met("order", 1, event)
+    await run.ends()
+
+    assert [step for step, _ in stage.outbox.sent] == ["thanks", "after"]
+
+
+async def test_a_timeout_takes_its_own_steps(stage: Stage) -> None:
+    waits = {"wait_for": {"any": [PURCHASE], "timeout": "30d", "on_timeout": [{"exit": "gone"}]}, "id": "order"}
+    await stage.publish(journey(waits, {"send": {"template": "t"}}))
+    run = await stage.enter("welcome")
+
+    assert (await run.ends()).reason == "gone"
+
+
+async def test_signs_of_life_move_the_deadline_without_waking_the_workflow(stage: Stage) -> None:
+    waits = {"wait_for": {"timeout": "1h", "restart_on": [{"event": "Product Added"}]}, "id": "quiet"}
+    await stage.publish(journey(waits))
+    run = await stage.enter("welcome")
+    await run.stands_at("quiet")
+    later = (await run.wait_row("quiet")).registered_at + timedelta(hours=5)
+    async with stage.database.transaction() as session:
+        row = await session.get(type(await run.wait_row("quiet")), (run.run_id, "quiet", 1))
+        assert row is not None
+        row.deadline = later
+
+    await run.ends()
+
+    logged = await run.step("quiet")
+    assert logged is not None
+    assert logged.at is not None
+    assert logged.at >= later
+
+
+async def test_a_branch_takes_the_first_arm_that_holds_and_rejoins(stage: Stage) -> None:
+    arms = [
+        {"if": {"trait": "plan", "eq": "gold"}, "steps": [{"send": {"template": "t"}, "id": "gold"}]},
+        {"if": {"trait": "plan", "exists": True}, "steps": [{"send": {"template": "t"}, "id": "plain"}]},
+        {"else": [{"send": {"template": "t"}, "id": "none"}]},
+    ]
+    await stage.publish(journey({"branch": arms, "id": "plan"}, {"send": {"template": "t"}, "id": "after"}))
+    run = await stage.enter("welcome", await stage.customer(plan="silver"))
+
+    await run.ends()
+
+    assert [step for step, _ in stage.outbox.sent] == ["plain", "after"]
+    logged = await run.step("plan")
+    assert logged is not None
+    assert logged.detail == {"arm": "1"}
+
+
+async def test_a_split_is_stable_and_stored(stage: Stage) -> None:
+    variants = [{"variant": "a", "weight": 1}, {"variant": "b", "weight": 1}]
+    await stage.publish(journey({"split": {"variants": variants}, "id": "test"}))
+    run = await stage.enter("welcome")
+
+    ended = await run.ends()
+
+    expected = assign(run.customer_id, "welcome", "test", [Variant.model_validate(variant) for variant in variants])
+    assert ended.variants == {"test": expected}
+
+
+async def test_a_goto_is_bounded_by_its_visits_and_then_goes_on(stage: Stage) -> None:
+    await stage.publish(
+        journey(
+            {"wait": {"for": "1d"}, "id": "day"},
+            {"send": {"template": "t"}, "id": "nudge"},
+            {"goto": {"step": "day", "visits": 2}, "id": "again"},
+            {"send": {"template": "t"}, "id": "last"},
+        )
+    )
+    run = await stage.enter("welcome")
+
+    await run.ends()
+
+    assert stage.outbox.sent == [("nudge", 1), ("nudge", 2), ("nudge", 3), ("last", 1)]
+    assert {entry for entry in await run.log() if entry[0] == "again"} == {
+        ("again", 1, "done", None),
+        ("again", 2, "done", None),
+        ("again", 3, "skipped", "visits_used_up"),
+    }
+
+
+async def test_a_skipped_message_does_not_end_a_journey_unless_the_step_says_so(stage: Stage) -> None:
+    skipped = StepOutcome(kind=OutcomeKind.SKIPPED, reason="no_consent")
+    stage.outbox.answers = {step: [skipped] for step in ("first", "second", "third")}
+    await stage.publish(
+        journey(
+            {"send": {"template": "t"}, "id": "first"},
+            {"send": {"template": "t", "on_skip": [{"send": {"template": "t"}, "id": "instead"}]}, "id": "second"},
+            {"send": {"template": "t", "on_skip": "exit"}, "id": "third"},
+            {"send": {"template": "t"}, "id": "never"},
+        )
+    )
+    run = await stage.enter("welcome")
+
+    ended = await run.ends()
+
+    assert (ended.state, ended.reason) == ("exited", "no_consent")
+    assert stage.outbox.sent == [("instead", 1)]
+
+
+async def test_an_activity_that_gives_up_fails_its_step_not_the_run(stage: Stage) -> None:
+    broken = ApplicationError("quotes jane@example.com", type="renderer_gone", non_retryable=True)
+    stage.outbox.answers = {"first": [broken]}
+    await stage.publish(
+        journey({"send": {"template": "t"}, "id": "first"}, {"send": {"template": "t"}, "id": "second"})
+    )
+    run = await stage.enter("welcome")
+
+    ended = await run.ends()
+
+    assert ended.state == "completed"
+    assert await run.log() == [("first", 1, "failed", "renderer_gone"), ("second", 1, "done", None)]
+    assert b"jane@example.com" not in (await run.handle.fetch_history()).to_json().encode()
+
+
+async def test_a_failed_message_can_fail_the_run(stage: Stage) -> None:
+    stage.outbox.answers = {"first": [StepOutcome(kind=OutcomeKind.FAILED, reason="template_error")]}
+    await stage.publish(journey({"send": {"template": "t", "on_failure": "exit"}, "id": "first"}))
+    run = await stage.enter("welcome")
+
+    ended = await run.ends()
+
+    assert (ended.state, ended.reason) == ("failed", "template_error")
+
+
+async def test_a_paused_journey_holds_its_effects_and_resume_goes_on(stage: Stage) -> None:
+    await stage.publish(journey({"send": {"template": "t"}, "id": "hello"}))
+    await stage.change("welcome", "paused")
+    run = await stage.enter("welcome")
+    await run.stands_at("hello")
+    assert stage.outbox.sent == []
+
+    await stage.change("welcome", "live")
+    async with stage.database.transaction() as session:
+        await wake_held_runs(session, "welcome")
+    assert [command.kind for command in await stage.commands()] == ["wake"]
+    await run.handle.signal("wake")
+    await run.ends()
+
+    assert stage.outbox.sent == [("hello", 1)]
+
+
+async def test_an_exited_run_does_nothing_more(stage: Stage) -> None:
+    await stage.publish(journey({"wait": {"for": "10d"}, "id": "w"}, {"send": {"template": "t"}}))
+    run = await stage.enter("welcome")
+    await run.stands_at("w")
+    async with stage.database.transaction() as session:
+        await end_runs(session, Run.id == run.run_id, reason="exit: Order Completed", as_of=stage.now)
+
+    await run.handle.signal("wake")
+    ended = await run.ends()
+
+    assert (ended.state, ended.reason) == ("exited", "exit: Order Completed")
+    assert stage.outbox.sent == []
+    assert await run.log() == [("w", 1, "cancelled", None)]
+
+
+async def test_a_holdout_walks_and_logs_what_it_would_have_done(stage: Stage) -> None:
+    await stage.publish(
+        journey(
+            {"send": {"template": "t", "on_skip": "exit"}, "id": "hello"},
+            {"update": {"traits": {"welcomed": True}}, "id": "mark"},
+            {"emit": {"event": "Welcomed"}, "id": "tell"},
+        )
+    )
+    run = await stage.enter("welcome", shadow=True)
+
+    ended = await run.ends()
+
+    assert ended.state == "completed"
+    assert {entry[2:] for entry in await run.log()} == {("skipped", "holdout")}
+    assert stage.outbox.sent == []
+    assert await emitted(stage) == []
+
+
+async def test_values_are_filled_in_and_emitted_events_are_one_deeper(stage: Stage) -> None:
+    await stage.publish(
+        journey(
+            {"update": {"traits": {"last_cart": "{{ entry.properties.cart_id }}"}}, "id": "mark"},
+            {"emit": {"event": "Cart Seen", "properties": {"name": "Hi {{ customer.traits.name }}"}}, "id": "tell"},
+            {"start": {"journey": "other", "properties": {"n": "{{ entry.properties.n }}"}}, "id": "go"},
+        )
+    )
+    entry = {"event": "Product Added", "properties": {"cart_id": "c7", "n": 3}}
+    run = await stage.enter("welcome", await stage.customer(name="Ada"), entry=entry, depth=2)
+
+    await run.ends()
+
+    update, tell, go = await emitted(stage)
+    assert (update.kind, update.traits, update.source) == ("identify", {"last_cart": "c7"}, "perennial")
+    assert (tell.name, tell.properties, tell.depth) == ("Cart Seen", {"name": "Hi Ada"}, 3)
+    assert (go.kind, go.properties) == ("start", {"journey": "other", "properties": {"n": 3}})
+    assert tell.message_id == f"{run.run_id}/tell/1"
+
+
+async def test_a_chain_of_journeys_that_start_each_other_ends(stage: Stage) -> None:
+    await stage.publish(journey({"emit": {"event": "Signed Up"}, "id": "loop"}))
+    run = await stage.enter("welcome", depth=10)
+
+    await run.ends()
+
+    assert await run.log() == [("loop", 1, "skipped", "loop_guard")]
+    assert await emitted(stage) == []
+
+
+async def test_a_moved_run_keeps_its_step_and_counts_its_deadline_from_when_it_was_entered(stage: Stage) -> None:
+    await stage.publish(journey({"wait": {"for": "10d"}, "id": "w"}, {"send": {"template": "t"}, "id": "old"}))
+    run = await stage.enter("welcome")
+    await run.stands_at("w")
+    version = await stage.publish(journey({"wait": {"for": "2d"}, "id": "w"}, {"send": {"template": "t"}, "id": "new"}))
+    async with stage.database.transaction() as session:
+        assert await move_runs(session, "welcome", ["w"], to=version, as_of=stage.now) == 1
+    await run.handle.signal("wake")
+
+    ended = await run.ends()
+
+    assert ended.version == version
+    assert stage.outbox.sent == [("new", 1)]
+    waited = await run.step("w")
+    assert waited is not None
+    assert waited.at is not None
+    assert timedelta(days=2) <= waited.at - waited.reached_at < timedelta(days=3)
+
+
+async def test_a_run_that_is_not_moved_stays_on_its_version(stage: Stage) -> None:
+    await stage.publish(journey({"wait": {"for": "10d"}, "id": "w"}, {"send": {"template": "t"}, "id": "old"}))
+    run = await stage.enter("welcome")
+    await run.stands_at("w")
+    await stage.publish(journey({"wait": {"for": "2d"}, "id": "w"}))
+
+    await run.ends()
+
+    assert stage.outbox.sent == [("old", 1)]
+
+
+async def test_a_new_zone_moves_the_end_of_a_wait(stage: Stage) -> None:
+    await stage.publish(journey({"wait": {"for": "5d", "until": "09:00"}, "id": "w"}))
+    customer = await stage.customer(zone="Europe/Berlin")
+    run = await stage.enter("welcome", customer)
+    await run.stands_at("w")
+    before = (await run.wait_row("w")).deadline
+    async with stage.database.transaction() as session:
+        row = await session.get(Customer, customer)
+        assert row is not None
+        row.zone = "America/New_York"
+    await run.handle.signal("wake")
+    async with asyncio.timeout(10):
+        while (await run.wait_row("w")).deadline == before:
+            await asyncio.sleep(0.02)
+
+    await run.ends()
+
+    waited = await run.step("w")
+    assert waited is not None
+    assert waited.at is not None
+    assert waited.at.astimezone(UTC).hour in (13, 14)
+
+
+async def test_a_second_workflow_of_a_run_ends_at_once(stage: Stage) -> None:
+    await stage.publish(journey({"wait": {"for": "10d"}, "id": "w"}, {"send": {"template": "t"}, "id": "s"}))
+    run = await stage.enter("welcome", first_run_id="another-execution")
+
+    await run.handle.result()
+
+    assert (await run.row()).state == "active"
+    assert stage.outbox.sent == []
+
+
+async def emitted(stage: Stage) -> list[Event]:
+    """The events that the product appended, in order."""
+    async with stage.database.read() as session:
+        return list(
+            (await session.execute(select(Event).where(Event.source == "perennial").order_by(Event.id))).scalars()
+        )
