@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any  # journeys are any JSON
 
 import asyncpg
+import httpx
 
 from database.migrations.upgrade import upgrade
 from database.session import Database
@@ -86,6 +88,15 @@ class Deployment:
     def api(self) -> str:
         """Where the API answers."""
         return f"http://{LOOPBACK}:{self.ports['api']}"
+
+    async def publish(self, journey: Mapping[str, Any]) -> None:
+        """Save and publish a journey; raises RuntimeError with the findings when it is faulty."""
+        headers = {"Authorization": f"Bearer {self.keys.admin_key}"}
+        async with httpx.AsyncClient(base_url=self.api, headers=headers, timeout=30) as client:
+            (await client.put(f"/v1/journeys/{journey['journey']}", json=dict(journey))).raise_for_status()
+            answer = await client.post(f"/v1/journeys/{journey['journey']}/publish", json={})
+            if answer.is_error:
+                raise RuntimeError(answer.text)
 
     def environment(self, temporal: EmbeddedTemporal) -> dict[str, str]:
         """The settings of these processes."""
