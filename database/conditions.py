@@ -6,6 +6,7 @@ The in-memory evaluator is domain/conditions/memory.py; tests/database/test_cond
 from __future__ import annotations
 
 import operator
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -117,7 +118,7 @@ async def judge(
     """
     if not subjects:
         return []
-    statement = _judgement(condition, shop, explain=explain)
+    statement = _kept_judgement(condition, shop, explain=explain)
     rows = await session.execute(statement, {"subjects": _document(subjects)})
     return [_verdict(condition, row, explain=explain) for row in rows]
 
@@ -157,6 +158,22 @@ def _verdict(condition: Condition, row: Any, *, explain: bool) -> Verdict:  # a 
         return Verdict(holds)
     pointers = (pointer for pointer, _ in leaves(condition))
     return Verdict(holds, failed_leaf(condition, dict(zip(pointers, leaf_values, strict=True))))
+
+
+_Asked = tuple[int, str, tuple[tuple[str, str], ...], bool]
+_kept: OrderedDict[_Asked, tuple[Condition, Select[Any]]] = OrderedDict()
+_MOST_KEPT = 1_000
+
+
+def _kept_judgement(condition: Condition, shop: ShopDefaults, *, explain: bool) -> Select[Any]:
+    """The statement for this very object of a condition: the router asks about few conditions very often."""
+    asked = (id(condition), shop.zone, tuple(sorted(shop.consent.items())), explain)
+    if asked not in _kept:
+        _kept[asked] = condition, _judgement(condition, shop, explain=explain)  # keeps the condition, and so its id
+    _kept.move_to_end(asked)
+    while len(_kept) > _MOST_KEPT:
+        _kept.popitem(last=False)
+    return _kept[asked][1]
 
 
 def _judgement(condition: Condition, shop: ShopDefaults, *, explain: bool) -> Select[Any]:

@@ -143,27 +143,27 @@ class UnidentifiedEntry:
     """An event that would have started a run, had we known who it was."""
 
     journey: str
-    event_id: UUID
     message_id: str
     happening: Happening
-    trusted: bool
     depth: int
 
 
-async def unidentified_entries(session: ReadSession, customer_id: UUID, limit: int) -> list[UnidentifiedEntry]:
-    """What a customer did before we knew who it was that would have started runs, the oldest first."""
+async def unidentified_entries(
+    session: ReadSession, customer_ids: Collection[UUID], limit: int
+) -> dict[UUID, list[UnidentifiedEntry]]:
+    """What customers did before we knew who they were that would have started runs: the latest, in order of receipt."""
     statement = (
-        select(EntryDecision.journey, Event)
+        select(EntryDecision.customer_id, EntryDecision.journey, Event)
         .join(Event, Event.id == EntryDecision.event_id)
-        .where(EntryDecision.customer_id == customer_id, EntryDecision.reason == "unidentified")
+        .where(EntryDecision.customer_id.in_(customer_ids), EntryDecision.reason == "unidentified")
         .order_by(Event.received_at.desc(), Event.id.desc())
         .limit(limit)
     )
-    rows = (await session.execute(statement)).all()
-    return [
-        UnidentifiedEntry(journey, event.id, event.message_id, _happening(event), event.trusted, event.depth)
-        for journey, event in reversed(rows)
-    ]
+    found: dict[UUID, list[UnidentifiedEntry]] = {}
+    for customer_id, journey, event in reversed((await session.execute(statement)).all()):
+        entry = UnidentifiedEntry(journey, event.message_id, _happening(event), event.depth)
+        found.setdefault(customer_id, []).append(entry)
+    return found
 
 
 async def received_since(session: ReadSession, customer_id: UUID, since: datetime, limit: int) -> list[Happening]:

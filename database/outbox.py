@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Identity as Serial
-from sqlalchemy import Index, SmallInteger, insert, text
+from sqlalchemy import Index, SmallInteger, delete, func, insert, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Created, Json, Table
-from database.session import WriteSession
+from database.session import ReadSession, WriteSession
 
 CHANNEL = "outbox"
 """Notified when a transaction with commands commits; relays listen."""
@@ -63,3 +63,67 @@ async def add_commands(session: WriteSession, commands: Sequence[NewCommand]) ->
     rows = [{"kind": each.kind, "workflow_id": each.workflow_id, "payload": dict(each.payload)} for each in commands]
     await session.execute(insert(Command), rows)
     await session.execute(text(f"NOTIFY {CHANNEL}"))
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCommand:
+    """One command that a relay holds."""
+
+    id: int
+    kind: CommandKind
+    workflow_id: str
+    payload: Mapping[str, Any]
+    attempts: int
+
+
+# The first command of each workflow, locked: whoever holds it holds the workflow's others too, so their order is kept
+# however many relays there are. Relies on pk_outbox for the order, ix_outbox_workflow for "is there an earlier one?".
+_HEADS = text("""
+    SELECT id, kind, workflow_id, payload, attempts
+    FROM outbox AS head
+    WHERE (not_before IS NULL OR not_before <= :as_of)
+      AND NOT EXISTS (
+          SELECT FROM outbox AS earlier WHERE earlier.workflow_id = head.workflow_id AND earlier.id < head.id
+      )
+    ORDER BY id
+    LIMIT :limit
+    FOR UPDATE OF head SKIP LOCKED
+""")
+
+
+async def claim_commands(session: WriteSession, as_of: datetime, limit: int) -> dict[str, list[PendingCommand]]:
+    """All commands of at most `limit` workflows, by workflow, in order. Held until the transaction ends."""
+    heads = [_pending(row) for row in await session.execute(_HEADS, {"as_of": as_of, "limit": limit})]
+    claimed = {head.workflow_id: [head] for head in heads}
+    others = (
+        select(Command.id, Command.kind, Command.workflow_id, Command.payload, Command.attempts)
+        .where(Command.workflow_id.in_(claimed), Command.id.not_in([head.id for head in heads]))
+        .order_by(Command.id)
+    )
+    for row in await session.execute(others) if heads else []:
+        claimed[row.workflow_id].append(_pending(row))
+    return claimed
+
+
+async def remove_commands(session: WriteSession, ids: Collection[int]) -> None:
+    """These were carried out."""
+    if ids:
+        await session.execute(delete(Command).where(Command.id.in_(ids)))
+
+
+async def postpone_command(session: WriteSession, id_: int, *, attempts: int, until: datetime, error: str) -> None:
+    """This one was refused: it and the later ones of its workflow wait."""
+    values = {"attempts": attempts, "not_before": until, "error": error}
+    await session.execute(update(Command).where(Command.id == id_).values(values))
+
+
+async def backlog(session: ReadSession, *, count_up_to: int = 10_000) -> tuple[int, datetime | None]:
+    """How many commands wait (counted up to a bound), and when the oldest was written."""
+    some = select(Command.id).limit(count_up_to).subquery()
+    depth = await session.scalar(select(func.count()).select_from(some)) or 0
+    oldest = await session.scalar(select(Command.created_at).order_by(Command.id).limit(1))
+    return depth, oldest
+
+
+def _pending(row: Any) -> PendingCommand:  # a row of both statements
+    return PendingCommand(row.id, CommandKind(row.kind), row.workflow_id, row.payload, row.attempts)

@@ -57,7 +57,7 @@ class RoutedEvent:
 _WINDOW = text("""
     SELECT id, kind, user_id, anonymous_id, previous_id, timestamp, message_id
     FROM events
-    WHERE status = 'pending' AND (not_before IS NULL OR not_before <= :as_of)
+    WHERE status = 'pending' AND (not_before IS NULL OR not_before <= :as_of) AND id > :after
     ORDER BY id
     LIMIT :limit
 """)
@@ -79,9 +79,9 @@ _MARK = text("""
 """)
 
 
-async def window(session: ReadSession, as_of: datetime, limit: int) -> list[Naming]:
-    """The ids that the oldest pending events name, in the order of receipt."""
-    rows = await session.execute(_WINDOW, {"as_of": as_of, "limit": limit})
+async def window(session: ReadSession, as_of: datetime, limit: int, after: UUID | None = None) -> list[Naming]:
+    """The ids that the oldest pending events name, in the order of receipt, from the one after `after`."""
+    rows = await session.execute(_WINDOW, {"as_of": as_of, "limit": limit, "after": after or UUID(int=0)})
     return [
         Naming(
             *(row.id, Stamp(row.timestamp, row.message_id), row.user_id, row.anonymous_id),

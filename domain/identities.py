@@ -165,6 +165,8 @@ class _Resolver:
 
     def finish(self) -> Resolution:
         done = self._done
+        if not self._merged:
+            return done
         done.attributions = {
             event_id: replace(attribution, customer_id=self._survivor(attribution.customer_id))
             for event_id, attribution in done.attributions.items()

@@ -6,10 +6,9 @@ rows are locked (whom somebody else holds is left for later), then all is read a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from uuid import UUID
 
 from database import customers, routing
@@ -19,12 +18,12 @@ from database.session import WriteSession
 from domain.identities import Identity, Key, Naming, Resolution
 from triggers.identity import Ground, naming_of
 
-WINDOW_FACTOR = 3
-"""The window is this many times a batch, so that several routers find different customers in it."""
+MOST_LOOKS = 4
+"""How many windows a router looks through for customers whom no other router holds."""
 
 MOST_DECISIVE = 20
-"""Each event that may start a run has a wave of its own. Further ones of the same people wait for the next batch, so that
-one busy customer delays the others little."""
+"""Each event that may start a run has a wave of its own. Further ones of the same people wait for the next batch, so
+that one busy customer delays the others little."""
 
 MayStart = Callable[[PendingEvent], bool]
 """Whether an event, by its name and kind, may start a run."""
@@ -47,18 +46,18 @@ def in_order(groups: Iterable[Sequence[PendingEvent]]) -> list[PendingEvent]:
 async def claim(
     session: WriteSession, window: Sequence[Naming], limit: int, may_start: MayStart, as_of: datetime
 ) -> Claim:
-    """Lock the customers of about `limit` of the oldest pending events, which `window` looks at."""
-    waiting = iter(await _groups_of(session, window))
+    """Lock the customers of the pending events that `window` looks at; where too many are held, look further."""
     groups: list[list[PendingEvent]] = []
     known: dict[Key, Identity] = {}
     states: dict[UUID, CustomerState] = {}
-    taken = 0
-    while taken < limit and (wanted := _take(waiting, limit - taken)):
-        ground, locked = await _lock(session, wanted, may_start, as_of)
+    for _ in range(MOST_LOOKS):
+        ground, locked = await _lock(session, window, may_start, as_of)
         groups += locked
         known |= ground.known
         states |= ground.states
-        taken += sum(len(group) for group in locked)
+        if len(window) < limit or 2 * sum(len(group) for group in groups) >= limit:
+            break
+        window = await routing.window(session, as_of, limit, after=window[-1].event_id)
     return Claim(groups, Ground(known, states))
 
 
@@ -66,23 +65,6 @@ async def ground_of(session: WriteSession, events: Sequence[PendingEvent]) -> Gr
     """What is stored about the ids and customers of events whose customers this transaction has locked already."""
     known = await customers.known_ids(session, {key for event in events for key in naming_of(event).keys})
     return Ground(known, await customers.lock(session, {each.customer_id for each in known.values()}))
-
-
-def _take(groups: Iterator[list[Naming]], limit: int) -> list[list[Naming]]:
-    taken: list[list[Naming]] = []
-    count = 0
-    for group in islice(groups, limit):
-        taken.append(group)
-        count += len(group)
-        if count >= limit:
-            break
-    return taken
-
-
-async def _groups_of(session: WriteSession, window: Sequence[Naming]) -> list[list[Naming]]:
-    """The window's events grouped by whom they concern, as far as an unlocked look can tell; the oldest group first."""
-    known = await customers.known_ids(session, {key for naming in window for key in naming.keys})
-    return _grouped(window, Ground(known, {}).resolve(window))
 
 
 def _grouped(window: Sequence[Naming], found: Resolution) -> list[list[Naming]]:
@@ -105,19 +87,18 @@ def _grouped(window: Sequence[Naming], found: Resolution) -> list[list[Naming]]:
 
 
 async def _lock(
-    session: WriteSession, groups: Sequence[Sequence[Naming]], may_start: MayStart, as_of: datetime
+    session: WriteSession, window: Sequence[Naming], may_start: MayStart, as_of: datetime
 ) -> tuple[Ground, list[list[PendingEvent]]]:
-    """Lock what these groups concern, read it again, and keep the groups that we hold whole."""
-    namings = [naming for group in groups for naming in group]
-    keys = {key for naming in namings for key in naming.keys}
+    """Lock whom these events concern, read all again, and keep the groups that we hold whole."""
+    keys = {key for naming in window for key in naming.keys}
     before = await customers.known_ids(session, keys)
     locked = await customers.lock(session, {each.customer_id for each in before.values()})
     ground = Ground(await customers.known_ids(session, keys), locked)
-    pending = {event.id: event for event in await routing.still_pending(session, [each.event_id for each in namings])}
+    pending = {event.id: event for event in await routing.still_pending(session, [each.event_id for each in window])}
     namings = [naming_of(event) for event in pending.values()]
-    regrouped = _grouped(namings, found := ground.resolve(namings))
+    found = ground.resolve(namings)
     held: list[list[PendingEvent]] = []
-    for group in regrouped:
+    for group in _grouped(namings, found):
         concerned = frozenset().union(*(found.involved[naming.event_id] for naming in group)) - found.created
         events = [pending[naming.event_id] for naming in group]
         if concerned <= locked.keys() and not await _stands_behind(session, events, concerned, ground, as_of):

@@ -202,7 +202,7 @@ async def _judged(
 async def _verdicts(
     session: WriteSession, group: Sequence[Candidate], shop: ShopSettings, as_of: datetime
 ) -> list[Verdict]:
-    """The verdicts on candidates of one journey; which leaf failed is worked out only for those it kept out."""
+    """The verdicts on candidates of one journey, with the leaf that kept somebody out."""
     condition = group[0].journey.definition.enter.if_
     if condition is None:
         return [Verdict(holds=True)] * len(group)
@@ -218,10 +218,7 @@ async def _verdicts(
         )
         for each in group
     ]
-    verdicts = await judge(session, condition, subjects, shop=defaults)
-    failed = [subject for subject, verdict in zip(subjects, verdicts, strict=True) if not verdict.holds]
-    explained = iter(await judge(session, condition, failed, shop=defaults, explain=True))
-    return [verdict if verdict.holds else next(explained) for verdict in verdicts]
+    return await judge(session, condition, subjects, shop=defaults, explain=True)
 
 
 def _outcome(candidate: Candidate, verdict: Verdict) -> Candidate | EntryOutcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,14 +46,15 @@ def decisive(wave: Wave) -> Callable[[BatchEvent], bool]:
     return is_decisive
 
 
-async def candidates(wave: Wave, event: BatchEvent) -> list[Candidate]:
-    """Everything that this event could start: the journeys that it enters, and those that it tells us to enter late."""
-    remembered = await _remembered(wave, event) if event.identifies else []
+async def candidates(wave: Wave) -> list[Candidate]:
+    """Everything that the wave could start: what its events enter, and what is entered late, now that we know whom."""
+    return [*await _remembered(wave), *(candidate for event in wave.events for candidate in _entered_now(wave, event))]
+
+
+def _entered_now(wave: Wave, event: BatchEvent) -> list[Candidate]:
     if event.is_history:
-        return remembered
-    if event.event.kind == EventKind.START:
-        return [*remembered, *_asked_for(wave, event)]
-    return [*remembered, *_entered_by(wave, event)]
+        return []
+    return _asked_for(wave, event) if event.event.kind == EventKind.START else _entered_by(wave, event)
 
 
 def _watcher(wave: Wave, event: BatchEvent) -> Watcher:
@@ -123,19 +124,29 @@ def _candidate(
     )
 
 
-async def _remembered(wave: Wave, event: BatchEvent) -> list[Candidate]:
-    """What the visitor did while anonymous that would have started runs, judged by what is true now."""
-    entries = await unidentified_entries(wave.session, event.customer.id, _MOST_REMEMBERED)
-    if not entries:
+async def _remembered(wave: Wave) -> list[Candidate]:
+    """What visitors did while anonymous that would have started runs, judged by what is true now."""
+    identifying = {event.customer.id: event for event in wave.events if event.identifies}
+    if not identifying:
         return []
-    since = min(entry.happening.received_at for entry in entries)
-    later = await received_since(wave.session, event.customer.id, since, _MOST_LATER)
+    remembered = await unidentified_entries(wave.session, identifying, _MOST_REMEMBERED * len(identifying))
+    found: list[Candidate] = []
+    for customer_id, entries in remembered.items():
+        since = min(entry.happening.received_at for entry in entries)
+        later = await received_since(wave.session, customer_id, since, _MOST_LATER)
+        found += _late_ones(wave, identifying[customer_id], entries, later)
+    return found
+
+
+def _late_ones(
+    wave: Wave, event: BatchEvent, entries: Sequence[UnidentifiedEntry], later: Sequence[Happening]
+) -> list[Candidate]:
     live = wave.live.journeys
     return [_late(wave, event, live[entry.journey], entry, later) for entry in entries if entry.journey in live]
 
 
 def _late(
-    wave: Wave, event: BatchEvent, journey: LiveJourney, entry: UnidentifiedEntry, later: list[Happening]
+    wave: Wave, event: BatchEvent, journey: LiveJourney, entry: UnidentifiedEntry, later: Sequence[Happening]
 ) -> Candidate:
     """A candidate by an earlier event. Where an exit event since would have ended the run, it stays out."""
     happening = entry.happening

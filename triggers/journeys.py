@@ -22,8 +22,7 @@ async def react_in_journeys(wave: Wave) -> None:
             await _settle_joined(wave, event, settlement)
             settle(wave, event, event.happening(), settlement)
     await settlement.write(wave.session, wave.as_of)
-    found = [candidate for event in wave.events for candidate in await candidates(wave, event)]
-    if found:
+    if found := await candidates(wave):
         outcomes = await enrol(wave.session, found, shop=wave.shop, as_of=wave.as_of)
         _watch(wave, entered(outcomes))
 

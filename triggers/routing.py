@@ -16,7 +16,7 @@ from database.session import WriteSession
 from database.shop_settings import shop_settings
 from database.watches import watched_runs
 from triggers.batch import BatchCustomer, Wave, waves
-from triggers.claiming import WINDOW_FACTOR, claim, ground_of, in_order
+from triggers.claiming import claim, ground_of, in_order
 from triggers.entrants import decisive, may_start
 from triggers.erasures import drop_what_was_erased
 from triggers.identity import ContendedError, Ground, Identified, identify, naming_of
@@ -58,7 +58,7 @@ class Routing:
 
     async def route(self, session: WriteSession, as_of: datetime, limit: int) -> Routed:
         """Claim the customers of about `limit` pending events and route those, in the caller's transaction."""
-        pending = await routing.window(session, as_of, limit * WINDOW_FACTOR)
+        pending = await routing.window(session, as_of, limit)
         window = await drop_what_was_erased(session, pending)
         if not window:
             return Routed(seen=len(pending))
