@@ -52,7 +52,7 @@ class Shopper:
         self.email = f"{uuid.uuid4().hex[:12]}@example.com"
         self.cart = f"cart-{uuid.uuid4().hex[:8]}"
         self.stack = stack
-        self.segment = Segment(stack.addresses["write_key"], host=stack.addresses["api"], flush_interval=0.05)
+        self.segment = Segment(stack.addresses["write_key"], host=stack.addresses["api"], upload_interval=0.05)
         self.segment.identify(self.id, {"email": self.email, "first_name": first_name, "timezone": "Europe/Berlin"})
         self.segment.track(self.id, "Consent Granted", {"purpose": "marketing", "channel": "email"})
         self.segment.flush()
