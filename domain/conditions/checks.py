@@ -1,0 +1,261 @@
+"""What is found in a condition before it is published: what is not there yet, can never be true, or was never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from domain.conditions.impossible import Impossible, impossible, impossible_where
+from domain.conditions.model import (
+    AggregateIs,
+    AllOf,
+    AnyOf,
+    Condition,
+    Did,
+    EventIs,
+    NotOf,
+    PointsAre,
+    Predicate,
+    PropertyIs,
+    ScoreIs,
+    SegmentIs,
+    TierIs,
+    TraitIs,
+    VariantIs,
+)
+from domain.conditions.operators import (
+    MOMENT_OPERATORS,
+    PERIOD_OPERATORS,
+    Compared,
+    Comparison,
+    Operator,
+    Reference,
+)
+from domain.conditions.paths import steps_of
+from domain.conditions.values import NEGATED
+from domain.conditions.walk import leaves
+from domain.findings import Finding, Severity
+
+JsonType = str
+"""`string`, `number`, `boolean`, `array`, `object` or `null`, as jsonb_typeof says it."""
+
+Types = Mapping[str, Collection[JsonType]]
+"""By path, as conditions write it: `total`, `products[].sku`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What has come in so far: the types of traits, and of each event's properties. None: nothing is known of it."""
+
+    events: Mapping[str, Types] | None = None
+    traits: Types | None = None
+
+
+NOTHING_KNOWN = Seen()
+
+EVENT_ROOTS = ("properties", "context")
+ENTRY_ROOTS = ("event", "properties", "context", "timestamp", "event_id", "message_id")
+"""Where paths into a recorded event, and into the entry event, can start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a condition stands. `in_run`: there is an entry event, one of `entry_events` as far as they are known."""
+
+    pointer: str = ""
+    step: str | None = None
+    in_run: bool = True
+    entry_events: Collection[str] = ()
+
+
+ANYWHERE = Place()
+
+
+def check_condition(condition: Condition, seen: Seen = NOTHING_KNOWN, place: Place = ANYWHERE) -> list[Finding]:
+    """Errors `not_available_yet`, `never_true`, `needs_a_run`, `unknown_path`; warnings `*_never_seen`, `wrong_type`."""
+    never = _never_true(impossible(condition, place.pointer), place)
+    return [*_of_leaves(condition, seen, place), *never]
+
+
+def check_where(
+    where: Sequence[Predicate], event: str, seen: Seen = NOTHING_KNOWN, place: Place = ANYWHERE
+) -> list[Finding]:
+    """The same for predicates over the properties of one event; `place.pointer` is that of the list."""
+    never = _never_true(impossible_where(where, place.pointer), place)
+    return [*_of_where(where, event, seen, place, place.pointer), *never]
+
+
+def check_event(event: str, pointer: str, seen: Seen = NOTHING_KNOWN, place: Place = ANYWHERE) -> list[Finding]:
+    """A warning when no event of that name has come in so far."""
+    if seen.events is None or event in seen.events:
+        return []
+    message = f"No event {event!r} has been seen so far; check the spelling, which is exact."
+    return [_finding("event_never_seen", Severity.WARNING, pointer, message, place)]
+
+
+def _of_leaves(condition: Condition, seen: Seen, place: Place) -> Iterator[Finding]:
+    for pointer, leaf in leaves(condition, place.pointer):
+        if isinstance(leaf, Compared):
+            yield from _references(leaf, pointer, place)
+        match leaf:
+            case TraitIs(trait=path):
+                yield from _types(leaf, path, seen.traits, pointer, place, kind="trait")
+            case EventIs(event=path):
+                yield from _of_entry(leaf, path, seen, pointer, place)
+            case VariantIs() if not place.in_run:
+                yield _needs_a_run("a variant", pointer, place)
+            case Did(did=name):
+                yield from check_event(name, f"{pointer}/did", seen, place)
+                yield from _of_events(leaf, name, seen, pointer, place)
+            case AggregateIs(over=name):
+                yield from check_event(name, f"{pointer}/over", seen, place)
+                yield from _of_events(leaf, name, seen, pointer, place)
+                yield from _of_figure(leaf, seen, pointer, place)
+            case SegmentIs() | PointsAre() | TierIs() | ScoreIs():
+                kind = next(iter(leaf.model_fields_set & {"segment", "points", "tier", "score"}))
+                message = f"Conditions on {kind} come with a later release; remove this one for now."
+                yield _finding("not_available_yet", Severity.ERROR, pointer, message, place)
+            case _:
+                pass
+
+
+def _of_entry(leaf: EventIs, path: str, seen: Seen, pointer: str, place: Place) -> Iterator[Finding]:
+    if not place.in_run:
+        yield _needs_a_run("the entry event", pointer, place)
+    root, *_ = steps_of(path)
+    if root not in ENTRY_ROOTS:
+        yield _unknown_path(path, ENTRY_ROOTS, f"{pointer}/event", place)
+    elif root == "properties" and seen.events is not None:
+        known = [seen.events[name] for name in place.entry_events if name in seen.events]
+        yield from _types(leaf, path.removeprefix("properties."), _merged(known), pointer, place, kind="property")
+
+
+def _merged(each: Sequence[Types]) -> Types | None:
+    """The types of a path in any of several events; None if nothing is known of any."""
+    paths = {path for types in each for path in types}
+    return {path: {one for types in each for one in types.get(path, ())} for path in paths} or None
+
+
+def _of_events(leaf: Did | AggregateIs, name: str, seen: Seen, pointer: str, place: Place) -> Iterator[Finding]:
+    if leaf.since_entry and not place.in_run:
+        yield _needs_a_run("since_entry", f"{pointer}/since_entry", place)
+    yield from _of_where(leaf.where, name, seen, place, f"{pointer}/where")
+
+
+def _of_figure(leaf: AggregateIs, seen: Seen, pointer: str, place: Place) -> Iterator[Finding]:
+    if leaf.of is None:
+        return
+    root, *_ = steps_of(leaf.of)
+    if root not in EVENT_ROOTS:
+        yield _unknown_path(leaf.of, EVENT_ROOTS, f"{pointer}/of", place)
+    elif root == "properties" and leaf.aggregate in ("sum", "avg", "min", "max") and seen.events is not None:
+        path = leaf.of.removeprefix("properties.")
+        found = set(seen.events.get(leaf.over, {}).get(path, ())) - {"null"}
+        if found and "number" not in found:
+            yield _wrong_type(path, found, {"number"}, f"{pointer}/of", place)
+
+
+def _of_where(where: Sequence[Predicate], event: str, seen: Seen, place: Place, pointer: str) -> Iterator[Finding]:
+    types = None if seen.events is None else seen.events.get(event)
+    for position, predicate in enumerate(where):
+        yield from _of_predicate(predicate, types, f"{pointer}/{position}", place)
+
+
+def _of_predicate(predicate: Predicate, types: Types | None, pointer: str, place: Place) -> Iterator[Finding]:
+    match predicate:
+        case AllOf(all=inner):
+            for position, one in enumerate(inner):
+                yield from _of_predicate(one, types, f"{pointer}/all/{position}", place)
+        case AnyOf(any=inner):
+            for position, one in enumerate(inner):
+                yield from _of_predicate(one, types, f"{pointer}/any/{position}", place)
+        case NotOf(not_=one):
+            yield from _of_predicate(one, types, f"{pointer}/not", place)
+        case PropertyIs(property=path):
+            yield from _references(predicate, pointer, place)
+            yield from _types(predicate, path, types, pointer, place, kind="property")
+
+
+def _types(
+    compared: Compared, path: str, types: Types | None, pointer: str, place: Place, *, kind: str
+) -> Iterator[Finding]:
+    if types is None:
+        return
+    found, needed = set(types.get(path, ())) - {"null"}, _needed(compared.comparison)
+    if path not in types:
+        message = f"No {kind} {path!r} has been seen so far; check the spelling, which is exact."
+        yield _finding(f"{kind}_never_seen", Severity.WARNING, pointer, message, place)
+    elif found and needed and not found & needed:
+        yield _wrong_type(path, found, needed, pointer, place)
+
+
+def _needed(comparison: Comparison) -> set[JsonType]:
+    """The JSON types of which a value must be one for the comparison to hold; empty: any."""
+    operator = NEGATED.get(comparison.operator, comparison.operator)
+    match operator:
+        case Operator.EXISTS:
+            return set()
+        case Operator.CONTAINS:
+            return {"array", "string"}
+        case Operator.STARTS_WITH | Operator.ENDS_WITH | Operator.MATCHES_ANY:
+            return {"string"}
+        case _ if operator in (*MOMENT_OPERATORS, *PERIOD_OPERATORS):
+            return {"string"}
+        case _:
+            operands = comparison.operand if isinstance(comparison.operand, list | tuple) else [comparison.operand]
+            types = {_type_of(one) for one in operands}
+            return set() if None in types else {one for one in types if one}
+
+
+def _type_of(operand: object) -> JsonType | None:
+    match operand:
+        case bool():
+            return "boolean"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+        case _:  # a reference can be anything
+            return None
+
+
+def _references(compared: Compared, pointer: str, place: Place) -> Iterator[Finding]:
+    operator, operand, _ = compared.comparison
+    operands = operand if isinstance(operand, list | tuple) else [operand]
+    for one in operands:
+        if isinstance(one, Reference) and one.customer is None and not place.in_run:
+            yield _needs_a_run("a reference to the entry or to saved answers", f"{pointer}/{operator}", place)
+
+
+def _never_true(found: Iterator[Impossible], place: Place) -> list[Finding]:
+    return [
+        _finding("never_true", Severity.ERROR, pointer, f"This can never be true: {why}.", place)
+        for pointer, why in found
+    ]
+
+
+def _wrong_type(path: str, found: set[JsonType], needed: set[JsonType], pointer: str, place: Place) -> Finding:
+    message = (
+        f"{path!r} has come as {_listed(found)} so far, but this holds only for {_listed(needed)};"
+        " types are never converted, so a number in a text is not a number."
+    )
+    return _finding("wrong_type", Severity.WARNING, pointer, message, place)
+
+
+def _listed(types: set[JsonType]) -> str:
+    return " or ".join(sorted("text" if one == "string" else one for one in types))
+
+
+def _unknown_path(path: str, roots: Collection[str], pointer: str, place: Place) -> Finding:
+    choices = " or ".join(f"{root!r}" for root in sorted(roots))
+    message = f"{path!r} leads nowhere: a path into an event starts with {choices}, such as 'properties.total'."
+    return _finding("unknown_path", Severity.ERROR, pointer, message, place)
+
+
+def _needs_a_run(what: str, pointer: str, place: Place) -> Finding:
+    message = f"Only a journey's run has {what}; ask for it in a branch, or in an entry's if."
+    return _finding("needs_a_run", Severity.ERROR, pointer, message, place)
+
+
+def _finding(code: str, severity: Severity, pointer: str, message: str, place: Place) -> Finding:
+    return Finding(code=code, severity=severity, step=place.step, pointer=pointer, message=message)
