@@ -72,7 +72,7 @@ ANYWHERE = Place()
 
 
 def check_condition(condition: Condition, seen: Seen = NOTHING_KNOWN, place: Place = ANYWHERE) -> list[Finding]:
-    """Errors `not_available_yet`, `never_true`, `needs_a_run`, `unknown_path`; warnings `*_never_seen`, `wrong_type`."""
+    """Errors not_available_yet, never_true, needs_a_run, unknown_path; warnings *_never_seen, wrong_type."""
     never = _never_true(impossible(condition, place.pointer), place)
     return [*_of_leaves(condition, seen, place), *never]
 
