@@ -66,6 +66,11 @@ def outgoing_of(message: Message) -> Outgoing:
     if message.channel == "webhook":
         body = orjson.loads(message.text or "{}")
         return OutgoingWebhook(message_id=message.id, url=message.to or "", body=body, headers=message.headers)
+    return outgoing_email(message)
+
+
+def outgoing_email(message: Message) -> OutgoingEmail:
+    """The same for an e-mail."""
     name, address = parseaddr(message.sender or "")
     return OutgoingEmail(
         message_id=message.id,

@@ -64,6 +64,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     bell: Bell = app.state.bell
     async with bell.running():
         yield
+    await app.state.dependencies.renderer.close()
 
 
 def _routers() -> list[APIRouter]:

@@ -15,8 +15,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 from prometheus_client import generate_latest
 
+from activities.trial_messages import TrialSender
 from api.limits import IngestLimits, Rate
 from api.temporal_ui import TemporalUi
+from connectors.rendering import Renderer
 from database.session import Database, ReadSession, WriteSession
 
 
@@ -48,6 +50,10 @@ class ApiDependencies:
     temporal_ui: TemporalUi = field(default_factory=TemporalUi)
     figures: Callable[[], Awaitable[bytes]] = own_figures
     allow_private_calls: bool = False  # whether journeys may call private addresses: for local shops and tests
+    renderer: Renderer = field(default_factory=Renderer)  # starts its processes when it is first used
+    trials: TrialSender | None = None  # sends tests of templates
+    sendgrid_webhook_key: str | None = None  # public key of the signed event webhook, base64
+    is_inbox_open: bool = False  # /inbox without a key: for development, where nothing leaves the machine
 
 
 def get_dependencies(request: Request) -> ApiDependencies:

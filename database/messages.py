@@ -15,7 +15,6 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     UniqueConstraint,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy import text as sql
@@ -246,31 +245,6 @@ async def link_of(session: ReadSession, token: str, kind: str) -> tuple[Link, Me
     )
     found = (await session.execute(statement)).one_or_none()
     return None if found is None else (found[0], found[1])
-
-
-async def page_of_messages(
-    session: ReadSession,
-    *,
-    customer_id: UUID | None = None,
-    journey: str | None = None,
-    state: str | None = None,
-    after: tuple[datetime, UUID] | None = None,
-    limit: int,
-) -> Sequence[Message]:
-    """Messages, the latest first. By ix_messages_customer, ix_messages_journey or ix_messages_created_at."""
-    statement = select(Message).order_by(Message.created_at.desc(), Message.id.desc()).limit(limit)
-    for column, value in ((Message.customer_id, customer_id), (Message.journey, journey), (Message.state, state)):
-        if value is not None:
-            statement = statement.where(column == value)
-    if after is not None:
-        statement = statement.where(tuple_(Message.created_at, Message.id) < after)
-    return (await session.execute(statement)).scalars().all()
-
-
-async def events_of(session: ReadSession, message_id: UUID) -> Sequence[MessageEvent]:
-    """What was reported about a message, in order of time."""
-    statement = select(MessageEvent).where(MessageEvent.message_id == message_id).order_by(MessageEvent.at)
-    return (await session.execute(statement)).scalars().all()
 
 
 async def add_message_events(session: WriteSession, rows: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:

@@ -63,6 +63,7 @@ def list_headers(addresses: Addresses) -> dict[str, str]:
 _ANCHOR = re.compile(r"<(?:a|area)\s[^<>]*>", re.IGNORECASE)
 _HREF = re.compile(r"""(\shref\s*=\s*)("[^"]*"|'[^']*')""", re.IGNORECASE)
 _SAFE = re.compile(r"(?:https?:|mailto:|tel:|sms:|#|$)", re.IGNORECASE)
+_OPEN_PICTURE = re.compile(r'<img src="[^"<>]*/o/[A-Za-z0-9_-]+" width="1" height="1"[^<>]*>')
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
 
 
@@ -88,6 +89,11 @@ def with_open_picture(html: str, address: str) -> str:
     """The invisible picture whose loading tells of an opening, at the end of the body."""
     picture = f'<img src="{escape(address)}" width="1" height="1" alt="" style="display:block;border:0;">'
     return _before_body_end(html, picture)
+
+
+def without_open_picture(html: str) -> str:
+    """The message as colleagues may look at it without counting as its reader."""
+    return _OPEN_PICTURE.sub("", html)
 
 
 def with_unsubscribe_link(html: str, text: str, addresses: Addresses) -> tuple[str, str]:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
+from domain.consent import ConsentSource
+from domain.engagement import Actor
 from domain.messages import MessageState
 
 
@@ -49,3 +55,18 @@ def state_after(kind: Kind, state: MessageState) -> MessageState:
             return MessageState.BOUNCED
         case _:
             return state
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One report about one message; (`provider`, `event_id`) makes it unique, however often it is delivered."""
+
+    provider: str
+    event_id: str
+    kind: Kind
+    at: datetime
+    actor: Actor | None = None
+    is_hard: bool = False  # the address is dead
+    purpose: str | None = None  # what was unsubscribed from; None: the message's purpose
+    source: ConsentSource = ConsentSource.EVENT
+    detail: Mapping[str, Any] = field(default_factory=dict)  # any JSON

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,18 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
+from activities.pacing import Pacer
+from activities.trial_messages import TrialSender
 from api.app import create_app
 from api.dependencies import ApiDependencies
 from api.temporal_ui import TemporalUi
+from connectors.rendering import Renderer
 from database.session import Database
 from perennial import temporal
+from perennial.email import email_provider
 from perennial.loopback import LOOPBACK, any_free_port
 from perennial.metrics import Metrics, build_runtime
-from perennial.settings import Settings
+from perennial.settings import EmailProvider, Settings
 from triggers.live import JourneyCache
 from triggers.relay import Relay
 from triggers.router import Router
@@ -75,8 +79,11 @@ def build_router_loops(database: Database, client: Client) -> Sequence[Loop]:
     return Router(database, Routing(JourneyCache())).run, Relay(database, client).run
 
 
-async def build_api(settings: Settings, database: Database) -> FastAPI:
-    """The HTTP API. Temporal is asked only whether it answers: events are taken while it is away."""
+async def build_api(settings: Settings, database: Database, closing: AsyncExitStack) -> FastAPI:
+    """The HTTP API. Temporal is asked only whether it answers: events are taken while it is away.
+
+    `closing` ends what it holds open beside the database.
+    """
     link = link_temporal(settings)
     client = await link.lazy_client()
 
@@ -86,6 +93,8 @@ async def build_api(settings: Settings, database: Database) -> FastAPI:
         except (RPCError, RuntimeError):  # RuntimeError: the lazy client could not connect
             return False
 
+    renderer, provider = Renderer(), email_provider(settings, closing)
+    pacer = Pacer(database, {provider.name: settings.email_per_second})
     return create_app(
         ApiDependencies(
             database=database,
@@ -94,5 +103,9 @@ async def build_api(settings: Settings, database: Database) -> FastAPI:
             temporal_ui=TemporalUi(settings.temporal_ui_url, settings.temporal_namespace),
             figures=link.metrics.text,
             allow_private_calls=settings.allow_private_calls,
+            renderer=renderer,
+            trials=TrialSender(database, renderer, provider, pacer, public_url=settings.public_url.rstrip("/")),
+            sendgrid_webhook_key=settings.sendgrid_webhook_key,
+            is_inbox_open=settings.email_provider is EmailProvider.OUTBOX and settings.host == LOOPBACK,
         )
     )

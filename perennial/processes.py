@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Coroutine
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 import structlog
@@ -26,8 +27,8 @@ _RECONNECT_SECONDS = 1.0
 async def run_api(settings: Settings) -> None:
     """Serve the HTTP API."""
     stop = stop_on_signals()
-    async with open_database(settings, "api") as database:
-        app = await build_api(settings, database)
+    async with open_database(settings, "api") as database, AsyncExitStack() as closing:
+        app = await build_api(settings, database, closing)
         async with serving(app, settings.host, settings.api_port, trusted_proxies=settings.forwarded_allow_ips):
             await stop.wait()
 

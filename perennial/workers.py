@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, assert_never
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -18,23 +18,20 @@ from activities.calls import CallActivities
 from activities.erasures import ErasureActivities
 from activities.messages import MessageActivities
 from activities.pacing import Pacer
-from activities.providers import EmailProvider, Providers
+from activities.providers import Providers
 from activities.reconciliation import ReconciliationActivities
 from activities.runs import RunActivities
 from activities.updates import UpdateActivities
 from activities.waits import WaitActivities
-from connectors.outbox_provider import OutboxProvider
 from connectors.rendering import Renderer
-from connectors.sendgrid import SendGridProvider
-from connectors.smtp import Dkim, SmtpProvider, SmtpServer
 from connectors.webhook import Webhooks
 from connectors.webhook_channel import WebhookChannel
 from database.definitions import load_from
 from database.secrets import secret
 from database.session import Database
 from domain.journeys.library import DefinitionLibrary, install
+from perennial.email import email_provider
 from perennial.queues import Queue
-from perennial.settings import EmailProvider as ProviderChoice
 from perennial.settings import Settings
 from triggers.upkeep import schedule_upkeep
 from workflows.erasure import ErasureWorkflow
@@ -66,7 +63,7 @@ async def open_work(settings: Settings, database: Database, client: Client) -> A
         closing.push_async_callback(renderer.close)
         webhooks = Webhooks(await webhook_secret(settings, database), allow_private=settings.allow_private_calls)
         closing.push_async_callback(webhooks.close)
-        providers = Providers(email=_email_provider(settings, closing), webhook=WebhookChannel(webhooks))
+        providers = Providers(email=email_provider(settings, closing), webhook=WebhookChannel(webhooks))
         pacer = Pacer(database, {providers.email.name: settings.email_per_second})
         messages = MessageActivities(
             database, library, renderer, providers, pacer, public_url=settings.public_url.rstrip("/")
@@ -130,34 +127,3 @@ def _worker(client: Client, queue: Queue, work: Work, settings: Settings) -> Wor
         max_concurrent_activities=_SENDS_AT_ONCE,
         graceful_shutdown_timeout=_GRACE,
     )
-
-
-def _email_provider(settings: Settings, closing: AsyncExitStack) -> EmailProvider:
-    match settings.email_provider:
-        case ProviderChoice.OUTBOX:
-            return OutboxProvider()
-        case ProviderChoice.SMTP:
-            return SmtpProvider(_smtp_server(settings), dkim_key=_dkim(settings))
-        case ProviderChoice.SENDGRID:
-            key = settings.sendgrid_api_key.get_secret_value() if settings.sendgrid_api_key else ""
-            provider = SendGridProvider(key, host=settings.sendgrid_host.rstrip("/"))
-            closing.callback(provider.close)
-            return provider
-        case _:
-            assert_never(settings.email_provider)
-
-
-def _smtp_server(settings: Settings) -> SmtpServer:
-    return SmtpServer(
-        settings.smtp_host,
-        settings.smtp_port,
-        settings.smtp_security.value,
-        settings.smtp_username,
-        settings.smtp_password.get_secret_value() if settings.smtp_password else None,
-    )
-
-
-def _dkim(settings: Settings) -> Dkim | None:
-    if not (settings.dkim_domain and settings.dkim_selector and settings.dkim_private_key_file):
-        return None
-    return Dkim(settings.dkim_domain, settings.dkim_selector, settings.dkim_private_key_file.read_bytes())

@@ -1,0 +1,119 @@
+"""What a customer may choose by the link in a message, and how a choice becomes consent at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from database.consent import current, record
+from database.customers import lock
+from database.events import append
+from database.message_reports import event_about, report
+from database.messages import Message
+from database.session import ReadSession, WriteSession
+from domain.consent import (
+    CONSENT_GRANTED,
+    MARKETING,
+    TRANSACTIONAL,
+    ConsentRecord,
+    ConsentSource,
+    ConsentState,
+    Permission,
+    StandingConsent,
+    permission,
+)
+from domain.ids import new_id
+from domain.message_events import Kind, Report
+from domain.shop_settings import ShopSettings
+
+_NAMES = {MARKETING: "News and offers"}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One purpose and whether the customer gets its messages."""
+
+    purpose: str
+    name: str
+    is_on: bool
+
+
+async def choices_of(session: ReadSession, message: Message, settings: ShopSettings) -> Sequence[Choice]:
+    """The purposes that the customer has a record of, the message's own, and marketing, which comes first."""
+    rows = [] if message.customer_id is None else await current(session, message.customer_id)
+    records = [StandingConsent(row.purpose, row.channel, row.state, row.at, row.source) for row in rows]
+    purposes = {MARKETING, message.purpose, *(row.purpose for row in rows)} - {TRANSACTIONAL, "test"}
+    return [
+        Choice(
+            purpose=purpose,
+            name=_NAMES.get(purpose, purpose.replace("_", " ").replace("-", " ").capitalize()),
+            is_on=permission(records, purpose, message.channel, settings.consent_defaults) is Permission.GIVEN,
+        )
+        for purpose in sorted(purposes, key=lambda purpose: (purpose != MARKETING, purpose))
+    ]
+
+
+async def unsubscribe(
+    session: WriteSession,
+    message: Message,
+    purposes: Collection[str],
+    *,
+    source: ConsentSource,
+    evidence: Mapping[str, Any],
+    as_of: datetime,
+) -> None:
+    """Withdraw consent, cancel what was claimed for it, and tell the customer's journeys: one transaction."""
+    told = [
+        Report(
+            provider="perennial",
+            event_id=f"{message.id}/unsubscribed/{new_id()}",
+            kind=Kind.UNSUBSCRIBED,
+            at=as_of,
+            purpose=purpose,
+            source=source,
+            detail=evidence,
+        )
+        for purpose in purposes
+    ]
+    await report(session, [(message.id, each) for each in told], as_of)
+
+
+async def subscribe(
+    session: WriteSession, message: Message, purposes: Collection[str], *, evidence: Mapping[str, Any], as_of: datetime
+) -> None:
+    """Give consent again, by the customer's own hand on the page."""
+    if message.customer_id is None:
+        return
+    await lock(session, [message.customer_id], skip_locked=False)
+    for purpose in purposes:
+        await _grant(session, message, message.customer_id, purpose, evidence=evidence, as_of=as_of)
+
+
+async def _grant(
+    session: WriteSession,
+    message: Message,
+    customer_id: UUID,
+    purpose: str,
+    *,
+    evidence: Mapping[str, Any],
+    as_of: datetime,
+) -> None:
+    event = await event_about(session, message, CONSENT_GRANTED, as_of, f"{message.id}/subscribed/{new_id()}")
+    if event is None:
+        return
+    event.properties.update({"purpose": purpose, "channel": message.channel})
+    granted = ConsentRecord(
+        customer_id=customer_id,
+        purpose=purpose,
+        channel=message.channel,
+        state=ConsentState.SUBSCRIBED,
+        at=as_of,
+        source=ConsentSource.PREFERENCES,
+        event_id=event.id,
+        evidence={"message_id": str(message.id), **evidence},
+    )
+    await record(session, [granted])
+    await append(session, [event])

@@ -1,0 +1,55 @@
+"""The context that a template is previewed, tested and checked with: a customer's own, or a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from activities.message_content import cart_lines
+from database.customers import Customer
+from database.run_lists import page_of_runs
+from database.session import ReadSession
+from domain.message_context import cart_context, customer_context, shop_context
+from domain.shop_settings import ShopSettings
+
+_LINKS = {
+    "unsubscribe": "https://shop.example/u/preview",
+    "preferences": "https://shop.example/u/preview",
+    "view": "https://shop.example/v/preview",
+}
+"""A preview's links lead nowhere, so that nobody unsubscribes by clicking around in one."""
+
+
+def sample_context(sample: Mapping[str, Any], settings: ShopSettings) -> dict[str, Any]:
+    """A whole context from a sample, which may leave anything out."""
+    customer, entry = _object(sample.get("customer")), _object(sample.get("entry"))
+    traits = _object(customer.get("traits"))
+    context: dict[str, Any] = {  # any JSON
+        "customer": customer_context("sample", traits) | customer,
+        "entry": {"event": None, "properties": {}} | entry,
+        "saved": _object(sample.get("saved")),
+        "shop": shop_context(settings) | _object(sample.get("shop")),
+        "cart": cart_context(None, entry, settings) | _object(sample.get("cart")),
+        "links": _LINKS,
+    }
+    return {**sample, **context}
+
+
+async def context_for(
+    session: ReadSession, customer: Customer, sample: Mapping[str, Any], settings: ShopSettings
+) -> dict[str, Any]:
+    """The context of a customer: the entry and answers of the latest run, where there is none those of the sample."""
+    runs = await page_of_runs(session, customer_id=customer.id, limit=1)
+    entry = runs[0].run.entry if runs else _object(sample.get("entry"))
+    return {
+        "customer": customer_context(customer.external_id, customer.traits),
+        "entry": entry,
+        "saved": runs[0].run.saved if runs else _object(sample.get("saved")),
+        "shop": shop_context(settings),
+        "cart": cart_context(await cart_lines(session, customer.id, entry), entry, settings),
+        "links": _LINKS,
+    }
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,91 @@
+"""What templates plug into the life cycle of documents: the allow-list, and a rendering of each language."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import ClassVar
+
+from api.dependencies import ApiDependencies
+from api.document_answers import PublishRequest
+from api.template_contexts import sample_context
+from database.session import ReadSession, WriteSession
+from database.shop_settings import shop_settings
+from database.templates import layout
+from domain.document import Document
+from domain.documents import Change, Planned, Publication, Published
+from domain.errors import TemplateFailed
+from domain.findings import Finding, Severity, has_errors
+from domain.shop_settings import ShopSettings
+from domain.template_language import template_findings
+from domain.templates import CONTENT_MARK, LAYOUT, TemplateDocument, email_content
+
+
+class TemplateKind:
+    """Templates among the documents."""
+
+    name: ClassVar[str] = "template"
+    plural: ClassVar[str] = "templates"
+    model: ClassVar[type[Document]] = TemplateDocument
+    changes: ClassVar[frozenset[Change]] = frozenset({Change.ARCHIVE})
+
+    def __init__(self, dependencies: ApiDependencies) -> None:
+        self._renderer = dependencies.renderer
+
+    async def check(self, session: ReadSession, key: str, draft: Document) -> Sequence[Finding]:
+        """What is wrong with a template: what it may not do, and what happens when it is rendered with its sample."""
+        assert isinstance(draft, TemplateDocument)  # noqa: S101  `model` says so
+        findings = template_findings(draft)
+        if has_errors(findings):
+            return findings
+        frame = None if key == LAYOUT else await layout(session)
+        settings = await shop_settings(session)
+        return [*findings, *[finding async for finding in self._trials(draft, frame, settings)]]
+
+    async def publish(
+        self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime
+    ) -> Published | Planned:
+        """The version is the draft. Messages that are claimed from now on use it."""
+        if request.dry_run:
+            return Planned({"plan": "", "version": publication.version, "changes": [], "in_flight": []})
+        return Published(publication.document)
+
+    async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> None:
+        """Nothing follows: journeys that send an archived template fail that step and go on."""
+
+    async def _trials(
+        self, draft: TemplateDocument, frame: TemplateDocument | None, settings: ShopSettings
+    ) -> AsyncIterator[Finding]:
+        context = sample_context(draft.sample, settings)
+        if draft.template == LAYOUT and CONTENT_MARK not in (draft.mjml or ""):
+            message = f"The layout needs the mark {CONTENT_MARK} where the templates' bodies go."
+            yield Finding(code="content_mark_missing", pointer="/mjml", message=message)
+        try:
+            if draft.channel == "webhook":
+                await self._renderer.render_strings({"url": draft.url or "", "body": draft.body or {}}, context)
+                return
+            for language in (None, *draft.locales):
+                content = email_content(draft, [language] if language else [], layout=frame)
+                rendered = await self._renderer.render(content, context)
+                if draft.sample and language is None:
+                    for finding in _gaps(rendered.missing):
+                        yield finding
+        except TemplateFailed as error:
+            yield Finding(code=error.code, pointer=_body(draft), message=error.detail)
+
+
+def _gaps(missing: Sequence[str]) -> list[Finding]:
+    return [
+        Finding(
+            code="value_missing",
+            severity=Severity.WARNING,
+            message=f"The sample has no {name}; say what stands there without it: | default('...').",
+        )
+        for name in missing
+    ]
+
+
+def _body(draft: TemplateDocument) -> str:
+    if draft.channel == "webhook":
+        return "/body"
+    return "/mjml" if draft.mjml is not None else "/html"

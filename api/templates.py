@@ -1,0 +1,150 @@
+"""Templates: their life as documents, a preview for a customer or a sample, and a test to an address."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.auth import Caller, requires
+from api.customer_access import find_customer
+from api.dependencies import AsOf, Dependencies, Writing
+from api.documents import Key, document_router
+from api.message_answers import MessageAnswer
+from api.template_contexts import context_for, sample_context
+from api.template_kind import TemplateKind
+from database import documents
+from database.customers import Customer
+from database.message_lists import find_message
+from database.session import ReadSession
+from database.shop_settings import shop_settings
+from database.templates import KIND, layout
+from domain.documents import DocumentState
+from domain.drafts import read_draft
+from domain.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
+from domain.keys import Scope, StoredKey
+from domain.messages import ADDRESS
+from domain.shop_settings import ShopSettings
+from domain.templates import LAYOUT, Language, TemplateDocument, email_content, languages_of
+
+router = document_router(TemplateKind, read=Scope.TEMPLATES_READ, write=Scope.TEMPLATES_WRITE)
+
+
+class PreviewWish(BaseModel):
+    """Whose data to show the template with; without either, its own sample."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    customer_id: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    sample: dict[str, Any] | None = None  # any JSON: parts of the context
+    locale: Language | None = Field(default=None, description="A language, instead of the customer's own")
+
+
+class TestWish(PreviewWish):
+    """The same, and the address to send it to."""
+
+    __test__ = False  # not a test class
+
+    to: Annotated[str, Field(pattern=f"^{ADDRESS}$", max_length=254, examples=["you@example.com"])]
+
+
+class Preview(BaseModel):
+    """The rendered draft. `missing` names values that it shows and that were not there."""
+
+    subject: str | None = None
+    preheader: str | None = None
+    html: str | None = None
+    text: str | None = None
+    missing: list[str] = []
+    url: str | None = None
+    body: dict[str, Any] | None = None  # any JSON: a webhook's
+
+
+@router.post("/{key}/preview", dependencies=[requires(Scope.TEMPLATES_READ)], summary="Render the draft")
+async def preview_template(
+    key: Key, session: Writing, caller: Caller, dependencies: Dependencies, wish: PreviewWish | None = None
+) -> Preview:
+    """Nothing is sent or kept. With a customer, it takes `customers:read` too."""
+    wish = wish or PreviewWish()
+    template, settings = await _draft(session, key), await shop_settings(session)
+    customer = await _customer(session, wish, caller)
+    context = await _context(session, wish, template, customer, settings)
+    if template.channel == "webhook":
+        parts = {"url": template.url, "body": template.body}
+        filled = await dependencies.renderer.render_strings(parts, context)
+        return Preview(url=filled["url"], body=filled["body"])
+    frame = None if key == LAYOUT else await layout(session)
+    content = email_content(template, _languages(wish, customer, context), layout=frame)
+    rendered = await dependencies.renderer.render(content, context)
+    return Preview(
+        subject=rendered.subject,
+        preheader=rendered.preheader,
+        html=rendered.html,
+        text=rendered.text,
+        missing=list(rendered.missing),
+    )
+
+
+@router.post("/{key}/test", dependencies=[requires(Scope.TEMPLATES_WRITE)], summary="Send the draft to an address")
+async def send_test(
+    *, key: Key, wish: TestWish, session: Writing, caller: Caller, dependencies: Dependencies, as_of: AsOf
+) -> MessageAnswer:
+    """One message, past no gate: whoever may write templates vouches for the address. It counts towards no cap."""
+    if dependencies.trials is None:
+        raise Unavailable("This process has no provider to send with.", code="channel_unavailable")
+    template, settings = await _draft(session, key), await shop_settings(session)
+    if template.channel != "email":
+        raise Conflict("Only e-mail templates can be sent to an address.", code="channel_unavailable")
+    customer = await _customer(session, wish, caller)
+    context = await _context(session, wish, template, customer, settings)
+    message_id = await dependencies.trials.send(
+        template,
+        None if key == LAYOUT else await layout(session),
+        context,
+        to=wish.to,
+        languages=tuple(_languages(wish, customer, context)),
+        settings=settings,
+        as_of=as_of,
+    )
+    sent = await find_message(session, message_id)
+    if sent is None:
+        raise NotFound("The message is gone.")
+    return MessageAnswer.of(sent)
+
+
+async def _draft(session: ReadSession, key: str) -> TemplateDocument:
+    row = await documents.load(session, KIND, key)
+    if row is None or row.state == DocumentState.ARCHIVED:
+        raise NotFound(f"There is no template {key}.")
+    draft = read_draft(TemplateDocument, row.draft)
+    if draft.document is None:
+        raise Invalid(f"The draft cannot be read: {draft.findings[0].message}", code="draft_unreadable")
+    assert isinstance(draft.document, TemplateDocument)  # noqa: S101  read as one
+    return draft.document
+
+
+async def _customer(session: ReadSession, wish: PreviewWish, caller: StoredKey) -> Customer | None:
+    if wish.customer_id is None:
+        return None
+    if not caller.may(Scope.CUSTOMERS_READ):
+        raise Forbidden(f"this key lacks the scope {Scope.CUSTOMERS_READ}", code="scope_missing")
+    return await find_customer(session, wish.customer_id)
+
+
+async def _context(
+    session: ReadSession,
+    wish: PreviewWish,
+    template: TemplateDocument,
+    customer: Customer | None,
+    settings: ShopSettings,
+) -> dict[str, Any]:
+    sample = template.sample if wish.sample is None else wish.sample
+    return (
+        sample_context(sample, settings) if customer is None else await context_for(session, customer, sample, settings)
+    )
+
+
+def _languages(wish: PreviewWish, customer: Customer | None, context: dict[str, Any]) -> list[str]:
+    chosen = [wish.locale] if wish.locale else []
+    observed = [customer.locale] if customer is not None and customer.locale else []
+    return [*chosen, *languages_of(context["customer"].get("traits") or {}), *observed]

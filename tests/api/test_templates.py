@@ -1,0 +1,137 @@
+"""Templates over HTTP: save, check, publish, preview, test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from activities.pacing import Pacer
+from activities.trial_messages import TrialSender
+from api.dependencies import ApiDependencies
+from connectors.rendering import Renderer
+from database.session import Database
+from tests.sending import PUBLIC_URL, ScriptedProvider, add_customer, hello_template
+
+
+@pytest.fixture
+def provider() -> ScriptedProvider:
+    """Takes what tests of templates send."""
+    return ScriptedProvider()
+
+
+@pytest.fixture
+def api_dependencies(database: Database, provider: ScriptedProvider) -> ApiDependencies:
+    """An API that can render and send tests."""
+    renderer = Renderer(processes=1)
+    trials = TrialSender(database, renderer, provider, Pacer(database, {}), public_url=PUBLIC_URL)
+    return ApiDependencies(database=database, renderer=renderer, trials=trials)
+
+
+async def save(client: httpx.AsyncClient, **changes: Any) -> httpx.Response:
+    return await client.put("/v1/templates/hello", json=hello_template(**changes))
+
+
+async def test_a_template_is_saved_checked_published_and_previewed(client: httpx.AsyncClient) -> None:
+    saved = await save(client, sample={"customer": {"traits": {"first_name": "Ann"}}})
+    published = await client.post("/v1/templates/hello/publish", json={})
+    preview = await client.post("/v1/templates/hello/preview", json={})
+
+    assert saved.status_code == 200, saved.text
+    assert saved.json()["findings"] == []
+    assert published.json()["version"] == 1
+    shown = preview.json()
+    assert shown["subject"] == "Hello Ann"
+    assert "<p>Hi</p>" in shown["html"]
+    assert "Cart: https://shop.example/cart?a=1&b=2" in shown["text"]
+
+
+async def test_a_preview_takes_a_sample_or_a_customer(client: httpx.AsyncClient, database: Database) -> None:
+    await save(client, preheader="{{ cart.count }} waiting, {{ customer.traits.city }}")
+    async with database.transaction() as session:
+        await add_customer(session, "ann/1", first_name="Ann")
+
+    sampled = await client.post(
+        "/v1/templates/hello/preview", json={"sample": {"customer": {"traits": {"first_name": "Bo"}}}}
+    )
+    personal = await client.post("/v1/templates/hello/preview", json={"customer_id": "ann/1"})
+    unknown = await client.post("/v1/templates/hello/preview", json={"customer_id": "nobody"})
+
+    assert sampled.json()["subject"] == "Hello Bo"
+    assert personal.json()["subject"] == "Hello Ann"
+    assert personal.json()["missing"] == ["city"]
+    assert unknown.status_code == 404
+
+
+async def test_a_preview_follows_the_language_of_the_customer(client: httpx.AsyncClient) -> None:
+    await save(client, locales={"de": {"subject": "Hallo {{ 5 | money('EUR') }}"}})
+
+    wish = {"sample": {"customer": {"traits": {"locale": "de_AT"}}}}
+    assert (await client.post("/v1/templates/hello/preview", json=wish)).json()["subject"] == "Hallo 5,00 €"
+    assert (await client.post("/v1/templates/hello/preview", json={})).json()["subject"] == "Hello you"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "pointer"),
+    [
+        ({"subject": "{{ ''.__class__ }}"}, "template_forbidden", "/subject"),
+        ({"subject": "{{ customer.traits.x | attr('y') }}"}, "template_filter", "/subject"),
+        ({"subject": "{% if %}"}, "template_syntax", "/subject"),
+        ({"subject": " "}, "subject_missing", "/subject"),
+        ({"html": None}, "body_missing", ""),
+        ({"html": "{% for a in range(1000) %}" * 3 + "x" + "{% endfor %}" * 3}, "template_too_slow", "/html"),
+        ({"html": None, "mjml": "<mjml><mj-body><mj-nope/></mj-body></mjml>"}, "mjml_error", "/mjml"),
+        ({"html": None, "mjml": "<mjml><mj-body><mj-section>"}, "mjml_error", "/mjml"),
+        ({"channel": "push"}, "channel_unavailable", "/channel"),
+        ({"locales": {"de": {"subject": "{{ f() }}"}}}, "template_call", "/locales/de/subject"),
+    ],
+)
+async def test_a_faulty_template_is_kept_as_a_draft_and_not_published(
+    client: httpx.AsyncClient, changes: dict[str, Any], code: str, pointer: str
+) -> None:
+    saved = await save(client, **changes)
+    published = await client.post("/v1/templates/hello/publish", json={})
+
+    assert saved.status_code == 200, saved.text
+    errors = [finding for finding in saved.json()["findings"] if finding["severity"] == "error"]
+    assert (errors[0]["code"], errors[0]["pointer"]) == (code, pointer)
+    assert published.status_code == 409
+    assert published.json()["code"] == "checks_failed"
+
+
+async def test_a_renderer_that_crashed_serves_the_next_template(client: httpx.AsyncClient) -> None:
+    deep = "<mjml><mj-body><mj-section><mj-column><mj-text>" + "<b>" * 20_000 + "x" + "</b>" * 20_000
+    crashed = await save(client, html=None, mjml=deep + "</mj-text></mj-column></mj-section></mj-body></mjml>")
+    fine = await save(client)
+
+    assert crashed.json()["findings"][0]["code"] == "template_crashed"
+    assert fine.json()["findings"] == []
+
+
+async def test_a_gap_in_the_sample_is_a_warning(client: httpx.AsyncClient) -> None:
+    saved = await save(client, subject="Hi {{ customer.traits.name }}", sample={"entry": {"properties": {"x": 1}}})
+
+    (finding,) = saved.json()["findings"]
+    assert (finding["code"], finding["severity"]) == ("value_missing", "warning")
+
+
+async def test_a_test_goes_to_the_named_address_and_shows_in_the_list(
+    client: httpx.AsyncClient, provider: ScriptedProvider
+) -> None:
+    await save(client)
+
+    sent = await client.post("/v1/templates/hello/test", json={"to": "me@shop.example"})
+
+    assert sent.status_code == 200, sent.text
+    assert (sent.json()["state"], sent.json()["to"]) == ("accepted", "me@shop.example")
+    assert [email.to for email in provider.taken] == ["me@shop.example"]
+    listed = (await client.get("/v1/messages")).json()["data"]
+    assert [row["purpose"] for row in listed] == ["test"]
+
+
+@pytest.mark.parametrize("to", ["", "no address", "a@b,c@d", "a@b.example\r\nBcc: x@y.example"])
+async def test_a_test_needs_one_plain_address(client: httpx.AsyncClient, to: str) -> None:
+    await save(client)
+
+    assert (await client.post("/v1/templates/hello/test", json={"to": to})).status_code == 422
