@@ -1,9 +1,11 @@
 # One image for api, router and workers; the command chooses which. Its dependencies are those of
 # requirements-production.lock, by hash; the program runs as an ordinary user.
 FROM python:3.13-slim AS dependencies
-COPY requirements-production.lock .
+COPY requirements-build.lock requirements-production.lock ./
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_REQUIRE_HASHES=1
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements-production.lock
+    && /venv/bin/pip install -r requirements-build.lock \
+    && /venv/bin/pip install --no-build-isolation --use-pep517 -r requirements-production.lock
 
 FROM python:3.13-slim
 RUN useradd --system --create-home --uid 10001 perennial

@@ -56,13 +56,15 @@ reference: $(INSTALLED) ## Write the tables of the reference pages anew from the
 	$(BIN)/python -m perennial.reference
 
 lock: ## Resolve pyproject.toml into requirements.lock (maintainers; needs uv)
-	uv pip compile pyproject.toml $(UV_FLAGS) --extra dev --output-file requirements.lock
+	uv pip compile pyproject.toml $(UV_FLAGS) --extra dev --extra build --output-file requirements.lock
 	uv pip compile pyproject.toml $(UV_FLAGS) --constraint requirements.lock --output-file requirements-production.lock
+	printf 'hatchling\nsetuptools\n' | \
+		uv pip compile - $(UV_FLAGS) --constraint requirements.lock --output-file requirements-build.lock
 
 clean: ## Remove the virtual environment and caches; the data in .perennial stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # The stamp is newer than the lock once everything in it is installed, so a second start installs nothing.
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock requirements-build.lock pyproject.toml
 	@./.ci/make-venv $(VENV)
 	@touch $@

