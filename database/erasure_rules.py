@@ -43,6 +43,7 @@ from database.outbox import Command
 from database.products import ProductView
 from database.runs import Run, RunStep, Wait
 from database.session import ReadSession, WriteSession
+from database.tables import metadata
 
 EVENTS_AT_ONCE: Final = 2_000
 """Events per transaction, so that an erasure never holds locks for long."""
@@ -72,7 +73,7 @@ KEPT: Final[Mapping[str, str]] = {
 GOES_WITH_ITS_OWNER: Final = frozenset({"events", "event_keys", "links", "outbox", "idempotency_keys"})
 """Removed as well, found by the event, message, run or answer that they belong to."""
 
-IDEMPOTENCY_KEYS: Final = Table.metadata.tables["idempotency_keys"]
+IDEMPOTENCY_KEYS: Final = metadata.tables["idempotency_keys"]
 
 # Events of these customers, and those not routed yet or quarantined under their ids, each with its key. Relies on
 # ix_events_customer_number, ix_events_pending_subject and ix_events_quarantined.
@@ -160,7 +161,7 @@ async def find_traces(session: ReadSession, traces: Traces) -> dict[str, int]:
     Reads each table in full, once: an erasure is rare, and only a full search proves something. Ids are looked for
     where ids stand, since a short one stands in other people's data by chance; addresses and long ids everywhere.
     """
-    tables = Table.metadata.tables
+    tables = metadata.tables
     searches: list[tuple[SqlTable, ColumnElement[bool]]] = [
         *((table, _mentions(table, traces.needles)) for table in tables.values()),
         (tables["events"], _has_subject(traces)),

@@ -1,0 +1,206 @@
+"""An erasure carried out on real servers: a canary stands in every column of every table, and afterwards nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import DateTime, LargeBinary, SmallInteger, insert, select, text, update
+from sqlalchemy import Table as SqlTable
+from sqlalchemy.dialects.postgresql import JSONB
+from temporalio import workflow
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities.erasures import ErasureActivities
+from database.erasure_rules import BLANKED, GOES_WITH_ITS_OWNER, KEPT, REMOVED
+from database.erasures import Erasure
+from database.exports import NOT_EXPORTED, SECTIONS
+from database.outbox import Command
+from database.runs import Run
+from database.session import Database
+from database.tables import metadata
+from domain.erasures import ErasureInput
+from tests.factories import NOON, make_customer
+from triggers.erasures import request_erasure
+from workflows.erasure import ErasureWorkflow
+
+CANARY = "canary-5f1c@example.com"
+CUSTOMER_ID = SearchAttributeKey.for_keyword("CustomerId")
+PERSONAL = {"message_events", "events", *(table.__tablename__ for table in REMOVED), *BLANKED, *GOES_WITH_ITS_OWNER}
+WORDS_OF_THE_SHOP = {
+    *("journey", "version", "step", "kind", "template", "purpose", "channel", "campaign", "sender", "provider"),
+    *("state", "reason", "rule", "outcome", "variants", "moves", "actor", "execution_id"),
+}
+OUT_OF_REACH = {"customers", "identities", "outbox", "event_keys"}  # made by hand below, or not the customer's text
+
+
+@workflow.defn(name="abandoned-cart")
+class Standing:
+    """A journey's workflow that stands at a wait for ever."""
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.wait_condition(lambda: False)
+
+
+async def test_every_table_is_known_to_erasures_and_exports() -> None:
+    named = {*PERSONAL, *KEPT}
+
+    assert set(metadata.tables) == named
+    assert not PERSONAL & set(KEPT)
+    assert PERSONAL - set(SECTIONS) - set(NOT_EXPORTED) == {"entry_decisions"}  # exported as journey_decisions
+
+
+async def test_nothing_of_the_person_is_left_in_any_table_nor_in_temporal(
+    database: Database, temporal_client: Client
+) -> None:
+    ann = await make_person(database, CANARY)
+    await make_person(database, "bob@example.com")
+    async with serving(database, temporal_client) as queue:
+        run = await start_standing(temporal_client, queue, ann)
+        await bind_run(database, ann, run)
+        assert await where_found(database) >= PERSONAL - OUT_OF_REACH
+
+        job = await erase(database, ann)
+        await asyncio.wait_for(carry_out(temporal_client, queue, job), 60)
+
+        assert await where_found(database) == set()
+        assert [each async for each in temporal_client.list_workflows(f'CustomerId = "{ann}"')] == []
+    proof = await proof_of(database, job)
+    assert (proof.state, proof.proof["found"], proof.traces) == ("completed", {}, {})
+    assert proof.proof["workflows"] == {"deleted": 1}
+    assert proof.proof["removed"]["events"] == 1
+    assert proof.proof["blanked"] == dict.fromkeys(BLANKED, 1)
+    assert await where_found(database, "bob@example.com") >= PERSONAL - OUT_OF_REACH
+
+
+async def test_an_erasure_that_is_carried_out_twice_ends_the_same(database: Database, temporal_client: Client) -> None:
+    ann = await make_person(database, CANARY)
+    async with serving(database, temporal_client) as queue:
+        job = await erase(database, ann)
+        await asyncio.wait_for(carry_out(temporal_client, queue, job), 60)
+        first = (await proof_of(database, job)).proof
+        await asyncio.wait_for(carry_out(temporal_client, queue, job), 60)
+
+    assert (await proof_of(database, job)).proof == first
+
+
+async def make_person(database: Database, name: str) -> UUID:
+    """A customer with one row in every table that holds something of customers, `name` in every column that can."""
+    ours = await make_customer(database, name, traits={"email": name}, anonymous_id=f"browser of {name}")
+    ids = {"customer_id": ours, "run_id": uuid.uuid4(), "message_id": uuid.uuid4()}
+    tables = metadata.sorted_tables
+    async with database.transaction() as session:
+        for table in tables:
+            if table.name in PERSONAL - {"customers", "identities"}:
+                await session.execute(insert(table).values(row_of(table, name, ids)))
+    return ours
+
+
+def row_of(table: SqlTable, name: str, ids: Mapping[str, UUID]) -> dict[str, Any]:
+    """A row with `name` in every column that takes text, JSON or bytes, except those that hold the shop's own words."""
+    row = {
+        column.name: value_of(column.type, "shop's" if column.name in WORDS_OF_THE_SHOP else name)
+        for column in table.columns
+        if column.server_default is None or isinstance(column.type, JSONB)
+    }
+    row |= {column: id_ for column, id_ in ids.items() if column in table.columns and table.name != "events"}
+    match table.name:
+        case "runs":
+            row |= {"id": ids["run_id"], "state": "completed", "first_run_id": None, "execution_id": None}
+        case "messages":
+            row |= {"id": ids["message_id"], "state": "accepted"}
+        case "events":
+            row |= {"customer_id": ids["customer_id"], "status": "routed", "message_id": name, "source": name}
+        case "event_keys":
+            row |= {"message_id": name}
+        case "message_events":
+            row |= {"provider_event_id": str(ids["message_id"])}
+        case "outbox":
+            row |= {"workflow_id": name, "kind": "wake"}
+            row.pop("id", None)
+        case _:
+            pass
+    return row
+
+
+def value_of(kind: Any, name: str) -> Any:  # a column's type; whatever it takes
+    if isinstance(kind, JSONB):
+        return {"told": [name]}
+    if isinstance(kind, DateTime):
+        return NOON
+    if isinstance(kind, LargeBinary):
+        return name.encode()
+    if isinstance(kind, SmallInteger) or kind.python_type is int:
+        return 1
+    if kind.python_type is UUID:
+        return uuid.uuid4()
+    return False if kind.python_type is bool else name
+
+
+async def where_found(database: Database, name: str = CANARY) -> set[str]:
+    """The tables of this database, partitions too, in which a row shows the name in any way."""
+    async with database.read() as session:
+        tables = (
+            await session.execute(
+                text("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
+            )
+        ).scalars()
+        found = set()
+        for table in tables:
+            row = f"strpos(t::text, '{name}') > 0 OR strpos(t::text, '{name.encode().hex()}') > 0"
+            if await session.scalar(text(f'SELECT EXISTS (SELECT FROM "{table}" t WHERE {row})')):
+                found.add(table)
+    return {"event_keys" if table.startswith("event_keys") else table for table in found}
+
+
+@asynccontextmanager
+async def serving(database: Database, client: Client) -> AsyncIterator[str]:
+    """A worker with the erasure and a journey that stands still. Yields its task queue."""
+    activities = ErasureActivities(database, client)
+    async with Worker(
+        client,
+        task_queue="journeys",
+        workflows=[ErasureWorkflow, Standing],
+        activities=[activities.delete_executions, activities.remove_records, activities.prove],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        graceful_shutdown_timeout=timedelta(seconds=1),
+    ):
+        yield "journeys"
+
+
+async def start_standing(client: Client, queue: str, customer_id: UUID) -> WorkflowHandle[Standing, None]:
+    attributes = TypedSearchAttributes([SearchAttributePair(CUSTOMER_ID, str(customer_id))])
+    id_ = f"journey/abandoned-cart/{customer_id}/1"
+    return await client.start_workflow(Standing.run, id=id_, task_queue=queue, search_attributes=attributes)
+
+
+async def bind_run(database: Database, customer_id: UUID, handle: WorkflowHandle[Standing, None]) -> None:
+    async with database.transaction() as session:
+        run = (await session.execute(select(Run).where(Run.customer_id == customer_id))).scalar_one()
+        await session.execute(
+            update(Command).where(Command.workflow_id == run.workflow_id).values(workflow_id=handle.id)
+        )
+        run.workflow_id, run.first_run_id, run.state = handle.id, handle.first_execution_run_id, "active"
+
+
+async def erase(database: Database, customer_id: UUID) -> UUID:
+    async with database.transaction() as session:
+        return (await request_erasure(session, customer_id, by="key", as_of=NOON)).id
+
+
+async def carry_out(client: Client, queue: str, job: UUID) -> None:
+    id_ = f"erasure/{job}/{uuid.uuid4()}"
+    await client.execute_workflow(ErasureWorkflow.run, ErasureInput(erasure_id=job), id=id_, task_queue=queue)
+
+
+async def proof_of(database: Database, job: UUID) -> Erasure:
+    async with database.read() as session:
+        return await session.get_one(Erasure, job)
