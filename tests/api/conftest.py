@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import httpx
 import pytest
-import uvicorn
 
 from api.app import create_app
 from api.dependencies import ApiDependencies
 from database.session import Database
 from domain.keys import KeyKind, Scope
+from tests.api.serving import serving
 from tests.api.toy import make_key
 
 
@@ -42,14 +40,8 @@ async def api_server(database: Database, api_dependencies: ApiDependencies) -> A
         await make_key(database, "server", KeyKind.SECRET, Scope.EVENTS_WRITE),
         await make_key(database, "browser", KeyKind.BROWSER, Scope.EVENTS_WRITE),
     ]
-    server = uvicorn.Server(uvicorn.Config(create_app(api_dependencies), access_log=False, log_level="warning"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started:
-            await asyncio.sleep(0.005)
-        yield ApiServer(f"http://127.0.0.1:{listener.getsockname()[1]}", *keys_made)
-        server.should_exit = True
-        await serving
+    async with serving(create_app(api_dependencies)) as url:
+        yield ApiServer(url, *keys_made)
 
 
 @pytest.fixture
