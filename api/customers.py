@@ -11,13 +11,17 @@ from api.customer_access import SOURCE, find_customer, wait_until_routed
 from api.customer_lists import EventAnswer, HappeningAnswer, OrderAnswer
 from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
 from api.idempotency import concerns
-from api.pagination import Number, Page, PageRequest, TimeAndText, TimeAndTexts, page, page_request
+from api.message_answers import MessageAnswer
+from api.messages import messages_page
+from api.pagination import Number, Page, PageRequest, TimeAndId, TimeAndText, TimeAndTexts, page, page_request
 from api.paths import CustomerRef
 from api.profiles import Profile, ProfileChange, changed_profile, read_profile
 from api.routing import ApiRoute
+from api.run_answers import RunAnswer
 from database import history
 from database.customers import customer_of
 from database.events import append
+from database.run_lists import page_of_runs
 from domain.events import KIND_NAMES, EventKind, NewEvent
 from domain.ids import new_id
 from domain.keys import Scope
@@ -98,6 +102,23 @@ async def list_orders(customer_id: CustomerRef, session: Reading, wanted: Wanted
     customer = await find_customer(session, customer_id)
     rows = await history.page_of_orders(session, customer.id, before=wanted.after(TimeAndText), limit=wanted.probe)
     return page(rows, wanted, OrderAnswer.of, lambda row: (row.completed_at or history.NEVER, row.order_id))
+
+
+@router.get("/messages", dependencies=READ, summary="Messages, the latest first")
+async def list_messages(customer_id: CustomerRef, session: Reading, wanted: Wanted) -> Page[MessageAnswer]:
+    """Also those that were skipped, held or cancelled: each says why."""
+    customer = await find_customer(session, customer_id)
+    return await messages_page(session, wanted, customer.id)
+
+
+@router.get("/runs", dependencies=READ, summary="Runs of journeys, the latest first")
+async def list_runs(
+    customer_id: CustomerRef, session: Reading, wanted: Wanted, dependencies: Dependencies
+) -> Page[RunAnswer]:
+    """Where the customer stands in which journey, and where earlier ones ended."""
+    customer = await find_customer(session, customer_id)
+    rows = await page_of_runs(session, customer_id=customer.id, before=wanted.after(TimeAndId), limit=wanted.probe)
+    return page(rows, wanted, lambda row: RunAnswer.of(row, dependencies), lambda row: (row.run.entered_at, row.run.id))
 
 
 @router.get("/timeline", dependencies=READ, summary="Everything that happened, the latest first")

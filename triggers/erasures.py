@@ -161,6 +161,6 @@ async def _create_job(session: WriteSession, customer_id: UUID, traces: Traces, 
     )
     session.add(job)
     await session.flush()
-    start = {"workflow": "Erasure", "input": {"erasure_id": str(job.id)}}
+    start = {"workflow": "Erasure", "input": {"erasure_id": str(job.id)}, "summary": "Erase a customer"}
     await add_commands(session, [NewCommand(CommandKind.START, f"erasure/{job.id}", start)])
     return job

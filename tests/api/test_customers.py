@@ -95,7 +95,7 @@ async def test_any_id_of_the_shop_is_found_on_its_raw_path(client: httpx.AsyncCl
 
 
 async def test_an_unknown_customer_is_not_found(client: httpx.AsyncClient) -> None:
-    for path in ("", "/events", "/orders", "/timeline", "/export", "/consent"):
+    for path in ("", "/events", "/orders", "/timeline", "/export", "/consent", "/messages", "/runs"):
         answer = await client.get(f"/v1/customers/nobody{path}")
         assert (answer.status_code, answer.json()["code"]) == (404, "customer_not_found"), path
 
@@ -228,6 +228,19 @@ async def test_the_timeline_joins_events_messages_steps_and_consents(
     ]
 
 
+async def test_messages_and_runs_of_one_customer_are_listed(client: httpx.AsyncClient, database: Database) -> None:
+    ann, bob = await make_customer(database, "ann"), await make_customer(database, "bob")
+    await make_story(database, ann)
+    await make_story(database, bob)
+
+    messages = (await client.get("/v1/customers/ann/messages")).json()["data"]
+    runs = (await client.get("/v1/customers/ann/runs")).json()["data"]
+
+    assert [(each["customer_id"], each["template"]) for each in messages] == [("ann", "cart-reminder")]
+    assert [(each["customer_id"], each["journey"]) for each in runs] == [("ann", "cart")]
+    assert runs[0]["temporal"]["url"].startswith("http://127.0.0.1:8233/namespaces/default/workflows/journey%2F")
+
+
 async def make_story(database: Database, ours: UUID) -> None:
     """A run that sent a message, and a consent: two, three and four minutes after noon."""
     run_id = new_id()
@@ -244,7 +257,7 @@ async def make_story(database: Database, ours: UUID) -> None:
                 seen_number=1,
                 entry={},
                 entered_at=NOON,
-                workflow_id="journey/cart/1",
+                workflow_id=f"journey/cart/{ours}",
             )
         )
         await session.flush()
