@@ -14,6 +14,7 @@ import mrml
 from jinja2 import Environment, TemplateSyntaxError
 
 _LEXER = Environment(autoescape=True)  # only splits sources into pieces
+_DEFAULTS = re.compile(r"<mj-attributes>.*?</mj-attributes>", re.DOTALL)
 _TAG = re.compile(r"<!--.*?-->|<(/?)([a-zA-Z][\w-]*)((?:[^<>\"']|\"[^\"]*\"|'[^']*')*?)(/?)>", re.DOTALL)
 
 # Elements whose content is free text or HTML; the content of all others is MJML elements.
@@ -94,7 +95,8 @@ def compile_mjml(source: str) -> str:
     except OSError as error:
         raise MjmlError(f"The MJML cannot be read: {error}") from None
     kept = set(disguise.words(before + html + after))
-    for word in disguise.words(disguise.text):
+    # Defaults in mj-attributes may go: they are for elements that this document need not have.
+    for word in disguise.words(_DEFAULTS.sub("", disguise.text)):
         if word not in kept:
             raise MjmlError(f"{disguise.line_of(word)} stands where MJML takes no text, so it would be lost.")
     return disguise.lift(before + html + after)
