@@ -24,8 +24,8 @@ def _storable(text: str) -> str:
     return text
 
 
-def _storable_number(number: float) -> float:
-    if isinstance(number, int) and abs(number) > _GREATEST_INTEGER:
+def _fits_64_bits(number: int) -> int:
+    if abs(number) > _GREATEST_INTEGER:
         raise PydanticCustomError("number_too_large", "numbers must fit 64 bits")
     return number
 
@@ -49,7 +49,7 @@ PathText = Annotated[
 MomentText = Annotated[str, AfterValidator(_moment), Field(examples=["2026-05-01", "2026-05-01T09:00:00Z"])]
 """A day, which counts as a whole in the customer's zone, or an instant."""
 
-Number = Annotated[int | float, AfterValidator(_storable_number)]
+Integer = Annotated[int, AfterValidator(_fits_64_bits)]
 
 
 class Reference(Document):
@@ -72,7 +72,9 @@ def _kind_of_value(value: Any) -> str | None:  # raw document, any JSON, or a mo
             return "reference"
         case bool():
             return "boolean"
-        case int() | float():
+        case int():
+            return "integer"
+        case float():
             return "number"
         case str():
             return "text"
@@ -86,7 +88,8 @@ Value = Annotated[
     Annotated[Reference, Tag("reference")]
     | Annotated[Text, Tag("text")]
     | Annotated[bool, Tag("boolean")]
-    | Annotated[Number, Tag("number")]
+    | Annotated[Integer, Tag("integer")]
+    | Annotated[float, Tag("number")]
     | Annotated[None, Tag("null")],
     Discriminator(
         _kind_of_value,
