@@ -10,7 +10,7 @@ from sqlalchemy import and_, or_, select, text, update
 
 from database.consent import Consent
 from database.events import Event
-from database.orders import forget_commerce
+from database.orders import Refund, forget_carts
 from database.products import forget_views
 from database.routing import PendingEvent, loaded
 from database.session import ReadSession, WriteSession
@@ -27,21 +27,29 @@ _MOVE = text("""
 """)
 
 
+# An order belongs to the customer of the first event that told about it.
+_MOVE_ORDERS = text("""
+    UPDATE orders SET customer_id = :to_customer
+    FROM events
+    WHERE orders.customer_id = :from_customer AND events.subject = :subject AND events.customer_id = :to_customer
+      AND events.message_id = orders.changed_at -> 'customer' ->> 1
+""")
+
+
 async def move_history(session: WriteSession, anonymous_id: str, from_customer: UUID, to_customer: UUID) -> None:
     """Pass what an anonymous visitor did to another customer. Both are locked by the caller, who folds them again."""
     moved = {"subject": f"a:{anonymous_id}", "from_customer": from_customer, "to_customer": to_customer}
     await session.execute(_MOVE, moved)
+    await session.execute(_MOVE_ORDERS, moved)
     theirs = select(Event.id).where(Event.subject == moved["subject"], Event.customer_id == to_customer)
-    await session.execute(
-        update(Consent)
-        .where(Consent.customer_id == from_customer, Consent.event_id.in_(theirs))
-        .values(customer_id=to_customer)
-    )
+    for table in (Consent, Refund):
+        told = (table.customer_id == from_customer, table.event_id.in_(theirs))
+        await session.execute(update(table).where(*told).values(customer_id=to_customer))
 
 
 async def forget(session: WriteSession, customer_ids: Collection[UUID]) -> None:
-    """Drop what is folded from the events of these customers, but for the profile, which is written over."""
-    await forget_commerce(session, customer_ids)
+    """Drop the carts and views of these customers, which are about to be folded again from their events."""
+    await forget_carts(session, customer_ids)
     await forget_views(session, customer_ids)
 
 

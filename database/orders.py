@@ -205,7 +205,6 @@ async def write_carts(session: WriteSession, carts: Mapping[UUID, Mapping[str, C
         await session.execute(_WRITE_CARTS, {"rows": orjson.dumps(rows).decode()})
 
 
-async def forget_commerce(session: WriteSession, customer_ids: Collection[UUID]) -> None:
-    """Drop the orders, refunds and carts of customers whose events are about to be folded again."""
-    for table in (Order, Refund, Cart):
-        await session.execute(delete(table).where(table.customer_id.in_(customer_ids)))
+async def forget_carts(session: WriteSession, customer_ids: Collection[UUID]) -> None:
+    """Drop the carts of customers whose events are about to be folded again."""
+    await session.execute(delete(Cart).where(Cart.customer_id.in_(customer_ids)))

@@ -23,6 +23,7 @@ ORDER_CANCELLED = "Order Cancelled"
 ORDER_REFUNDED = "Order Refunded"
 PRODUCT_VIEWED = "Product Viewed"
 ORDER_EVENTS = frozenset({ORDER_COMPLETED, ORDER_UPDATED, ORDER_CANCELLED})
+MAKES_ORDERS = ORDER_EVENTS | {ORDER_REFUNDED}
 
 _AMOUNTS = ("total", "subtotal", "revenue", "shipping", "tax", "discount")
 _LONGEST_ID = 500
@@ -48,6 +49,11 @@ class CommerceEvent:
     stamp: Stamp
     properties: Mapping[str, Any]
     trusted: bool
+
+    @property
+    def makes_orders(self) -> bool:
+        """Whether it counts for orders and refunds: a browser's word does not."""
+        return self.trusted and self.name in MAKES_ORDERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,13 +145,16 @@ class _Resolver:
         self._identified = set(identified)
         self._new_id = new_id
         self._merged: dict[UUID, UUID] = {}
+        self._anonymous: dict[UUID, Key] = {}
         self._done = Resolution(identities=self._ids)
 
     def take(self, event: Naming) -> None:
         touched: set[UUID] = set()
         identifies = False
         if event.user_id is None:
-            customer = self._owner(Key(IdKind.ANONYMOUS, str(event.anonymous_id)), event)
+            visitor = Key(IdKind.ANONYMOUS, str(event.anonymous_id))
+            self._anonymous[event.event_id] = visitor
+            customer = self._owner(visitor, event)
         else:
             user = Key(IdKind.USER, event.user_id)
             if event.anonymous_id is not None:
@@ -164,13 +167,16 @@ class _Resolver:
         self._done.attributions[event.event_id] = Attribution(customer, customer in self._identified, identifies)
 
     def finish(self) -> Resolution:
+        """Later events may have merged customers, or moved an anonymous id with all that its visitor did."""
         done = self._done
-        if not self._merged:
-            return done
-        done.attributions = {
-            event_id: replace(attribution, customer_id=self._survivor(attribution.customer_id))
-            for event_id, attribution in done.attributions.items()
-        }
+        if done.moves:
+            for event_id, visitor in self._anonymous.items():
+                owner = self._ids[visitor].customer_id
+                done.attributions[event_id] = replace(done.attributions[event_id], customer_id=owner)
+        if self._merged:
+            for event_id, attribution in done.attributions.items():
+                survivor = self._survivor(attribution.customer_id)
+                done.attributions[event_id] = replace(attribution, customer_id=survivor)
         moves = [
             replace(
                 move, from_customer=self._survivor(move.from_customer), to_customer=self._survivor(move.to_customer)

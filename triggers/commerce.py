@@ -10,6 +10,7 @@ from database import orders, products
 from database.session import WriteSession
 from domain.carts import CART_EVENTS, Cart, fold_carts
 from domain.commerce import (
+    MAKES_ORDERS,
     ORDER_EVENTS,
     ORDER_REFUNDED,
     PRODUCT_VIEWED,
@@ -23,8 +24,6 @@ from domain.commerce import (
     refunded_total,
 )
 from triggers.batch import Wave
-
-_MAKES_ORDERS = ORDER_EVENTS | {ORDER_REFUNDED}
 
 
 async def project_commerce(wave: Wave) -> None:
@@ -41,19 +40,19 @@ async def project_commerce(wave: Wave) -> None:
         await products.describe(
             wave.session, [fact for event in told for fact in products_of(event, wave.shop.currency)]
         )
-        await project(wave.session, told, wave.shop.currency)
+        await project_behaviour(wave.session, told, wave.shop.currency)
+        await _fold_orders(wave.session, [each for each in told if each.makes_orders], wave.shop.currency)
 
 
 def is_commerce(name: str) -> bool:
     """Whether an event's name is one that these projections read."""
-    return name.startswith("Product ") or name in _MAKES_ORDERS or name in CART_EVENTS
+    return name.startswith("Product ") or name in MAKES_ORDERS or name in CART_EVENTS
 
 
-async def project(session: WriteSession, events: Sequence[CommerceEvent], currency: str) -> None:
-    """Fold events into views, carts and orders. Also folds a customer's whole history again, after a re-attribution."""
+async def project_behaviour(session: WriteSession, events: Sequence[CommerceEvent], currency: str) -> None:
+    """Fold events into views and carts: those of a wave, or a customer's whole history after a re-attribution."""
     await _count_views(session, [event for event in events if event.name == PRODUCT_VIEWED])
     await _fold_carts(session, [event for event in events if event.name in CART_EVENTS], currency)
-    await _fold_orders(session, [event for event in events if event.name in _MAKES_ORDERS and event.trusted], currency)
 
 
 async def _count_views(session: WriteSession, events: Sequence[CommerceEvent]) -> None:

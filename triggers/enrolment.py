@@ -32,7 +32,7 @@ from domain.conditions import buckets
 from domain.conditions.paths import reader
 from domain.durations import parse_duration
 from domain.ids import new_id
-from domain.journeys.definition import Again
+from domain.journeys.reentry import barred_by
 from domain.runs import JourneyInput, RunState
 from domain.shop_settings import ShopSettings
 from triggers.live import LiveJourney
@@ -172,17 +172,15 @@ def _question(candidate: Candidate, as_of: datetime) -> EntryQuestion:
 
 def _refused_by_earlier(candidate: Candidate, earlier: EarlierRuns, as_of: datetime) -> EntryOutcome | None:
     """What earlier runs of the journey say: the occasion first, then the limits of `again`."""
-    again = candidate.journey.definition.enter.again or Again()
-    reason: KeptOut | None = None
-    if earlier.occasion_taken:
-        reason = KeptOut.OCCASION_TAKEN
-    elif earlier.is_active and not again.while_active:
-        reason = KeptOut.ALREADY_ACTIVE
-    elif again.after and earlier.last_entered_at and parse_duration(again.after).after(earlier.last_entered_at) > as_of:
-        reason = KeptOut.AGAIN_AFTER
-    elif again.at_most is not None and earlier.entered_since >= again.at_most:
-        reason = KeptOut.AGAIN_AT_MOST
-    return EntryOutcome(candidate, reason=reason) if reason else None
+    bar = barred_by(
+        candidate.journey.definition.enter.again,
+        occasion_taken=earlier.occasion_taken,
+        is_active=earlier.is_active,
+        last_entered_at=earlier.last_entered_at,
+        entered_within=earlier.entered_since,
+        as_of=as_of,
+    )
+    return EntryOutcome(candidate, reason=KeptOut(bar)) if bar else None
 
 
 async def _judged(

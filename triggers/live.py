@@ -17,9 +17,10 @@ from database.session import ReadSession, WriteSession
 from domain.documents import DocumentState
 from domain.durations import Duration, parse_duration
 from domain.journeys.definition import DateEntry, JourneyDefinition
-from domain.journeys.matches import EventMatch, Match, MessageMatch, SegmentMatch, TraitMatch
+from domain.journeys.exits import exit_reason
+from domain.journeys.matches import EventMatch
 from domain.journeys.steps import WaitForStep
-from domain.journeys.waiting import MESSAGE_EVENTS, CompiledWait, Matcher, compile_match, compile_wait
+from domain.journeys.waiting import CompiledWait, Matcher, compile_match, compile_wait
 
 KIND = "journey"
 
@@ -43,7 +44,7 @@ class JourneyVersion:
     @cached_property
     def exits(self) -> tuple[ExitRule, ...]:
         """The exit rules, in the order they are written."""
-        return tuple(ExitRule(compile_match(match), reason_of(match)) for match in self.definition.exit)
+        return tuple(ExitRule(compile_match(match), exit_reason(match)) for match in self.definition.exit)
 
     @cached_property
     def goal(self) -> Matcher | None:
@@ -166,16 +167,3 @@ async def _read_versions(
         (row.key, row.version): JourneyVersion(row.key, row.version, JourneyDefinition.model_validate(row.document))
         for row in (await session.execute(statement)).scalars()
     }
-
-
-def reason_of(match: Match) -> str:
-    """The reason that a run shows when an exit rule ended it: the event's name, or what happened."""
-    match match:
-        case EventMatch(event=event):
-            return f"exit: {event}"
-        case MessageMatch(message=message):
-            return f"exit: {MESSAGE_EVENTS[message]}"
-        case TraitMatch(trait=trait):
-            return f"exit: {trait} changed"
-        case SegmentMatch(segment=segment, change=change):
-            return f"exit: {change} {segment}"

@@ -11,11 +11,11 @@ from domain.commerce import CommerceEvent
 from domain.customers import Profile, fold_traits, observe
 from domain.events import EventKind
 from triggers.batch import BatchCustomer
-from triggers.commerce import is_commerce, project
+from triggers.commerce import is_commerce, project_behaviour
 
 
 async def rebuild(session: WriteSession, customers: Iterable[BatchCustomer], currency: str) -> None:
-    """Fold profile, views, carts and orders of locked customers again. Runs stay: a sent mail cannot be unsent."""
+    """Fold profiles, views and carts of locked customers again. Runs stay: a sent mail cannot be unsent."""
     affected = sorted(customers, key=lambda customer: customer.id)
     await histories.forget(session, [customer.id for customer in affected])
     for customer in affected:
@@ -31,7 +31,9 @@ async def _refold(session: WriteSession, customer: BatchCustomer, currency: str)
             is_first = False
         for event in page:
             _fold(customer, event)
-        await project(session, [_commerce(customer, each) for each in page if is_commerce(each.name)], currency)
+        await project_behaviour(
+            session, [_commerce(customer, each) for each in page if is_commerce(each.name)], currency
+        )
 
 
 def _fold(customer: BatchCustomer, event: PendingEvent) -> None:

@@ -1,4 +1,4 @@
-"""A small shop for the router's tests: events go in as the API puts them in, and are routed as the router routes them."""
+"""A small shop for the router's tests: events go in as the API puts them in, and the router routes them."""
 
 from __future__ import annotations
 

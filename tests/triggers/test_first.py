@@ -10,6 +10,8 @@ async def test_smoke(shop: Shop) -> None:
     assert customer.last_number == 2
     [run] = await shop.runs()
     assert run.occasion == "c-1"
-    await shop.track("Order Completed", {"order_id": "o-1", "total": 20.5, "products": [{"product_id": "p", "price": 14.28}]})
+    await shop.track(
+        "Order Completed", {"order_id": "o-1", "total": 20.5, "products": [{"product_id": "p", "price": 14.28}]}
+    )
     [run] = await shop.runs()
     assert (run.state, run.reason) == ("exited", "exit: Order Completed")
