@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import AwareDatetime
 
+from api import simulations
 from api.auth import requires
 from api.dependencies import AsOf, Dependencies, Reading, Writing
 from api.documents import Key, document_router
@@ -31,6 +32,7 @@ from triggers.enrolment import Candidate, enrol
 from triggers.live import JourneyCache, LiveJourney
 
 router = document_router(JourneyKind, read=Scope.JOURNEYS_READ, write=Scope.JOURNEYS_WRITE)
+router.include_router(simulations.router)
 
 _MOST_EXPLAINED = 100
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from typing import Any
+
+from sqlalchemy import select, text
 
 from database.documents import DocumentRow, DocumentVersion
-from database.events import EventName
 from database.session import ReadSession
 from database.shop_settings import shop_settings
+from domain.conditions.checks import Seen
 from domain.conditions.model import AggregateIs, Did
 from domain.conditions.walk import leaves
 from domain.documents import DocumentState
@@ -25,7 +27,7 @@ async def surroundings(
     return Surroundings(
         templates=await _templates(session),
         journeys=await _journeys(session),
-        events=await _seen(session, _event_names(definition)),
+        seen=await _seen(session, names_of(definition)),
         caps=(await shop_settings(session)).frequency_caps,
         allow_private_calls=allow_private_calls,
     )
@@ -51,11 +53,44 @@ async def _journeys(session: ReadSession) -> frozenset[str]:
     return frozenset((await session.execute(statement)).scalars())
 
 
-async def _seen(session: ReadSession, names: frozenset[str]) -> frozenset[str]:
-    return frozenset((await session.execute(select(EventName.name).where(EventName.name.in_(names)))).scalars())
+# The latest events of each name, as samples of what its properties look like. By ix_events_name_timestamp.
+_SAMPLES = text("""
+    SELECT wanted.name, sample.properties
+    FROM unnest(CAST(:names AS text[])) AS wanted (name)
+    CROSS JOIN LATERAL (
+        SELECT properties FROM events WHERE events.name = wanted.name ORDER BY timestamp DESC LIMIT :samples
+    ) AS sample
+""")
+_SAMPLED = 50
 
 
-def _event_names(definition: JourneyDefinition) -> frozenset[str]:
+async def _seen(session: ReadSession, names: frozenset[str]) -> Seen:
+    """The types of the properties of events that have come in, told from the latest of each name."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for name, properties in await session.execute(_SAMPLES, {"names": sorted(names), "samples": _SAMPLED}):
+        _add_types(properties, "", found.setdefault(name, {}))
+    return Seen(events=found)
+
+
+def _add_types(value: Any, path: str, types: dict[str, set[str]]) -> None:  # any JSON
+    """The types at each path below a value: `total`, `products[].sku`."""
+    if path:
+        types.setdefault(path, set()).add(_JSON_TYPES[type(value)])
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _add_types(inner, f"{path}.{name}" if path else name, types)
+    elif isinstance(value, list):
+        for inner in value:
+            _add_types(inner, f"{path}[]", types)
+
+
+_JSON_TYPES = {
+    str: "string", bool: "boolean", int: "number", float: "number", list: "array", dict: "object", type(None): "null",
+}  # fmt: skip
+
+
+def names_of(definition: JourneyDefinition) -> frozenset[str]:
+    """The names of all events that a journey speaks of."""
     written = with_ids(definition)
     names = {match.event for match, _ in matches_with_places(written) if isinstance(match, EventMatch)}
     for condition, _ in conditions_with_places(written):

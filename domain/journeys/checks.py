@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from domain.conditions import paths
-from domain.conditions.model import AggregateIs, Did, EventIs, VariantIs
+from domain.conditions.checks import NOTHING_KNOWN, Seen, check_condition, check_event, check_where
+from domain.conditions.checks import Place as ConditionPlace
+from domain.conditions.model import VariantIs
 from domain.conditions.walk import leaves
 from domain.durations import parse_duration
 from domain.errors import Invalid
@@ -53,11 +55,11 @@ _MOST_COUNTED = 200
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a journey refers to, as it stands: templates with their channel, journeys, events seen, the shop's caps."""
+    """What a journey refers to, as it stands: templates with their channel, journeys, what has come in, the shop's caps."""
 
     templates: Mapping[str, str] = field(default_factory=dict)
     journeys: Collection[str] = frozenset()
-    events: Collection[str] = frozenset()
+    seen: Seen = NOTHING_KNOWN
     caps: Sequence[FrequencyCap] = ()
     allow_private_calls: bool = False
 
@@ -116,10 +118,6 @@ def _event_paths(definition: JourneyDefinition, around: Surroundings) -> Iterato
         yield from _event_path(definition.enter.occasion, Place("/enter/occasion"))
     if definition.goal is not None and definition.goal.value is not None:
         yield from _event_path(definition.goal.value, Place("/goal/value"))
-    for condition, place in conditions_with_places(definition):
-        for pointer, leaf in leaves(condition):
-            if isinstance(leaf, EventIs):
-                yield from _event_path(leaf.event, place.within(f"{pointer}/event"))
 
 
 def _matches(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
@@ -132,24 +130,31 @@ def _matches(definition: JourneyDefinition, around: Surroundings) -> Iterator[Fi
                 yield _error("unknown_step", place.within("/step"), f"{step} is not the id of a send step here.")
             case TraitMatch(trait=trait):
                 yield from _path(trait, place.within("/trait"))
-            case EventMatch(event=event) if event not in around.events:
-                yield _never_seen(event, place.within("/event"))
+            case EventMatch():
+                yield from _event_match(match, place, around)
             case _:
                 pass
 
 
+def _event_match(match: EventMatch, place: Place, around: Surroundings) -> Iterator[Finding]:
+    """At the entry there is no run yet to refer to."""
+    in_run = not place.pointer.startswith("/enter")
+    where = ConditionPlace(pointer=place.pointer + "/where", step=place.step, in_run=in_run)
+    yield from check_event(match.event, place.pointer + "/event", around.seen, where)
+    yield from check_where(match.where, match.event, around.seen, where)
+
+
 def _conditions(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
     splits = {step.id for step in definition.walk() if isinstance(step, SplitStep)}
+    entries = [entry.event for entry in definition.enter.entries if isinstance(entry, EventMatch)]
     for condition, place in conditions_with_places(definition):
+        in_run = not place.pointer.startswith("/enter/on")
+        where = ConditionPlace(pointer=place.pointer, step=place.step, in_run=in_run, entry_events=entries)
+        yield from check_condition(condition, around.seen, where)
         for pointer, leaf in leaves(condition):
-            at = place.within(pointer)
-            match leaf:
-                case Did(did=event) | AggregateIs(over=event) if event not in around.events:
-                    yield _never_seen(event, at)
-                case VariantIs(variant=step) if step not in splits:
-                    yield _error("unknown_step", at.within("/variant"), f"{step} is not the id of a split step here.")
-                case _:
-                    pass
+            if isinstance(leaf, VariantIs) and leaf.variant not in splits:
+                at = place.within(f"{pointer}/variant")
+                yield _error("unknown_step", at, f"{leaf.variant} is not the id of a split step here.")
 
 
 # The steps ----------------------------------------------------------------------------------------------
@@ -250,13 +255,19 @@ def _loops(definition: JourneyDefinition, around: Surroundings) -> Iterator[Find
             )
 
 
+def _window(cap: FrequencyCap) -> timedelta:
+    """How long a cap's window is: a duration, or a day, week or month of the calendar."""
+    calendar = {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=31)}
+    return calendar.get(cap.per) or parse_duration(cap.per).longest()
+
+
 def _frequency(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
     """Upper bound of one run against the shop's caps: those of a window of at least a week, and shorter ones as they are."""
     graph = Graph.of(Flow(definition))
     for cap in around.caps:
         if cap.purpose not in (None, definition.purpose):
             continue
-        most = graph.most_messages(parse_duration(cap.per).longest(), {cap.channel}, _MOST_COUNTED)
+        most = graph.most_messages(_window(cap), {cap.channel}, _MOST_COUNTED)
         if most > cap.at_most:
             message = (
                 f"One customer could get {most} messages within {cap.per}, the shop's cap is {cap.at_most}: "
@@ -270,11 +281,6 @@ def _frequency(definition: JourneyDefinition, around: Surroundings) -> Iterator[
 
 def _not_yet(place: Place, what: str) -> Finding:
     return _error("not_available_yet", place, f"{what} comes with a later release; leave it out for now.")
-
-
-def _never_seen(event: str, place: Place) -> Finding:
-    message = f"No event {event!r} has ever come in; check the spelling, or send one."
-    return _warning("event_never_seen", place, message)
 
 
 def _cron(expression: str, place: Place) -> Iterator[Finding]:

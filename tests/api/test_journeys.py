@@ -214,9 +214,7 @@ async def test_lists_of_runs_filter_and_page(client: httpx.AsyncClient, database
     await make_run(database, "cart", step="quiet", outcome="done", state="completed")
 
     first = (await client.get("/v1/runs", params={"state": "active", "limit": 2})).json()
-    rest = (
-        await client.get("/v1/runs", params={"state": "active", "limit": 2, "cursor": first["next_cursor"]})
-    ).json()
+    rest = (await client.get("/v1/runs", params={"state": "active", "limit": 2, "cursor": first["next_cursor"]})).json()
 
     assert {run["id"] for run in first["data"] + rest["data"]} == ids
     assert rest["next_cursor"] is None

@@ -1,0 +1,154 @@
+"""What was recorded about customers, as a simulation plays it. Reads only."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, or_, select
+
+from database.consent import Consent
+from database.customers import Customer
+from database.events import Event
+from database.messages import Message, MessageEvent, Suppression
+from database.secrets import PSEUDONYMS, Secret
+from database.session import ReadSession
+from domain.conditions.history import PastMessage, Report
+from domain.consent import StandingConsent
+from domain.journeys.waiting import Happening
+from domain.messages import RESERVED, Sent, deliverable_address
+from domain.pseudonyms import address_pseudonym
+from domain.simulations import RecordedCustomer
+
+PAGE = 100
+"""Customers whose records are held at once."""
+
+MOST_EVENTS = 5_000
+"""Events of one customer that count, the latest."""
+
+
+async def who_could_enter(
+    session: ReadSession, names: Collection[str], start: datetime, end: datetime, *, everybody: bool, limit: int
+) -> Sequence[UUID]:
+    """Identified customers with such an event in the period, or all of them, by id. By ix_events_name_timestamp."""
+    known = and_(Customer.external_id.is_not(None), Customer.merged_into.is_(None), Customer.erased_at.is_(None))
+    did = select(Event.customer_id).where(Event.name.in_(names), Event.timestamp >= start, Event.timestamp < end)
+    which: ColumnElement[bool] = known if everybody else and_(known, Customer.id.in_(did))
+    return (await session.execute(select(Customer.id).where(which).order_by(Customer.id).limit(limit))).scalars().all()
+
+
+async def recordings(
+    session: ReadSession,
+    customer_ids: Sequence[UUID],
+    names: Collection[str],
+    end: datetime,
+    *,
+    journey: str,
+    with_traits: bool,
+) -> AsyncIterator[list[RecordedCustomer]]:
+    """The customers in pages, with those of their events that can matter. `journey`'s own messages are left out."""
+    for first in range(0, len(customer_ids), PAGE):
+        ids = customer_ids[first : first + PAGE]
+        events = await _events(session, ids, names, end, with_traits=with_traits)
+        consents, messages, sent = await _consents(session, ids), *await _messages(session, ids, journey)
+        known = select(Customer).where(Customer.id.in_(ids)).order_by(Customer.id)
+        rows = (await session.execute(known)).scalars().all()
+        addresses = {row.id: deliverable_address(row.traits) for row in rows}
+        suppressed = await _suppressed(session, {address for address in addresses.values() if address})
+        yield [
+            RecordedCustomer(
+                id=row.id,
+                external_id=row.external_id or str(row.id),
+                traits=row.traits,
+                zone=row.zone,
+                address=addresses[row.id],
+                suppression=suppressed.get(addresses[row.id] or ""),
+                events=events[row.id][-MOST_EVENTS:],
+                consents=consents[row.id],
+                messages=messages[row.id],
+                sent=sent[row.id],
+            )
+            for row in rows
+        ]
+
+
+async def _events(
+    session: ReadSession, ids: Sequence[UUID], names: Collection[str], end: datetime, *, with_traits: bool
+) -> dict[UUID, list[Happening]]:
+    """By ix_events_customer_name."""
+    matter: ColumnElement[bool] = Event.name.in_(names)
+    if with_traits:
+        matter = or_(matter, Event.changed_traits.is_not(None))
+    statement = select(Event).where(
+        Event.customer_id.in_(ids), Event.number.is_not(None), Event.timestamp < end, matter
+    )
+    found: dict[UUID, list[Happening]] = defaultdict(list)
+    for event in (await session.execute(statement.order_by(Event.timestamp, Event.number))).scalars():
+        if event.customer_id is not None and event.number is not None:
+            found[event.customer_id].append(
+                Happening(
+                    event_id=event.id,
+                    number=event.number,
+                    source=event.source,
+                    name=event.name,
+                    properties=event.properties,
+                    changed_traits=event.changed_traits,
+                    timestamp=event.timestamp,
+                    received_at=event.timestamp,  # the virtual clock shows when things happened
+                )
+            )
+    return found
+
+
+async def _suppressed(session: ReadSession, addresses: Collection[str]) -> dict[str, str]:
+    """Why mail may not go to some of these addresses. Without the key of the hashes nobody was ever suppressed."""
+    key = (await session.execute(select(Secret.value).where(Secret.name == PSEUDONYMS))).scalar_one_or_none()
+    hashes = {} if key is None else {address_pseudonym(key, "email", address): address for address in addresses}
+    statement = select(Suppression.address_hash, Suppression.reason).where(
+        Suppression.channel == "email", Suppression.address_hash.in_(hashes)
+    )
+    return {hashes[found]: reason for found, reason in await session.execute(statement)}
+
+
+async def _consents(session: ReadSession, ids: Sequence[UUID]) -> dict[UUID, list[StandingConsent]]:
+    found: dict[UUID, list[StandingConsent]] = defaultdict(list)
+    statement = select(Consent).where(Consent.customer_id.in_(ids)).order_by(Consent.at, Consent.id)
+    for row in (await session.execute(statement)).scalars():
+        found[row.customer_id].append(StandingConsent(row.purpose, row.channel, row.state, row.at, row.source))
+    return found
+
+
+async def _messages(
+    session: ReadSession, ids: Sequence[UUID], journey: str
+) -> tuple[dict[UUID, list[PastMessage]], dict[UUID, list[Sent]]]:
+    """Messages of other journeys, with their reports for conditions, and as what counts towards caps."""
+    messages: dict[UUID, list[PastMessage]] = defaultdict(list)
+    sent: dict[UUID, list[Sent]] = defaultdict(list)
+    others = or_(Message.journey.is_(None), Message.journey != journey)
+    statement = select(Message).where(Message.customer_id.in_(ids), others, Message.state.in_(RESERVED))
+    rows = (await session.execute(statement.order_by(Message.created_at))).scalars().all()
+    reports = await _reports(session, [row.id for row in rows])
+    for row in rows:
+        if row.customer_id is not None:
+            sent[row.customer_id].append(Sent(row.created_at, row.channel, row.purpose))
+            messages[row.customer_id].append(
+                PastMessage(
+                    template=row.template,
+                    channel=row.channel,
+                    journey=row.journey,
+                    campaign=row.campaign,
+                    sent_at=row.accepted_at,
+                    reports=reports[row.id],
+                )
+            )
+    return messages, sent
+
+
+async def _reports(session: ReadSession, message_ids: Sequence[UUID]) -> dict[UUID, list[Report]]:
+    found: dict[UUID, list[Report]] = defaultdict(list)
+    statement = select(MessageEvent).where(MessageEvent.message_id.in_(message_ids)).order_by(MessageEvent.at)
+    for row in (await session.execute(statement)).scalars():
+        found[row.message_id].append(Report(row.kind, row.at, row.actor))
+    return found

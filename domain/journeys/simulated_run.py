@@ -1,0 +1,260 @@
+"""One run in a simulation: the same interpreter as in production, with a virtual clock and nothing written or sent."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol, assert_never
+
+from domain.conditions.memory import compile_condition
+from domain.conditions.scope import Scope
+from domain.journeys.deadlines import CannotWait, EndsAt, end_of
+from domain.journeys.flow import Flow, id_of
+from domain.journeys.interpreter import Interpreter
+from domain.journeys.splits import assign
+from domain.journeys.steps import (
+    BranchStep,
+    CallStep,
+    ElseArm,
+    EmitStep,
+    ExitStep,
+    GotoStep,
+    LaterStep,
+    SendStep,
+    SplitStep,
+    StartStep,
+    Step,
+    UpdateStep,
+    WaitForStep,
+    WaitStep,
+)
+from domain.journeys.waiting import CompiledWait, Happening, Met, Restarted, Standing, Watcher, compile_wait
+from domain.messages import Hold, Send, Skip
+from domain.runs import HOLDOUT, Ending, OutcomeKind, Position, RunState, StepOutcome
+from domain.simulations import LoggedStep, SimulatedCustomer
+
+DONE = StepOutcome(kind=OutcomeKind.DONE)
+
+
+class World(Protocol):
+    """What surrounds a simulated run: its customer at the moment of the virtual clock."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    @property
+    def customer(self) -> SimulatedCustomer: ...
+
+    def gate(self, step: SendStep) -> Send | Hold | Skip:
+        """What the send gate would decide, and count."""
+        ...
+
+    def since(self, number: int) -> list[Happening]:
+        """The customer's events after a routing number, up to now."""
+        ...
+
+
+@dataclass(slots=True)
+class _Stands:
+    """What the walk yields when it stands at a step."""
+
+    until: datetime | None
+
+    def __await__(self) -> Generator[_Stands, None, None]:
+        yield self
+
+
+@dataclass(slots=True)
+class _OpenWait:
+    compiled: CompiledWait
+    deadline: datetime | None
+    met: int | None = None
+
+
+@dataclass(slots=True)
+class SimulatedRun:
+    """Effects of the interpreter, carried out in memory; `step` drives the walk to where it stands next."""
+
+    world: World
+    flow: Flow
+    entry: Happening
+    entered_at: datetime
+    shadow: bool
+    seen_number: int
+    ending: Ending | None = None
+    until: datetime | None = None
+    converted: bool = False
+    log: list[LoggedStep] = field(default_factory=list)
+    variants: dict[str, str] = field(default_factory=dict)
+    _waits: dict[tuple[str, int], _OpenWait] = field(default_factory=dict)
+    _open: _OpenWait | None = None
+    _walk: Coroutine[_Stands, None, Ending] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The walk begins with the first `advance`."""
+        self._walk = Interpreter(lambda _: self.flow, 1, self).walk()
+
+    def advance(self) -> None:
+        """Walk on until the run stands or ends."""
+        try:
+            stands: _Stands = self._walk.send(None)
+        except StopIteration as stop:
+            self._end(stop.value)
+        else:
+            self.until = stands.until
+
+    def exit(self, reason: str) -> None:
+        """An exit rule ended the run."""
+        self._walk.close()
+        self._end(Ending(state=RunState.EXITED, reason=reason))
+
+    def hear(self, event: Happening) -> None:
+        """An event reaches the wait at which the run stands."""
+        if self._open is None or self._open.met is not None:
+            return
+        match self._open.compiled.judge(event, Watcher(self.entry.event_id, self.scope())):
+            case Met(alternative=alternative):
+                self._open.met, self.seen_number = alternative, event.number
+                self.advance()
+            case Restarted(deadline=deadline):
+                self._open.deadline = max(self._open.deadline or deadline, deadline)
+            case None:
+                pass
+
+    def scope(self) -> Scope:
+        """What conditions and predicates of this run are judged against."""
+        customer = self.world.customer
+        return Scope(as_of=self.world.now, zone=customer.zone, entry=self._entry(), customer=customer.facts())
+
+    # What the interpreter asks (domain/journeys/interpreter.py: Effects) -------------------------------------
+
+    async def perform(self, step: Step, visit: int) -> StepOutcome:
+        """Decide in memory what production would do."""
+        outcome = self._outcome(step, visit)
+        self._note(step, visit, outcome)
+        return outcome
+
+    async def stand(self, step: Step, outcome: StepOutcome) -> None:
+        """Hand the clock back until it shows `outcome.at`, or an event meets the wait."""
+        await _Stands(outcome.at)
+
+    async def arrive(self, position: Position) -> None:
+        """Nothing: a simulated walk is never carried over."""
+
+    def note(self, step: Step, visit: int, outcome: StepOutcome) -> None:
+        """A `goto` was passed."""
+        self._note(step, visit, outcome)
+
+    # ---------------------------------------------------------------------------------------------------------
+
+    def _outcome(self, step: Step, visit: int) -> StepOutcome:
+        match step:
+            case WaitStep():
+                return self._wait(step, visit)
+            case WaitForStep():
+                return self._wait_for(step, visit)
+            case SendStep():
+                return self._send(step)
+            case BranchStep():
+                return self._branch(step)
+            case SplitStep():
+                return self._split(step)
+            case UpdateStep() | EmitStep() | CallStep() | StartStep():
+                return StepOutcome(kind=OutcomeKind.SKIPPED, reason=HOLDOUT) if self.shadow else DONE
+            case GotoStep() | ExitStep() | LaterStep():  # never asked for, or refused by the checks
+                return DONE
+        assert_never(step)
+
+    def _wait(self, step: WaitStep, visit: int) -> StepOutcome:
+        customer = self.world.customer
+        match end_of(step.wait, self._reached_at(step, visit), customer.traits, customer.zones):
+            case CannotWait(reason):
+                return self._leave(StepOutcome(kind=OutcomeKind.SKIPPED, reason=reason))
+            case EndsAt(when) if when > self.world.now:
+                return StepOutcome(kind=OutcomeKind.LATER, at=when)
+            case EndsAt():
+                return self._leave(DONE)
+
+    def _wait_for(self, step: WaitForStep, visit: int) -> StepOutcome:
+        wait = self._waits.get((id_of(step), visit)) or self._register(step, visit)
+        self._open = wait
+        if wait.met is not None:
+            self._open = None
+            return StepOutcome(kind=OutcomeKind.DONE, arm=str(wait.met))
+        if wait.deadline is not None and wait.deadline <= self.world.now:
+            self._open = None
+            return self._leave(StepOutcome(kind=OutcomeKind.DONE, reason="timed_out"))
+        return StepOutcome(kind=OutcomeKind.LATER, at=wait.deadline)
+
+    def _register(self, step: WaitForStep, visit: int) -> _OpenWait:
+        compiled = compile_wait(step.wait_for)
+        watcher = Watcher(self.entry.event_id, self.scope())
+        wait = _OpenWait(compiled, None)
+        match compiled.look_back(self.world.since(self.seen_number), watcher, self.world.now):
+            case Met(alternative, event):
+                wait.met, self.seen_number = alternative, event.number
+            case Standing(deadline):
+                wait.deadline = deadline
+        self._waits[id_of(step), visit] = wait
+        return wait
+
+    def _send(self, step: SendStep) -> StepOutcome:
+        if self.shadow:
+            return StepOutcome(kind=OutcomeKind.SKIPPED, reason=HOLDOUT)
+        match self.world.gate(step):
+            case Send():
+                return DONE
+            case Hold(until=until, reason=reason):
+                return StepOutcome(kind=OutcomeKind.LATER, at=until, reason=reason)
+            case Skip(reason=reason):
+                return StepOutcome(kind=OutcomeKind.SKIPPED, reason=reason)
+
+    def _branch(self, step: BranchStep) -> StepOutcome:
+        history = self.world.customer.history(self.variants, self.entered_at, self.entry.number)
+        for position, arm in enumerate(step.branch):
+            if isinstance(arm, ElseArm) or compile_condition(arm.if_)(history, self.scope()):
+                return StepOutcome(kind=OutcomeKind.DONE, arm=str(position))
+        return DONE
+
+    def _split(self, step: SplitStep) -> StepOutcome:
+        step_id, journey = id_of(step), self.flow.definition.journey
+        arm = self.variants.get(step_id) or assign(self.world.customer.id, journey, step_id, step.split.variants)
+        self.variants[step_id] = arm
+        return StepOutcome(kind=OutcomeKind.DONE, arm=arm)
+
+    def _leave(self, outcome: StepOutcome) -> StepOutcome:
+        """Later waits look back to here."""
+        self.seen_number = self.world.customer.last_number
+        return outcome
+
+    def _reached_at(self, step: Step, visit: int) -> datetime:
+        known = (logged.reached_at for logged in self.log if (logged.step, logged.visit) == (step.id, visit))
+        return next(known, self.world.now)
+
+    def _note(self, step: Step, visit: int, outcome: StepOutcome) -> None:
+        is_over = outcome.kind not in (OutcomeKind.LATER, OutcomeKind.HELD)
+        word = outcome.kind.value if is_over else "waiting"
+        at = self.world.now if is_over else None
+        reached_at = self._reached_at(step, visit)
+        entry = LoggedStep(id_of(step), step.kind, visit, reached_at, at, word, outcome.reason)
+        if self.log and (self.log[-1].step, self.log[-1].visit) == (entry.step, visit):
+            self.log[-1] = entry
+        else:
+            self.log.append(entry)
+
+    def _end(self, ending: Ending) -> None:
+        self.ending, self.until, self._open = ending, None, None
+        if ending.step is not None:
+            now = self.world.now
+            self.log.append(LoggedStep(ending.step, "exit", ending.visit, now, now, "done", ending.reason))
+        elif self.log and self.log[-1].outcome == "waiting":
+            self.log[-1] = self.log[-1].cancelled()
+
+    def _entry(self) -> dict[str, object]:
+        return {
+            "event": self.entry.name,
+            "properties": self.entry.properties,
+            "timestamp": self.entry.timestamp.isoformat(),
+            "event_id": str(self.entry.event_id),
+        }

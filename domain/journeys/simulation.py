@@ -1,0 +1,343 @@
+"""What a journey would have done over a past period: recorded events, a virtual clock, the interpreter of production.
+
+Pure: it is given what was recorded, and answers counts. Customers are played one after the other, none knows another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import orjson
+
+from domain.conditions import buckets
+from domain.conditions.memory import compile_condition
+from domain.conditions.paths import reader
+from domain.conditions.scope import Scope
+from domain.consent import permission
+from domain.durations import parse_duration
+from domain.journeys.dates import due_of
+from domain.journeys.definition import DateEntry, JourneyDefinition, ScheduleEntry
+from domain.journeys.exits import exit_reason
+from domain.journeys.flow import Flow
+from domain.journeys.matches import EventMatch
+from domain.journeys.reentry import barred_by
+from domain.journeys.simulated_run import SimulatedRun
+from domain.journeys.steps import SendStep
+from domain.journeys.waiting import Happening, Matcher, Watcher, compile_match
+from domain.local_time import next_cron, resolve_zone
+from domain.messages import Candidate, Hold, Send, Sent, Skip, decide
+from domain.runs import OutcomeKind, RunState
+from domain.shop_settings import ShopSettings
+from domain.simulations import (
+    SAMPLES,
+    RecordedCustomer,
+    SampleRun,
+    SimulatedCustomer,
+    SimulationResult,
+    StepTally,
+)
+
+DUE = "Journey Entry Due"
+"""The name of the event by which a date or a schedule enters somebody."""
+
+ASSUMPTIONS = (
+    "traits as of now",
+    "nobody opens or clicks the simulated messages",
+    "calls answer nothing, and what steps update or emit changes nothing",
+    "suppressions as of now; messages of other journeys count towards the caps as they were sent",
+    "anonymous events count for whom they belong to now",
+)
+"""What a simulation takes for granted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """A definition compiled once for all customers."""
+
+    definition: JourneyDefinition
+    flow: Flow
+    entries: tuple[Matcher, ...]
+    exits: tuple[tuple[Matcher, str], ...]
+    goal: Matcher | None
+    goal_within: timedelta
+
+    @classmethod
+    def of(cls, definition: JourneyDefinition) -> _Rules:
+        goal = definition.goal
+        within = parse_duration(goal.within if goal and goal.within else f"{definition.max_days}d")
+        entries = [entry for entry in definition.enter.entries if isinstance(entry, EventMatch)]
+        return cls(
+            definition=definition,
+            flow=Flow(definition),
+            entries=tuple(compile_match(entry) for entry in entries),
+            exits=tuple((compile_match(match), exit_reason(match)) for match in definition.exit),
+            goal=None if goal is None else compile_match(goal),
+            goal_within=within.longest(),
+        )
+
+
+class Simulation:
+    """Plays customers over [start, end) and sums up."""
+
+    def __init__(self, definition: JourneyDefinition, settings: ShopSettings, start: datetime, end: datetime) -> None:
+        self._rules = _Rules.of(definition)
+        self._settings = settings
+        self._start, self._end = start, end
+        self._result = SimulationResult(steps={step.id or "": StepTally() for step in definition.walk()})
+
+    def play(self, record: RecordedCustomer) -> None:
+        """One customer's part in the period."""
+        world = _CustomerWorld(self._rules, self._settings, SimulatedCustomer(record, self._settings), self._start)
+        for event in _by_time([*record.events, *self._due(record)]):
+            if event.timestamp >= self._end:
+                break
+            world.hear(event)
+        world.run_until(self._end)
+        _add(self._result, world, self._rules.definition.journey)
+
+    def result(self) -> SimulationResult:
+        """The sum so far."""
+        return self._result
+
+    def _due(self, record: RecordedCustomer) -> Iterable[Happening]:
+        """What dates and schedules would have entered, as events of our own."""
+        for entry in self._rules.definition.enter.entries:
+            match entry:
+                case DateEntry(date=rule):
+                    zone = resolve_zone(record.zone, self._settings.zone)
+                    moment = self._start
+                    while (due := due_of(rule, record.traits, zone, moment)) is not None and due.at < self._end:
+                        yield _own_event(record.id, f"{due.day}", due.at)
+                        moment = due.at + timedelta(seconds=1)
+                case ScheduleEntry(schedule=cron, zone=name):
+                    moment = self._start - timedelta(seconds=1)
+                    while (moment := next_cron(cron, moment, resolve_zone(name, self._settings.zone))) < self._end:
+                        yield _own_event(record.id, moment.isoformat(), moment)
+                case _:
+                    pass
+
+
+@dataclass
+class _CustomerWorld:
+    """One customer's runs under the virtual clock; what simulated runs ask of the world around them."""
+
+    rules: _Rules
+    settings: ShopSettings
+    customer: SimulatedCustomer
+    now: datetime
+    runs: list[SimulatedRun] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
+    gate_reasons: Counter[str] = field(default_factory=Counter)
+    kept_out: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        """The period begins here; what happened before is history and enters nobody."""
+        self._begins = self.now
+        self._heard: list[Happening] = []
+        self._occasions: set[str] = set()
+
+    def hear(self, event: Happening) -> None:
+        """Timers first, then the event: exits, waits, goals, and last the runs that it begins."""
+        self.run_until(event.timestamp)
+        self._heard.append(event)
+        self.customer.saw(event)
+        if event.timestamp < self._begins:
+            return
+        self.now = max(self.now, event.timestamp)
+        for run in list(self.runs):
+            self._settle(run, event)
+        self._enter(event)
+
+    def run_until(self, moment: datetime) -> None:
+        """Let everything happen that timers cause up to a moment."""
+        while due := [run for run in self.runs if run.until is not None and run.until <= moment]:
+            run = min(due, key=lambda each: each.until or moment)
+            self.now = max(self.now, run.until or moment)
+            run.advance()
+
+    def since(self, number: int) -> list[Happening]:
+        """The events after a routing number, up to now."""
+        return [event for event in self._heard if event.number > number]
+
+    def gate(self, step: SendStep) -> Send | Hold | Skip:
+        """The send gate of production, with the messages that the simulation has sent."""
+        body, record = step.send, self.customer.record
+        purpose = body.category or self.rules.definition.purpose or "marketing"
+        consents = self.customer.consents_by(self.now)
+        candidate = Candidate(
+            channel=body.channel,
+            purpose=purpose,
+            address=record.address if body.channel == "email" else body.channel,
+            zone=self.customer.zone,
+            permission=permission(consents, purpose, body.channel, self.settings.consent_defaults),
+            suppression=record.suppression,
+            sent=[*(message for message in record.sent if message.at <= self.now), *self.sent],
+        )
+        decision = decide(candidate, self.settings, self.now)
+        match decision:
+            case Send():
+                self.sent.append(Sent(self.now, body.channel, purpose))
+            case Hold(reason=reason) | Skip(reason=reason):
+                self.gate_reasons[reason] += 1
+        return decision
+
+    def _settle(self, run: SimulatedRun, event: Happening) -> None:
+        watcher = Watcher(run.entry.event_id, run.scope())
+        if run.ending is None:
+            reason = next((reason for matches, reason in self.rules.exits if matches(event, watcher)), None)
+            if reason is not None:
+                run.exit(reason)
+            else:
+                run.hear(event)
+        in_time = event.timestamp <= run.entered_at + self.rules.goal_within
+        if self.rules.goal is not None and not run.converted and in_time and self.rules.goal(event, watcher):
+            run.converted = True
+
+    def _enter(self, event: Happening) -> None:
+        scope = Scope(as_of=self.now, zone=self.customer.zone, customer=self.customer.facts())
+        watcher = Watcher(event.event_id, scope)
+        if event.name != DUE and not any(matches(event, watcher) for matches in self.rules.entries):
+            return
+        reason = self._barred(event)
+        if reason is not None:
+            self.kept_out[reason] += 1
+            return
+        run = SimulatedRun(
+            world=self,
+            flow=self.rules.flow,
+            entry=event,
+            entered_at=self.now,
+            shadow=_in_holdout(self.customer.id, self.rules.definition),
+            seen_number=event.number,
+        )
+        self.runs.append(run)
+        run.advance()
+
+    def _barred(self, event: Happening) -> str | None:
+        enter = self.rules.definition.enter
+        occasion = _occasion(event, enter.occasion)
+        if occasion is None:
+            return "occasion_missing"
+        entered = [run.entered_at for run in self.runs]
+        window = enter.again.per if enter.again else None
+        since = None if window is None else parse_duration(window).before(self.now)
+        bar = barred_by(
+            enter.again,
+            occasion_taken=occasion in self._occasions,
+            is_active=any(run.ending is None for run in self.runs),
+            last_entered_at=max(entered, default=None),
+            entered_within=sum(since is None or moment > since for moment in entered),
+            as_of=self.now,
+        )
+        if bar is not None:
+            return bar
+        if not self._qualifies(event):
+            return "condition"
+        self._occasions.add(occasion)
+        return None
+
+    def _qualifies(self, event: Happening) -> bool:
+        """Whether the entry's condition holds, and for a schedule that the customer belongs to its audience."""
+        definition = self.rules.definition
+        history = self.customer.history({}, self.now, event.number)
+        entry = {"event": event.name, "properties": event.properties}
+        scope = Scope(as_of=self.now, zone=self.customer.zone, entry=entry, customer=self.customer.facts())
+        conditions = [] if definition.enter.if_ is None else [definition.enter.if_]
+        if event.name == DUE:
+            conditions += [each.audience for each in definition.enter.entries if isinstance(each, ScheduleEntry)]
+        return all(compile_condition(condition)(history, scope) for condition in conditions)
+
+
+def _by_time(events: list[Happening]) -> list[Happening]:
+    return sorted(events, key=lambda event: (event.timestamp, event.number))
+
+
+def _own_event(customer_id: UUID, occasion: str, at: datetime) -> Happening:
+    digest = hashlib.sha256(f"{customer_id}/{occasion}".encode()).digest()[:16]
+    return Happening(
+        event_id=UUID(bytes=digest), number=0, source="perennial", name=DUE, properties={"occasion": occasion},
+        changed_traits=None, timestamp=at, received_at=at,
+    )  # fmt: skip
+
+
+def _occasion(event: Happening, path: str | None) -> str | None:
+    if path is None:
+        return str(event.event_id)
+    found = reader(path)({"event": event.name, "properties": event.properties})
+    return orjson.dumps(found[0], option=orjson.OPT_SORT_KEYS).decode() if found else None
+
+
+def _in_holdout(customer_id: UUID, definition: JourneyDefinition) -> bool:
+    """As enrolment decides it, so that the same customers are left out."""
+    salt = f"holdout:{definition.journey}"
+    return buckets.position(customer_id, salt) < definition.enter.holdout * buckets.SIZE / 100
+
+
+def _add(result: SimulationResult, world: _CustomerWorld, journey: str) -> None:
+    for reason, times in world.kept_out.items():
+        result.kept_out[reason] = result.kept_out.get(reason, 0) + times
+    for reason, times in world.gate_reasons.items():
+        result.gate[reason] = result.gate.get(reason, 0) + times
+    for message in world.sent:
+        day = message.at.date()
+        result.messages[day] = result.messages.get(day, 0) + 1
+    for run in world.runs:
+        _add_run(result, run)
+        if len(result.samples) < SAMPLES:
+            result.samples.append(_sample(run, world))
+
+
+def _add_run(result: SimulationResult, run: SimulatedRun) -> None:
+    if run.shadow:
+        result.holdout += 1
+        return
+    result.entered += 1
+    result.converted += run.converted
+    match run.ending.state if run.ending else RunState.ACTIVE:
+        case RunState.ACTIVE:
+            result.active += 1
+        case RunState.COMPLETED:
+            result.completed += 1
+        case RunState.FAILED:
+            result.failed += 1
+        case RunState.EXITED:
+            reason = (run.ending.reason if run.ending else None) or "exited"
+            result.exited[reason] = result.exited.get(reason, 0) + 1
+    _add_steps(result, run)
+
+
+def _add_steps(result: SimulationResult, run: SimulatedRun) -> None:
+    """Each run counts once for each step and outcome, as in the funnel."""
+    for step in {logged.step for logged in run.log}:
+        result.steps[step].reached += 1
+    for step, outcome, reason in {(logged.step, logged.outcome, logged.reason) for logged in run.log}:
+        tally = result.steps[step]
+        match outcome:
+            case OutcomeKind.DONE:
+                tally.done += 1
+            case OutcomeKind.SKIPPED:
+                tally.skipped[reason or "skipped"] = tally.skipped.get(reason or "skipped", 0) + 1
+            case OutcomeKind.FAILED:
+                tally.failed += 1
+            case "waiting":
+                tally.waiting += 1
+            case _:
+                pass
+
+
+def _sample(run: SimulatedRun, world: _CustomerWorld) -> SampleRun:
+    ended = run.ending is not None
+    return SampleRun(
+        customer_id=world.customer.record.external_id,
+        entered_at=run.entered_at,
+        ended_at=max((logged.at for logged in run.log if logged.at), default=run.entered_at) if ended else None,
+        state=run.ending.state if run.ending else RunState.ACTIVE,
+        reason=run.ending.reason if run.ending else None,
+        holdout=run.shadow,
+        steps=run.log,
+    )

@@ -1,0 +1,167 @@
+"""The values of a simulation: what was recorded about a customer, what a simulated run did, and the sum of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from domain.conditions.history import History, PastConsent, PastEvent, PastMessage
+from domain.consent import StandingConsent
+from domain.journeys.deadlines import Zones
+from domain.journeys.waiting import Happening
+from domain.local_time import resolve_zone
+from domain.messages import Sent
+from domain.runs import RunState
+from domain.shop_settings import ShopSettings
+
+SAMPLES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCustomer:
+    """One customer as recorded: everything routed about them, the traits as they are now."""
+
+    id: UUID
+    external_id: str
+    traits: Mapping[str, Any]  # any JSON object
+    zone: str | None
+    address: str | None
+    suppression: str | None
+    events: Sequence[Happening]
+    consents: Sequence[StandingConsent]
+    messages: Sequence[PastMessage]
+    sent: Sequence[Sent]
+
+
+@dataclass(slots=True)
+class SimulatedCustomer:
+    """A customer at the moment of the virtual clock: only what had happened by then counts."""
+
+    record: RecordedCustomer
+    settings: ShopSettings
+    past: list[PastEvent] = field(default_factory=list)
+    last_number: int = 0
+
+    @property
+    def id(self) -> UUID:
+        """Our own id."""
+        return self.record.id
+
+    @property
+    def traits(self) -> Mapping[str, Any]:  # any JSON object
+        """As they are now: that is one of a simulation's assumptions."""
+        return self.record.traits
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The customer's zone, else the shop's."""
+        return resolve_zone(self.record.zone, self.settings.zone)
+
+    @property
+    def zones(self) -> Zones:
+        """For waits."""
+        return Zones(self.record.zone, self.settings.zone)
+
+    def facts(self) -> dict[str, Any]:  # any JSON object
+        """What conditions and templates call `customer`."""
+        return {"id": self.record.external_id, "traits": self.record.traits}
+
+    def consents_by(self, moment: datetime) -> list[StandingConsent]:
+        """The consent records that had been made by then."""
+        return [consent for consent in self.record.consents if consent.at <= moment]
+
+    def saw(self, event: Happening) -> None:
+        """An event has happened."""
+        self.last_number = max(self.last_number, event.number)
+        self.past.append(
+            PastEvent(
+                name=event.name, timestamp=event.timestamp, number=event.number, properties=event.properties, context={}
+            )
+        )
+
+    def history(self, variants: Mapping[str, str], entered_at: datetime, entry_number: int) -> History:
+        """What conditions ask about, for a run."""
+        return History(
+            customer_id=self.id,
+            events=self.past,
+            messages=self.record.messages,
+            consents=[PastConsent(each.purpose, each.channel, each.state, each.at) for each in self.record.consents],
+            consent_defaults={purpose: str(state) for purpose, state in self.settings.consent_defaults.items()},
+            variants=variants,
+            entered_at=entered_at,
+            entry_number=entry_number,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedStep:
+    """One entry of a simulated run's log."""
+
+    step: str
+    kind: str
+    visit: int
+    reached_at: datetime
+    at: datetime | None
+    outcome: str
+    reason: str | None
+
+    def cancelled(self) -> LoggedStep:
+        """The run was over before the step was."""
+        return replace(self, outcome="cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRun:
+    """One simulated run to read."""
+
+    customer_id: str
+    entered_at: datetime
+    ended_at: datetime | None
+    state: RunState
+    reason: str | None
+    holdout: bool
+    steps: Sequence[LoggedStep]
+
+
+@dataclass(slots=True)
+class StepTally:
+    """How many runs reached a step and what became of them there."""
+
+    reached: int = 0
+    waiting: int = 0
+    done: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class SimulationResult:
+    """The sum of a simulation."""
+
+    entered: int = 0
+    holdout: int = 0
+    active: int = 0
+    completed: int = 0
+    failed: int = 0
+    exited: dict[str, int] = field(default_factory=dict)
+    converted: int = 0
+    kept_out: dict[str, int] = field(default_factory=dict)
+    steps: dict[str, StepTally] = field(default_factory=dict)
+    messages: dict[date, int] = field(default_factory=dict)
+    gate: dict[str, int] = field(default_factory=dict)
+    samples: list[SampleRun] = field(default_factory=list)
+
+
+__all__ = [
+    "SAMPLES",
+    "LoggedStep",
+    "RecordedCustomer",
+    "SampleRun",
+    "SimulatedCustomer",
+    "SimulationResult",
+    "StepTally",
+]
