@@ -1,4 +1,7 @@
-"""The composition root: the only place that constructs things and hands them what they use."""
+"""The composition root: the only place that constructs things and hands them what they use (workers: workers.py).
+
+Each builder imports what it builds, so that no process carries and loads the parts of another.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,20 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
 from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
-from activities.pacing import Pacer
-from activities.trial_messages import TrialSender
-from api.app import create_app
-from api.dependencies import ApiDependencies
-from api.temporal_ui import TemporalUi
-from connectors.rendering import Renderer
 from database.session import Database
 from perennial import temporal
-from perennial.email import email_provider
 from perennial.loopback import LOOPBACK, any_free_port
 from perennial.metrics import Metrics, build_runtime
 from perennial.settings import EmailProvider, Settings
-from triggers.live import JourneyCache
-from triggers.relay import Relay
-from triggers.router import Router
-from triggers.routing import Routing
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 
 @asynccontextmanager
@@ -76,6 +70,11 @@ Loop = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 def build_router_loops(database: Database, client: Client) -> Sequence[Loop]:
     """What a router process does, side by side."""
+    from triggers.live import JourneyCache
+    from triggers.relay import Relay
+    from triggers.router import Router
+    from triggers.routing import Routing
+
     return Router(database, Routing(JourneyCache())).run, Relay(database, client).run
 
 
@@ -84,6 +83,14 @@ async def build_api(settings: Settings, database: Database, closing: AsyncExitSt
 
     `closing` ends what it holds open beside the database.
     """
+    from activities.pacing import Pacer
+    from activities.trial_messages import TrialSender
+    from api.app import create_app
+    from api.dependencies import ApiDependencies
+    from api.temporal_ui import TemporalUi
+    from connectors.rendering import Renderer
+    from perennial.email import email_provider
+
     link = link_temporal(settings)
     client = await link.lazy_client()
 
@@ -94,6 +101,7 @@ async def build_api(settings: Settings, database: Database, closing: AsyncExitSt
             return False
 
     renderer, provider = Renderer(), email_provider(settings, closing)
+    closing.push_async_callback(renderer.close)
     pacer = Pacer(database, {provider.name: settings.email_per_second})
     return create_app(
         ApiDependencies(

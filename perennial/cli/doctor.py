@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import typer
 
 from perennial.cli.terminal import console, load_settings, run
-from perennial.composition import open_database
-from perennial.doctor import Verdict, examine
 from perennial.settings import Settings
+
+if TYPE_CHECKING:
+    from perennial.doctor import Verdict
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +39,9 @@ def doctor() -> None:
 
 
 async def _examine(settings: Settings) -> list[Verdict]:
+    from perennial.composition import open_database
+    from perennial.doctor import examine
+
     async with open_database(settings, "doctor") as database:
         return await examine(
             database,

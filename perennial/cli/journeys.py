@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from perennial.cli.terminal import console, errors, load_settings, run
-from perennial.document_files import difference, read_folder, write_document
-from perennial.documents import DocumentsApi, find_api, open_client
+
+if TYPE_CHECKING:
+    from perennial.documents import DocumentsApi
 
 T = TypeVar("T")
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with one <key>.yaml per journey.")]
@@ -70,12 +71,16 @@ def diff(folder: Folder) -> None:
 
 
 async def _with_api(work: Callable[[DocumentsApi], Awaitable[T]]) -> T:
+    from perennial.documents import DocumentsApi, find_api, open_client
+
     async with open_client(*find_api(load_settings())) as client:
         return await work(DocumentsApi(client, "journeys"))
 
 
 async def _push(api: DocumentsApi, folder: Path, *, publish: bool, confirm: bool) -> bool:
     """Whether everything went well."""
+    from perennial.document_files import read_folder
+
     there = await api.drafts()
     went_well = True
     for key, document in read_folder(folder, "journey").items():
@@ -108,12 +113,16 @@ async def _publish(api: DocumentsApi, key: str, *, confirm: bool) -> bool:
 
 
 async def _pull(api: DocumentsApi, folder: Path) -> None:
+    from perennial.document_files import write_document
+
     for key, draft in (await api.drafts()).items():
         console.print(str(write_document(folder, key, draft)), soft_wrap=True, highlight=False)
 
 
 async def _diff(api: DocumentsApi, folder: Path) -> bool:
     """Whether anything differs."""
+    from perennial.document_files import difference, read_folder
+
     there, here = await api.drafts(), read_folder(folder, "journey")
     differences = [text for key in sorted(there | here) if (text := difference(key, there.get(key), here.get(key)))]
     for text in differences:

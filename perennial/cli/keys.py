@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from database import keys as stored
-from domain.keys import KeyKind, Scope, StoredKey
+from domain.keys import KeyKind, Scope
 from perennial.cli.terminal import console, load_settings, run
-from perennial.composition import open_database
+
+if TYPE_CHECKING:
+    from domain.keys import StoredKey
 
 _keys = typer.Typer(
     help="Create, list, rotate and revoke API keys.",
@@ -77,22 +78,34 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The id, as `perennial key
 
 
 async def _create(name: str, kind: KeyKind, scopes: frozenset[Scope]) -> str:
+    from database import keys as stored
+    from perennial.composition import open_database
+
     async with open_database(load_settings(), "keys") as database, database.transaction() as session:
         _, written = await stored.create(session, name, kind, scopes)
         return written
 
 
 async def _everything() -> list[StoredKey]:
+    from database import keys as stored
+    from perennial.composition import open_database
+
     async with open_database(load_settings(), "keys") as database, database.read() as session:
         return list(await stored.everything(session))
 
 
 async def _rotate(key_id: str, overlap: timedelta) -> str:
+    from database import keys as stored
+    from perennial.composition import open_database
+
     async with open_database(load_settings(), "keys") as database, database.transaction() as session:
         return await stored.rotate(session, key_id, datetime.now(UTC), overlap)
 
 
 async def _revoke(key_id: str) -> None:
+    from database import keys as stored
+    from perennial.composition import open_database
+
     async with open_database(load_settings(), "keys") as database, database.transaction() as session:
         await stored.revoke(session, key_id, datetime.now(UTC))
 

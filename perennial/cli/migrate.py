@@ -6,10 +6,8 @@ from typing import Annotated
 
 import typer
 
-from database.migrations.upgrade import newest_revision, upgrade
 from perennial.cli.terminal import console, faults_told, load_settings, run
 from perennial.settings import Settings
-from perennial.temporal import connect, register_search_attributes
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +27,8 @@ def migrate(
       perennial migrate
       perennial migrate --no-temporal      [dim]# the database only[/dim]
     """
+    from database.migrations.upgrade import newest_revision, upgrade
+
     settings = load_settings()
     with faults_told():
         upgrade(settings.database_url.get_secret_value())
@@ -39,4 +39,6 @@ def migrate(
 
 
 async def _register(settings: Settings) -> None:
+    from perennial.temporal import connect, register_search_attributes
+
     await register_search_attributes(await connect(settings.temporal_address, settings.temporal_namespace))

@@ -6,10 +6,8 @@ from collections.abc import Coroutine
 from typing import Annotated, Any
 
 import typer
-import uvloop
 
 from perennial.cli.terminal import faults_told, load_settings
-from perennial.logging import configure
 from perennial.queues import Queue
 from perennial.settings import Settings
 
@@ -71,11 +69,15 @@ def worker(
 
 
 def _begin(process: str) -> Settings:
+    from perennial.logging import configure
+
     settings = load_settings()
     configure(settings.log_level, settings.log_format, process=process)
     return settings
 
 
 def _run(process: Coroutine[Any, Any, None]) -> None:
+    import uvloop
+
     with faults_told():
         uvloop.run(process)

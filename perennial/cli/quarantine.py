@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 from rich.table import Table
 
-from database.routing import QuarantinedEvent, quarantined, retry_quarantined
 from perennial.cli.terminal import console, load_settings, run
-from perennial.composition import open_database
+
+if TYPE_CHECKING:
+    from database.routing import QuarantinedEvent
 
 _quarantine = typer.Typer(
     help="Events that failed again and again: see why, and route them again once the cause is mended.",
@@ -56,10 +57,16 @@ def retry(
 
 
 async def _list(limit: int) -> Sequence[QuarantinedEvent]:
+    from database.routing import quarantined
+    from perennial.composition import open_database
+
     async with open_database(load_settings(), "quarantine") as database, database.read() as session:
         return await quarantined(session, limit=limit)
 
 
 async def _retry(ids: Sequence[UUID] | None) -> int:
+    from database.routing import retry_quarantined
+    from perennial.composition import open_database
+
     async with open_database(load_settings(), "quarantine") as database, database.transaction() as session:
         return await retry_quarantined(session, ids or None)

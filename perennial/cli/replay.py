@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from perennial.cli.terminal import console, load_settings, run
-from perennial.replaying import Replayed, replay_live
+
+if TYPE_CHECKING:
+    from perennial.replaying import Replayed
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +31,8 @@ def replay(
       perennial replay
       perennial replay --query "Journey = 'abandoned-cart' AND Step = 'reminder'" --limit 1000
     """
+    from perennial.replaying import replay_live
+
     replayed = run(replay_live(load_settings(), query, limit, tell=_tell))
     broken = sum(not each.is_fine for each in replayed)
     console.print(f"{len(replayed)} runs replayed, {broken} would break.")

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
 from domain.errors import PerennialError
 from perennial.settings import Settings
@@ -41,6 +40,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 @contextmanager
 def faults_told() -> Iterator[None]:
     """Turn expected faults into one sentence and exit code 1. A defect keeps its traceback."""
+    from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+
     try:
         yield
     except PerennialError as error:

@@ -12,6 +12,8 @@ from pathlib import Path
 from perennial.embedded.accounts import make_folder
 from perennial.embedded.faults import StartFailedError, explain_os_error
 
+_ANNOUNCEMENT = "dev.json"
+
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
@@ -33,13 +35,14 @@ def held(folder: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
+        (folder / _ANNOUNCEMENT).unlink(missing_ok=True)  # a killed run has left its own, which is true no more
         yield
 
 
 @contextmanager
 def announced(folder: Path, addresses: Mapping[str, str]) -> Iterator[None]:
     """Write `dev.json` (readable by its owner only: it holds keys) and take it away again afterwards."""
-    path = folder / "dev.json"
+    path = folder / _ANNOUNCEMENT
     write_private(path, json.dumps(addresses, indent=2) + "\n")
     try:
         yield

@@ -42,6 +42,13 @@ def test_killed_run_leaves_the_folder_free(tmp_path: Path) -> None:
         assert (tmp_path / "up.lock").exists()
 
 
+def test_what_a_killed_run_announced_is_gone_at_the_next_start(tmp_path: Path) -> None:
+    (tmp_path / "dev.json").write_text("{}")
+
+    with held(tmp_path):
+        assert not (tmp_path / "dev.json").exists()
+
+
 def test_folder_that_cannot_be_made_is_told_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
