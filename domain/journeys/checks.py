@@ -287,7 +287,11 @@ def _cron(expression: str, place: Place) -> Iterator[Finding]:
     try:
         check_cron(expression)
     except Invalid as error:
-        yield _error("malformed_schedule", place, error.detail)
+        yield _error("malformed_schedule", place, _sentence(error.detail))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
 
 
 def _zone(name: str | None, place: Place) -> Iterator[Finding]:
@@ -349,7 +353,7 @@ def _templates(value: object, place: Place) -> Iterator[Finding]:
                     severity=fault.severity,
                     step=place.step,
                     pointer=place.pointer,
-                    message=fault.message,
+                    message=_sentence(fault.message),
                 )
         case dict():
             for name, inner in value.items():

@@ -12,11 +12,15 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.worker import Worker
 
 from activities.reconciliation import ReconcileInput, ReconciliationActivities
 from database.session import Database
 from tests.workflows.conftest import Entered, Stage, staged
 from tests.workflows.journeys import journey
+from triggers.upkeep import schedule_upkeep
+from workflows.sandbox import sandbox
+from workflows.upkeep import UpkeepWorkflow
 
 WAITING = journey(
     {"wait": {"for": "10m"}, "id": "pause"},
@@ -160,3 +164,27 @@ async def reset(run: Entered) -> str:
         )
     )
     return answer.run_id
+
+
+async def test_the_schedule_of_upkeep_shows_a_termination_within_a_minute(stage: Stage) -> None:
+    run = await stage.enter("welcome")
+    await run.stands_at("pause")
+    reconciliation = ReconciliationActivities(stage.database, stage.client)
+
+    upkeep = Worker(
+        stage.client,
+        task_queue="upkeep",
+        workflows=[UpkeepWorkflow],
+        activities=[reconciliation.reconcile_runs],
+        workflow_runner=sandbox(),
+    )
+    async with upkeep:
+        await run.handle.terminate(reason="ops said so")
+        await schedule_upkeep(stage.client, task_queue="upkeep")
+        await schedule_upkeep(stage.client, task_queue="upkeep")
+        async with asyncio.timeout(60):
+            while (await run.row()).state == "active":
+                await asyncio.sleep(0.2)
+
+    assert (await run.row()).reason == "terminated"
+    await stage.client.get_schedule_handle("upkeep").delete()

@@ -1,0 +1,233 @@
+"""Each check of journeys.md: the journey that breaks the rule, and the finding with its step and pointer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from domain.conditions.checks import Seen
+from domain.findings import Finding, Severity
+from domain.journeys.checks import Surroundings, check_journey
+from domain.journeys.definition import JourneyDefinition
+from domain.shop_settings import FrequencyCap
+
+AROUND = Surroundings(
+    templates={"hello": "email", "ping": "webhook"},
+    journeys={"other"},
+    seen=Seen(events={"Signed Up": {}, "Order Completed": {"total": {"number"}}}),
+    caps=[FrequencyCap(at_most=3, per="7d")],
+)
+SEND = {"send": {"template": "hello"}}
+
+
+def check(*steps: Any, **members: Any) -> list[Finding]:
+    document = {"journey": "jj", "purpose": "marketing", "enter": {"on": {"event": "Signed Up"}}, "steps": list(steps)}
+    return check_journey(JourneyDefinition.model_validate(document | members), AROUND)
+
+
+def told(findings: list[Finding]) -> list[tuple[str, str | None, str]]:
+    return [(finding.code, finding.step, finding.pointer) for finding in findings]
+
+
+def test_a_sound_journey_has_no_findings() -> None:
+    assert check(SEND, {"wait": {"for": "1d"}}, SEND) == []
+
+
+CASES: Mapping[str, tuple[list[Any], dict[str, Any], tuple[str, str | None, str]]] = {
+    "goto nowhere": (
+        [{"wait": {"for": "1d"}}, {"goto": "nowhere"}],
+        {},
+        ("unknown_step", "goto-2", "/steps/1/goto"),
+    ),
+    "message of a step that sends nothing": (
+        [{"wait_for": {"any": [{"message": "clicked", "step": "x"}], "timeout": "1d"}, "id": "w"}],
+        {},
+        ("unknown_step", "w", "/steps/0/wait_for/any/0/step"),
+    ),
+    "unknown template": ([{"send": {"template": "x"}}], {}, ("unknown_template", "send-1", "/steps/0/send/template")),
+    "template of another channel": (
+        [{"send": {"template": "ping"}}],
+        {},
+        ("wrong_channel", "send-1", "/steps/0/send/template"),
+    ),
+    "unknown journey": ([{"start": {"journey": "x"}}], {}, ("unknown_journey", "start-1", "/steps/0/start/journey")),
+    "step after exit": ([{"exit": "done"}, SEND], {}, ("unreachable_step", "send-2", "/steps/1")),
+    "on_timeout without timeout": (
+        [{"wait_for": {"any": [{"event": "Order Completed"}], "on_timeout": [SEND]}, "id": "w"}],
+        {},
+        ("unreachable_step", "w.2.send-1", "/steps/0/wait_for/on_timeout/0"),
+    ),
+    "arm after else": (
+        [{"branch": [{"else": [SEND]}, {"if": {"trait": "a", "eq": 1}, "steps": []}], "id": "b"}],
+        {},
+        ("unreachable_step", "b", "/steps/0/branch/1"),
+    ),
+    "loop without wait": (
+        [{"update": {"traits": {"a": 1}}, "id": "u"}, {"goto": "u"}],
+        {},
+        ("loop_without_wait", "goto-2", "/steps/1/goto"),
+    ),
+    "no consent category": ([SEND], {"purpose": None}, ("no_consent_category", "send-1", "/steps/0/send")),
+    "never true": (
+        [{"branch": [{"if": {"any": []}, "steps": [SEND]}], "id": "b"}],
+        {},
+        ("never_true", "b", "/steps/0/branch/0/if"),
+    ),
+    "holdout over 100": (
+        [SEND],
+        {"enter": {"on": {"event": "Signed Up"}, "holdout": 120}},
+        ("weights_off", None, "/enter/holdout"),
+    ),
+    "weights that look like percent": (
+        [{"split": {"variants": {"a": {"weight": 60}, "b": {"weight": 60}}}, "id": "s"}],
+        {},
+        ("weights_off", "s", "/steps/0/split/variants"),
+    ),
+    "no weight at all": (
+        [{"split": {"variants": {"a": {"weight": 0}, "b": {"weight": 0}}}, "id": "s"}],
+        {},
+        ("weights_off", "s", "/steps/0/split/variants"),
+    ),
+    "wait longer than the journey": (
+        [{"wait": {"for": "31d"}, "id": "w"}],
+        {"max_days": 30},
+        ("wait_too_long", "w", "/steps/0/wait/for"),
+    ),
+    "secret in a header": (
+        [{"call": {"url": "https://shop.example/x", "headers": {"X-Api-Key": "s3cret-value"}}, "id": "c"}],
+        {},
+        ("secret_in_call", "c", "/steps/0/call/headers/X-Api-Key"),
+    ),
+    "secret in an address": (
+        [{"call": {"url": "https://shop.example/x?token=abcdef123456"}, "id": "c"}],
+        {},
+        ("secret_in_call", "c", "/steps/0/call/url"),
+    ),
+    "secret in a body": (
+        [{"call": {"url": "https://shop.example/x", "body": {"auth": "Bearer sk_live_abcdefgh1234"}}, "id": "c"}],
+        {},
+        ("secret_in_call", "c", "/steps/0/call/body/auth"),
+    ),
+    "private address": (
+        [{"call": {"url": "https://10.0.0.7/x"}, "id": "c"}],
+        {},
+        ("url_private", "c", "/steps/0/call/url"),
+    ),
+    "plain http": (
+        [{"call": {"url": "http://shop.example/x"}, "id": "c"}],
+        {},
+        ("url_not_https", "c", "/steps/0/call/url"),
+    ),
+    "host from a template": (
+        [{"call": {"url": "https://{{ customer.traits.host }}/x"}, "id": "c"}],
+        {},
+        ("url_malformed", "c", "/steps/0/call/url"),
+    ),
+    "two steps with one id": (
+        [{"wait": {"for": "1d"}, "id": "x"}, {"wait": {"for": "2d"}, "id": "x"}],
+        {},
+        ("duplicate_id", "x", "/steps/0"),
+    ),
+    "occasion that starts nowhere": (
+        [SEND],
+        {"enter": {"on": {"event": "Signed Up"}, "occasion": "cart_id"}},
+        ("malformed_path", None, "/enter/occasion"),
+    ),
+    "unknown zone": (
+        [{"wait": {"until": "09:00", "zone": "Mars/Base"}, "id": "w"}],
+        {},
+        ("unknown_zone", "w", "/steps/0/wait/zone"),
+    ),
+    "push is not set up": (
+        [{"send": {"template": "hello", "channel": "push"}}],
+        {},
+        ("channel_unavailable", "send-1", "/steps/0/send/channel"),
+    ),
+    "points come later": ([{"points": {"award": 10}}], {}, ("not_available_yet", "points-1", "/steps/0")),
+    "segments come later": (
+        [SEND],
+        {"enter": {"on": {"segment": "vip", "entered": True}}},
+        ("not_available_yet", None, "/enter/on"),
+    ),
+    "scores come later": (
+        [SEND],
+        {"enter": {"on": {"score": "churn", "rises_above": 0.7}}},
+        ("not_available_yet", None, "/enter/on"),
+    ),
+    "tiers in a condition come later": (
+        [{"branch": [{"if": {"tier": "gold"}, "steps": [SEND]}], "id": "b"}],
+        {},
+        ("not_available_yet", "b", "/steps/0/branch/0/if"),
+    ),
+    "broken template": (
+        [{"emit": {"event": "X", "properties": {"name": "{{ customer."}}, "id": "e"}],
+        {},
+        ("template_syntax", "e", "/steps/0/emit/properties/name"),
+    ),
+    "variant of no split": (
+        [{"branch": [{"if": {"variant": "nope", "eq": "a"}, "steps": [SEND]}], "id": "b"}],
+        {},
+        ("unknown_step", "b", "/steps/0/branch/0/if/variant"),
+    ),
+    "cron that never comes": (
+        [SEND],
+        {"enter": {"on": {"schedule": {"cron": "0 9 31 2 *", "audience": {"all": []}}}}},
+        ("malformed_schedule", None, "/enter/on/schedule"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_error_names_its_code_step_and_pointer(name: str) -> None:
+    steps, members, expected = CASES[name]
+
+    errors = [finding for finding in check(*steps, **members) if finding.severity is Severity.ERROR]
+
+    assert expected in told(errors)
+    assert all(finding.message.endswith((".", "!")) for finding in errors)
+
+
+def test_an_event_never_seen_is_a_warning() -> None:
+    [finding] = check({"wait_for": {"any": [{"event": "Odrer Completed"}], "timeout": "1d"}, "id": "w"})
+
+    assert (finding.code, finding.severity, finding.pointer) == (
+        "event_never_seen", Severity.WARNING, "/steps/0/wait_for/any/0/event",
+    )  # fmt: skip
+
+
+def test_more_messages_a_week_than_the_cap_is_a_warning() -> None:
+    daily = [SEND, {"wait": {"for": "1d"}, "id": "d"}] * 1
+    [finding] = check(
+        {"send": {"template": "hello"}, "id": "s"}, daily[1], {"goto": {"step": "s", "visits": 20}, "id": "g"}
+    )
+
+    assert (finding.code, finding.severity) == ("too_many_messages", Severity.WARNING)
+    assert "8 messages within 7d" in finding.message
+
+
+def test_messages_spread_over_weeks_are_within_the_cap() -> None:
+    assert (
+        check(SEND, {"wait": {"for": "8d"}}, SEND, {"wait": {"for": "8d"}}, SEND, {"wait": {"for": "8d"}}, SEND) == []
+    )
+
+
+def test_nested_steps_have_pointers_into_the_document() -> None:
+    nested = {"split": {"variants": [{"variant": "a", "steps": [{"send": {"template": "x"}}]}]}, "id": "s"}
+    on_skip = {"send": {"template": "hello", "on_skip": [{"send": {"template": "y"}}]}, "id": "h"}
+
+    assert {pointer for _, _, pointer in told(check(nested, on_skip))} == {
+        "/steps/0/split/variants/0/steps/0/send/template",
+        "/steps/1/send/on_skip/0/send/template",
+    }
+
+
+def test_values_filled_in_from_the_customer_are_no_secrets() -> None:
+    call = {
+        "url": "https://shop.example/customers/{{ customer.id }}",
+        "headers": {"X-Token": "{{ saved.session.token }}", "X-Shop": "north"},
+        "body": {"password_hint": "", "id": "{{ customer.id }}"},
+    }
+
+    assert check({"call": call}) == []

@@ -1,0 +1,71 @@
+"""The plan of publishing: what changes, who is in flight, and what may become of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from domain.errors import Conflict
+from domain.journeys.definition import JourneyDefinition
+from domain.journeys.identity import with_ids
+from domain.journeys.plan import Policy, Standing, make_plan
+
+WAIT = {"wait": {"for": "1d"}, "id": "pause"}
+SEND = {"send": {"template": "t"}, "id": "hello"}
+
+
+def journey(*steps: Any, **members: Any) -> JourneyDefinition:
+    document = {"journey": "jj", "enter": {"on": {"event": "E"}}, "steps": list(steps)}
+    return with_ids(JourneyDefinition.model_validate(document | members))
+
+
+def changes(before: JourneyDefinition, after: JourneyDefinition) -> list[Any]:
+    return list(make_plan(after, before, version=2, standing=[], policy={}).changes)
+
+
+def test_the_difference_names_added_removed_changed_and_moved_steps() -> None:
+    before = journey(WAIT, SEND, {"exit": "done", "id": "end"})
+    after = journey(SEND, {"wait": {"for": "2d"}, "id": "pause"}, {"update": {"traits": {"a": 1}}, "id": "mark"})
+
+    assert {(change["step"], change["change"]) for change in changes(before, after)} == {
+        ("pause", "changed"),
+        ("hello", "moved"),
+        ("mark", "added"),
+        ("end", "removed"),
+    }
+
+
+def test_the_difference_names_changed_members_of_the_document() -> None:
+    assert changes(journey(WAIT, name="A"), journey(WAIT, name="B", goal={"event": "X"})) == [
+        {"change": "changed", "member": "name"},
+        {"change": "added", "member": "goal"},
+    ]
+
+
+def test_runs_stay_unless_the_policy_says_otherwise() -> None:
+    policy: dict[str, Policy] = {"pause": "move"}
+    standing = [Standing("pause", 3), Standing("hello", 1), Standing(None, 2)]
+    plan = make_plan(journey(WAIT), journey(WAIT, SEND), version=2, standing=standing, policy=policy)
+
+    assert [(at["step"], at["runs"], at["policy"]) for at in plan.in_flight] == [
+        ("pause", 3, "move"),
+        ("hello", 1, "stay"),
+        (None, 2, "stay"),
+    ]
+
+
+@pytest.mark.parametrize("after", [journey(SEND), journey({"send": {"template": "t"}, "id": "pause"})])
+def test_runs_move_only_to_a_step_of_the_same_id_and_kind(after: JourneyDefinition) -> None:
+    with pytest.raises(Conflict) as refusal:
+        make_plan(after, journey(WAIT), version=2, standing=[], policy={"pause": "move"})
+
+    assert refusal.value.code == "cannot_move"
+
+
+def test_the_digest_names_the_draft_and_not_how_many_runs_there_are() -> None:
+    def digest(definition: JourneyDefinition, runs: int) -> str:
+        return make_plan(definition, None, version=2, standing=[Standing("pause", runs)], policy={}).digest
+
+    assert digest(journey(WAIT), 1) == digest(journey(WAIT), 5)
+    assert digest(journey(WAIT), 1) != digest(journey(SEND), 1)
