@@ -1,4 +1,4 @@
-"""How one value compares with one operand, in memory. `database/comparisons.py` says the same in SQL.
+"""How one value compares with one operand, in memory. `database/condition_values.py` says the same in SQL.
 
 Types are those of JSON and are never converted: a number in a text is not a number, a boolean is not a number, and a
 wrong type is false. Text compares by code point. Negations are not here: they are the negation of their counterpart.
