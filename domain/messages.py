@@ -140,7 +140,7 @@ def decide(candidate: Candidate, settings: ShopSettings, as_of: datetime) -> Dec
 
 def cap_horizon(settings: ShopSettings, as_of: datetime) -> datetime:
     """The earliest time that any cap looks back to."""
-    windows = [_exact_or_longest(cap) for cap in settings.frequency_caps]
+    windows = [_longest(cap) for cap in settings.frequency_caps]
     return as_of - max(windows, default=timedelta())
 
 
@@ -202,8 +202,11 @@ def _quiet(candidate: Candidate, settings: ShopSettings, as_of: datetime) -> Dec
     return Hold(until, Reason.QUIET_HOURS, rule)
 
 
-def _exact_or_longest(cap: FrequencyCap) -> timedelta:
-    return CALENDAR_WINDOWS[cap.per] if cap.per in CALENDAR_WINDOWS else parse_duration(cap.per).longest()
+def _longest(cap: FrequencyCap) -> timedelta:
+    """Calendar months follow the customer's clock, so a change of it may make one an hour longer."""
+    if cap.per in CALENDAR_WINDOWS:
+        return CALENDAR_WINDOWS[cap.per]
+    return parse_duration(cap.per).longest() + timedelta(days=1)
 
 
 def deliverable_address(traits: Mapping[str, object]) -> str | None:

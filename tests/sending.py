@@ -82,7 +82,7 @@ class Shop:
 
     async def messages(self) -> Sequence[Message]:
         async with self.database.read() as session:
-            return (await session.execute(select(Message).order_by(Message.created_at))).scalars().all()
+            return (await session.execute(select(Message).order_by(Message.created_at, Message.id))).scalars().all()
 
     async def message(self) -> Message:
         (only,) = await self.messages()

@@ -1,0 +1,173 @@
+"""SendGrid's events over HTTP: signed, once each, and effective at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select, update
+
+from api.dependencies import ApiDependencies
+from connectors.rendering import Renderer
+from database.consent import Consent
+from database.events import Event
+from database.messages import Message, MessageEvent, Suppression
+from database.session import Database
+from domain.provider_answers import Unknown
+from tests.fake_sendgrid import FakeSendGrid, fake_sendgrid
+from tests.sending import Shop, enter, open_shop
+
+NOW = datetime(2026, 6, 10, 13, 0, tzinfo=UTC)
+SECOND = int(NOW.timestamp())
+
+
+@pytest.fixture
+def sendgrid() -> Iterator[FakeSendGrid]:
+    """Signs the events."""
+    with fake_sendgrid() as fake:
+        yield fake
+
+
+@pytest.fixture
+def api_dependencies(database: Database, sendgrid: FakeSendGrid) -> ApiDependencies:
+    """An API that knows SendGrid's public key."""
+    return ApiDependencies(database=database, sendgrid_webhook_key=sendgrid.public_key, now=lambda: NOW)
+
+
+@pytest.fixture
+async def shop(database: Database) -> AsyncIterator[Shop]:
+    """A shop that has sent one message to Ann."""
+    renderer = Renderer(processes=1)
+    async with open_shop(database, renderer) as shop:
+        await shop.send(await enter(shop))
+        yield shop
+    await renderer.close()
+
+
+class Hook:
+    """Posts signed events, each about the one message unless it says otherwise."""
+
+    def __init__(self, client: httpx.AsyncClient, sendgrid: FakeSendGrid, message: Message) -> None:
+        self._client = client
+        self._sendgrid = sendgrid
+        self._message = message
+
+    async def post(self, *events: dict[str, Any], at: int = SECOND) -> httpx.Response:
+        common = {"email": "ann@example.com", "timestamp": SECOND, "message_id": str(self._message.id)}
+        body, headers = self._sendgrid.signed([common | event for event in events], at)
+        return await self.raw(body, headers)
+
+    async def raw(self, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        async with httpx.AsyncClient(base_url=self._client.base_url) as anybody:
+            return await anybody.post("/v1/hooks/sendgrid", content=body, headers=headers)
+
+
+@pytest.fixture
+async def hook(client: httpx.AsyncClient, sendgrid: FakeSendGrid, shop: Shop) -> Hook:
+    """SendGrid's way in."""
+    return Hook(client, sendgrid, await shop.message())
+
+
+async def names(shop: Shop) -> Sequence[str]:
+    async with shop.database.read() as session:
+        return (await session.execute(select(Event.name).order_by(Event.name))).scalars().all()
+
+
+async def test_a_delivery_is_told_once_however_often_it_comes(hook: Hook, shop: Shop) -> None:
+    first = await hook.post({"event": "delivered", "sg_event_id": "e1", "response": "250 OK"})
+    again = await hook.post(*[{"event": "delivered", "sg_event_id": "e1"}] * 46)
+
+    assert (first.status_code, first.json()) == (200, {"received": 1, "new": 1})
+    assert again.json() == {"received": 46, "new": 0}
+    assert (await shop.message()).state == "delivered"
+    assert await names(shop) == ["Email Delivered"]
+
+
+async def test_a_hard_bounce_suppresses_the_address_and_a_block_does_not(hook: Hook, shop: Shop) -> None:
+    await hook.post({"event": "bounce", "type": "blocked", "status": "5.7.1", "sg_event_id": "e1"})
+    async with shop.database.read() as session:
+        assert (await session.execute(select(Suppression))).first() is None
+
+    await hook.post({"event": "bounce", "type": "bounce", "status": "5.1.1", "sg_event_id": "e2"})
+
+    message = await shop.message()
+    assert message.state == "bounced"
+    async with shop.database.read() as session:
+        assert (await session.execute(select(Suppression.reason))).scalar_one() == "hard_bounce"
+    assert await names(shop) == ["Email Bounced", "Email Bounced"]
+
+
+async def test_a_complaint_stops_all_marketing_at_once(hook: Hook, shop: Shop) -> None:
+    await hook.post({"event": "spamreport", "sg_event_id": "e1"})
+
+    async with shop.database.transaction() as session:
+        assert (await session.execute(select(Suppression.reason))).scalar_one() == "complaint"
+        sources = (await session.execute(select(Consent.source).order_by(Consent.at))).scalars().all()
+        await session.execute(update(Event).values(status="routed"))
+    assert sources == ["api", "complaint"]
+    assert (await shop.send(await enter(shop, "bo", email="ann@example.com"))).reason == "complaint"
+
+
+async def test_an_unsubscription_at_the_provider_withdraws_consent(hook: Hook, shop: Shop) -> None:
+    await hook.post({"event": "unsubscribe", "sg_event_id": "e1"})
+
+    async with shop.database.read() as session:
+        latest = (await session.execute(select(Consent).order_by(Consent.at.desc()).limit(1))).scalar_one()
+    assert (latest.state, latest.purpose) == ("unsubscribed", "marketing")
+    assert await names(shop) == ["Consent Withdrawn", "Unsubscribed"]
+
+
+async def test_a_report_settles_an_unknown_message(hook: Hook, shop: Shop) -> None:
+    shop.provider.script = [Unknown("timeout")]
+    async with shop.database.transaction() as session:
+        await session.execute(update(Message).values(state="unknown", accepted_at=None))
+
+    await hook.post({"event": "processed", "sg_event_id": "e1"})
+
+    message = await shop.message()
+    assert message.state == "accepted"
+    assert message.accepted_at is not None
+
+
+async def test_an_asynchronous_bounce_is_found_by_sendgrids_own_id(hook: Hook, shop: Shop) -> None:
+    event = {"event": "bounce", "sg_event_id": "e1", "message_id": None, "sg_message_id": "provider-1.filter0425.1"}
+    await hook.post(event)
+
+    assert (await shop.message()).state == "bounced"
+
+
+async def test_machine_opens_are_counted_apart(hook: Hook, shop: Shop) -> None:
+    await hook.post({"event": "open", "sg_event_id": "e1", "sg_machine_open": True})
+
+    async with shop.database.read() as session:
+        assert (await session.execute(select(MessageEvent.actor))).scalar_one() == "machine"
+        assert (await session.execute(select(Event.properties))).scalar_one()["machine"] is True
+
+
+async def test_reports_about_messages_nobody_knows_are_dropped(hook: Hook, shop: Shop) -> None:
+    answer = await hook.post({"event": "delivered", "sg_event_id": "e1", "message_id": "0" * 32})
+
+    assert answer.json() == {"received": 1, "new": 0}
+
+
+async def test_forged_stale_and_replayed_requests_are_refused(hook: Hook, shop: Shop, sendgrid: FakeSendGrid) -> None:
+    event = {"event": "spamreport", "sg_event_id": "e1", "message_id": str((await shop.message()).id)}
+    body, headers = sendgrid.signed([event], SECOND)
+
+    forged = await hook.raw(body.replace(b"e1", b"e2"), headers)
+    unsigned = await hook.raw(body, {})
+    stale = await hook.post(event, at=SECOND - 3_600)
+
+    assert [answer.status_code for answer in (forged, unsigned, stale)] == [403, 403, 403]
+    assert (await shop.message()).state == "accepted"
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[" * 50_000, b"\xff\xfe", b'[{"event": "delivered"'])
+async def test_signed_rubbish_is_refused_politely(hook: Hook, sendgrid: FakeSendGrid, body: bytes) -> None:
+    answer = await hook.raw(*sendgrid.signed(body, SECOND))
+
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"

@@ -1,0 +1,173 @@
+"""SMTP against a real server: what arrives, what refusals mean, and when nobody knows."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.policy import default
+from uuid import UUID
+
+import dkim
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from connectors.smtp import Dkim, SmtpProvider, SmtpServer
+from domain.emails import OutgoingEmail
+from domain.provider_answers import Accepted, Deferred, ProviderAnswer, Rejected, Unknown
+
+NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
+EMAIL = OutgoingEmail(
+    message_id=UUID("01890000-0000-7000-8000-000000000001"),
+    to="ann@example.com",
+    sender_name="Ünï & Co",
+    sender_address="hello@shop.example",
+    subject="Deine Punkte – für René",
+    html="<p>Grüße</p>" + "x" * 3_000,
+    text="Grüße\n.\nEnd",
+    headers={
+        "List-Unsubscribe": "<https://l.shop.example/u/token>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        "Reply-To": "help@shop.example",
+    },
+    categories=("welcome", "hello"),
+)
+
+
+@dataclass
+class Postbox:
+    """A server's handler: answers as it is told."""
+
+    mails: list[Envelope] = field(default_factory=list)
+    on_rcpt: str = "250 OK"
+    on_data: str = "250 OK queued as r3td4SXH"
+    hangs: float = 0
+
+    async def handle_RCPT(  # noqa: N802  aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self.on_rcpt.startswith("250"):
+            envelope.rcpt_tos.append(address)
+        return self.on_rcpt
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        if self.on_data.startswith("250"):
+            self.mails.append(envelope)
+        await asyncio.sleep(self.hangs)
+        return self.on_data
+
+
+class _OnAnyPort(Controller):
+    """aiosmtpd asks its own port before it knows it; ours is known to the system only."""
+
+    def _trigger_server(self) -> None:
+        assert self.server is not None
+        with socket.create_connection(self.server.sockets[0].getsockname()[:2], 1):  # type: ignore[attr-defined]
+            pass
+
+
+@pytest.fixture
+def postbox() -> Postbox:
+    """What the server does."""
+    return Postbox()
+
+
+@pytest.fixture
+def server(postbox: Postbox) -> Iterator[SmtpServer]:
+    """A server on a free port."""
+    controller = _OnAnyPort(postbox, hostname="127.0.0.1", port=0)
+    controller.start()
+    port = controller.server.sockets[0].getsockname()[1]  # type: ignore[union-attr, attr-defined]
+    yield SmtpServer("127.0.0.1", port, "none", timeout=0.5)
+    controller.stop()
+
+
+async def test_the_message_arrives_whole_with_both_parts_and_its_headers(server: SmtpServer, postbox: Postbox) -> None:
+    answer = await SmtpProvider(server).send(EMAIL, NOW)
+
+    assert answer == Accepted("r3td4SXH")
+    (envelope,) = postbox.mails
+    assert (envelope.mail_from, envelope.rcpt_tos) == ("hello@shop.example", ["ann@example.com"])
+    assert isinstance(envelope.content, bytes)
+    message = email.message_from_bytes(envelope.content, policy=default)
+    assert message["From"] == "Ünï & Co <hello@shop.example>"
+    assert message["Subject"] == EMAIL.subject
+    assert message["Message-ID"] == "<01890000-0000-7000-8000-000000000001@shop.example>"
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert message["Feedback-ID"] == "welcome:hello:shop.example"
+    text, html = message.iter_parts()
+    assert text.get_content().replace("\r\n", "\n").strip() == EMAIL.text
+    assert html.get_content().strip() == EMAIL.html
+
+
+async def test_the_dkim_signature_holds_and_covers_both_unsubscribe_headers(
+    server: SmtpServer, postbox: Postbox
+) -> None:
+    key = rsa.generate_private_key(65_537, 2_048)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    provider = SmtpProvider(server, dkim_key=Dkim("shop.example", "s1", private))
+
+    await provider.send(EMAIL, NOW)
+
+    content = postbox.mails[0].content
+    assert isinstance(content, bytes)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    record = b"v=DKIM1; k=rsa; p=" + b"".join(public.splitlines()[1:-1])
+    assert dkim.verify(content, dnsfunc=lambda *_, **__: record)
+    signature = email.message_from_bytes(content, policy=default)["DKIM-Signature"]
+    assert "list-unsubscribe" in signature
+    assert "list-unsubscribe-post" in signature
+
+
+@pytest.mark.parametrize(
+    ("script", "meaning"),
+    [
+        ({"on_rcpt": "550 5.1.1 no such user"}, Rejected("smtp_550", 550, is_bad_address=True)),
+        ({"on_rcpt": "550 5.7.1 policy"}, Rejected("smtp_550", 550)),
+        ({"on_rcpt": "550 who is that"}, Rejected("smtp_550", 550, is_bad_address=True)),
+        ({"on_rcpt": "552 5.2.2 mailbox full"}, Rejected("smtp_552", 552)),
+        ({"on_rcpt": "451 4.7.1 greylisted"}, Deferred("smtp_451", 451)),
+        ({"on_rcpt": "421 4.3.2 shutting down"}, Deferred("smtp_421", 421, is_everyone=True)),
+        ({"on_data": "554 5.6.0 refused"}, Rejected("smtp_554", 554)),
+        ({"on_data": "452 4.3.1 no space"}, Deferred("smtp_452", 452)),
+        ({"hangs": 1.0}, Unknown("timeout")),
+    ],
+)
+async def test_refusals_are_final_or_not_by_their_code_and_silence_after_data_is_unknown(
+    server: SmtpServer, postbox: Postbox, script: dict[str, str], meaning: ProviderAnswer
+) -> None:
+    for name, value in script.items():
+        setattr(postbox, name, value)
+
+    assert await SmtpProvider(server).send(EMAIL, NOW) == meaning
+
+
+async def test_a_server_that_is_away_or_says_nothing_has_taken_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        away = SmtpServer("127.0.0.1", port, "none", timeout=0.3)
+        assert await SmtpProvider(away).send(EMAIL, NOW) == Deferred("timeout", is_everyone=True)
+    assert await SmtpProvider(away).send(EMAIL, NOW) == Deferred("connection_lost", is_everyone=True)
+
+
+async def test_a_server_without_starttls_gets_no_mail_in_the_clear(server: SmtpServer, postbox: Postbox) -> None:
+    answer = await SmtpProvider(replace(server, security="starttls")).send(EMAIL, NOW)
+
+    assert not isinstance(answer, Accepted)
+    assert not postbox.mails
+
+
+@pytest.mark.parametrize(
+    "changes", [{"subject": "a\r\nBcc: x@y.example"}, {"to": "a@b.example\r\nDATA"}, {"headers": {"Reply-To": "a\nb"}}]
+)
+async def test_a_line_break_in_a_header_never_leaves(
+    server: SmtpServer, postbox: Postbox, changes: dict[str, str]
+) -> None:
+    assert isinstance(await SmtpProvider(server).send(replace(EMAIL, **changes), NOW), Rejected)  # type: ignore[arg-type]
+    assert not postbox.mails
