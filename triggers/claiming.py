@@ -16,6 +16,7 @@ from database.customers import CustomerState
 from database.routing import PendingEvent
 from database.session import WriteSession
 from domain.identities import Identity, Key, Naming, Resolution
+from triggers.erasures import drop_what_was_erased
 from triggers.identity import Ground, naming_of
 
 MOST_LOOKS = 4
@@ -47,18 +48,13 @@ async def claim(
     session: WriteSession, window: Sequence[Naming], limit: int, may_start: MayStart, as_of: datetime
 ) -> Claim:
     """Lock the customers of the pending events that `window` looks at; where too many are held, look further."""
-    groups: list[list[PendingEvent]] = []
-    known: dict[Key, Identity] = {}
-    states: dict[UUID, CustomerState] = {}
+    claimer = _Claimer(session, may_start, as_of)
     for _ in range(MOST_LOOKS):
-        ground, locked = await _lock(session, window, may_start, as_of)
-        groups += locked
-        known |= ground.known
-        states |= ground.states
-        if len(window) < limit or 2 * sum(len(group) for group in groups) >= limit:
+        await claimer.look(await drop_what_was_erased(session, window))
+        if len(window) < limit or 2 * claimer.taken >= limit:
             break
         window = await routing.window(session, as_of, limit, after=window[-1].event_id)
-    return Claim(groups, Ground(known, states))
+    return Claim(claimer.groups, Ground(claimer.known, claimer.states))
 
 
 async def ground_of(session: WriteSession, events: Sequence[PendingEvent]) -> Ground:
@@ -86,24 +82,54 @@ def _grouped(window: Sequence[Naming], found: Resolution) -> list[list[Naming]]:
     return list(groups.values())
 
 
-async def _lock(
-    session: WriteSession, window: Sequence[Naming], may_start: MayStart, as_of: datetime
-) -> tuple[Ground, list[list[PendingEvent]]]:
-    """Lock whom these events concern, read all again, and keep the groups that we hold whole."""
-    keys = {key for naming in window for key in naming.keys}
-    before = await customers.known_ids(session, keys)
-    locked = await customers.lock(session, {each.customer_id for each in before.values()})
-    ground = Ground(await customers.known_ids(session, keys), locked)
-    pending = {event.id: event for event in await routing.still_pending(session, [each.event_id for each in window])}
-    namings = [naming_of(event) for event in pending.values()]
-    found = ground.resolve(namings)
-    held: list[list[PendingEvent]] = []
-    for group in _grouped(namings, found):
-        concerned = frozenset().union(*(found.involved[naming.event_id] for naming in group)) - found.created
-        events = [pending[naming.event_id] for naming in group]
-        if concerned <= locked.keys() and not await _stands_behind(session, events, concerned, ground, as_of):
-            held.append(_leading(events, lambda event: found.attributions[event.id].identifies or may_start(event)))
-    return ground, held
+class _Claimer:
+    """Gathers what can be claimed, window by window. Whom it had to leave it leaves for good: events keep their order."""
+
+    def __init__(self, session: WriteSession, may_start: MayStart, as_of: datetime) -> None:
+        self.groups: list[list[PendingEvent]] = []
+        self.known: dict[Key, Identity] = {}
+        self.states: dict[UUID, CustomerState] = {}
+        self.taken = 0
+        self._session = session
+        self._may_start = may_start
+        self._as_of = as_of
+        self._left: set[UUID | Key] = set()
+
+    async def look(self, window: Sequence[Naming]) -> None:
+        """Lock whom these events concern, read all again, and keep the groups that we hold whole."""
+        keys = {key for naming in window for key in naming.keys}
+        before = await customers.known_ids(self._session, keys)
+        wanted = {each.customer_id for each in before.values()} - self.states.keys()
+        self.states |= await customers.lock(self._session, wanted)
+        self._left |= wanted - self.states.keys()
+        self.known |= await customers.known_ids(self._session, keys)
+        ids = [each.event_id for each in window]
+        pending = {event.id: event for event in await routing.still_pending(self._session, ids)}
+        namings = [naming_of(event) for event in pending.values()]
+        found = Ground(self.known, self.states).resolve(namings)
+        for group in _grouped(namings, found):
+            await self._take([pending[naming.event_id] for naming in group], found)
+
+    async def _take(self, events: list[PendingEvent], found: Resolution) -> None:
+        concerned = frozenset().union(*(found.involved[event.id] for event in events)) - found.created
+        touched = concerned | {key for event in events for key in naming_of(event).keys}
+        if not concerned <= self.states.keys() or not self._left.isdisjoint(touched):
+            self._left |= touched
+        elif not await self._stands_behind(events, concerned):
+            leading = _leading(events, lambda event: found.attributions[event.id].identifies or self._may_start(event))
+            self.groups.append(leading)
+            self.taken += len(leading)
+            if len(leading) < len(events):
+                self._left |= touched
+
+    async def _stands_behind(self, events: Sequence[PendingEvent], concerned: frozenset[UUID]) -> bool:
+        """Whether one of the customers waits for a failed event of its own; then these events wait with it."""
+        times = [self.states[id_].held_until for id_ in concerned]
+        holds = [until for until in times if until is not None and until > self._as_of]
+        if not holds:
+            return False
+        await routing.stand_behind(self._session, [event.id for event in events], max(holds))
+        return True
 
 
 def _leading(events: Sequence[PendingEvent], is_decisive: MayStart) -> list[PendingEvent]:
@@ -114,14 +140,3 @@ def _leading(events: Sequence[PendingEvent], is_decisive: MayStart) -> list[Pend
         if decisive > MOST_DECISIVE:
             return list(events[:position])
     return list(events)
-
-
-async def _stands_behind(
-    session: WriteSession, events: Sequence[PendingEvent], concerned: frozenset[UUID], ground: Ground, as_of: datetime
-) -> bool:
-    """Whether one of the customers waits for a failed event of its own; then these events wait with it."""
-    holds = [until for id_ in concerned if (until := ground.states[id_].held_until) is not None and until > as_of]
-    if not holds:
-        return False
-    await routing.stand_behind(session, [event.id for event in events], max(holds))
-    return True

@@ -18,7 +18,6 @@ from database.watches import watched_runs
 from triggers.batch import BatchCustomer, Wave, waves
 from triggers.claiming import claim, ground_of, in_order
 from triggers.entrants import decisive, may_start
-from triggers.erasures import drop_what_was_erased
 from triggers.identity import ContendedError, Ground, Identified, identify, naming_of
 from triggers.journeys import end_doubles
 from triggers.live import JourneyCache, JourneyVersion
@@ -58,14 +57,13 @@ class Routing:
 
     async def route(self, session: WriteSession, as_of: datetime, limit: int) -> Routed:
         """Claim the customers of about `limit` pending events and route those, in the caller's transaction."""
-        pending = await routing.window(session, as_of, limit)
-        window = await drop_what_was_erased(session, pending)
+        window = await routing.window(session, as_of, limit)
         if not window:
-            return Routed(seen=len(pending))
+            return Routed()
         live = await self._cache.live(session)
         claimed = await claim(session, window, limit, may_start(live), as_of)
         done = await self._together(session, claimed.groups, claimed.ground, as_of)
-        return done + Routed(seen=len(pending))
+        return done + Routed(seen=len(window))
 
     async def _together(
         self, session: WriteSession, groups: Sequence[Group], ground: Ground | None, as_of: datetime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from perennial.cli import doctor, journeys, keys, migrate, processes, quarantine, replay, up
+from perennial.cli import doctor, imports, journeys, keys, migrate, processes, quarantine, replay, up
 
 app = typer.Typer(
     name="perennial",
@@ -20,6 +20,7 @@ processes.register(app)
 migrate.register(app)
 keys.register(app)
 journeys.register(app)
+imports.register(app)
 quarantine.register(app)
 doctor.register(app)
 replay.register(app)

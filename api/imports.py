@@ -1,0 +1,70 @@
+"""`POST /v1/customers/import`: past customers as CSV or JSON lines, with a report of each row that was not taken."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from api.auth import requires
+from api.dependencies import AsOf, Dependencies
+from api.routing import ApiRoute
+from domain.errors import Malformed
+from domain.imports import ImportFormat, ImportKind, RowError, lines_of
+from domain.keys import Scope
+from triggers.importing import ImportReport, import_rows
+
+router = APIRouter(prefix="/v1/customers", tags=["customers"], route_class=ApiRoute)
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "text/csv": {"schema": {"type": "string"}},
+            "application/x-ndjson": {"schema": {"type": "string"}},
+        },
+    }
+}
+
+
+class ImportProblem(BaseModel):
+    """A row that was not taken; the first row of data is 1."""
+
+    row: int
+    code: str
+    message: str
+
+
+class ImportAnswer(BaseModel):
+    """What became of the rows; at most 1,000 problems are listed."""
+
+    rows: int
+    imported: int
+    duplicates: int
+    rejected: int
+    errors: list[ImportProblem]
+
+    @classmethod
+    def of(cls, report: ImportReport) -> ImportAnswer:
+        """The report as the API answers it."""
+        errors = [ImportProblem(row=each.row, code=each.code, message=each.message) for each in report.problems]
+        return cls(
+            rows=report.rows,
+            imported=report.imported,
+            duplicates=report.duplicates,
+            rejected=report.refused,
+            errors=errors,
+        )
+
+
+@router.post("/import", dependencies=[requires(Scope.CUSTOMERS_WRITE)], summary="Import customers", openapi_extra=_BODY)
+async def import_customers(request: Request, dependencies: Dependencies, as_of: AsOf) -> ImportAnswer:
+    """CSV if the Content-Type says `text/csv`, else one JSON object a line. A bad row never rejects its neighbours."""
+    body = await request.body()
+    is_csv = request.headers.get("content-type", "").partition(";")[0].strip() == "text/csv"
+    format_ = ImportFormat.CSV if is_csv else ImportFormat.JSON_LINES
+    try:
+        lines = lines_of(body)
+    except RowError as error:
+        raise Malformed(str(error), code=error.code) from None
+    report = await import_rows(dependencies.database, ImportKind.CUSTOMERS, lines, format_, as_of=as_of)
+    return ImportAnswer.of(report)

@@ -1,0 +1,320 @@
+"""Past data as people keep it in files, one row at a time: what a row becomes, or what is wrong with it.
+
+Customers and orders become events like any others, with the source `import`: they fill profiles and orders, and start
+nothing. The message id is a hash of the row, so a file that is imported twice changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from domain.commerce import ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, ProductFact, text_id
+from domain.consent import CONSENT_GRANTED, CONSENT_WITHDRAWN, ConsentState
+from domain.events import EARLIEST, FUTURE_ALLOWED, KIND_NAMES, EventKind, NewEvent
+from domain.money import currency_of, minor_units
+from domain.payload import find_fault
+
+SOURCE = "import"
+MOST_COLUMNS = 500
+LONGEST_LINE = 1_000_000
+
+
+class ImportKind(StrEnum):
+    """What the rows of a file are."""
+
+    CUSTOMERS = "customers"
+    PRODUCTS = "products"
+    ORDERS = "orders"
+
+
+class ImportFormat(StrEnum):
+    """How a file is written."""
+
+    CSV = "csv"
+    JSON_LINES = "jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a file; the first row of data is 1."""
+
+    number: int
+    values: Mapping[str, Any]  # any JSON
+
+
+@dataclass(frozen=True, slots=True)
+class RowProblem:
+    """Why a row was not taken: a stable code and a sentence that says how to mend it."""
+
+    row: int
+    code: str
+    message: str
+
+
+class RowError(ValueError):
+    """Raised while a row is read; becomes its RowProblem."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def read_rows(lines: Iterable[str], format_: ImportFormat) -> Iterator[Row | RowProblem]:
+    """The rows of a file, read as they come. An empty CSV cell is no value; `name:number` and `:boolean` are typed."""
+    return _read_csv(lines) if format_ is ImportFormat.CSV else _read_json_lines(lines)
+
+
+def _read_csv(lines: Iterable[str]) -> Iterator[Row | RowProblem]:
+    reader = csv.reader(_bounded(lines), strict=True)
+    try:
+        header = [name.strip().removeprefix("\ufeff") for name in next(reader, [])]
+    except (csv.Error, RowError) as error:
+        yield RowProblem(0, "csv_malformed", f"the header cannot be read: {error}")
+        return
+    if len(header) > MOST_COLUMNS:
+        yield RowProblem(0, "too_many_columns", f"at most {MOST_COLUMNS} columns")
+        return
+    number = 0
+    while True:
+        number += 1
+        try:
+            cells = next(reader, None)
+            if cells is None:
+                return
+            if cells:
+                yield Row(number, _from_cells(header, cells))
+        except RowError as error:
+            yield RowProblem(number, error.code, str(error))
+        except csv.Error as error:
+            yield RowProblem(number, "csv_malformed", f"this row cannot be read: {error}")
+
+
+def _bounded(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        if len(line) > LONGEST_LINE:
+            raise RowError("line_too_long", f"a line may have {LONGEST_LINE:,} characters")
+        yield line
+
+
+def _from_cells(header: list[str], cells: list[str]) -> dict[str, Any]:
+    if len(cells) > len(header):
+        raise RowError("too_many_cells", f"{len(cells)} cells under {len(header)} columns; is a comma not quoted?")
+    values: dict[str, Any] = {}
+    for column, cell in zip(header, cells, strict=False):
+        name, _, kind = column.partition(":")
+        if cell.strip() and name:
+            _place(values, name.split("."), _typed(cell.strip(), kind, name))
+    return values
+
+
+def _place(values: dict[str, Any], path: list[str], value: Any) -> None:
+    """`address.city` goes into an object `address`."""
+    for step in path[:-1]:
+        inner = values.setdefault(step, {})
+        if not isinstance(inner, dict):
+            raise RowError("column_conflict", f"{step!r} is both a value and an object")
+        values = inner
+    values[path[-1]] = value
+
+
+def _typed(cell: str, kind: str, name: str) -> Any:
+    try:
+        match kind:
+            case "":
+                return cell
+            case "number":
+                return orjson.loads(cell)
+            case "boolean":
+                return {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}[cell.lower()]
+            case "json":
+                return orjson.loads(cell)
+            case _:
+                raise RowError("unknown_type", f"{name}:{kind}: a type is number, boolean or json")
+    except (KeyError, orjson.JSONDecodeError):
+        raise RowError("wrong_type", f"{name}: {cell[:50]!r} is no {kind}") from None
+
+
+def _read_json_lines(lines: Iterable[str]) -> Iterator[Row | RowProblem]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        if len(line) > LONGEST_LINE:
+            yield RowProblem(number, "line_too_long", f"a line may have {LONGEST_LINE:,} characters")
+            continue
+        try:
+            values = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            yield RowProblem(number, "json_malformed", f"not JSON: {error}")
+            continue
+        if isinstance(values, dict):
+            yield Row(number, values)
+        else:
+            yield RowProblem(number, "not_an_object", "each line must be one JSON object")
+
+
+Imported = list[NewEvent] | ProductFact
+
+
+def take_row(kind: ImportKind, row: Row, *, currency: str, as_of: datetime) -> Imported | RowProblem:
+    """What a row becomes. `currency` is the shop's, for rows that name none."""
+    readers: dict[ImportKind, Callable[[dict[str, Any], str, datetime], Imported]] = {
+        ImportKind.CUSTOMERS: _customer,
+        ImportKind.PRODUCTS: _product,
+        ImportKind.ORDERS: _order,
+    }
+    if fault := find_fault(dict(row.values)):
+        return RowProblem(row.number, fault.code, f"{fault.pointer}: {fault.message}")
+    try:
+        return readers[kind](dict(row.values), currency, as_of)
+    except RowError as error:
+        return RowProblem(row.number, error.code, str(error))
+
+
+_USER_COLUMNS = ("user_id", "userId", "customer_id", "external_id", "id")
+_TIME_COLUMNS = ("timestamp", "completed_at", "completedAt", "ordered_at")
+
+
+def _customer(values: dict[str, Any], _: str, as_of: datetime) -> list[NewEvent]:
+    content = dict(values)
+    user_id = _user_of(values, _USER_COLUMNS)
+    at = _time_of(values, as_of, ("timestamp",))
+    consents = values.pop("consent", {})
+    nested = values.pop("traits", None)
+    traits = {**values, **(nested if isinstance(nested, dict) else {})}
+    make = _Maker(ImportKind.CUSTOMERS, user_id, content, at, as_of)
+    events = [make.event(EventKind.IDENTIFY, KIND_NAMES[EventKind.IDENTIFY], traits=traits)]
+    if not isinstance(consents, dict):
+        raise RowError("consent_malformed", "consent is an object, or columns consent.<purpose>")
+    return events + [_consent(make, purpose, state) for purpose, state in consents.items()]
+
+
+def _consent(make: _Maker, purpose: str, state: Any) -> NewEvent:
+    names = {ConsentState.SUBSCRIBED: CONSENT_GRANTED, ConsentState.UNSUBSCRIBED: CONSENT_WITHDRAWN}
+    if state not in names:
+        raise RowError("consent_unknown", f"consent.{purpose}: {state!r} is neither subscribed nor unsubscribed")
+    return make.event(EventKind.TRACK, names[state], properties={"purpose": purpose})
+
+
+def _order(values: dict[str, Any], currency: str, as_of: datetime) -> list[NewEvent]:
+    """`Order Completed`, and what became of it: `state` cancelled, or `refunded` with an amount."""
+    content = dict(values)
+    order_id = text_id(values.get("order_id"))
+    if order_id is None:
+        raise RowError("order_id_missing", "each order needs an order_id")
+    user_id = _user_of(values, _USER_COLUMNS[:-1])
+    at = _time_of(values, as_of, _TIME_COLUMNS)
+    if isinstance(values.get("products"), str):
+        values["products"] = _typed(values["products"], "json", "products")
+    for amount in ("total", "subtotal", "revenue", "shipping", "tax", "discount", "refunded"):
+        _check_amount(values, amount, currency)
+    refunded, state = values.pop("refunded", None), values.pop("state", None)
+    make = _Maker(ImportKind.ORDERS, user_id, content, at, as_of)
+    events = [make.event(EventKind.TRACK, ORDER_COMPLETED, properties=values)]
+    about = {"order_id": order_id, "currency": currency_of(values.get("currency"), currency)}
+    if state == "cancelled":
+        events.append(make.event(EventKind.TRACK, ORDER_CANCELLED, properties=about, place=1))
+    if refunded or state == "refunded":
+        told = about if refunded is None else {**about, "total": refunded}
+        events.append(make.event(EventKind.TRACK, ORDER_REFUNDED, properties=told, place=2))
+    return events
+
+
+def _check_amount(values: dict[str, Any], name: str, currency: str) -> None:
+    if values.get(name) is not None and minor_units(values[name], currency) is None:
+        raise RowError("amount_malformed", f"{name}: {str(values[name])[:50]!r} is no amount such as 49.90")
+
+
+def _product(values: dict[str, Any], currency: str, as_of: datetime) -> ProductFact:
+    product_id = (
+        text_id(values.pop("product_id", None)) or text_id(values.pop("id", None)) or text_id(values.get("sku"))
+    )
+    if product_id is None:
+        raise RowError("product_id_missing", "each product needs a product_id (or a sku)")
+    at = _time_of(values, as_of, ("timestamp", "updated_at"))
+    _check_amount(values, "price", currency)
+    own = currency_of(values.pop("currency", None), currency)
+    price = minor_units(values.pop("price", None), own)
+    texts = {name: values.pop(name, None) for name in ("sku", "name", "category", "brand", "url", "image_url")}
+    described: dict[str, Any] = {name: None if value is None else str(value) for name, value in texts.items()}
+    described |= {"price": price, "currency": None if price is None else own}
+    return ProductFact(product_id, described, values, at, trusted=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes the events of one row, each with a message id of its own that the row's content decides."""
+
+    kind: ImportKind
+    user_id: str
+    content: Mapping[str, Any]
+    at: datetime
+    as_of: datetime
+
+    def event(
+        self,
+        kind: EventKind,
+        name: str,
+        *,
+        properties: dict[str, Any] | None = None,
+        traits: dict[str, Any] | None = None,
+        place: int = 0,
+    ) -> NewEvent:
+        """`place` puts the events of one row in their order, a microsecond apart."""
+        told = [self.kind, self.user_id, name, properties, self.content]
+        digest = hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)).hexdigest()
+        return NewEvent(
+            source=SOURCE,
+            message_id=f"{self.kind}/{digest[:40]}",
+            kind=kind,
+            name=name,
+            timestamp=self.at + timedelta(microseconds=place),
+            received_at=self.as_of,
+            user_id=self.user_id,
+            properties=properties or {},
+            traits=traits or {},
+        )
+
+
+def _user_of(values: dict[str, Any], columns: Iterable[str]) -> str:
+    for column in columns:
+        found = text_id(values.pop(column, None))
+        if found is not None:
+            return found
+    raise RowError("user_id_missing", f"each row needs the customer's id in one of: {', '.join(columns)}")
+
+
+def _time_of(values: dict[str, Any], as_of: datetime, columns: Iterable[str]) -> datetime:
+    """When it was so; a row that does not say is of now."""
+    for column in columns:
+        told = values.pop(column, None)
+        if told is not None:
+            return _moment(told, column, as_of)
+    return as_of
+
+
+def _moment(told: Any, column: str, as_of: datetime) -> datetime:
+    try:
+        moment = datetime.fromisoformat(told)
+    except (TypeError, ValueError):
+        raise RowError("time_malformed", f"{column}: write a time such as 2026-03-01T09:30:00Z") from None
+    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if not EARLIEST <= moment <= as_of + FUTURE_ALLOWED:
+        raise RowError("time_out_of_range", f"{column}: between the year 2000 and tomorrow")
+    return moment
+
+
+def lines_of(body: bytes) -> Iterator[str]:
+    """The lines of a file that came whole. Raises RowError for text that is not UTF-8."""
+    try:
+        return iter(io.StringIO(body.decode("utf-8-sig"), newline=""))
+    except UnicodeDecodeError as error:
+        raise RowError("encoding", f"the file must be UTF-8; byte {error.start} is not") from None

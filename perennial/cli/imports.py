@@ -1,0 +1,94 @@
+"""`perennial import`: past customers, products and orders from files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from domain.imports import ImportFormat, ImportKind
+from perennial.cli.terminal import console, load_settings, run
+from perennial.composition import open_database
+from triggers.importing import ImportReport, import_rows
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("import", no_args_is_help=True)(import_file)
+
+
+def import_file(
+    kind: Annotated[ImportKind, typer.Argument(help="What the rows are.")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A .csv or .jsonl file.")],
+    format_: Annotated[
+        ImportFormat | None, typer.Option("--format", help="If the file's name does not end in .csv or .jsonl.")
+    ] = None,
+) -> None:
+    """Bring in the past: it fills profiles, orders and the catalogue, and starts no journey.
+
+    A file may be imported again at any time: rows that were taken before are recognised. Each row that cannot be taken
+    is reported with its number and reason; the others are taken. Exit code 1 if any row was refused.
+
+    [dim]customers[/dim] need [bold]user_id[/bold] (or id); other columns are traits: [dim]address.city[/dim] nests,
+    [dim]age:number[/dim] and [dim]vip:boolean[/dim] are typed, [dim]consent.marketing[/dim] is subscribed or
+    unsubscribed, [dim]timestamp[/dim] says since when.
+    [dim]orders[/dim] need [bold]order_id[/bold] and [bold]user_id[/bold]; amounts are decimal ([dim]49.90[/dim]),
+    [dim]products[/dim] is a JSON list, [dim]refunded[/dim] an amount, [dim]completed_at[/dim] the time.
+    [dim]products[/dim] need [bold]product_id[/bold] (or sku).
+
+    [dim]Examples:[/dim]
+      perennial import customers customers.csv
+      perennial import orders orders.jsonl
+    """
+    chosen = format_ or (ImportFormat.CSV if file.suffix.lower() == ".csv" else ImportFormat.JSON_LINES)
+    report = run(_import(kind, file, chosen))
+    _tell(report)
+    if report.refused:
+        raise typer.Exit(1)
+
+
+async def _import(kind: ImportKind, file: Path, format_: ImportFormat) -> ImportReport:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
+    async with open_database(load_settings(), "import") as database:
+        with Progress(*columns, console=console) as shown, _Lines(file) as lines:
+            task = shown.add_task(f"Importing {kind}", total=lines.size)
+
+            def progress(report: ImportReport) -> None:
+                shown.update(task, completed=lines.read, description=f"{report.rows:,} {kind}")
+
+            return await import_rows(database, kind, lines, format_, as_of=datetime.now(UTC), progress=progress)
+
+
+class _Lines:
+    """The lines of a file as text, and how many bytes of it were read. Bytes that are no UTF-8 become U+FFFD."""
+
+    def __init__(self, file: Path) -> None:
+        self.size = file.stat().st_size
+        self.read = 0
+        self._file = file.open("rb")
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._file:
+            self.read += len(line)
+            yield line.decode("utf-8", errors="replace")
+
+
+def _tell(report: ImportReport) -> None:
+    for problem in report.problems:
+        console.print(f"row {problem.row}: [bold]{problem.code}[/bold] {problem.message}", highlight=False)
+    if report.refused > len(report.problems):
+        console.print(f"... and {report.refused - len(report.problems):,} more")
+    console.print(
+        f"{report.rows:,} rows: {report.imported:,} imported, {report.duplicates:,} known already, "
+        f"{report.refused:,} refused"
+    )

@@ -1,0 +1,97 @@
+"""Imports: what rows become, what is refused, and that repeating changes nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+
+from database import consent
+from database.orders import Order
+from database.products import Product
+from domain.imports import ImportFormat, ImportKind, lines_of
+from tests.triggers.shop import Shop, abandoned_cart
+from triggers.importing import ImportReport, import_rows
+
+CUSTOMERS = b"""user_id,email,address.city,age:number,vip:boolean,consent.marketing,timestamp
+u-1,Ann@Example.com,Rome,41,yes,subscribed,2025-01-02T03:04:05Z
+u-2,bob@example.com,,not a number,no,,
+,nobody@example.com,,,,,
+u-3,"c,d@example.com",,,,maybe,
+u-4,d@example.com,Oslo,,,unsubscribed,
+"""
+ORDERS = """{"order_id": 1, "user_id": "u-1", "completed_at": "2025-03-01", "total": 49.9, "currency": "EUR", "refunded": 10}
+{"order_id": "2", "user_id": "u-1", "total": "12.345", "state": "cancelled"}
+not json
+{"order_id": "3", "total": 1}
+{"order_id": "4", "user_id": "u-1", "total": "a lot"}
+"""
+
+
+async def take(shop: Shop, kind: ImportKind, text: str | bytes, format_: ImportFormat) -> ImportReport:
+    body = text.encode() if isinstance(text, str) else text
+    report = await import_rows(shop.database, kind, lines_of(body), format_, as_of=shop.now)
+    await shop.route()
+    return report
+
+
+async def test_customers_come_with_typed_nested_traits_and_consent_and_bad_rows_are_told(shop: Shop) -> None:
+    report = await take(shop, ImportKind.CUSTOMERS, CUSTOMERS, ImportFormat.CSV)
+    assert (report.rows, report.imported, report.refused) == (5, 2, 3)
+    assert [(each.row, each.code) for each in report.problems] == [
+        (2, "wrong_type"),
+        (3, "user_id_missing"),
+        (4, "consent_unknown"),
+    ]
+    ann = await shop.customer("u-1")
+    assert ann.traits == {"email": "Ann@Example.com", "address": {"city": "Rome"}, "age": 41, "vip": True}
+    assert ann.first_seen == datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
+    async with shop.database.read() as session:
+        [granted] = await consent.current(session, ann.id)
+    assert (granted.purpose, granted.state, granted.source) == ("marketing", "subscribed", "import")
+
+
+async def test_importing_a_file_again_changes_nothing(shop: Shop) -> None:
+    await take(shop, ImportKind.CUSTOMERS, CUSTOMERS, ImportFormat.CSV)
+    before = (await shop.customer("u-1")).last_number
+    shop.later(days=1)
+    again = await take(shop, ImportKind.CUSTOMERS, CUSTOMERS, ImportFormat.CSV)
+    assert (again.imported, again.duplicates) == (0, 2)
+    assert (await shop.customer("u-1")).last_number == before
+
+
+async def test_orders_come_with_what_became_of_them(shop: Shop) -> None:
+    report = await take(shop, ImportKind.ORDERS, ORDERS, ImportFormat.JSON_LINES)
+    assert [(each.row, each.code) for each in report.problems] == [
+        (3, "json_malformed"),
+        (4, "user_id_missing"),
+        (5, "amount_malformed"),
+    ]
+    async with shop.database.read() as session:
+        first, second = (await session.execute(select(Order).order_by(Order.order_id))).scalars().all()
+    assert (first.state, first.total, first.refunded) == ("partially_refunded", 4990, 1000)
+    assert first.completed_at == datetime(2025, 3, 1, tzinfo=UTC)
+    assert (second.state, second.total) == ("cancelled", 1234)
+
+
+async def test_products_fill_the_catalogue_and_a_browser_cannot_change_them(shop: Shop) -> None:
+    await take(shop, ImportKind.PRODUCTS, "product_id,name,price\np-1,Tea,4.50\n", ImportFormat.CSV)
+    await shop.track("Product Viewed", {"product_id": "p-1", "name": "Free tea!", "price": 0.01}, trusted=False)
+    async with shop.database.read() as session:
+        product = await session.get(Product, "p-1")
+    assert product is not None
+    assert (product.name, product.price, product.currency) == ("Tea", 450, "EUR")
+
+
+async def test_imported_history_starts_no_journey(shop: Shop) -> None:
+    await shop.publish(abandoned_cart(enter={"on": {"event": "Order Completed"}}, exit=[]))
+    await take(shop, ImportKind.ORDERS, ORDERS, ImportFormat.JSON_LINES)
+    assert await shop.runs() == []
+
+
+async def test_an_order_of_the_past_does_not_end_todays_journey(shop: Shop) -> None:
+    await shop.publish(abandoned_cart())
+    await shop.track("Product Added", {"cart_id": "c-1"})
+    await take(shop, ImportKind.ORDERS, ORDERS.splitlines()[0], ImportFormat.JSON_LINES)
+    [run] = await shop.runs()
+    assert run.state == "active"
