@@ -209,6 +209,12 @@ class Stage:
             assert row is not None
             row.state = state
 
+    async def definitions(self, journey: str) -> dict[str, Any]:
+        """The documents of all versions, by number."""
+        async with self.database.read() as session:
+            rows = await session.execute(select(DocumentVersion).where(DocumentVersion.key == journey))
+            return {str(row.version): row.document for row in rows.scalars()}
+
     async def commands(self) -> Sequence[Command]:
         """What the outbox holds for the relay."""
         async with self.database.read() as session:
