@@ -35,7 +35,7 @@ def read_draft(model: type[Document], written: Mapping[str, Any]) -> Draft:
     try:
         return Draft(written, model.model_validate(written), ())
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False)
+        faults = error.errors(include_url=False)
     unreadable = [fault for fault in faults if fault["type"] != "value_error"]
     if unreadable:
         raise _invalid([_field_error(fault, written) for fault in unreadable[:_MOST_FAULTS]])
@@ -43,13 +43,14 @@ def read_draft(model: type[Document], written: Mapping[str, Any]) -> Draft:
 
 
 def _field_error(fault: ErrorDetails, written: Mapping[str, Any]) -> FieldError:
-    pointer = pointer_to(fault["loc"], written, missing=fault["type"] == "missing")
+    pointer = pointer_to(fault["loc"], written, missing=fault["type"] == "missing", value=fault["input"])
     return FieldError(pointer, fault["msg"], fault["type"])
 
 
 def _finding(fault: ErrorDetails, written: Mapping[str, Any]) -> Finding:
     message = fault["msg"].removeprefix("Value error, ")
-    return Finding(code="contradiction", pointer=pointer_to(fault["loc"], written), message=message)
+    pointer = pointer_to(fault["loc"], written, value=fault["input"])
+    return Finding(code="contradiction", pointer=pointer, message=message)
 
 
 def _invalid(errors: list[FieldError]) -> Invalid:
