@@ -22,6 +22,7 @@ SETTINGS = {
     "name": "Hollyhock & Rye",
     "zone": "Europe/Berlin",
     "currency": "EUR",
+    "website": "https://shop.example",
     "sender": {"name": "Hollyhock & Rye", "email": "garden@shop.example"},
     "postal_address": "Hollyhock & Rye Nursery, Gärtnerweg 4, 20095 Hamburg",
 }
