@@ -8,18 +8,20 @@ from typing import ClassVar
 
 from api.dependencies import ApiDependencies
 from api.document_answers import PublishRequest
+from database import documents
 from database.journey_checks import surroundings
 from database.publishing import finish_runs, move_runs, standing, wake_held_runs
 from database.runs import Run, end_runs
 from database.session import ReadSession, WriteSession
 from domain.document import Document
-from domain.documents import Change, Planned, Publication, Published
+from domain.documents import Change, DocumentState, Planned, Publication, Published
 from domain.errors import Conflict
 from domain.findings import Finding
 from domain.journeys.checks import check_journey
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.identity import as_json, with_ids
 from domain.journeys.plan import Plan, Policy, make_plan
+from triggers.schedules import follow_archive, follow_pause, follow_publish
 
 
 class JourneyKind:
@@ -56,17 +58,23 @@ class JourneyKind:
             return Planned(plan.as_json())
         _confirm(plan, request)
         await self._carry_out(session, publication, request, as_of)
+        row = await documents.load(session, self.name, publication.key)
+        is_paused = row is not None and row.state == DocumentState.PAUSED
+        await follow_publish(session, definition, previous or None, is_paused=is_paused, as_of=as_of)
         return Published(as_json(definition))
 
     async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> None:
-        """Pausing needs nothing: effects ask. Resuming wakes what was held, archiving ends all runs."""
+        """Effects ask whether their journey is paused. Resuming wakes what was held, archiving ends all runs."""
+        definition = await _live_definition(session, key)
         match change:
             case Change.PAUSE:
-                pass
+                await follow_pause(session, definition, is_paused=True)
             case Change.RESUME:
                 await wake_held_runs(session, key)
+                await follow_pause(session, definition, is_paused=False)
             case Change.ARCHIVE:
                 await end_runs(session, Run.journey == key, reason="archived", as_of=as_of)
+                await follow_archive(session, definition)
 
     async def _carry_out(
         self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime
@@ -75,6 +83,15 @@ class JourneyKind:
             await move_runs(session, publication.key, moving, to=publication.version, as_of=as_of)
         if finishing := _steps(request, "finish"):
             await finish_runs(session, publication.key, finishing, as_of=as_of)
+
+
+async def _live_definition(session: ReadSession, key: str) -> JourneyDefinition | None:
+    """What is live, or was until this change; None for a draft that was never published."""
+    row = await documents.load(session, JourneyKind.name, key)
+    if row is None or row.live_version is None:
+        return None
+    version = await documents.version_of(session, JourneyKind.name, key, row.live_version)
+    return None if version is None else JourneyDefinition.model_validate(version.document)
 
 
 def _confirm(plan: Plan, request: PublishRequest) -> None:

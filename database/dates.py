@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import delete, false, select
+from sqlalchemy.dialects.postgresql import array, insert
 
 from database.customers import Customer
 from database.journeys import DateDue
@@ -71,10 +71,11 @@ async def advance(session: WriteSession, taken: Sequence[Due], following: Collec
         await session.execute(insert(DateDue), [asdict(due) for due in following])
 
 
-async def holders(session: ReadSession, trait: str, after: UUID | None, limit: int) -> Sequence[Customer]:
-    """Customers that may hold a trait (its first part), in the order of their ids, for a backfill."""
-    statement = select(Customer).where(Customer.merged_into.is_(None), Customer.external_id.is_not(None))
-    statement = statement.where(Customer.traits.has_key(trait.split(".", maxsplit=1)[0]))
+async def holders(session: ReadSession, traits: Collection[str], after: UUID | None, limit: int) -> Sequence[UUID]:
+    """Customers whom the shop knows and who may hold one of these traits, in the order of their ids, for a backfill."""
+    statement = select(Customer.id).where(Customer.merged_into.is_(None), Customer.external_id.is_not(None))
+    firsts = [trait.split(".", maxsplit=1)[0] for trait in traits]
+    statement = statement.where(Customer.traits.has_any(array(firsts))) if firsts else statement.where(false())
     if after is not None:
         statement = statement.where(Customer.id > after)
     return (await session.execute(statement.order_by(Customer.id).limit(limit))).scalars().all()

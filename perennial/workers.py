@@ -13,6 +13,7 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.audiences import AudienceActivities
 from activities.branches import BranchActivities
 from activities.calls import CallActivities
 from activities.erasures import ErasureActivities
@@ -34,12 +35,16 @@ from perennial.email import email_provider
 from perennial.queues import Queue
 from perennial.settings import Settings
 from triggers.upkeep import schedule_upkeep
+from workflows.audiences import BackfillDatesWorkflow, DueDatesWorkflow, EnterAudienceWorkflow
 from workflows.erasure import ErasureWorkflow
 from workflows.journey import JourneyWorkflow
 from workflows.sandbox import sandbox
 from workflows.upkeep import UpkeepWorkflow
 
-WORKFLOWS: Sequence[type] = (JourneyWorkflow, ErasureWorkflow, UpkeepWorkflow)
+WORKFLOWS: Sequence[type] = (
+    *(JourneyWorkflow, ErasureWorkflow, UpkeepWorkflow),
+    *(DueDatesWorkflow, EnterAudienceWorkflow, BackfillDatesWorkflow),
+)
 _WEBHOOKS = "webhooks"  # the name of the signing key in the table of secrets
 _GRACE = timedelta(seconds=20)
 _SENDS_AT_ONCE = 100  # most of them stand in line before the provider
@@ -103,6 +108,7 @@ def _journey_work(database: Database, library: DefinitionLibrary, renderer: Rend
     updates = UpdateActivities(database, library, renderer)
     runs = RunActivities(database, library)
     erasures = ErasureActivities(database, client)
+    audiences = AudienceActivities(database)
     return Work(
         WORKFLOWS,
         (
@@ -112,6 +118,7 @@ def _journey_work(database: Database, library: DefinitionLibrary, renderer: Rend
             *(runs.finish_run, runs.fail_step),
             ReconciliationActivities(database, client).reconcile_runs,
             *(erasures.delete_executions, erasures.remove_records, erasures.prove),
+            *(audiences.enter_due_dates, audiences.enter_audience, audiences.backfill_dates),
         ),
     )
 

@@ -116,7 +116,7 @@ class _Claimer:
         if not concerned <= self.states.keys() or not self._left.isdisjoint(touched):
             self._left |= touched
         elif not await self._stands_behind(events, concerned):
-            leading = _leading(events, lambda event: found.attributions[event.id].identifies or self._may_start(event))
+            leading = _leading(events, lambda each: found.attributions[each.id].identifies or self._may_start(each))
             self.groups.append(leading)
             self.taken += len(leading)
             if len(leading) < len(events):

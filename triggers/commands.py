@@ -148,7 +148,7 @@ def _schedule_of(command: PendingCommand) -> Schedule:
     told = command.payload
     action = ScheduleActionStartWorkflow(
         told["workflow"],
-        told["input"],
+        args=[] if told["input"] is None else [told["input"]],
         id=command.workflow_id,
         task_queue=told.get("queue", QUEUE),
         static_summary=told.get("summary"),

@@ -16,9 +16,6 @@ from triggers.batch import BatchEvent, Wave
 from triggers.enrolment import Candidate, KeptOut
 from triggers.live import EntryMatch, LiveJourney, LiveJourneys
 
-ENTRY_DUE = "Journey Entry Due"
-"""The product's own event by which a date or a schedule has come round for a customer."""
-
 _MOST_REMEMBERED = 100  # events of an anonymous visitor that are considered once we know who it is
 _MOST_LATER = 1_000
 

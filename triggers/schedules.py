@@ -1,0 +1,110 @@
+"""The Temporal Schedules of journeys that time enters, kept as journeys are published, paused, resumed and archived.
+
+The commands are written in the transaction of the publish, so a schedule exists just when its journey is live.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from database import dates
+from database.outbox import CommandKind, NewCommand, add_commands
+from database.session import WriteSession
+from database.shop_settings import shop_settings
+from domain.audiences import BACKFILL_DATES, DUE_DATES, ENTER_AUDIENCE, AudienceInput, BackfillInput
+from domain.journeys.definition import DateEntry, JourneyDefinition, ScheduleEntry
+
+DATES_SCHEDULE = "perennial-dates"
+EVERY_MINUTE = "* * * * *"
+
+
+def schedule_id(journey: str, entry: int) -> str:
+    """The id of the schedule of one entry."""
+    return f"entry/{journey}/{entry}"
+
+
+async def follow_publish(
+    session: WriteSession,
+    definition: JourneyDefinition,
+    previous: JourneyDefinition | None,
+    *,
+    is_paused: bool,
+    as_of: datetime,
+) -> None:
+    """A version goes live: its schedules replace those of the one before, dates are worked out for all customers."""
+    zone = (await shop_settings(session)).zone
+    before = _scheduled(previous) if previous else {}
+    wanted = _scheduled(definition)
+    commands = [_unschedule(definition.journey, entry) for entry in before if entry not in wanted]
+    commands += [_schedule(definition.journey, n, entry, zone, is_paused=is_paused) for n, entry in wanted.items()]
+    await add_commands(session, commands)
+    await _follow_dates(session, definition, as_of)
+
+
+async def follow_pause(session: WriteSession, definition: JourneyDefinition | None, *, is_paused: bool) -> None:
+    """A journey was paused or resumed: its schedules stand still or go on."""
+    if definition is None:
+        return
+    zone = (await shop_settings(session)).zone
+    wanted = _scheduled(definition)
+    await add_commands(
+        session, [_schedule(definition.journey, n, entry, zone, is_paused=is_paused) for n, entry in wanted.items()]
+    )
+
+
+async def follow_archive(session: WriteSession, definition: JourneyDefinition | None) -> None:
+    """A journey was archived: nothing of it comes round any more."""
+    if definition is None:
+        return
+    await add_commands(session, [_unschedule(definition.journey, entry) for entry in _scheduled(definition)])
+    await dates.forget(session, definition.journey)
+
+
+async def _follow_dates(session: WriteSession, definition: JourneyDefinition, as_of: datetime) -> None:
+    await dates.forget(session, definition.journey)
+    if not any(isinstance(entry, DateEntry) for entry in definition.enter.entries):
+        return
+    backfill = {
+        "workflow": BACKFILL_DATES,
+        "input": BackfillInput(journey=definition.journey).model_dump(),
+        "summary": f"Dates of {definition.journey}",
+    }
+    await add_commands(
+        session,
+        [
+            NewCommand(CommandKind.SCHEDULE, DATES_SCHEDULE, _every_minute()),
+            NewCommand(CommandKind.START, f"dates/{definition.journey}/{as_of.isoformat()}", backfill),
+        ],
+    )
+
+
+def _scheduled(definition: JourneyDefinition) -> dict[int, ScheduleEntry]:
+    entries = enumerate(definition.enter.entries)
+    return {position: entry for position, entry in entries if isinstance(entry, ScheduleEntry)}
+
+
+def _schedule(journey: str, position: int, entry: ScheduleEntry, zone: str, *, is_paused: bool) -> NewCommand:
+    payload = {
+        "workflow": ENTER_AUDIENCE,
+        "input": AudienceInput(journey=journey, entry=position).model_dump(),
+        "cron": entry.schedule,
+        "zone": entry.zone or zone,
+        "paused": is_paused,
+        "summary": f"Enters the audience of {journey}",
+    }
+    return NewCommand(CommandKind.SCHEDULE, schedule_id(journey, position), payload)
+
+
+def _unschedule(journey: str, position: int) -> NewCommand:
+    return NewCommand(CommandKind.UNSCHEDULE, schedule_id(journey, position))
+
+
+def _every_minute() -> dict[str, object]:
+    return {
+        "workflow": DUE_DATES,
+        "input": None,
+        "cron": EVERY_MINUTE,
+        "zone": "UTC",
+        "paused": False,
+        "summary": "Enters customers whose date has come",
+    }
