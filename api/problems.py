@@ -40,6 +40,8 @@ _BY_STATUS: dict[int, type[PerennialError]] = {
 }
 # A value that PostgreSQL cannot store at all: NUL, another broken character, a number out of range.
 _UNSTORABLE = frozenset({"22021", "22P05", "22003"})
+# PostgreSQL is starting, stopping, has crashed or has no connection left; class 08 is the connection itself.
+_AWAY = frozenset({"57P01", "57P02", "57P03", "53300"})
 
 
 def problem(error: PerennialError, *, headers: Mapping[str, str] | None = None) -> Response:
@@ -136,9 +138,10 @@ async def _on_unreachable_database(request: Request, error: Exception) -> Respon
 
 async def _on_database_error(request: Request, error: DBAPIError) -> Response:
     """Connections that break in the middle mean 503, values that cannot be stored 422; the rest are our defects."""
-    if error.connection_invalidated:
+    sqlstate = getattr(error.orig, "sqlstate", None) or ""
+    if error.connection_invalidated or sqlstate in _AWAY or sqlstate.startswith("08"):
         return await _on_unreachable_database(request, error)
-    if getattr(error.orig, "sqlstate", None) in _UNSTORABLE:
+    if sqlstate in _UNSTORABLE:
         return problem(Invalid("the request holds a value that cannot be stored, such as a NUL character"))
     raise error
 
