@@ -77,6 +77,16 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The id, as `perennial key
     console.print(f"{key_id} is revoked.")
 
 
+@_keys.command("webhook")
+def webhook() -> None:
+    """Show the secret that signs outgoing webhooks (Standard Webhooks), for the shop to verify them with.
+
+    [dim]Example:[/dim]
+      perennial keys webhook
+    """
+    console.print(run(_webhook()), soft_wrap=True, highlight=False)
+
+
 async def _create(name: str, kind: KeyKind, scopes: frozenset[Scope]) -> str:
     from database import keys as stored
     from perennial.composition import open_database
@@ -100,6 +110,15 @@ async def _rotate(key_id: str, overlap: timedelta) -> str:
 
     async with open_database(load_settings(), "keys") as database, database.transaction() as session:
         return await stored.rotate(session, key_id, datetime.now(UTC), overlap)
+
+
+async def _webhook() -> str:
+    from perennial.composition import open_database
+    from perennial.workers import webhook_secret
+
+    settings = load_settings()
+    async with open_database(settings, "keys") as database:
+        return await webhook_secret(settings, database)
 
 
 async def _revoke(key_id: str) -> None:

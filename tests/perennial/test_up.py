@@ -165,6 +165,7 @@ def test_stop_ends_everything_it_started_and_nothing_else(up: Up) -> None:
 
 
 def test_second_start_is_quick_and_keeps_data_and_keys(place: Path) -> None:
+    is_busy = os.getloadavg()[0] > 2 * (os.cpu_count() or 1)  # then no stopwatch says anything about us
     kept = json.loads((place / ".perennial" / "keys.json").read_text())
     running = Up(place)
     try:
@@ -173,7 +174,7 @@ def test_second_start_is_quick_and_keeps_data_and_keys(place: Path) -> None:
 
         assert {name: told[name] for name in KEYS} == kept
         assert asyncio.run(_ask(told["database_url"], "SELECT count(*) FROM documents")) > 0  # type: ignore[operator]
-        assert took < 10
+        assert took < (90 if is_busy else 10)
     finally:
         assert running.stop(signal.SIGTERM) == 0
 

@@ -91,9 +91,10 @@ def mailbox() -> Iterator[Mailbox]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Iterator[Stack]:
+def stack(server_folder: Path, mailbox: Mailbox) -> Iterator[Stack]:
     """`perennial up` in an empty folder, as a newcomer would start it, sending over SMTP."""
-    folder = tmp_path_factory.mktemp("stack")
+    folder = server_folder / "stack"
+    folder.mkdir(mode=0o711)
     log = folder / "up.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
