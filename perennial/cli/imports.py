@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from domain.imports import ImportFormat, ImportKind
 from perennial.cli.terminal import console, load_settings, run
-from perennial.composition import open_database
-from triggers.importing import ImportReport, import_rows
+
+if TYPE_CHECKING:
+    from triggers.importing import ImportReport
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +53,9 @@ def import_file(
 
 
 async def _import(kind: ImportKind, file: Path, format_: ImportFormat) -> ImportReport:
+    from perennial.composition import open_database
+    from triggers.importing import import_rows
+
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
     async with open_database(load_settings(), "import") as database:
         with Progress(*columns, console=console) as shown, _Lines(file) as lines:
