@@ -19,7 +19,7 @@ from benchmarks.machine import Machine
 from benchmarks.report import markdown, print_table, write_page
 from benchmarks.world import Options, World, open_world
 
-MEASURES = ("ingest", "routing", "starts", "latency", "journeys", "rendering", "memory")
+MEASURES = ("ingest", "routing", "starts", "latency", "journeys", "rendering", "conditions", "memory")
 
 
 class Measure(Protocol):

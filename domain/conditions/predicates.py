@@ -134,7 +134,14 @@ def _pair_test(comparison: Comparison, operand: Any) -> Test:
     if not isinstance(operand, Reference):
         return lambda value, scope: pair(value, operand, scope)
     operands = compile_reference(operand)
-    return lambda value, scope: any(pair(value, one, scope) for one in operands(scope))
+
+    def test(value: Any, scope: Scope) -> bool:
+        for one in operands(scope):  # noqa: SIM110  as above
+            if pair(value, one, scope):
+                return True
+        return False
+
+    return test
 
 
 def _folding(pair: Pair) -> Pair:

@@ -41,9 +41,10 @@ def is_number(value: Any) -> bool:
 
 def equals(value: Any, operand: Any, _: Scope | None = None) -> bool:
     """Same type and same value; only texts, numbers and booleans can be equal."""
-    if is_number(value) and is_number(operand):
-        return _digits(value, operand) == _digits(operand, value)
-    return type(value) is type(operand) and type(value) in (str, bool) and value == operand
+    kind = type(value)
+    if kind is str or kind is bool:
+        return type(operand) is kind and bool(value == operand)
+    return is_number(value) and is_number(operand) and _digits(value, operand) == _digits(operand, value)
 
 
 def _digits(number: float, other: float) -> float | Decimal:

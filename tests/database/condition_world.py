@@ -1,4 +1,4 @@
-"""A small world of customers with every kind of odd JSON, and random conditions over it, to compare the evaluators by."""
+"""A small world of customers with every kind of odd JSON, and random conditions over it, for both evaluators."""
 
 from __future__ import annotations
 
@@ -370,7 +370,7 @@ _moments = st.sampled_from([text for text in DATES if text.startswith("2026-")])
 _bounds = st.fixed_dictionaries(
     {}, optional={"within": _periods, "since": _moments, "until": _moments, "since_entry": st.booleans()}
 )
-_counts = st.one_of(
+_counts: st.SearchStrategy[dict[str, int]] = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"at_least": st.integers(0, 3)}),
     st.fixed_dictionaries({"at_most": st.integers(0, 3)}),

@@ -10,7 +10,6 @@ import pytest
 from pydantic import TypeAdapter
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import insert, text
-from sqlalchemy.dialects import postgresql
 
 from database.conditions import ShopDefaults, Subject, Verdict, judge, matching
 from database.customers import Customer
@@ -118,7 +117,12 @@ async def test_the_shops_zone_and_consent_hold_where_the_customer_says_nothing(d
 
 
 async def test_forms_of_a_later_release_are_refused(database: Database) -> None:
-    later = [{"segment": "x"}, {"points": "available", "gt": 1}, {"tier": "x"}, {"score": "churn", "gt": 1}]
+    later: list[dict[str, Any]] = [
+        {"segment": "x"},
+        {"points": "available", "gt": 1},
+        {"tier": "x"},
+        {"score": "churn", "gt": 1},
+    ]
     for leaf in later:
         with pytest.raises(NotAvailableYet):
             await verdicts(database, leaf, [Subject(customer_id=new_id(), as_of=_NOW)])
@@ -141,7 +145,7 @@ async def test_the_index_by_customer_name_and_time_answers_did_and_aggregate(dat
 
 
 async def _plan(database: Database, statement: Any) -> str:
-    compiled = statement.compile(dialect=postgresql.asyncpg.dialect(), compile_kwargs={"render_postcompile": True})
+    compiled = statement.compile(dialect=database.engine.dialect, compile_kwargs={"render_postcompile": True})
     async with database.engine.connect() as connection:
         rows = await connection.exec_driver_sql(f"EXPLAIN {compiled}", tuple(_bound(compiled)))
         return "\n".join(row[0] for row in rows)

@@ -212,7 +212,7 @@ def test_the_customers_zone_counts_else_the_shops(customer: str | None, shop: st
 def quiet(moment: str, start: str, end: str, zone: ZoneInfo = _BERLIN) -> str | None:
     local = datetime.fromisoformat(moment).replace(tzinfo=zone)
     until = quiet_until(local.astimezone(UTC), time.fromisoformat(start), time.fromisoformat(end), zone)
-    return until and until.astimezone(zone).isoformat()
+    return None if until is None else until.astimezone(zone).isoformat()
 
 
 @pytest.mark.parametrize(
