@@ -1,4 +1,4 @@
-"""What the activities of all steps share: open a step under lock, and record what became of it in the same transaction."""
+"""What the activities of all steps share: open a step under lock, record its outcome in the same transaction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SETTLED = {OutcomeKind.DONE, OutcomeKind.SKIPPED, OutcomeKind.FAILED}
 
 @dataclass(slots=True)
 class OpenStep:
-    """A step of an active run, about to be performed; customer and run are locked, `row` is its entry in the run log."""
+    """A step of an active run, about to be performed; customer and run are locked, `row` is its log entry."""
 
     at: StepInput
     run: Run
@@ -94,7 +94,7 @@ class OpenStep:
 
 
 async def open_step(session: WriteSession, library: DefinitionLibrary, at: StepInput) -> OpenStep | StepOutcome:
-    """Lock the customer and the run and open the step, or answer at once: the run is over, or the step was settled before."""
+    """Lock customer and run and open the step, or answer at once: the run is over, or the step was settled before."""
     locked = await lock_run(session, at.run_id)
     if locked is None:
         return StepOutcome(kind=OutcomeKind.EXITED, reason="erased")

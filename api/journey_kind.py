@@ -1,4 +1,4 @@
-"""What journeys plug into the life cycle of documents: their checks, the plan of publishing, what pausing does to runs."""
+"""What journeys plug into the life cycle of documents: checks, the plan of publishing, what pausing does to runs."""
 
 from __future__ import annotations
 

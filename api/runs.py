@@ -35,6 +35,7 @@ class ExitWish(BaseModel):
 
 @router.get("", dependencies=[requires(Scope.JOURNEYS_READ)], summary="List runs, the latest first")
 async def list_runs(
+    *,
     session: Reading,
     dependencies: Dependencies,
     wanted: Annotated[PageRequest, Depends(page_request)],

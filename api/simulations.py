@@ -47,7 +47,7 @@ _UNWALKABLE = {
     "malformed_schedule",
     "unknown_path",
 }
-"""Findings with which a journey cannot be walked; others, such as a template that is not there yet, do not matter here."""
+"""Findings with which a journey cannot be walked; others, such as a missing template, do not matter here."""
 
 
 class SimulateWish(BaseModel):
@@ -159,7 +159,7 @@ _COUNTS = ("entered", "holdout", "active", "completed", "failed", "exited", "con
 async def simulate_journey(
     key: Key, wish: SimulateWish, session: Writing, dependencies: Dependencies
 ) -> SimulationAnswer:
-    """The same interpreter as in production, on a virtual clock over recorded events. Answers counts and sample runs."""
+    """The interpreter of production, on a virtual clock over recorded events. Answers counts and sample runs."""
     _check_period(wish)
     definition = await _definition(session, key, wish.definition)
     around = await surroundings(session, definition, allow_private_calls=dependencies.allow_private_calls)

@@ -1,6 +1,6 @@
-"""Outgoing webhooks by the Standard Webhooks rules (standardwebhooks.com), and the guard that keeps them off private networks.
+"""Outgoing webhooks (standardwebhooks.com), and the guard that keeps them off private networks.
 
-The guard resolves, checks and connects in one place, so that no second resolution can lead elsewhere; nothing is redirected.
+The guard resolves, checks and connects in one place, so that no second resolution can lead elsewhere. No redirects.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ class AddressRefused(Exception):  # noqa: N818  a decision of the guard, turned 
 
 
 class Webhooks:
-    """Signs and posts. `secret` is `whsec_` + base64; `allow_private` (plain http and private addresses) is for local shops and tests."""
+    """Signs and posts.
+
+    `secret` is `whsec_` + base64; `allow_private` (plain http and private addresses) is for local shops and tests.
+    """
 
     def __init__(self, secret: str, *, allow_private: bool = False) -> None:
         self._key = signing_key(secret)
@@ -131,7 +134,7 @@ def signing_key(secret: str) -> bytes:
 
 
 def signature_headers(key: bytes, webhook_id: str, as_of: datetime, content: bytes) -> dict[str, str]:
-    """`webhook-id`, `webhook-timestamp` and `webhook-signature` (HMAC-SHA256 over `id.timestamp.body`, base64, `v1,`)."""
+    """`webhook-id`, `webhook-timestamp`, `webhook-signature` (`v1,` + base64 of HMAC-SHA256 of `id.timestamp.body`)."""
     timestamp = str(int(as_of.timestamp()))
     signed = b".".join((webhook_id.encode(), timestamp.encode(), content))
     digest = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
@@ -173,9 +176,13 @@ class _GuardedNetwork(httpcore.AsyncNetworkBackend):
         self._allow_private = allow_private
 
     async def connect_tcp(
-        self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  httpcore's signature
+        local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:  # fmt: skip
+    ) -> httpcore.AsyncNetworkStream:
         addresses = await self._resolve(host, port)
         if not self._allow_private and not all(map(is_public, addresses)):
             raise AddressRefused("address_private")

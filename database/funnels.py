@@ -1,4 +1,4 @@
-"""How many runs of a version got where: entered, ended, converted, and each step's count. The holdout is counted apart."""
+"""How many runs of a version got where: entered, ended, converted, and each step's count; the holdout apart."""
 
 from __future__ import annotations
 

@@ -139,8 +139,9 @@ async def lock_run(session: WriteSession, run_id: UUID) -> LockedRun | None:
 def bind(run: Run, execution: Execution) -> bool:
     """Bind a locked run to the Temporal execution that speaks; False when it belongs to another one.
 
-    A reset (same first execution, new id, not a continuation) opens a run again that had been cancelled, terminated or walked to its end:
-    effects are keyed by step and visit, so none is repeated. What a rule, a person or an erasure ended stays ended.
+    A reset (same first execution, new id, not a continuation) opens a run again that had been cancelled, terminated or
+    walked to its end: effects are keyed by step and visit, so none is repeated. What a rule, a person or an erasure
+    ended stays ended.
     """
     if run.first_run_id not in (None, execution.first_run_id):
         return False
@@ -165,7 +166,7 @@ def can_reopen(run: Run) -> bool:
 async def end_runs(
     session: WriteSession, which: ColumnElement[bool], *, reason: str, as_of: datetime
 ) -> Sequence[UUID]:
-    """Exit all active runs of a condition with one reason, cancel their waits and wake their workflows. Answers their ids.
+    """Exit all active runs of a condition with one reason, cancel their waits, wake their workflows. Answers their ids.
 
     Locks the customers in sorted order first, as everything does that decides about them.
     """

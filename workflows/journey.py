@@ -1,4 +1,4 @@
-"""One customer's run of one journey: the interpreter, carried out by Temporal. The workflow type is the journey's key."""
+"""One customer's run of one journey: the interpreter, carried out by Temporal. The workflow type is the key."""
 
 from __future__ import annotations
 

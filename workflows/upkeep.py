@@ -1,4 +1,4 @@
-"""What a deployment does for itself every few moments, on a Temporal Schedule that starts this workflow anew each time."""
+"""What a deployment does for itself every few moments: a Temporal Schedule starts this workflow anew each time."""
 
 from __future__ import annotations
 

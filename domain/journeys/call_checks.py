@@ -1,4 +1,4 @@
-"""Checks of outgoing calls: where they lead, and secrets that somebody wrote into a document which everybody can read."""
+"""Checks of outgoing calls: where they lead, and secrets that were written into a document for all to read."""
 
 from __future__ import annotations
 

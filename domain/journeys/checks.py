@@ -55,7 +55,7 @@ _MOST_COUNTED = 200
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a journey refers to, as it stands: templates with their channel, journeys, what has come in, the shop's caps."""
+    """What a journey refers to: published templates with their channel, journeys, what has come in, the shop's caps."""
 
     templates: Mapping[str, str] = field(default_factory=dict)
     journeys: Collection[str] = frozenset()
@@ -68,7 +68,7 @@ Check = Callable[[JourneyDefinition, Surroundings], Iterator[Finding]]
 
 
 def check_journey(definition: JourneyDefinition, around: Surroundings) -> list[Finding]:
-    """Everything that is wrong, errors first. Pointers lead into the document, steps without an id have their derived one."""
+    """Everything that is wrong, errors first; steps without an id go by the derived one."""
     written = with_ids(definition)
     found = [finding for check in _CHECKS for finding in check(written, around)]
     if not any(finding.code in ("duplicate_id", "unknown_step") for finding in found):
@@ -172,7 +172,8 @@ def _sends(definition: JourneyDefinition, around: Surroundings) -> Iterator[Find
             message = f"There is no published template {body.template}; publish it first or name another."
             yield _error("unknown_template", at.within("/template"), message)
         elif around.templates[body.template] != body.channel:
-            message = f"The template {body.template} is for {around.templates[body.template]}, this step sends {body.channel}."
+            meant = around.templates[body.template]
+            message = f"The template {body.template} is for {meant}; send it there, or name another."
             yield _error("wrong_channel", at.within("/template"), message)
         if definition.purpose is None and body.category is None:
             message = "Say what consent this message needs: `purpose` of the journey, or `category` of the step."
@@ -262,7 +263,7 @@ def _window(cap: FrequencyCap) -> timedelta:
 
 
 def _frequency(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
-    """Upper bound of one run against the shop's caps: those of a window of at least a week, and shorter ones as they are."""
+    """The most messages that one run can send within a cap's window, against that cap."""
     graph = Graph.of(Flow(definition))
     for cap in around.caps:
         if cap.purpose not in (None, definition.purpose):

@@ -1,4 +1,4 @@
-"""When a `wait` ends: durations, local times in the customer's zone, dates held in traits. Pure; asked again when a zone changes."""
+"""When a `wait` ends: durations, local times, dates held in traits. Pure; asked again when a zone changes."""
 
 from __future__ import annotations
 

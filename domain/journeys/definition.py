@@ -25,7 +25,7 @@ KEY = r"^[a-z][a-z0-9-]{1,62}$"
 
 
 class DateRule(Document):
-    """A date held in a trait: `yearly` repeats it on each anniversary; 29 February falls on 28 February in other years."""
+    """A date held in a trait; `yearly` repeats it on each anniversary (29 February: on the 28th in other years)."""
 
     trait: str
     offset: DurationText | None = None
@@ -40,7 +40,7 @@ class DateEntry(Document):
 
 
 class ScheduleEntry(Document):
-    """Enters everybody of the audience at the times of a cron expression (five fields), in `zone` (default: the shop's)."""
+    """Enters all of the audience at the times of a cron expression (five fields), in `zone` (default: the shop's)."""
 
     schedule: str
     audience: Condition
@@ -134,7 +134,7 @@ def _opened(entry: Entry) -> Iterator[Entry]:
 
 
 class Goal(EventMatch):
-    """Counts one conversion of a run when its event comes within `within` after entry; `value` is a path to its worth."""
+    """Counts one conversion of a run if its event comes `within` a time after entry; `value` is a path to its worth."""
 
     within: DurationText | None = None
     value: str | None = None

@@ -1,4 +1,4 @@
-"""What a run does at this moment, in words for people who look at it in Temporal: names of the journey's making, never the customer's data."""
+"""What a run does at this moment, in words for Temporal's UI: the journey's words, never the customer's data."""
 
 from __future__ import annotations
 

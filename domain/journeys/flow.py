@@ -1,4 +1,4 @@
-"""The order of a definition's steps: which comes after which, and where nested steps rejoin. Derived once per version."""
+"""The order of a definition's steps: which comes after which, and where nested steps rejoin."""
 
 from __future__ import annotations
 

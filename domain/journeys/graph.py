@@ -1,4 +1,4 @@
-"""The ways through a journey as a graph: what can follow what, which steps nobody reaches, loops, and how many messages fit in a time."""
+"""The ways through a journey as a graph: what nobody reaches, loops, how many messages fit in a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walks a journey against a small `Effects` protocol. Does no I/O and reads no clock: Temporal and the simulator do that.
+"""Walks a journey against a small `Effects` protocol. No I/O and no clock: Temporal and the simulator have those.
 
 A new kind of step needs one line in `_follow`, one `_after_...` method, and an activity that answers a StepOutcome.
 """
@@ -103,7 +103,7 @@ class Interpreter:
         return self._visits[step_id]
 
     async def _settle(self, step: Step, visit: int) -> StepOutcome:
-        """Ask until the step is over, standing at it in between; a move to another version happens here and only here."""
+        """Ask until the step is over, standing at it in between; here and only here a run moves to another version."""
         while True:
             outcome = await self._effects.perform(step, visit)
             self._move_to(outcome.version)
@@ -181,7 +181,7 @@ class Interpreter:
     def _as_told(
         self, step: Step, told: Literal["continue", "exit"] | list[Step], outcome: StepOutcome, state: RunState
     ) -> Next:
-        """What `on_skip` or `on_failure` says: go on, end the run with the outcome's reason, or take the nested steps."""
+        """What `on_skip` or `on_failure` says: go on, end the run with this reason, or take the nested steps."""
         if told == "exit":
             return Ending(state=state, reason=outcome.reason or outcome.kind.value)
         return self._flow.after(step) if told == "continue" else self._flow.into(step, told)

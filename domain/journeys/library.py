@@ -26,7 +26,7 @@ class DefinitionLibrary:
         self._flows: OrderedDict[tuple[str, int], Flow] = OrderedDict()
 
     def get(self, journey: str, version: int) -> Flow:
-        """The flow of a version. Raises Unavailable when it cannot be read now, which fails the workflow task, not the run."""
+        """The flow of a version; raises Unavailable when it cannot be read: the workflow task fails, not the run."""
         kept = self.kept(journey, version)
         if kept is not None:
             return kept

@@ -54,7 +54,7 @@ def make_plan(
     standing: Sequence[Standing],
     policy: Mapping[str, Policy],
 ) -> Plan:
-    """The plan for a draft whose steps have ids. Raises Conflict where a policy asks to move runs to a step that is gone."""
+    """The plan for a draft with ids. Raises Conflict where a policy asks to move runs to a step that is gone."""
     movable = movable_steps(definition, previous)
     for step, wanted in policy.items():
         if wanted == "move" and step not in movable:

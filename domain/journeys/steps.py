@@ -1,4 +1,4 @@
-"""The steps of a journey as they are written: one key names the kind, its value is the body; `id` and `name` may stand in either."""
+"""The steps of a journey as written: one key names the kind, its value is the body; `id` and `name` stand in either."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class UntilDate(Document):
 
 
 class Wait(Document):
-    """Both `for` and `until`: the first such local time at or after the duration. `zone`: `customer`, `shop` or an IANA name."""
+    """`for` and `until`: the first such local time at or after the duration. `zone`: customer, shop or an IANA name."""
 
     for_: DurationText | None = Field(default=None, alias="for")
     until: LocalTime | None = None
