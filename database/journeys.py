@@ -1,4 +1,4 @@
-"""What was decided at the entry of journeys, and when date entries fall due. The documents themselves: database/documents.py."""
+"""What was decided at the entry of journeys, and when date entries fall due. The documents: database/documents.py."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ class EntryDecision(Table):
     at: Mapped[datetime]
     version: Mapped[int]
     outcome: Mapped[str]  # entered | kept_out
-    reason: Mapped[str | None]  # occasion_missing | occasion_taken | already_active | again_after | again_at_most | condition | where | paused | unidentified
+    reason: Mapped[str | None]  # triggers/enrolment.py: KeptOut
     failed_leaf: Mapped[str | None]  # JSON pointer into the definition
     run_id: Mapped[UUID | None]
 
-    __table_args__ = (PrimaryKeyConstraint("journey", "customer_id", "event_id"), Index("ix_entry_decisions_at", "journey", "customer_id", "at"))
+    __table_args__ = (
+        PrimaryKeyConstraint("journey", "customer_id", "event_id"),
+        Index("ix_entry_decisions_at", "journey", "customer_id", "at"),
+    )
 
 
 class DateDue(Table):

@@ -83,7 +83,7 @@ def _grouped(window: Sequence[Naming], found: Resolution) -> list[list[Naming]]:
 
 
 class _Claimer:
-    """Gathers what can be claimed, window by window. Whom it had to leave it leaves for good: events keep their order."""
+    """Gathers what can be claimed, window by window. Whom it left once it leaves for good: events keep their order."""
 
     def __init__(self, session: WriteSession, may_start: MayStart, as_of: datetime) -> None:
         self.groups: list[list[PendingEvent]] = []
