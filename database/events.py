@@ -111,7 +111,8 @@ class AppendResult:
 # Takes the keys, stores the events whose key was new, and answers for the others whether they are retries (same
 # fingerprint) or conflicts. Rows come in sorted by key, so that overlapping batches take the keys' index entries in one
 # order and never deadlock. Relies on pk_event_keys. One JSON parameter rather than an array a column: it costs this
-# process half as much to write, and the whole statement takes a third less time.
+# process half as much to write, and the whole statement takes a third less time. The known fingerprint comes from a
+# scalar subquery and not from a join, so that no plan can choose to read the whole of event_keys.
 _APPEND = text("""
     WITH incoming AS MATERIALIZED (
         SELECT *
@@ -136,9 +137,11 @@ _APPEND = text("""
         FROM incoming
         WHERE id IN (SELECT event_id FROM taken)
     )
-    SELECT incoming.id, known.fingerprint
+    SELECT incoming.id, (
+        SELECT known.fingerprint FROM event_keys AS known
+        WHERE known.source = incoming.source AND known.message_id = incoming.message_id
+    ) AS fingerprint
     FROM incoming
-    LEFT JOIN event_keys AS known USING (source, message_id)
     WHERE incoming.id NOT IN (SELECT event_id FROM taken)
 """)
 
