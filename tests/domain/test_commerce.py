@@ -1,0 +1,114 @@
+"""Orders, refunds, carts and money as shops send them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from domain.carts import Cart, CartState, fold_carts
+from domain.commerce import (
+    CommerceEvent,
+    OrderFold,
+    OrderState,
+    fold_order,
+    products_of,
+    refund_of,
+    refunded_total,
+)
+from domain.identities import Stamp
+from domain.ids import new_id
+from domain.money import minor_units
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+ANN = new_id()
+
+
+def event(name: str, minutes: int = 0, *, trusted: bool = True, **properties: Any) -> CommerceEvent:
+    stamp = Stamp(NOON + timedelta(minutes=minutes), f"m-{minutes}")
+    return CommerceEvent(new_id(), name, ANN, stamp, properties, trusted)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "expected"),
+    [
+        (14.280000000000001, "EUR", 1428),
+        ("49.90", "EUR", 4990),
+        (0.125, "EUR", 12),
+        (0.135, "EUR", 14),
+        (1500, "JPY", 1500),
+        (1.2345, "KWD", 1234),
+        (True, "EUR", None),
+        ("a lot", "EUR", None),
+        (1e30, "EUR", None),
+        (float("inf"), "EUR", None),
+        (None, "EUR", None),
+    ],
+)
+def test_money_is_rounded_half_even_to_its_own_minor_unit(amount: Any, currency: str, expected: int | None) -> None:
+    assert minor_units(amount, currency) == expected
+
+
+def test_an_order_ends_the_same_in_every_order_of_its_events() -> None:
+    told = [
+        event("Order Completed", 1, order_id="o", total=20, currency="EUR", coupon="A"),
+        event("Order Updated", 5, order_id="o", total=30),
+        event("Order Cancelled", 3, order_id="o"),
+        event("Order Completed", 4, order_id="o", coupon="B"),
+    ]
+    ends = [_fold(order) for order in permutations(told)]
+    assert all(end == ends[0] for end in ends)
+    assert ends[0].amounts == {"total": 3000}
+    assert (ends[0].coupon, ends[0].cancelled) == ("B", False)
+    assert ends[0].completed_at == NOON + timedelta(minutes=1)
+
+
+def _fold(events: Any) -> OrderFold:
+    order: OrderFold | None = reduce(lambda order, each: fold_order(order, each, "EUR"), events, None)
+    assert order is not None
+    return order
+
+
+def test_refunds_add_up_to_the_total_at_most() -> None:
+    order = _fold([event("Order Completed", order_id=7, total=20)])
+    by_total = refund_of(event("Order Refunded", order_id=7, total=5), "EUR")
+    by_products = refund_of(event("Order Refunded", order_id=7, products=[{"price": 2.5, "quantity": 2}]), "EUR")
+    all_of_it = refund_of(event("Order Refunded", order_id="7"), "EUR")
+    assert by_total
+    assert by_products
+    assert all_of_it
+    assert refunded_total(order, [by_total, by_products]) == 1000
+    assert order.state(1000) is OrderState.PARTIALLY_REFUNDED
+    assert refunded_total(order, [by_total, all_of_it]) == 2000
+    assert order.state(2000) is OrderState.REFUNDED
+
+
+def test_a_cart_follows_what_is_put_in_and_taken_out_until_it_is_ordered() -> None:
+    carts: dict[str, Cart] = {}
+    steps = [
+        event("Product Added", 1, cart_id="c", product_id="p", price=5, quantity=3),
+        event("Product Removed", 2, cart_id="c", product_id="p", quantity=1),
+        event("Product Added", 3, cart_id="c", product_id="q", price=1),
+        event("Product Removed", 0, cart_id="c", product_id="q"),
+    ]
+    for step in steps:
+        carts |= fold_carts(carts, step, "EUR")
+    assert [(line["product_id"], line["quantity"], line["price"]) for line in carts["c"].lines] == [
+        ("p", 2, None),
+        ("q", 1, 100),
+    ]
+    carts |= fold_carts(carts, event("Order Completed", 4), "EUR")
+    assert carts["c"].state is CartState.ORDERED
+    carts |= fold_carts(carts, event("Product Added", 5, cart_id="c", product_id="r"), "EUR")
+    assert [line["product_id"] for line in carts["c"].lines] == ["r"]
+
+
+def test_products_are_learned_from_the_event_and_its_list() -> None:
+    told = event(
+        "Order Completed", products=[{"sku": "s-1", "name": "Tea", "price": 4.5}, "nonsense", {"name": "No id"}]
+    )
+    [product] = products_of(told, "EUR")
+    assert (product.product_id, product.described["name"], product.described["price"]) == ("s-1", "Tea", 450)

@@ -1,0 +1,114 @@
+"""Profiles and identities as folds: properties over every order of events."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.customers import Profile, fold_traits, merge_profiles, observe
+from domain.identities import Identity, IdKind, Key, Naming, Stamp, primary_user_id, resolve
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+stamps = st.builds(
+    lambda minute, tie: Stamp(NOON + timedelta(minutes=minute), tie), st.integers(0, 9), st.sampled_from("abc")
+)
+values = st.one_of(st.none(), st.integers(0, 3), st.fixed_dictionaries({"city": st.sampled_from("xy")}))
+tellings = st.lists(
+    st.tuples(stamps, st.dictionaries(st.sampled_from(["plan", "address", "size"]), values, max_size=3)),
+    max_size=8,
+    unique_by=lambda telling: telling[0],
+)
+
+
+def folded(told: Any) -> Profile:
+    profile = Profile()
+    for stamp, traits in told:
+        profile = fold_traits(profile, traits, stamp).profile
+    return profile
+
+
+@given(tellings, st.randoms(use_true_random=False))
+def test_a_profile_ends_the_same_in_every_order_and_every_split(told: Any, chance: random.Random) -> None:
+    shuffled = chance.sample(told, len(told))
+    middle = len(told) // 2
+    assert folded(told) == folded(shuffled)
+    assert merge_profiles(folded(shuffled[:middle]), folded(shuffled[middle:])) == folded(told)
+
+
+@given(tellings)
+def test_taking_in_an_event_again_changes_nothing(told: Any) -> None:
+    assert folded([*told, *told]) == folded(told)
+
+
+def test_what_changed_is_told_by_name_and_by_path() -> None:
+    before = folded([(Stamp(NOON, "a"), {"address": {"city": "Rome", "zip": "1"}, "size": "M"})])
+    changed = fold_traits(before, {"address": {"city": "Oslo", "zip": "1"}, "size": None}, Stamp(NOON, "b")).changed
+    assert changed == {"address": {"city": "Oslo", "zip": "1"}, "address.city": "Oslo", "size": None}
+
+
+def test_the_trait_beats_the_device_and_nonsense_is_no_zone() -> None:
+    profile = observe(Profile(), {"timezone": "Europe/Rome", "locale": "it-IT"}, Stamp(NOON, "a"))
+    profile = observe(profile, {"timezone": "Middle/Earth"}, Stamp(NOON, "b"))
+    assert (profile.zone, profile.locale) == ("Europe/Rome", "it-IT")
+    profile = fold_traits(profile, {"timezone": "Asia/Tokyo"}, Stamp(NOON, "c")).profile
+    assert profile.zone == "Asia/Tokyo"
+
+
+namings = st.lists(
+    st.tuples(
+        st.one_of(st.none(), st.sampled_from(["ann", "bob", "cy"])),
+        st.one_of(st.none(), st.sampled_from(["home", "work"])),
+        st.one_of(st.none(), st.none(), st.sampled_from(["ann", "old", "home"])),
+    ).filter(lambda ids: ids[0] or ids[1]),
+    max_size=10,
+)
+
+
+@given(namings, st.randoms(use_true_random=False))
+def test_who_is_who_ends_the_same_in_every_order(ids: Any, chance: random.Random) -> None:
+    events = [
+        Naming(UUID(int=number), Stamp(NOON + timedelta(minutes=number), str(number)), *named)
+        for number, named in enumerate(ids)
+    ]
+    assert people(events) == people(chance.sample(events, len(events)))
+
+
+def people(events: list[Naming]) -> set[frozenset[Key]]:
+    """The ids of each person, whatever we call them."""
+    numbers = count(1)
+    known: dict[Key, Identity] = {}
+    identified: set[UUID] = set()
+    for event in events:  # one batch for each event, as slow shops send them
+        done = resolve([event], known, frozenset(identified), lambda: UUID(int=next(numbers)))
+        gone = {merge.loser: merge.survivor for merge in done.merges}
+        known = {key: _moved(identity, gone) for key, identity in done.identities.items()}
+        identified = {identity.customer_id for key, identity in known.items() if key.kind is IdKind.USER}
+    groups: dict[UUID, set[Key]] = {}
+    for key, identity in known.items():
+        groups.setdefault(identity.customer_id, set()).add(key)
+    return {frozenset(group) for group in groups.values()}
+
+
+def _moved(identity: Identity, gone: dict[UUID, UUID]) -> Identity:
+    customer = identity.customer_id
+    while customer in gone:
+        customer = gone[customer]
+    return Identity(customer, identity.first_seen, identity.linked, identity.superseded)
+
+
+def test_a_customer_goes_by_the_id_that_was_not_aliased_away_then_by_the_first() -> None:
+    someone = UUID(int=1)
+    ids = {
+        "old": Identity(someone, NOON, superseded=True),
+        "late": Identity(someone, NOON + timedelta(hours=1)),
+        "first": Identity(someone, NOON + timedelta(minutes=1)),
+    }
+    assert primary_user_id(ids) == "first"
+    assert primary_user_id({}) is None
