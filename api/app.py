@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module, util
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from api import (
+    browser,
+    consent,
+    customers,
+    erasures,
+    exports,
+    hooks,
+    imports,
+    inbox,
+    ingest,
+    journeys,
+    links,
+    messages,
+    operations,
+    runs,
+    settings,
+    templates,
+)
 from api.auth import KeyRing
 from api.bell import Bell
 from api.browser import BrowserAccess
@@ -18,22 +35,22 @@ from api.paths import RawPath
 from api.problems import UnexpectedErrors, install_problems
 
 _ROUTERS = (
-    "operations",
-    "ingest",
-    "browser",
-    "journeys",
-    "templates",
-    "runs",
-    "imports",
-    "customers",
-    "consent",
-    "exports",
-    "erasures",
-    "messages",
-    "settings",
-    "links",
-    "hooks",
-    "inbox",
+    operations.router,
+    ingest.router,
+    browser.router,
+    journeys.router,
+    templates.router,
+    runs.router,
+    imports.router,
+    customers.router,
+    consent.router,
+    exports.router,
+    erasures.router,
+    messages.router,
+    settings.router,
+    links.router,
+    hooks.router,
+    inbox.router,
 )
 
 
@@ -56,7 +73,7 @@ def create_app(dependencies: ApiDependencies) -> FastAPI:
     app.add_middleware(UnexpectedErrors)
     app.add_middleware(BrowserAccess)
     app.add_middleware(RawPath)
-    for router in _routers():
+    for router in _ROUTERS:
         app.include_router(router)
     describe(app)
     return app
@@ -73,8 +90,3 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _operation_id(route: APIRoute) -> str:
     """Clients are generated from these: the function's own name, which is unique among the routes (tested)."""
     return route.name
-
-
-def _routers() -> list[APIRouter]:
-    names = [name for name in _ROUTERS if util.find_spec(f"api.{name}")]
-    return [import_module(f"api.{name}").router for name in names]

@@ -80,7 +80,7 @@ async def patch_customer(
 
 
 @router.get("/events", dependencies=READ, summary="Events, the latest first")
-async def list_events(
+async def list_customer_events(
     *,
     customer_id: CustomerRef,
     session: Reading,
@@ -97,7 +97,7 @@ async def list_events(
 
 
 @router.get("/orders", dependencies=READ, summary="Orders, the latest first")
-async def list_orders(customer_id: CustomerRef, session: Reading, wanted: Wanted) -> Page[OrderAnswer]:
+async def list_customer_orders(customer_id: CustomerRef, session: Reading, wanted: Wanted) -> Page[OrderAnswer]:
     """Orders with their refunds; money in minor units."""
     customer = await find_customer(session, customer_id)
     rows = await history.page_of_orders(session, customer.id, before=wanted.after(TimeAndText), limit=wanted.probe)
@@ -105,14 +105,14 @@ async def list_orders(customer_id: CustomerRef, session: Reading, wanted: Wanted
 
 
 @router.get("/messages", dependencies=READ, summary="Messages, the latest first")
-async def list_messages(customer_id: CustomerRef, session: Reading, wanted: Wanted) -> Page[MessageAnswer]:
+async def list_customer_messages(customer_id: CustomerRef, session: Reading, wanted: Wanted) -> Page[MessageAnswer]:
     """Also those that were skipped, held or cancelled: each says why."""
     customer = await find_customer(session, customer_id)
     return await messages_page(session, wanted, customer.id)
 
 
 @router.get("/runs", dependencies=READ, summary="Runs of journeys, the latest first")
-async def list_runs(
+async def list_customer_runs(
     customer_id: CustomerRef, session: Reading, wanted: Wanted, dependencies: Dependencies
 ) -> Page[RunAnswer]:
     """Where the customer stands in which journey, and where earlier ones ended."""
@@ -122,7 +122,7 @@ async def list_runs(
 
 
 @router.get("/timeline", dependencies=READ, summary="Everything that happened, the latest first")
-async def list_timeline(customer_id: CustomerRef, session: Reading, wanted: Wanted) -> Page[HappeningAnswer]:
+async def list_customer_timeline(customer_id: CustomerRef, session: Reading, wanted: Wanted) -> Page[HappeningAnswer]:
     """Events, messages, steps of runs and consents as one stream."""
     customer = await find_customer(session, customer_id)
     rows = await history.page_of_timeline(session, customer.id, before=wanted.after(TimeAndTexts), limit=wanted.probe)

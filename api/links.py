@@ -36,12 +36,10 @@ router = APIRouter(tags=["links"], route_class=ApiRoute)
 Token = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{10,64}$", description="From a link in a message.")]
 _PICTURE = b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 _LONGEST_AGENT = 300
-_VISITS = ["GET", "HEAD"]
 
 
-@router.api_route(
-    "/c/{token}", methods=_VISITS, summary="Follow a link", status_code=302, response_class=RedirectResponse
-)
+@router.head("/c/{token}", include_in_schema=False)
+@router.get("/c/{token}", summary="Follow a link", status_code=302, response_class=RedirectResponse)
 async def follow_link(token: Token, request: Request, dependencies: Dependencies, as_of: AsOf) -> Response:
     """Leads to where the message's author wanted; the target is ours, never taken from the address."""
     async with dependencies.database.read() as session:
@@ -53,7 +51,8 @@ async def follow_link(token: Token, request: Request, dependencies: Dependencies
     return RedirectResponse(target, 302, headers=PRIVATE)
 
 
-@router.api_route("/o/{token}", methods=_VISITS, summary="The picture of an opening", response_class=Response)
+@router.head("/o/{token}", include_in_schema=False)
+@router.get("/o/{token}", summary="The picture of an opening", response_class=Response)
 async def note_opening(token: Token, request: Request, dependencies: Dependencies, as_of: AsOf) -> Response:
     """One transparent pixel, whoever asks."""
     async with dependencies.database.read() as session:

@@ -63,11 +63,22 @@ def _complete(document: Schema) -> None:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas["Problem"] = _PROBLEM
+    _hoist_definitions(document, schemas)
     for method, operation in _operations(document):
         operation["responses"].pop("422", None)
         operation["responses"].setdefault("default", _REFUSAL)
         if method == "post" and operation.get("security") and operation.get("tags") != ["events"]:
             operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+
+
+def _hoist_definitions(part: Any, schemas: Schema) -> None:  # any part of the document
+    """Schemas that a route wrote out itself bring their definitions along; those stand among the others instead."""
+    if isinstance(part, dict):
+        for name, definition in part.pop("$defs", {}).items():
+            schemas.setdefault(name, definition)
+            _hoist_definitions(definition, schemas)
+    for below in list(part.values()) if isinstance(part, dict) else part if isinstance(part, list) else ():
+        _hoist_definitions(below, schemas)
 
 
 def _operations(document: Schema) -> Iterator[tuple[str, Schema]]:
