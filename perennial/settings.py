@@ -73,6 +73,14 @@ class Settings(BaseSettings):
     analytics_js_dir: Path | None = Field(
         default=None, description="dist/umd of @segment/analytics-next, if the API is to serve the browser SDK itself"
     )
+    ingest_event_bytes: PositiveInt = Field(default=32_768, description="Largest event taken (Segment's limit: 32 KB)")
+    ingest_body_bytes: PositiveInt = Field(
+        default=512_000,
+        description="Largest ingest call, also unpacked (Segment's: 500 KB); RudderStack's Python SDK may send 4194304",
+    )
+    requests_per_second: PositiveInt = Field(
+        default=5_000, description="Requests one key may make of one API process; four times as many at once"
+    )
     forwarded_allow_ips: str = Field(
         default="127.0.0.1", description="Load balancers whose X-Forwarded-* headers are believed, by comma"
     )
