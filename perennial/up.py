@@ -129,8 +129,9 @@ async def _start(stack: Stack, started: AsyncExitStack, console: Console) -> Key
     stack.choose_ports()
     _tell_moved_ports(stack, console)
     if stack.postgres.is_moved:
+        where = stack.postgres.folder
         console.print(
-            f"PostgreSQL may not run as root or below a closed folder: its data is in {stack.postgres.folder}"
+            f"PostgreSQL refuses to run as root, and others may not enter this folder: its data is in {where}"
         )
     for server, says in ((stack.postgres, "PostgreSQL 18"), (stack.temporal, "Temporal with its UI")):
         await _start_one(server, says, started, console)
@@ -194,6 +195,8 @@ def _step(console: Console, name: str) -> Iterator[None]:
 
 def _table(addresses: dict[str, str], folder: Path) -> Table:
     table = Table(title="Perennial is up", caption=f"Logs and data: {folder}   Stop: Ctrl-C", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # keys and addresses are for copying: never cut
     for name, value in addresses.items():
         table.add_row(name.replace("_", " "), value)
     return table
