@@ -9,8 +9,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.run_answers import RunAnswer
-from database.funnels import Funnel, StepCounts
 from database.journeys import EntryDecision
+from domain.funnels import Funnel, StepCounts
 from domain.journeys.definition import JourneyDefinition
 
 

@@ -23,6 +23,7 @@ from database.shop_settings import shop_settings
 from domain.drafts import read_draft
 from domain.errors import ChecksFailed, FieldError, Invalid, NotFound
 from domain.findings import Finding
+from domain.funnels import StepCounts
 from domain.journeys.checks import check_journey
 from domain.journeys.definition import ApiEntry, DateEntry, JourneyDefinition, ScheduleEntry
 from domain.journeys.identity import with_ids
@@ -31,7 +32,7 @@ from domain.journeys.places import matches_with_places
 from domain.journeys.simulation import ASSUMPTIONS, Simulation
 from domain.keys import Scope
 from domain.runs import RunState
-from domain.simulations import LoggedStep, SampleRun, SimulationResult, StepTally
+from domain.simulations import LoggedStep, SampleRun, SimulationResult
 
 router = APIRouter(route_class=ApiRoute)
 
@@ -228,5 +229,5 @@ def _failed(findings: list[Finding]) -> ChecksFailed:
     return ChecksFailed(findings[0].message, members={"findings": shown})
 
 
-def _members(value: StepTally | SimulationResult | SampleRun | LoggedStep) -> dict[str, Any]:  # its fields by name
+def _members(value: StepCounts | SimulationResult | SampleRun | LoggedStep) -> dict[str, Any]:  # its fields by name
     return {field.name: getattr(value, field.name) for field in fields(value)}

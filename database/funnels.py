@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, func, select
 
 from database.runs import Run, RunStep
 from database.session import ReadSession
+from domain.funnels import Funnel, StepCounts
 from domain.runs import RunState
-
-
-@dataclass(slots=True)
-class StepCounts:
-    """How many runs reached a step and what became of them there; a run that loops counts once for each outcome."""
-
-    reached: int = 0
-    waiting: int = 0
-    done: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
-    failed: int = 0
-
-
-@dataclass(slots=True)
-class Funnel:
-    """The counts of one group of runs: those that are treated, or the holdout."""
-
-    entered: int = 0
-    active: int = 0
-    completed: int = 0
-    failed: int = 0
-    exited: dict[str, int] = field(default_factory=dict)
-    converted: int = 0
-    steps: dict[str, StepCounts] = field(default_factory=dict)
 
 
 async def funnels(

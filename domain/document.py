@@ -1,11 +1,34 @@
-"""What every document that people write (conditions, journeys, templates) has in common: strict, frozen, no unknown keys."""
+"""What all documents that people write have in common: strict, frozen, no unknown keys, alternatives told by a key."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator
 
 
 class Document(BaseModel):
     """A frozen model that refuses unknown keys, so that a typo is a finding and never a silent default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False, serialize_by_alias=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False, serialize_by_alias=True
+    )
+
+
+def by_key(*keys: str) -> Discriminator:
+    """Tell the alternatives of a union apart by the one key that each has and the others lack.
+
+    A key that is a Python keyword stands in the models with an underscore (`not_`, `if_`).
+    """
+
+    def tag(value: Any) -> str | None:  # raw document or a model
+        for key in keys:
+            if key in value if isinstance(value, dict) else hasattr(value, key) or hasattr(value, f"{key}_"):
+                return key
+        return None
+
+    return Discriminator(
+        tag,
+        custom_error_type="unknown_form",
+        custom_error_message=f"not a known form: it must be an object with one of the keys {', '.join(keys)}",
+    )

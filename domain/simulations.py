@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from domain.conditions.history import History, PastConsent, PastEvent, PastMessage
 from domain.consent import StandingConsent
+from domain.funnels import StepCounts
 from domain.journeys.deadlines import Zones
 from domain.journeys.waiting import Happening
 from domain.local_time import resolve_zone
@@ -128,17 +129,6 @@ class SampleRun:
 
 
 @dataclass(slots=True)
-class StepTally:
-    """How many runs reached a step and what became of them there."""
-
-    reached: int = 0
-    waiting: int = 0
-    done: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
-    failed: int = 0
-
-
-@dataclass(slots=True)
 class SimulationResult:
     """The sum of a simulation."""
 
@@ -150,7 +140,7 @@ class SimulationResult:
     exited: dict[str, int] = field(default_factory=dict)
     converted: int = 0
     kept_out: dict[str, int] = field(default_factory=dict)
-    steps: dict[str, StepTally] = field(default_factory=dict)
+    steps: dict[str, StepCounts] = field(default_factory=dict)
     messages: dict[date, int] = field(default_factory=dict)
     gate: dict[str, int] = field(default_factory=dict)
     samples: list[SampleRun] = field(default_factory=list)
@@ -163,5 +153,4 @@ __all__ = [
     "SampleRun",
     "SimulatedCustomer",
     "SimulationResult",
-    "StepTally",
 ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from domain.conditions.operators import FIGURE_OPERATORS, Compared, MomentText, NameText, PathText, Text
-from domain.document import Document
+from domain.document import Document, by_key
 from domain.durations import PeriodText
 
 DEEPEST = 20
@@ -86,27 +86,12 @@ class NotOf(Logic):
     not_: Predicate = Field(alias="not")
 
 
-def _form(*keys: str) -> Any:  # pydantic's discriminator takes the raw value and answers a tag
-    def tag(value: Any) -> str | None:
-        for key in keys:
-            name = "not_" if key == "not" else key
-            if (isinstance(value, dict) and key in value) or (not isinstance(value, dict) and hasattr(value, name)):
-                return key
-        return None
-
-    return Discriminator(
-        tag,
-        custom_error_type="unknown_form",
-        custom_error_message=f"not a known form: it must be an object with one of the keys {', '.join(keys)}",
-    )
-
-
 Predicate = Annotated[
     Annotated[AllOf, Tag("all")]
     | Annotated[AnyOf, Tag("any")]
     | Annotated[NotOf, Tag("not")]
     | Annotated[PropertyIs, Tag("property")],
-    _form("all", "any", "not", "property"),
+    by_key("all", "any", "not", "property"),
 ]
 
 # Conditions over a customer ----------------------------------------------------------------------
@@ -284,7 +269,7 @@ Condition = Annotated[
     | Annotated[PointsAre, Tag("points")]
     | Annotated[TierIs, Tag("tier")]
     | Annotated[ScoreIs, Tag("score")],
-    _form(*FORMS),
+    by_key(*FORMS),
 ]
 
 for _model in (AllOf, AnyOf, NotOf, AllHold, AnyHolds, NotHolds, Did, AggregateIs):

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from pydantic import Field, Tag, model_validator
 
 from domain.conditions.model import Condition
-from domain.document import Document
+from domain.document import Document, by_key
 from domain.durations import DurationText
-from domain.journeys.matches import EventMatch, Match, SegmentMatch, by_key
+from domain.journeys.matches import EventMatch, Match, SegmentMatch
 from domain.journeys.steps import (
     BranchStep,
     CallStep,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 
 from domain.conditions.model import Predicate
 from domain.conditions.operators import Value
-from domain.document import Document
+from domain.document import Document, by_key
 
 
 class EventMatch(Document):
@@ -46,22 +46,6 @@ class SegmentMatch(Document):
                 if raw.get(change) is True:
                     return {**{k: v for k, v in raw.items() if k != change}, "change": change}
         return raw
-
-
-def by_key(*keys: str) -> Discriminator:
-    """Tell the alternatives of a union apart by the one key that each has and the others lack."""
-
-    def tag(value: Any) -> str | None:  # raw document or a model
-        for key in keys:
-            if (isinstance(value, dict) and key in value) or (not isinstance(value, dict) and hasattr(value, key)):
-                return key
-        return None
-
-    return Discriminator(
-        tag,
-        custom_error_type="unknown_form",
-        custom_error_message=f"not a known form: it must be an object with one of the keys {', '.join(keys)}",
-    )
 
 
 Match = Annotated[

@@ -20,6 +20,7 @@ from domain.conditions.paths import reader
 from domain.conditions.scope import Scope
 from domain.consent import permission
 from domain.durations import parse_duration
+from domain.funnels import StepCounts
 from domain.journeys.dates import due_of
 from domain.journeys.definition import DateEntry, JourneyDefinition, ScheduleEntry
 from domain.journeys.exits import exit_reason
@@ -39,7 +40,6 @@ from domain.simulations import (
     SampleRun,
     SimulatedCustomer,
     SimulationResult,
-    StepTally,
 )
 
 DUE = "Journey Entry Due"
@@ -88,7 +88,7 @@ class Simulation:
         self._rules = _Rules.of(definition)
         self._settings = settings
         self._start, self._end = start, end
-        self._result = SimulationResult(steps={step.id or "": StepTally() for step in definition.walk()})
+        self._result = SimulationResult(steps={step.id or "": StepCounts() for step in definition.walk()})
 
     def play(self, record: RecordedCustomer) -> None:
         """One customer's part in the period."""

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Tag, field_validator, model_validator
 
 from domain.conditions.model import Condition
-from domain.document import Document
+from domain.document import Document, by_key
 from domain.durations import DurationText
-from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch, by_key
+from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
 
 STEP_ID = r"^[a-z0-9][a-z0-9_./-]{0,99}$"
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -146,7 +146,7 @@ class ElseArm(Document):
         return self.else_
 
 
-Arm = Annotated[Annotated[IfArm, Tag("if")] | Annotated[ElseArm, Tag("else")], by_key("if", "else", "if_", "else_")]
+Arm = Annotated[Annotated[IfArm, Tag("if")] | Annotated[ElseArm, Tag("else")], by_key("if", "else")]
 
 
 class Variant(Document):
