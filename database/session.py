@@ -29,6 +29,7 @@ class Database:
             url.replace("postgresql://", "postgresql+asyncpg://", 1),
             pool_size=pool_size,
             max_overflow=0,
+            hide_parameters=True,  # what customers said stays out of messages and logs
             pool_timeout=30,
             pool_recycle=1_800,
             json_serializer=_dump,
