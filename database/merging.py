@@ -30,7 +30,8 @@ _SEEN = text("""
     WHERE customers.id = :loser
 """)
 
-# Seen events sort before all of the survivor's, so that no wait takes the joined history for news; unseen ones after.
+# Seen events sort before all of the survivor's, so that no wait takes the joined history for news; unseen ones after
+# (decision 0007).
 _RENUMBER_EVENTS = text("""
     UPDATE events SET customer_id = :survivor, number = number - :seen + CASE WHEN number <= :seen THEN 0 ELSE :last END
     WHERE customer_id = :loser

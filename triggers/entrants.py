@@ -122,7 +122,7 @@ def _candidate(
 
 
 async def _remembered(wave: Wave) -> list[Candidate]:
-    """What visitors did while anonymous that would have started runs, judged by what is true now."""
+    """What visitors did while anonymous that would have started runs, judged by what is true now (decision 0007)."""
     identifying = {event.customer.id: event for event in wave.events if event.identifies}
     if not identifying:
         return []

@@ -1,4 +1,4 @@
-"""Routing a claim: identity, then the reactions wave by wave. What fails is narrowed down to one event and held."""
+"""Routing a claim: identity, then the reactions wave by wave. What fails is narrowed down and held (decision 0008)."""
 
 from __future__ import annotations
 
