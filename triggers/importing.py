@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from database.erasures import IdentityRef, erased_since
 from database.events import append
 from database.products import describe
-from database.session import Database
+from database.session import Database, WriteSession
 from database.shop_settings import shop_settings
 from domain.commerce import ProductFact
 from domain.events import NewEvent
@@ -57,11 +58,10 @@ async def import_rows(
         currency = (await shop_settings(session)).currency
     for read in read_rows(lines, format_):
         importer.report.rows += 1
-        taken = read if isinstance(read, RowProblem) else take_row(kind, read, currency=currency, as_of=as_of)
-        if isinstance(taken, RowProblem):
-            importer.report.refuse(taken)
+        if isinstance(read, RowProblem):
+            importer.report.refuse(read)
         else:
-            importer.add(taken)
+            importer.add(read.number, take_row(kind, read, currency=currency, as_of=as_of))
         if importer.report.rows % ROWS_AT_ONCE == 0:
             await importer.flush()
             progress(importer.report)
@@ -77,22 +77,34 @@ class _Importer:
         self.report = ImportReport()
         self._database = database
         self._as_of = as_of
-        self._rows: list[list[NewEvent]] = []
+        self._rows: list[tuple[int, list[NewEvent]]] = []
         self._products: list[ProductFact] = []
 
-    def add(self, taken: list[NewEvent] | ProductFact) -> None:
-        if isinstance(taken, ProductFact):
+    def add(self, number: int, taken: list[NewEvent] | ProductFact | RowProblem) -> None:
+        if isinstance(taken, RowProblem):
+            self.report.refuse(taken)
+        elif isinstance(taken, ProductFact):
             self._products.append(taken)
         else:
-            self._rows.append(taken)
+            self._rows.append((number, taken))
 
     async def flush(self) -> None:
-        events = [event for row in self._rows for event in row]
         async with self._database.transaction() as session:
             await describe(session, self._products)
+            rows = await self._without_the_erased(session)
+            events = [event for row in rows for event in row]
             result = await append(session, events)
         accepted = {events[position].id for position in result.accepted}
-        new = sum(any(event.id in accepted for event in row) for row in self._rows)
+        new = sum(any(event.id in accepted for event in row) for row in rows)
         self.report.imported += new + len(self._products)
-        self.report.duplicates += len(self._rows) - new
+        self.report.duplicates += len(rows) - new
         self._rows, self._products = [], []
+
+    async def _without_the_erased(self, session: WriteSession) -> list[list[NewEvent]]:
+        """The router would drop their events; here the row is reported too."""
+        people = {IdentityRef("user", event.user_id) for _, row in self._rows for event in row if event.user_id}
+        erased = {each.value for each in await erased_since(session, sorted(people))}
+        for number, row in self._rows:
+            if any(event.user_id in erased for event in row):
+                self.report.refuse(RowProblem(number, "erased", "this customer was erased and is not imported again"))
+        return [row for _, row in self._rows if not any(event.user_id in erased for event in row)]

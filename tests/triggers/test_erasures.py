@@ -14,9 +14,11 @@ from database.outbox import Command
 from database.suppressions import suppression
 from domain.events import EventKind
 from domain.ids import new_id
+from domain.imports import ImportFormat, ImportKind
 from tests.triggers.shop import Shop, abandoned_cart
 from triggers.batch import IMPORT_SOURCE
 from triggers.erasures import request_erasure
+from triggers.importing import import_rows
 
 
 async def erase(shop: Shop, user_id: str = "u-1") -> Erasure:
@@ -137,6 +139,19 @@ async def test_an_import_does_not_bring_the_person_back_whatever_its_time(shop: 
     await shop.identify({"email": "ann@example.com"}, source=IMPORT_SOURCE, user_id="u-1")
 
     assert await stored(shop) == (1, 1)
+
+
+async def test_an_import_reports_the_rows_of_erased_people(shop: Shop) -> None:
+    await shop.identify()
+    await erase(shop)
+    lines = ['{"user_id": "u-2", "email": "bob@example.com"}', '{"user_id": "u-1", "email": "ann@example.com"}']
+
+    report = await import_rows(
+        shop.database, ImportKind.CUSTOMERS, lines, ImportFormat.JSON_LINES, as_of=shop.now + timedelta(days=1)
+    )
+
+    assert (report.rows, report.imported, report.refused) == (2, 1, 1)
+    assert [(problem.row, problem.code) for problem in report.problems] == [(2, "erased")]
 
 
 async def test_what_the_person_does_later_is_a_new_customers(shop: Shop) -> None:
