@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
 from temporalio.exceptions import ApplicationError
 
 from database.customers import Customer
-from database.definitions import flow_of
+from database.definitions import JOURNEY, flow_of
 from database.documents import DocumentRow
 from database.runs import Run, RunStep, bind, lock_run
 from database.session import WriteSession
@@ -108,8 +109,8 @@ async def open_step(session: WriteSession, library: DefinitionLibrary, at: StepI
     step = flow.step(at.step)
     if step is None:
         raise ApplicationError("the version has no such step", type="step_not_found", non_retryable=True)
-    row = await _row(session, at, step)
-    if row.outcome in _SETTLED:
+    row, is_paused = await _read_entry(session, at, run.journey)
+    if row is not None and row.outcome in _SETTLED:
         return _as_recorded(row, run)
     run.step = at.step
     return OpenStep(
@@ -118,8 +119,8 @@ async def open_step(session: WriteSession, library: DefinitionLibrary, at: StepI
         customer=locked.customer,
         definition=flow.definition,
         step=step,
-        row=row,
-        is_paused=await _is_paused(session, run.journey),
+        row=row or _new_entry(session, at, step),
+        is_paused=is_paused,
     )
 
 
@@ -147,25 +148,31 @@ def _as_recorded(row: RunStep, run: Run) -> StepOutcome:
     return StepOutcome(kind=OutcomeKind(row.outcome), reason=row.reason, arm=row.detail.get("arm"), version=run.version)
 
 
-async def _row(session: WriteSession, at: StepInput, step: Step) -> RunStep:
-    """The step's entry in the run log, read after the lock (the locking statement may have seen it older)."""
-    row = await session.get(RunStep, (at.run_id, at.step, at.visit), populate_existing=True)
-    if row is None:
-        row = RunStep(
-            run_id=at.run_id,
-            step=at.step,
-            visit=at.visit,
-            kind=step.kind,
-            reached_at=at.as_of,
-            at=None,
-            outcome="reached",
-            reason=None,
-            detail={},
-        )
-        session.add(row)
+async def _read_entry(session: WriteSession, at: StepInput, journey: str) -> tuple[RunStep | None, bool]:
+    """The step's entry in the run log, and whether the journey is paused; read after the lock, so as they are now."""
+    entry = (RunStep.run_id == at.run_id) & (RunStep.step == at.step) & (RunStep.visit == at.visit)
+    statement = (
+        select(RunStep, DocumentRow.state)
+        .select_from(DocumentRow)
+        .outerjoin(RunStep, entry)
+        .where(DocumentRow.kind == JOURNEY, DocumentRow.key == journey)
+        .execution_options(populate_existing=True)
+    )
+    row, state = (await session.execute(statement)).one()
+    return row, state == DocumentState.PAUSED
+
+
+def _new_entry(session: WriteSession, at: StepInput, step: Step) -> RunStep:
+    row = RunStep(
+        run_id=at.run_id,
+        step=at.step,
+        visit=at.visit,
+        kind=step.kind,
+        reached_at=at.as_of,
+        at=None,
+        outcome="reached",
+        reason=None,
+        detail={},
+    )
+    session.add(row)
     return row
-
-
-async def _is_paused(session: WriteSession, journey: str) -> bool:
-    row = await session.get(DocumentRow, ("journey", journey))
-    return row is not None and row.state == DocumentState.PAUSED

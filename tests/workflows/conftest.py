@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -95,6 +95,7 @@ class Stage:
     library: DefinitionLibrary
     now: datetime
     versions: dict[str, int] = field(default_factory=dict)
+    skip: Callable[[timedelta], Awaitable[None]] | None = None  # lets time pass, where it can be skipped
 
     async def publish(self, document: dict[str, Any], *, state: str = "live") -> int:
         """Make the next version of a journey, without checks or plan."""
@@ -350,4 +351,5 @@ async def stage(
     cached = 0 if request.config.getoption("--replay-always") else 100
     now = (await time_skipping.get_current_time()).astimezone(UTC)
     async with staged(database, time_skipping.client, now, cached=cached) as built:
+        built.skip = time_skipping.sleep
         yield built

@@ -245,6 +245,42 @@ async def test_a_paused_journey_holds_its_effects_and_resume_goes_on(stage: Stag
     assert stage.outbox.sent == [("hello", 1)]
 
 
+async def test_while_paused_waits_end_and_branches_decide_but_effects_wait(stage: Stage) -> None:
+    await stage.publish(
+        journey(
+            {"wait": {"for": "1h"}, "id": "hour"},
+            {"branch": [{"else": []}], "id": "b"},
+            {"update": {"traits": {"a": 1}}, "id": "mark"},
+        )
+    )
+    run = await stage.enter("welcome")
+    await run.stands_at("hour")
+    await stage.change("welcome", "paused")
+    assert stage.skip is not None
+    await stage.skip(timedelta(hours=2))
+    await run.stands_at("mark")
+
+    assert await run.log() == [("hour", 1, "done", None), ("b", 1, "done", None), ("mark", 1, "held", "paused")]
+    assert await emitted(stage) == []
+    await stage.change("welcome", "live")
+    await run.handle.signal("wake")
+    await run.ends()
+    assert len(await emitted(stage)) == 1
+
+
+async def test_an_exit_reaches_a_run_that_is_held(stage: Stage) -> None:
+    await stage.publish(journey({"send": {"template": "t"}, "id": "hello"}))
+    await stage.change("welcome", "paused")
+    run = await stage.enter("welcome")
+    await run.stands_at("hello")
+    async with stage.database.transaction() as session:
+        await end_runs(session, Run.id == run.run_id, reason="exit: Order Completed", as_of=stage.now)
+    await run.handle.signal("wake")
+
+    assert (await run.ends()).reason == "exit: Order Completed"
+    assert stage.outbox.sent == []
+
+
 async def test_an_exited_run_does_nothing_more(stage: Stage) -> None:
     await stage.publish(journey({"wait": {"for": "10d"}, "id": "w"}, {"send": {"template": "t"}}))
     run = await stage.enter("welcome")
