@@ -1,0 +1,44 @@
+"""`POST /v1/customers/import` over HTTP."""
+
+from __future__ import annotations
+
+import httpx
+
+CSV = "user_id,email\nu-1,ann@shop.example\n,nobody@shop.example\n"
+
+
+async def test_csv_is_taken_row_by_row_and_again_without_effect(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/customers/import", content=CSV, headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "rows": 2,
+        "imported": 1,
+        "duplicates": 0,
+        "rejected": 1,
+        "errors": [
+            {
+                "row": 2,
+                "code": "user_id_missing",
+                "message": "each row needs the customer's id in one of: user_id, userId, customer_id, external_id, id",
+            }
+        ],
+    }
+    again = await client.post("/v1/customers/import", content=CSV, headers={"Content-Type": "text/csv"})
+    assert (again.json()["imported"], again.json()["duplicates"]) == (0, 1)
+
+
+async def test_json_lines_are_taken_whatever_their_content_type(client: httpx.AsyncClient) -> None:
+    lines = b'{"id": "u-1", "traits": {"plan": "gold"}}\n\n[]\n{"id": "u-2", "deep": "\\u0000"}\n'
+    answer = (await client.post("/v1/customers/import", content=lines)).json()
+    assert (answer["rows"], answer["imported"]) == (3, 1)
+    assert [(each["row"], each["code"]) for each in answer["errors"]] == [(3, "not_an_object"), (4, "nul_character")]
+
+
+async def test_a_file_that_is_not_utf8_is_malformed(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/customers/import", content=b"\xff\xfe\x00id", headers={"Content-Type": "text/csv"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "encoding")
+
+
+async def test_importing_needs_the_right_to_write_customers(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/customers/import", content=CSV, headers={"Authorization": "Bearer nonsense"})
+    assert answer.status_code == 401

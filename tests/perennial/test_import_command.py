@@ -1,0 +1,37 @@
+"""`perennial import` as people call it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+
+async def perennial(database_url: str, *arguments: str | Path) -> tuple[int, str]:
+    """Run the command line as a process of its own; answers its exit code and what it said."""
+    environment = os.environ | {"PERENNIAL_DATABASE_URL": database_url, "COLUMNS": "200", "NO_COLOR": "1"}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "perennial", *map(str, arguments)),
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
+
+
+async def test_a_file_is_imported_and_each_bad_row_is_told(database_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "customers.csv"
+    file.write_text("user_id,email\nu-1,ann@shop.example\n,nobody@shop.example\n")
+    code, said = await perennial(database_url, "import", "customers", file)
+    assert code == 1
+    assert "row 2: user_id_missing" in said
+    assert "2 rows: 1 imported, 0 known already, 1 refused" in said
+
+
+async def test_a_whole_file_without_faults_exits_with_zero(database_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "products.jsonl"
+    file.write_text("".join(f'{{"product_id": "p-{n}", "price": 4.5}}\n' for n in range(1_200)))
+    code, said = await perennial(database_url, "import", "products", file)
+    assert (code, "1,200 rows: 1,200 imported" in said) == (0, True)
