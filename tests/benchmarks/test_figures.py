@@ -11,7 +11,7 @@ from benchmarks.figure import Better, Figure, percentile
 from benchmarks.machine import Machine
 from benchmarks.report import markdown, write_page
 
-MACHINE = Machine("Test CPU", 2, 8 * 2**30, "Linux 6", "3.11.2", "18.6", "1.9", date(2026, 1, 2))
+MACHINE = Machine("Test CPU", 2, 8 * 2**30, "Linux 6", "3.11.2", "18.6", "1.9", date(2026, 1, 2), 0.3)
 
 
 def test_a_figure_with_a_floor_is_judged_by_its_ratio() -> None:
