@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,7 @@ from temporalio import activity
 
 from activities.steps import OpenStep, open_step
 from database.runs import Wait as WaitRow
-from database.runs import event_number, happenings
+from database.runs import event_number, happenings, has_pending_events
 from database.session import Database, WriteSession
 from database.shop_settings import shop_settings
 from domain.conditions.scope import Scope
@@ -19,6 +20,9 @@ from domain.journeys.steps import WaitForStep, WaitStep
 from domain.journeys.waiting import Met, Standing, Watcher, compile_wait
 from domain.local_time import resolve_zone
 from domain.runs import StepInput, StepOutcome
+
+_ROUTING_TIME = timedelta(milliseconds=200)
+_MOST_PATIENCE = timedelta(minutes=1)
 
 
 class WaitActivities:
@@ -78,10 +82,17 @@ async def _wait_for(session: WriteSession, opened: OpenStep, step: WaitForStep) 
     if row.status == "met":
         await _leave(session, opened, "met")
         return opened.done(arm=str(row.met_alternative), event_id=str(row.met_event_id))
-    if row.deadline is not None and row.deadline <= opened.at.as_of:
-        await _leave(session, opened, "timed_out")
-        return opened.done(reason="timed_out")
-    return opened.waiting(row.deadline, zone.key)
+    if row.deadline is None or row.deadline > opened.at.as_of:
+        return opened.waiting(row.deadline, zone.key)
+    if await has_pending_events(session, opened.customer.id, until=row.deadline):
+        return opened.waiting(_a_little_later(row.deadline, opened.at.as_of), zone.key)
+    await _leave(session, opened, "timed_out")
+    return opened.done(reason="timed_out")
+
+
+def _a_little_later(deadline: datetime, as_of: datetime) -> datetime:
+    """An event in time may still meet the wait once it is routed: ask again, ever more rarely."""
+    return as_of + min(max(_ROUTING_TIME, as_of - deadline), _MOST_PATIENCE)
 
 
 async def _look_back(session: WriteSession, opened: OpenStep, step: WaitForStep, row: WaitRow, zone: ZoneInfo) -> None:

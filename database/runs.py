@@ -248,3 +248,20 @@ def _happening(event: Event, number: int) -> Happening:
         timestamp=event.timestamp,
         received_at=event.received_at,
     )
+
+
+# By pk_identities' customer index and ix_events_pending_subject.
+_PENDING = text("""
+    SELECT EXISTS (
+        SELECT FROM events
+        WHERE status = 'pending' AND received_at <= :until AND subject IN (
+            SELECT left(kind, 1) || ':' || value FROM identities WHERE customer_id = :customer_id
+        )
+    )
+""")
+
+
+async def has_pending_events(session: ReadSession, customer_id: UUID, *, until: datetime) -> bool:
+    """Whether events of the customer that were received by `until` are stored and not yet routed."""
+    asked = {"customer_id": customer_id, "until": until}
+    return bool((await session.execute(_PENDING, asked)).scalar_one())

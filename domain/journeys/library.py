@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from domain.errors import Unavailable
@@ -39,7 +40,8 @@ class DefinitionLibrary:
         """The flow, if it is in the cache."""
         flow = self._flows.get((journey, version))
         if flow is not None:
-            self._flows.move_to_end((journey, version))
+            with suppress(KeyError):  # another thread may have evicted it meanwhile
+                self._flows.move_to_end((journey, version))
         return flow
 
     def keep(self, journey: str, version: int, document: Mapping[str, Any]) -> Flow:

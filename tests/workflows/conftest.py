@@ -33,7 +33,7 @@ from activities.updates import UpdateActivities
 from activities.waits import WaitActivities
 from connectors.rendering import Renderer
 from connectors.webhook import Webhooks
-from database.customers import Customer
+from database.customers import Customer, Identity
 from database.definitions import load_from
 from database.documents import DocumentRow, DocumentVersion
 from database.events import Event
@@ -132,6 +132,8 @@ class Stage:
                     last_number=1,
                 )
             )
+            await session.flush()
+            session.add(Identity(kind="user", value=f"u-{customer_id}", customer_id=customer_id, first_seen=self.now))
         return customer_id
 
     async def enter(
@@ -202,6 +204,13 @@ class Stage:
                 )
             )
         return event_id
+
+    async def mark(self, event_id: UUID, status: str) -> None:
+        """Whether the event is routed yet."""
+        async with self.database.transaction() as session:
+            event = await session.get(Event, event_id)
+            assert event is not None
+            event.status = status
 
     async def change(self, journey: str, state: str) -> None:
         """Pause, resume or archive, as the API does."""

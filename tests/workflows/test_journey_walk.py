@@ -108,6 +108,25 @@ async def test_an_event_met_while_waiting_takes_its_own_steps_and_then_rejoins(s
     assert [step for step, _ in stage.outbox.sent] == ["thanks", "after"]
 
 
+async def test_an_event_that_is_stored_in_time_beats_the_timeout_although_it_is_routed_late(stage: Stage) -> None:
+    waits = {"wait_for": {"any": [PURCHASE], "timeout": "1h"}, "id": "order"}
+    await stage.publish(journey(waits))
+    run = await stage.enter("welcome")
+    await run.stands_at("order")
+    event = await stage.event(run.customer_id, "Order Completed")
+    await stage.mark(event, "pending")
+    assert stage.skip is not None
+    await stage.skip(timedelta(hours=2))
+    assert (await run.step("order")) is not None
+    assert (await run.row()).state == "active"
+
+    await stage.mark(event, "routed")
+    await run.met("order", 0, event)
+    await run.ends()
+
+    assert await run.log() == [("order", 1, "done", None)]
+
+
 async def test_a_timeout_takes_its_own_steps(stage: Stage) -> None:
     waits = {"wait_for": {"any": [PURCHASE], "timeout": "30d", "on_timeout": [{"exit": "gone"}]}, "id": "order"}
     await stage.publish(journey(waits, {"send": {"template": "t"}}))
