@@ -13,12 +13,19 @@ IfMatch = Annotated[
     Header(
         alias="If-Match",
         max_length=1_000,
-        description="The ETag of the document as you know it, or `*` for one that exists; anything else gets 412.",
+        include_in_schema=False,  # told with the ETag below: a value made up from a schema never fits
     ),
 ]
 
 ETAG_HEADER: Final[dict[int | str, dict[str, Any]]] = {  # FastAPI's type of `responses`
-    200: {"headers": {"ETag": {"description": "Tag of this state of the document.", "schema": {"type": "string"}}}}
+    200: {
+        "headers": {
+            "ETag": {
+                "description": "Tag of this state. Sent back as `If-Match`, a change gets 412 if it no longer fits.",
+                "schema": {"type": "string"},
+            }
+        }
+    }
 }
 
 

@@ -31,7 +31,12 @@ from domain.ids import new_id
 from domain.message_events import Kind, Report
 
 log = structlog.get_logger(__name__)
-router = APIRouter(tags=["links"], route_class=ApiRoute)
+_PAGE = {"text/html": {"schema": {"type": "string"}}}
+router = APIRouter(
+    tags=["links"],
+    route_class=ApiRoute,
+    responses={404: {"description": "A page that says that there is no such link", "content": _PAGE}},
+)
 
 Token = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{10,64}$", description="From a link in a message.")]
 _PICTURE = b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")

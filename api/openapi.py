@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 
@@ -44,6 +44,29 @@ _IDEMPOTENCY_KEY: Schema = {
 }
 
 
+_STORABLE = r"^[^\u0000]*$"
+_JSON: Schema = {
+    "title": "Json",
+    "description": "Any JSON value; text without the NUL character.",
+    "anyOf": [
+        {"type": "null"},
+        {"type": "boolean"},
+        {"type": "number", "minimum": -1e300, "maximum": 1e300},
+        {"type": "string", "pattern": _STORABLE},
+        {"type": "array", "items": {"$ref": "#/components/schemas/Json"}},
+        {
+            "type": "object",
+            "propertyNames": {"pattern": _STORABLE},
+            "additionalProperties": {"$ref": "#/components/schemas/Json"},
+        },
+    ],
+}
+_ANYTHING: Final[tuple[Any, ...]] = ({}, True)
+_MAPS = ("properties", "patternProperties", "$defs")
+_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_SINGLE = ("items", "additionalProperties", "not", "if", "then", "else")
+
+
 def describe(app: FastAPI) -> None:
     """Make `/openapi.json` say that any call may be refused with a problem, and which take an Idempotency-Key."""
     found = app.openapi
@@ -64,11 +87,49 @@ def _complete(document: Schema) -> None:
         schemas.pop(unused, None)
     schemas["Problem"] = _PROBLEM
     _hoist_definitions(document, schemas)
+    for schema in list(_schemas_in(document)):
+        _say_what_can_be_stored(schema)
+    schemas["Json"] = _JSON
     for method, operation in _operations(document):
         operation["responses"].pop("422", None)
         operation["responses"].setdefault("default", _REFUSAL)
         if method == "post" and operation.get("security") and operation.get("tags") != ["events"]:
             operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+
+
+def _schemas_in(document: Schema) -> Iterator[Schema]:
+    """Every schema of the document, nested ones too."""
+    for schema in document["components"]["schemas"].values():
+        yield from _nested(schema)
+    for _, operation in _operations(document):
+        for parameter in operation.get("parameters", []):
+            yield from _nested(parameter["schema"])
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for media in (media for body in bodies for media in body.get("content", {}).values()):
+            yield from _nested(media.get("schema", True))
+
+
+def _nested(schema: Any) -> Iterator[Schema]:  # a schema; true is one as well
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    below = [*(schema.get(name) for name in _SINGLE), *(part for name in _LISTS for part in schema.get(name, ()))]
+    for each in (*below, *(part for name in _MAPS for part in schema.get(name, {}).values())):
+        yield from _nested(each)
+
+
+def _say_what_can_be_stored(schema: Schema) -> None:
+    """PostgreSQL stores no NUL, so no text that we take may hold one; "anything" is any JSON of such texts."""
+    if schema.get("type") == "string" and not schema.keys() & {"pattern", "format", "enum", "const"}:
+        schema["pattern"] = _STORABLE
+    for name in ("items", "additionalProperties"):
+        if schema.get(name) in _ANYTHING and name in schema:
+            schema[name] = {"$ref": "#/components/schemas/Json"}
+    if schema.get("type") == "object" and "additionalProperties" in schema and "properties" not in schema:
+        schema.setdefault("propertyNames", {"pattern": _STORABLE})
+    for name, part in schema.get("properties", {}).items():
+        if part.keys() <= {"title", "description", "default"}:
+            schema["properties"][name] = {**part, "$ref": "#/components/schemas/Json"}
 
 
 def _hoist_definitions(part: Any, schemas: Schema) -> None:  # any part of the document

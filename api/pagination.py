@@ -15,7 +15,7 @@ import orjson
 from fastapi import Query
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 
-from domain.errors import FieldError, Invalid
+from domain.errors import FieldError, NotFound
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -46,7 +46,7 @@ class PageRequest:
     cursor: str | None
 
     def after(self, shape: TypeAdapter[Position]) -> Position | None:
-        """The position to go on from, None at the start. Raises Invalid for a cursor that this list did not make."""
+        """The position to go on from, None at the start. Raises NotFound for a cursor that this list did not make."""
         return None if self.cursor is None else _read(self.cursor, shape)
 
     @property
@@ -86,4 +86,4 @@ def _read(cursor: str, shape: TypeAdapter[Position]) -> Position:
         return shape.validate_json(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, ValidationError) as error:
         fault = FieldError("/query/cursor", "Use the next_cursor of the page before, unchanged.", "bad_cursor")
-        raise Invalid("The cursor was not made by this list.", code="bad_cursor", errors=(fault,)) from error
+        raise NotFound("There is no such page in this list.", code="bad_cursor", errors=(fault,)) from error

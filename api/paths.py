@@ -39,7 +39,11 @@ def decode_segment(encoded: str) -> str:
 
 CustomerRef = Annotated[
     str,
-    Path(description="The shop's own user id, percent-encoded.", examples=["ann%40example.com"]),
+    Path(
+        description="The shop's own user id, percent-encoded.",
+        examples=["ann%40example.com"],
+        json_schema_extra={"minLength": 1, "maxLength": MAX_ID_LENGTH},  # of the id itself, not of how it is encoded
+    ),
     AfterValidator(decode_segment),
 ]
 """A customer's id in a path, decoded: `customer_id: CustomerRef`."""

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.limits import KeyRateLimited
@@ -35,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 100
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _BY_STATUS: dict[int, type[PerennialError]] = {
     error.status: error for error in (Malformed, Unauthorized, Forbidden, NotFound, TooLarge, Invalid, Unavailable)
 }
@@ -122,13 +124,23 @@ async def _on_validation_error(_: Request, error: RequestValidationError) -> Res
     return problem(Invalid(f"{faults[0].pointer or 'the body'}: {faults[0].detail}{more}", errors=faults))
 
 
-async def _on_http_exception(_: Request, error: HTTPException) -> Response:
+async def _on_http_exception(request: Request, error: HTTPException) -> Response:
     known = _BY_STATUS.get(error.status_code)
     if known is not None:
         return problem(known(str(error.detail)), headers=error.headers)
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "_")
-    return _answer(error.status_code, _members(error.status_code, code, phrase, str(error.detail)), error.headers or {})
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+    return _answer(error.status_code, _members(error.status_code, code, phrase, str(error.detail)), headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Of all routes of this path; a router by itself names only those of the first."""
+    routes = request.app.routes
+    asked = [(method, {**request.scope, "method": method}) for method in _METHODS]
+    return [method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 async def _on_unreachable_database(request: Request, error: Exception) -> Response:

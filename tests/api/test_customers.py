@@ -169,7 +169,8 @@ async def test_a_cursor_that_no_list_made_is_refused(client: httpx.AsyncClient, 
 
     for cursor in ("", "nonsense", "é", "e30", "WzFd" * 600):
         answer = await client.get("/v1/customers/ann/events", params={"cursor": cursor})
-        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/query/cursor"), cursor
+        assert answer.status_code == (422 if len(cursor) > 2_000 else 404), cursor
+        assert answer.json()["errors"][0]["pointer"] == "/query/cursor"
 
 
 async def test_a_limit_is_1_to_200(client: httpx.AsyncClient, database: Database) -> None:
