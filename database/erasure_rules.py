@@ -60,7 +60,6 @@ KEPT: Final[Mapping[str, str]] = {
     "documents": "written by marketers",
     "erased_identities": "keyed hashes, kept so that an import does not bring the erased back",
     "erasures": "the proof; what a job looked for is emptied when it completes",
-    "event_names": "names and types of properties, no values",
     "keys": "of programs, not of customers",
     "products": "the catalogue",
     "provider_rates": "pace of sending",

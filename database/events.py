@@ -89,16 +89,6 @@ class EventKey(Table):
     )
 
 
-class EventName(Table):
-    """Event names and property types that have been seen, for checks ("never seen") and conditions' type warnings."""
-
-    __tablename__ = "event_names"
-
-    name: Mapped[str] = mapped_column(primary_key=True)
-    first_seen: Mapped[datetime]
-    properties: Mapped[Json]  # path -> list of JSON types seen
-
-
 @dataclass(frozen=True, slots=True)
 class AppendResult:
     """What became of each event of an `append`, as positions in the given sequence."""

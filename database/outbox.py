@@ -14,6 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Created, Json, Table
 from database.session import ReadSession, WriteSession
+from domain.runs import JourneyInput, RunState
 
 CHANNEL = "outbox"
 """Notified when a transaction with commands commits; relays listen."""
@@ -54,6 +55,23 @@ class Command(Table):
     error: Mapped[str | None]
 
     __table_args__ = (Index("ix_outbox_workflow", "workflow_id", "id"),)
+
+
+def start_command(given: JourneyInput, workflow_id: str, *, title: str, details: str) -> NewCommand:
+    """The command that starts a run's workflow, with what ops see of it in Temporal. Ids only, no personal data."""
+    payload = {
+        "workflow": given.journey,
+        "input": given.model_dump(mode="json"),
+        "attributes": {
+            "CustomerId": str(given.customer_id),
+            "Journey": given.journey,
+            "JourneyVersion": given.version,
+            "RunState": RunState.ACTIVE,
+        },
+        "summary": f"{title}, version {given.version}",
+        "details": details,
+    }
+    return NewCommand(CommandKind.START, workflow_id, payload)
 
 
 async def add_commands(session: WriteSession, commands: Sequence[NewCommand]) -> None:

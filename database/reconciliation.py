@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from database.outbox import Command, CommandKind, NewCommand, add_commands
+from database.outbox import Command, CommandKind, NewCommand, add_commands, start_command
 from database.runs import Run, Wait, can_reopen, cancel_waits, lock_run
 from database.session import ReadSession, WriteSession
 from domain.runs import JourneyInput, RunState
@@ -91,18 +91,6 @@ async def start_again(session: WriteSession, run_id: UUID) -> bool:
 
 
 def _start(run: Run) -> NewCommand:
-    """The same command that enrolment writes (triggers/enrolment.py)."""
     given = JourneyInput(run_id=run.id, customer_id=run.customer_id, journey=run.journey, version=run.version)
-    payload = {
-        "workflow": run.journey,
-        "input": given.model_dump(mode="json"),
-        "attributes": {
-            "CustomerId": str(run.customer_id),
-            "Journey": run.journey,
-            "JourneyVersion": run.version,
-            "RunState": RunState.ACTIVE,
-        },
-        "summary": f"{run.journey}, version {run.version}",
-        "details": "Started again: the workflow of this run was gone.",
-    }
-    return NewCommand(CommandKind.START, run.workflow_id, payload)
+    details = "Started again: the workflow of this run was gone."
+    return start_command(given, run.workflow_id, title=run.journey, details=details)

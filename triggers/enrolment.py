@@ -26,14 +26,14 @@ from database.entries import (
     earlier_runs,
     record_decisions,
 )
-from database.outbox import CommandKind, NewCommand, add_commands
+from database.outbox import NewCommand, add_commands, start_command
 from database.session import WriteSession
 from domain.conditions import buckets
 from domain.conditions.paths import reader
 from domain.durations import parse_duration
 from domain.ids import new_id
 from domain.journeys.reentry import barred_by
-from domain.runs import JourneyInput, RunState
+from domain.runs import JourneyInput
 from domain.shop_settings import ShopSettings
 from triggers.live import LiveJourney
 
@@ -73,6 +73,7 @@ class Candidate:
     timestamp: datetime
     number: int
     depth: int = 0
+    trusted: bool = True  # not from a browser: what the run emits may create revenue
     identified: bool = True
     refused: KeptOut | None = None
     failed_leaf: str | None = None
@@ -86,6 +87,7 @@ class Candidate:
             "properties": dict(self.properties),
             "timestamp": self.timestamp.isoformat(),
             "event_id": str(self.event_id),
+            "trusted": self.trusted,
         }
 
     @property
@@ -263,23 +265,10 @@ def workflow_id(journey: str, customer_id: UUID, occasion: str) -> str:
 
 
 def _start(candidate: Candidate, run: NewRun) -> NewCommand:
-    """The command that starts a run's workflow. Ids only, no personal data."""
-    name = candidate.journey.definition.name or run.journey
     given = JourneyInput(run_id=run.id, customer_id=run.customer_id, journey=run.journey, version=run.version)
     details = f"Entered by *{candidate.event}*." + (" Holdout: nothing is sent." if run.shadow else "")
-    payload = {
-        "workflow": run.journey,
-        "input": given.model_dump(mode="json"),
-        "attributes": {
-            "CustomerId": str(run.customer_id),
-            "Journey": run.journey,
-            "JourneyVersion": run.version,
-            "RunState": RunState.ACTIVE,
-        },
-        "summary": f"{name}, version {run.version}",
-        "details": details,
-    }
-    return NewCommand(CommandKind.START, run.workflow_id, payload)
+    title = candidate.journey.definition.name or run.journey
+    return start_command(given, run.workflow_id, title=title, details=details)
 
 
 def _decision(outcome: EntryOutcome) -> Decision:

@@ -115,6 +115,7 @@ def _candidate(
         timestamp=told.timestamp,
         number=event.number,
         depth=told.depth,
+        trusted=told.trusted,
         identified=event.identified,
         refused=refused,
         failed_leaf=failed_leaf,
@@ -157,6 +158,7 @@ def _late(
         timestamp=happening.timestamp,
         number=event.number,
         depth=entry.depth,
+        trusted=happening.trusted,
         seen_number=event.number,
     )
     scope = Scope(

@@ -39,14 +39,14 @@ class Toy(BaseModel):
 
 @router.get("/toys", dependencies=[requires(Scope.CUSTOMERS_READ)])
 async def list_toys(session: Reading) -> list[str]:
-    """The names of all toys; they live in event_names, the simplest table there is."""
-    return list(await session.scalars(text("SELECT name FROM event_names ORDER BY name")))
+    """The names of all toys; they live in document_changes, the simplest table there is."""
+    return list(await session.scalars(text("SELECT kind FROM document_changes ORDER BY kind")))
 
 
 @router.post("/toys", status_code=201, dependencies=[requires(Scope.CUSTOMERS_WRITE)])
 async def make_toy(toy: Toy, session: Writing) -> Response:
     """Makes a toy, unless its mood is bad."""
-    insert = text("INSERT INTO event_names VALUES (:name || '-' || (SELECT count(*) FROM event_names), now(), '{}')")
+    insert = text("INSERT INTO document_changes VALUES (:name || '-' || (SELECT count(*) FROM document_changes), 0)")
     await session.execute(insert, {"name": toy.name})
     await asyncio.sleep(toy.seconds)
     if toy.mood == "refusing":
@@ -55,7 +55,7 @@ async def make_toy(toy: Toy, session: Writing) -> Response:
         return JSONResponse({"code": "odd"}, status_code=409)
     if toy.mood == "broken":
         raise RuntimeError(f"a defect while making {toy.name}")
-    count = await session.scalar(text("SELECT count(*) FROM event_names"))
+    count = await session.scalar(text("SELECT count(*) FROM document_changes"))
     return JSONResponse({"name": toy.name, "count": count}, status_code=201, headers={"ETag": '"1"'})
 
 
