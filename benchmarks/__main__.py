@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import signal
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -54,6 +55,7 @@ def main(
 async def run(names: Sequence[str], options: Options, console: Console) -> list[Figure]:
     """Take the measures in turn, never two at once: they share the machine's cores."""
     figures: list[Figure] = []
+    _stop_cleanly_on_sigterm()
     with _scratch() as folder:
         async with open_world(folder, options) as world:
             for name in names:
@@ -63,6 +65,13 @@ async def run(names: Sequence[str], options: Options, console: Console) -> list[
                     figures += await measure.measure(world)
                 console.print(f"[green]✓[/green] {name:<12} {time.monotonic() - started:5.0f} s")
     return figures
+
+
+def _stop_cleanly_on_sigterm() -> None:
+    """As Ctrl-C does: the servers that were started here end too."""
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 @contextmanager

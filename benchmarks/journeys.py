@@ -27,14 +27,15 @@ from benchmarks.figure import Better, Figure
 from benchmarks.handwritten import WORKFLOW_TYPE, HandwrittenWelcome
 from benchmarks.world import World
 from connectors.rendering import Renderer
+from database import documents
 from database.customers import Customer
 from database.runs import Run
 from database.session import Database
+from domain.documents import DocumentState
 from domain.ids import new_id
 from domain.journeys import library
 from domain.journeys.library import DefinitionLibrary
 from domain.runs import JourneyInput, RunState
-from perennial import temporal
 from workflows.journey import JourneyWorkflow
 from workflows.sandbox import sandbox
 
@@ -76,7 +77,7 @@ class Left:
 async def measure(world: World) -> Sequence[Figure]:
     """Speed, and events and bytes of history, of both."""
     url = await world.new_database()
-    client = await temporal.connect(world.temporal.address, "default")
+    client = await world.client()
     seconds: dict[str, list[float]] = {JOURNEY: [], WORKFLOW_TYPE: []}
     left: dict[str, Left] = {}
     async with _worker(client, url) as database:
@@ -104,6 +105,7 @@ async def _worker(client: Client, url: str) -> AsyncIterator[Database]:
     definitions.keep(JOURNEY, 1, WELCOME)
     library.install(definitions)
     database, renderer = Database(url, pool_size=10), Renderer()
+    await _publish(database)
     updates = UpdateActivities(database, definitions, renderer)
     waits = WaitActivities(database, definitions)
     branches, runs = BranchActivities(database, definitions), RunActivities(database, definitions)
@@ -120,6 +122,14 @@ async def _worker(client: Client, url: str) -> AsyncIterator[Database]:
     finally:
         await renderer.close()
         await database.close()
+
+
+async def _publish(database: Database) -> None:
+    """Version 1, as the API would have written it."""
+    now = datetime.now(UTC)
+    async with database.transaction() as session:
+        row = await documents.save_draft(session, "journey", JOURNEY, WELCOME, now)
+        await documents.add_version(session, row, document=WELCOME, state=DocumentState.LIVE, as_of=now, by="benchmark")
 
 
 async def _round(client: Client, database: Database, kind: str, count: int) -> tuple[float, list[str]]:

@@ -18,7 +18,6 @@ from benchmarks.figure import Figure
 from benchmarks.world import World
 from database.outbox import CommandKind, NewCommand, add_commands
 from database.session import Database
-from perennial import temporal
 from triggers.relay import Relay
 
 STARTS = 400
@@ -29,7 +28,7 @@ _WORKFLOW = "abandoned-cart"
 
 async def measure(world: World) -> Sequence[Figure]:
     """One row."""
-    client = await temporal.connect(world.temporal.address, "default")
+    client = await world.client()
     database = Database(await world.new_database(), pool_size=4)
     try:
         await _relayed(client, database, 50)  # warms the server

@@ -12,9 +12,12 @@ from typing import Any  # journeys are any JSON
 
 import asyncpg
 import httpx
+from temporalio.client import Client
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
 from database.migrations.upgrade import upgrade
 from database.session import Database
+from perennial import temporal
 from perennial.embedded.keyring import Keyring, ensure_keys
 from perennial.embedded.postgres import EmbeddedPostgres
 from perennial.embedded.services import Service
@@ -37,6 +40,12 @@ class World:
     postgres: EmbeddedPostgres
     temporal: EmbeddedTemporal
     options: Options
+
+    async def client(self) -> Client:
+        """A client of Temporal whose workers keep to themselves what they think of a busy machine."""
+        quiet = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
+        runtime = Runtime(telemetry=TelemetryConfig(logging=quiet))
+        return await temporal.connect(self.temporal.address, "default", runtime=runtime)
 
     async def new_database(self) -> str:
         """The URL of a fresh, migrated database."""
