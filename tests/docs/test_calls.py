@@ -48,6 +48,12 @@ def test_every_command_that_a_page_names_exists(page: Path) -> None:
         assert words in known or group in known, words
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), flags=re.MULTILINE)) <= targets
+
+
 def test_every_setting_that_a_page_names_exists() -> None:
     known = {f"PERENNIAL_{name.upper()}" for name in Settings.model_fields}
     for page in PAGES:
