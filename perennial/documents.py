@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from domain.errors import NotFound, PerennialError, Unavailable
+from perennial.embedded.announcement import announcement
 from perennial.settings import Settings
 
 Document = Mapping[str, Any]  # any JSON object
@@ -113,12 +113,11 @@ def find_api(settings: Settings) -> tuple[str, str]:
     """Address and key of the API to speak with: of the settings, else of the `perennial up` that runs here."""
     if settings.api_url is not None and settings.api_key is not None:
         return settings.api_url, settings.api_key.get_secret_value()
-    try:
-        running = json.loads((settings.data_dir / "dev.json").read_text())
-    except FileNotFoundError:
+    running = announcement(settings.data_dir)
+    if not running:
         raise Unavailable(
             "No API to speak with: set PERENNIAL_API_URL and PERENNIAL_API_KEY, or start one here with `perennial up`."
-        ) from None
+        )
     return running["api"], running["admin_key"]
 
 

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import typer
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from rich.console import Console
 
 from domain.errors import PerennialError
+from perennial.embedded.announcement import announcement
 from perennial.settings import Settings
 
 T = TypeVar("T")
@@ -21,14 +22,27 @@ errors = Console(stderr=True)
 
 
 def load_settings() -> Settings:
-    """The settings of this deployment; ends the command with a sentence for each that is wrong."""
+    """The settings of this deployment; ends the command with a sentence for each that is wrong.
+
+    Where neither the environment nor `.env` says it, the servers are those of the `perennial up` that runs here.
+    """
     try:
-        return Settings()
+        return _beside_what_runs_here(Settings())
     except ValidationError as error:
         for fault in error.errors(include_input=False, include_url=False):
             name = "_".join(["PERENNIAL", *(str(part).upper() for part in fault["loc"])])
             errors.print(f"[red]{name}:[/red] {fault['msg'].removeprefix('Value error, ')}")
         raise typer.Exit(2) from None
+
+
+def _beside_what_runs_here(settings: Settings) -> Settings:
+    running = announcement(settings.data_dir)
+    unsaid: dict[str, object] = {}
+    if "database_url" in running and "database_url" not in settings.model_fields_set:
+        unsaid["database_url"] = SecretStr(running["database_url"])
+    if "temporal_address" in running and "temporal_address" not in settings.model_fields_set:
+        unsaid["temporal_address"] = running["temporal_address"]
+    return settings.model_copy(update=unsaid)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from perennial.embedded.accounts import make_folder
+from perennial.embedded.announcement import ANNOUNCEMENT
 from perennial.embedded.faults import StartFailedError, explain_os_error
-
-_ANNOUNCEMENT = "dev.json"
 
 
 @contextmanager
@@ -35,14 +34,14 @@ def held(folder: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        (folder / _ANNOUNCEMENT).unlink(missing_ok=True)  # a killed run has left its own, which is true no more
+        (folder / ANNOUNCEMENT).unlink(missing_ok=True)  # a killed run has left its own, which is true no more
         yield
 
 
 @contextmanager
 def announced(folder: Path, addresses: Mapping[str, str]) -> Iterator[None]:
     """Write `dev.json` (readable by its owner only: it holds keys) and take it away again afterwards."""
-    path = folder / _ANNOUNCEMENT
+    path = folder / ANNOUNCEMENT
     write_private(path, json.dumps(addresses, indent=2) + "\n")
     try:
         yield

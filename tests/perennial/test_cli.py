@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import typer
@@ -19,6 +20,8 @@ from domain.events import EventKind, NewEvent
 from domain.ids import new_id
 from domain.keys import StoredKey, read_id
 from perennial.cli import app
+from perennial.cli.terminal import load_settings
+from perennial.embedded.folder import announced
 
 cli = CliRunner()
 COMMANDS = typer.main.get_command(app)
@@ -179,3 +182,21 @@ async def _status(url: str) -> str:
 
 def _plain(output: str) -> str:
     return " ".join(output.split())
+
+
+def test_commands_find_the_stack_that_runs_here_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PERENNIAL_DATABASE_URL", raising=False)
+    announced_url = "postgresql://perennial:hidden@127.0.0.1:1/perennial"
+    with announced(tmp_path, {"database_url": announced_url, "temporal_address": "127.0.0.1:2"}):
+        monkeypatch.setenv("PERENNIAL_DATA_DIR", str(tmp_path))
+        beside = load_settings()
+        monkeypatch.setenv("PERENNIAL_DATABASE_URL", "postgresql://elsewhere:5432/perennial")
+        told = load_settings()
+
+    assert beside.database_url.get_secret_value() == announced_url
+    assert beside.temporal_address == "127.0.0.1:2"
+    assert "hidden" not in repr(beside)
+    assert told.database_url.get_secret_value() == "postgresql://elsewhere:5432/perennial"
