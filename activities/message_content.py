@@ -95,7 +95,7 @@ async def draft_for(
         to=message.to or "",
         template=live.document,
         layout=live.layout,
-        languages=tuple([*languages_of(customer.traits), *filter(None, [customer.locale])]),
+        languages=(*languages_of(customer.traits), *filter(None, [customer.locale])),
         context={
             "customer": customer_context(customer.external_id, customer.traits),
             "entry": run.entry,

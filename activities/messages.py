@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.message_content import Content, Draft, draft_for, render
 from activities.message_gate import Pending, address_for, pass_gate
@@ -72,7 +72,9 @@ class _TryAgain:
     delay: timedelta | None = None
 
     def error(self) -> ApplicationError:
-        return ApplicationError("try again", type=self.code, next_retry_delay=self.delay)
+        return ApplicationError(
+            "try again", type=self.code, next_retry_delay=self.delay, category=ApplicationErrorCategory.BENIGN
+        )
 
 
 class SettleInput(BaseModel):

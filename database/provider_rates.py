@@ -48,13 +48,15 @@ _REGISTER = text("""
 
 # One attempt a spacing: whoever finds `tat` in the past takes the place and moves it on. The row's lock makes processes
 # take turns; the condition is judged again after the wait for it. A refused transactional message leaves its mark, and
-# while that lies ahead marketing stands back. By pk_provider_rates.
+# while that lies ahead marketing stands back; who is served takes it away, who still waits renews it.
+# By pk_provider_rates.
 _TAKE = text("""
     WITH clock AS (
         SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now
     ), taken AS (
         UPDATE provider_rates
-        SET tat = clock.now + CAST(:spacing AS interval)
+        SET tat = clock.now + CAST(:spacing AS interval),
+            transactional_until = CASE WHEN :is_transactional THEN clock.now ELSE transactional_until END
         FROM clock
         WHERE provider = :provider AND tat <= clock.now AND (:is_transactional OR transactional_until <= clock.now)
         RETURNING clock.now AS at
@@ -76,7 +78,7 @@ _PAUSE = text("""
     WHERE provider = :provider
 """)
 
-_PATIENCE = timedelta(milliseconds=500)
+_PATIENCE = timedelta(milliseconds=250)
 """How long after its next chance a transactional message keeps its mark; it renews it whenever it asks."""
 
 

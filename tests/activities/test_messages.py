@@ -297,8 +297,6 @@ async def test_marketing_with_an_unknown_outcome_is_never_sent_again(shop: Shop)
     assert (first.kind, first.reason) == (OutcomeKind.DONE, "unknown")
     assert second == first
     assert len(shop.provider.calls) == 1
-    async with shop.database.transaction():
-        pass
     settled = await shop.activities.settle_messages(SettleInput(as_of=LATER))
     assert settled.unknown == 1
     assert (await shop.message()).state == "unknown"
@@ -322,7 +320,7 @@ async def test_transactional_mail_is_sent_again_once_after_the_settling_time(sho
 
 async def test_a_provider_that_recovers_takes_the_message(shop: Shop) -> None:
     run_id = await enter(shop)
-    shop.provider.script = [Deferred("provider_unreachable", is_everyone=True)] * 3 + [Accepted("x")]
+    shop.provider.script = [*[Deferred("provider_unreachable", is_everyone=True)] * 3, Accepted("x")]
 
     for _ in range(3):
         with pytest.raises(ApplicationError):

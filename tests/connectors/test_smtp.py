@@ -68,7 +68,7 @@ class _OnAnyPort(Controller):
 
     def _trigger_server(self) -> None:
         assert self.server is not None
-        with socket.create_connection(self.server.sockets[0].getsockname()[:2], 1):  # type: ignore[attr-defined]
+        with socket.create_connection(self.server.sockets[0].getsockname()[:2], 1):
             pass
 
 

@@ -37,7 +37,7 @@ async def renderer() -> AsyncIterator[Renderer]:
     await renderer.close()
 
 
-def content(html: str = "<p>x</p>", **changes: Any) -> EmailContent:
+def content(html: str | None = "<p>x</p>", **changes: Any) -> EmailContent:
     return EmailContent(**{"subject": "Hi", "html": html} | changes)
 
 
@@ -171,7 +171,7 @@ async def test_loops_around_sections_are_compiled_once_and_filled_many_times(ren
 
     rendered = await renderer.render(
         content(None, mjml=source),
-        {"entry": {"products": [{"name": "Lamp"}, {"name": "A & B"}]}},  # type: ignore[arg-type]
+        {"entry": {"products": [{"name": "Lamp"}, {"name": "A & B"}]}},
     )
 
     assert rendered.html.count("<b>") == 2
@@ -348,7 +348,7 @@ async def test_a_deeply_nested_message_crashes_its_renderer_and_nothing_else(ren
     deep = _FRAME.format(_TEXT.format("<b>" * 20_000 + "x" + "</b>" * 20_000))
 
     with pytest.raises(TemplateFailed) as caught:
-        await renderer.render(content(None, mjml=deep), {})  # type: ignore[arg-type]
+        await renderer.render(content(None, mjml=deep), {})
 
     assert caught.value.code == "template_crashed"
     assert await html_of(renderer, "<p>fine</p>") == "<p>fine</p>"
