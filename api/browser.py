@@ -39,7 +39,7 @@ class BrowserAccess:
             return
         asked = Headers(scope=scope)
         if scope["method"] == "OPTIONS":
-            await Response(status_code=204, headers=_preflight(asked))(scope, receive, send)
+            await Response(status_code=204, headers=_preflight(asked, scope["path"]))(scope, receive, send)
             return
 
         async def send_marked(message: Message) -> None:
@@ -84,12 +84,12 @@ async def segment_settings(write_key: str, request: Request) -> Response:
 @router.get("/sourceConfig", summary="The settings that RudderStack's browser SDK starts with")
 async def rudder_settings(request: Request, writeKey: str | None = None) -> Response:  # noqa: N803  # the SDK's name
     """The key comes as Basic user or as a parameter; destinations are nobody's business here, so there are none."""
-    key = await get_key_ring(request).identify(presented_key(request) or writeKey, remember=True)
+    key = await get_key_ring(request).identify(writeKey or presented_key(request), remember=True)
     quiet = {"enabled": False}
     source: dict[str, Any] = {  # the SDK's own document
         "id": key.id,
         "name": key.source,
-        "writeKey": presented_key(request) or writeKey,
+        "writeKey": writeKey or presented_key(request),
         "enabled": True,
         "workspaceId": "perennial",
         "destinations": [],
@@ -125,12 +125,13 @@ def _permission(asked: Headers) -> dict[str, str]:
     return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin else {}
 
 
-def _preflight(asked: Headers) -> dict[str, str]:
+def _preflight(asked: Headers, path: str) -> dict[str, str]:
     """What was asked for is what is allowed: the SDKs send headers of their own, and none of them opens anything."""
+    methods = "POST, OPTIONS" if path in INGEST_PATHS else "GET, OPTIONS"
     return {
         **_permission(asked),
-        "Allow": "GET, POST, OPTIONS",
-        "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+        "Allow": methods,
+        "Access-Control-Allow-Methods": methods,
         "Access-Control-Allow-Headers": asked.get("access-control-request-headers", "authorization, content-type"),
         "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
     }

@@ -32,9 +32,10 @@ async def read_document(request: Request) -> dict[str, Any]:  # any JSON object
     return value
 
 
-def document_body(model: type[Document], *, required: bool = True) -> dict[str, Any]:
-    """The `requestBody` of a route that takes such a document, for the OpenAPI document."""
+def document_body(model: type[Document], name: str, *, required: bool = True) -> dict[str, Any]:
+    """The `requestBody` of a route that takes such a document. Its key, the member `name`, is in the path already."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema["required"] = [member for member in schema["required"] if member != name]
     media = {"schema": schema}
     return {"requestBody": {"required": required, "content": {"application/json": media, "application/yaml": media}}}
 

@@ -149,14 +149,14 @@ def _add_reading(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -
 
 
 def _add_writing(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -> None:
-    name, guard, body = kind_of.name, [requires(scope)], document_body(kind_of.model)
+    name, guard = kind_of.name, [requires(scope)]
 
     @router.put(
         "/{key}",
         dependencies=guard,
         summary="Save the draft",
         responses=ETAG_HEADER,
-        openapi_extra=body,
+        openapi_extra=document_body(kind_of.model, name),
         operation_id=f"save_{name}",
     )
     async def save_draft(
@@ -184,7 +184,7 @@ def _add_writing(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -
         "/{key}/check",
         dependencies=guard,
         summary="Check a draft without saving it",
-        openapi_extra=document_body(kind_of.model, required=False),
+        openapi_extra=document_body(kind_of.model, name, required=False),
         operation_id=f"check_{name}",
     )
     async def check_draft(key: Key, request: Request, session: Writing, dependencies: Dependencies) -> CheckAnswer:

@@ -60,6 +60,8 @@ class ImportAnswer(BaseModel):
 async def import_customers(request: Request, dependencies: Dependencies, as_of: AsOf) -> ImportAnswer:
     """CSV if the Content-Type says `text/csv`, else one JSON object a line. A bad row never rejects its neighbours."""
     body = await request.body()
+    if not body:
+        raise Malformed("the body is empty: send CSV or JSON lines")
     is_csv = request.headers.get("content-type", "").partition(";")[0].strip() == "text/csv"
     format_ = ImportFormat.CSV if is_csv else ImportFormat.JSON_LINES
     try:

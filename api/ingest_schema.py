@@ -11,23 +11,40 @@ Schema = dict[str, Any]  # JSON schema
 
 _ID: Schema = {"type": ["string", "integer", "null"], "maxLength": MAX_ID}
 _OBJECT: Schema = {"type": ["object", "null"]}
-_TIME: Schema = {"type": ["string", "null"], "description": "ISO 8601"}
+_NAMED_ID: Schema = {"type": ["string", "integer"], "minLength": 1, "maxLength": MAX_ID}
+_NAME: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_NAME,
+    "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$",  # something besides blanks
+}
+_TIME: Schema = {
+    "description": "ISO 8601, or Unix seconds or milliseconds",
+    "anyOf": [
+        {"type": "string", "format": "date-time"},
+        {"type": "number", "minimum": -62_135_596_800, "maximum": 253_402_300_799_999},  # the years 1 to 9999
+        {"type": "null"},
+        {"const": ""},
+    ],
+}
+_SENT_AT: Schema = {"description": "When it left by the sender's clock, which is corrected by it; nonsense is ignored"}
+_SOMEBODY = [{"required": [name], "properties": {name: _NAMED_ID}} for name in ("userId", "anonymousId")]
 
 _SHARED: Schema = {
     "messageId": {**_ID, "description": "Taken once per source, for ever"},
     "userId": _ID,
     "anonymousId": _ID,
     "timestamp": _TIME,
-    "sentAt": {**_TIME, "description": "By the sender's clock, which is corrected by it"},
+    "sentAt": _SENT_AT,
     "context": _OBJECT,
 }
 _OWN: dict[EventKind, Schema] = {
-    EventKind.TRACK: {"event": {"type": "string", "minLength": 1, "maxLength": MAX_NAME}, "properties": _OBJECT},
+    EventKind.TRACK: {"event": _NAME, "properties": _OBJECT},
     EventKind.IDENTIFY: {"traits": _OBJECT},
     EventKind.PAGE: {"name": {}, "category": {}, "properties": _OBJECT},
     EventKind.SCREEN: {"name": {}, "category": {}, "properties": _OBJECT},
-    EventKind.GROUP: {"groupId": _ID, "traits": _OBJECT},
-    EventKind.ALIAS: {"previousId": _ID},
+    EventKind.GROUP: {"groupId": _NAMED_ID, "traits": _OBJECT},
+    EventKind.ALIAS: {"previousId": _NAMED_ID, "userId": _NAMED_ID},
 }
 _REQUIRED = {
     EventKind.TRACK: ["event"],
@@ -42,7 +59,8 @@ _COUNT: Schema = {"type": "integer", "minimum": 0}
 def single_call(kind: EventKind) -> Schema:
     """The request of one event of that kind."""
     properties = {"writeKey": _WRITE_KEY, **_SHARED, **_OWN[kind]}
-    return _request({"type": "object", "required": _REQUIRED.get(kind, []), "properties": properties})
+    body = {"type": "object", "required": _REQUIRED.get(kind, []), "properties": properties, "anyOf": _SOMEBODY}
+    return _request(body)
 
 
 def _request(schema: Schema) -> Schema:
@@ -77,9 +95,13 @@ BATCH_CALL = _request(
         "type": "object",
         "required": ["batch"],
         "properties": {
-            "batch": {"type": "array", "items": _ITEM},
+            "batch": {
+                "type": "array",
+                "description": "Events; whatever else stands among them is rejected by itself",
+                "items": {"anyOf": [_ITEM, {}]},
+            },
             "writeKey": _WRITE_KEY,
-            "sentAt": _SHARED["sentAt"],
+            "sentAt": _SENT_AT,
             "context": {**_OBJECT, "description": "Merged into the context of each event"},
         },
     }

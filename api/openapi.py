@@ -40,10 +40,11 @@ _IDEMPOTENCY_KEY: Schema = {
     "in": "header",
     "required": False,
     "description": "The same key and request get the first answer again; another request under it gets 409.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]([ -~]*[!#-~])?$"},
 }
 
 
+_REF_JSON: Schema = {"$ref": "#/components/schemas/Json"}
 _STORABLE = r"^[^\u0000]*$"
 _JSON: Schema = {
     "title": "Json",
@@ -51,13 +52,13 @@ _JSON: Schema = {
     "anyOf": [
         {"type": "null"},
         {"type": "boolean"},
-        {"type": "number", "minimum": -1e300, "maximum": 1e300},
+        {"type": "number"},
         {"type": "string", "pattern": _STORABLE},
-        {"type": "array", "items": {"$ref": "#/components/schemas/Json"}},
+        {"type": "array", "items": _REF_JSON},
         {
             "type": "object",
             "propertyNames": {"pattern": _STORABLE},
-            "additionalProperties": {"$ref": "#/components/schemas/Json"},
+            "additionalProperties": _REF_JSON,
         },
     ],
 }
@@ -120,16 +121,22 @@ def _nested(schema: Any) -> Iterator[Schema]:  # a schema; true is one as well
 
 def _say_what_can_be_stored(schema: Schema) -> None:
     """PostgreSQL stores no NUL, so no text that we take may hold one; "anything" is any JSON of such texts."""
-    if schema.get("type") == "string" and not schema.keys() & {"pattern", "format", "enum", "const"}:
+    types = schema.get("type", ())
+    types = {types} if isinstance(types, str) else set(types)
+    if "string" in types and not schema.keys() & {"pattern", "format", "enum", "const"}:
         schema["pattern"] = _STORABLE
+    if "object" in types:
+        schema.setdefault("additionalProperties", "patternProperties" not in schema)
+        if "properties" not in schema:
+            schema.setdefault("propertyNames", {"pattern": _STORABLE})
+    if "anyOf" in schema:
+        schema["anyOf"] = [_REF_JSON if part in _ANYTHING else part for part in schema["anyOf"]]
     for name in ("items", "additionalProperties"):
-        if schema.get(name) in _ANYTHING and name in schema:
-            schema[name] = {"$ref": "#/components/schemas/Json"}
-    if schema.get("type") == "object" and "additionalProperties" in schema and "properties" not in schema:
-        schema.setdefault("propertyNames", {"pattern": _STORABLE})
+        if name in schema and schema[name] in _ANYTHING:
+            schema[name] = _REF_JSON
     for name, part in schema.get("properties", {}).items():
         if part.keys() <= {"title", "description", "default"}:
-            schema["properties"][name] = {**part, "$ref": "#/components/schemas/Json"}
+            schema["properties"][name] = {**part, **_REF_JSON}
 
 
 def _hoist_definitions(part: Any, schemas: Schema) -> None:  # any part of the document

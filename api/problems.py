@@ -137,7 +137,10 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Of all routes of this path; a router by itself names only those of the first."""
+    """Of all routes of this path; a router by itself names only those of the first. A path as documented goes first:
+    an id may be spelt like one."""
+    if documented := request.app.openapi()["paths"].get(request.scope["path"]):
+        return [method.upper() for method in documented]
     routes = request.app.routes
     asked = [(method, {**request.scope, "method": method}) for method in _METHODS]
     return [method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, Field, StringConstraints
+from pydantic import AfterValidator, AliasChoices, Field, StrictInt, StringConstraints
 
 from domain.consent import PURPOSE, ConsentState
 from domain.document import Document
@@ -54,7 +54,7 @@ class FrequencyCap(Document):
 
     channel: SettingsChannel = "email"
     purpose: Purpose | None = None
-    at_most: int = Field(ge=0, le=10_000)
+    at_most: StrictInt = Field(ge=0, le=10_000)
     per: DurationText | Literal["day", "week", "month"] = Field(
         description="A rolling window such as 7d, or a day, week or month of the customer's calendar"
     )
