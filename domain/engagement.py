@@ -12,9 +12,9 @@ from datetime import timedelta
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
 
-FAST_CLICK = timedelta(seconds=1.5)
-"""Nobody receives, reads and clicks within this time of the provider's taking the message."""
-FAST_OPEN = timedelta(seconds=2)
+INHUMAN = timedelta(milliseconds=500)
+"""Nobody receives, reads and acts within this time of the provider's taking the message. More would take people who sit
+before their inbox for machines; scanners that take their time give themselves away by a burst."""
 BURST = timedelta(seconds=2)
 """Two different links within this time: a scanner walks through the message."""
 
@@ -51,7 +51,7 @@ def judge_click(visit: Visit) -> Actor:
     """HEAD, prefetch, a scanner's name, a burst or inhuman speed tell a machine; anything else is a person."""
     if visit.method == "HEAD" or visit.is_prefetch or visit.is_burst or _SCANNERS.search(visit.user_agent):
         return Actor.MACHINE
-    if visit.since_accepted is None or visit.since_accepted < FAST_CLICK:
+    if visit.since_accepted is None or visit.since_accepted < INHUMAN:
         return Actor.MACHINE
     return Actor.HUMAN
 
@@ -62,7 +62,7 @@ def judge_open(visit: Visit) -> Actor:
         return Actor.MACHINE
     if visit.user_agent.strip() == "Mozilla/5.0" or _is_apple(visit.address):
         return Actor.MACHINE
-    if visit.since_accepted is None or visit.since_accepted < FAST_OPEN:
+    if visit.since_accepted is None or visit.since_accepted < INHUMAN:
         return Actor.MACHINE
     if not visit.user_agent or _PICTURE_PROXIES.search(visit.user_agent):
         return Actor.UNKNOWN

@@ -235,7 +235,7 @@ HOUR = timedelta(hours=1)
     [
         (Visit("GET", "Mozilla/5.0 (iPhone) Safari", HOUR), Actor.HUMAN, Actor.HUMAN),
         (Visit("HEAD", "Mozilla/5.0 (iPhone) Safari", HOUR), Actor.MACHINE, Actor.MACHINE),
-        (Visit("GET", "Mozilla/5.0 (iPhone) Safari", timedelta(seconds=1)), Actor.MACHINE, Actor.MACHINE),
+        (Visit("GET", "Mozilla/5.0 (iPhone) Safari", timedelta(seconds=0.2)), Actor.MACHINE, Actor.MACHINE),
         (Visit("GET", "Mozilla/5.0 (iPhone) Safari", None), Actor.MACHINE, Actor.MACHINE),
         (Visit("GET", "Mozilla/5.0 (iPhone) Safari", HOUR, is_burst=True), Actor.MACHINE, Actor.HUMAN),
         (Visit("GET", "Googlebot/2.1", HOUR), Actor.MACHINE, Actor.MACHINE),
