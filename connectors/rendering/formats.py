@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any  # template values are any JSON
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -31,7 +32,7 @@ def money(context: Context, value: Any, currency: str | None = None) -> str:
         amount = _decimal(value)
     if amount is None:
         return str(value) if isinstance(value, Undefined) else ""
-    return format_currency(amount, (code or _shop(context, "currency") or "EUR").upper(), locale=_locale(context))
+    return _written(amount, (code or _shop(context, "currency") or "EUR").upper(), _locale(context))
 
 
 @pass_context
@@ -64,9 +65,19 @@ def _shop(context: Context, key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+@lru_cache(maxsize=10_000)
+def _written(amount: Decimal, currency: str, locale: Locale) -> str:
+    """Remembered: a message says each price twice (HTML and text), and many messages say the same prices."""
+    return format_currency(amount, currency, locale=locale)
+
+
 def _locale(context: Context) -> Locale:
-    language = str(context.get(LANGUAGE) or "en").replace("-", "_")
-    for candidate in (language, language.split("_")[0]):
+    return _locale_of(str(context.get(LANGUAGE) or "en").replace("-", "_"))
+
+
+@lru_cache(maxsize=1_000)
+def _locale_of(language: str) -> Locale:
+    for candidate in (language, language.split("_", maxsplit=1)[0]):
         try:
             return Locale.parse(candidate)
         except (UnknownLocaleError, ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import signal
 import sys
 from collections import OrderedDict
@@ -18,6 +19,9 @@ from domain.errors import TemplateFailed
 from domain.findings import Severity
 from domain.template_language import faults
 from domain.templates import EmailContent
+
+_REMEMBERED = 1_000
+"""Contents whose checks and whereabouts are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +80,16 @@ class _Child:
         if reply.get("unknown"):
             reply = await self.ask(request | {"content": asdict(content)})
         self._known[key] = None
-        if len(self._known) > 10_000:
+        if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         return reply
 
     async def end(self) -> int:
         """Kill the process; its exit code (negative: the signal that ended it, if it had died before)."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        if self._process.returncode is None:
+            # Not Process.kill(), which reaps a dying child behind asyncio's back, so that its exit code is lost.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
         code = await self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
@@ -100,7 +106,7 @@ class Renderer:
         self._size = processes
         self._idle: asyncio.Queue[_Child | None] = asyncio.Queue()
         self._living: set[_Child] = set()
-        self._checked: OrderedDict[str, None] = OrderedDict()  # contents that the allow-list has let through
+        self._checked: OrderedDict[EmailContent, str] = OrderedDict()
         for _ in range(processes):
             self._idle.put_nowait(None)  # started when first used
 
@@ -117,8 +123,7 @@ class Renderer:
 
     async def render(self, content: EmailContent, context: Mapping[str, Any]) -> Rendered:
         """Fill in one e-mail with plain data. Raises TemplateFailed with the code of what went wrong."""
-        key = hashlib.sha256(orjson.dumps(content)).hexdigest()
-        self._check_once(key, content)
+        key = self._key(content)
         reply = await self._with_child(lambda child: child.email(key, content, context))
         return Rendered(**reply["value"], missing=tuple(reply["missing"]))
 
@@ -139,14 +144,16 @@ class Renderer:
         value = await self.render_strings(source, context)
         return value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
 
-    def _check_once(self, key: str, content: EmailContent) -> None:
-        if key in self._checked:
-            return
-        sources = (content.subject, content.preheader, content.mjml, content.html, content.text)
-        _refuse_faults(*filter(None, sources))
-        self._checked[key] = None
-        if len(self._checked) > 10_000:
-            self._checked.popitem(last=False)
+    def _key(self, content: EmailContent) -> str:
+        """The name of a content that the allow-list has let through."""
+        key = self._checked.get(content)
+        if key is None:
+            sources = (content.subject, content.preheader, content.mjml, content.html, content.text)
+            _refuse_faults(*filter(None, sources))
+            key = self._checked[content] = hashlib.sha256(orjson.dumps(content)).hexdigest()
+            if len(self._checked) > _REMEMBERED:
+                self._checked.popitem(last=False)
+        return key
 
     async def _with_child(self, ask: Callable[[_Child], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
         child = await self._alive(await self._idle.get())

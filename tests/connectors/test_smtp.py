@@ -68,7 +68,7 @@ class _OnAnyPort(Controller):
 
     def _trigger_server(self) -> None:
         assert self.server is not None
-        with socket.create_connection(self.server.sockets[0].getsockname()[:2], 1):
+        with socket.create_connection(self.server.sockets[0].getsockname()[:2], 1):  # type: ignore[attr-defined]
             pass
 
 
@@ -83,7 +83,7 @@ def server(postbox: Postbox) -> Iterator[SmtpServer]:
     """A server on a free port."""
     controller = _OnAnyPort(postbox, hostname="127.0.0.1", port=0)
     controller.start()
-    port = controller.server.sockets[0].getsockname()[1]  # type: ignore[union-attr, attr-defined]
+    port = controller.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
     yield SmtpServer("127.0.0.1", port, "none", timeout=0.5)
     controller.stop()
 
