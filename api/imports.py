@@ -15,12 +15,13 @@ from triggers.importing import ImportReport, import_rows
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"], route_class=ApiRoute)
 
+_LINES = {"type": "string", "minLength": 1, "pattern": r"[\s\S]"}  # anything: what is wrong with a row is reported
 _BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            "text/csv": {"schema": {"type": "string"}},
-            "application/x-ndjson": {"schema": {"type": "string"}},
+            "text/csv": {"schema": _LINES},
+            "application/x-ndjson": {"schema": _LINES},
         },
     }
 }

@@ -51,7 +51,7 @@ _REQUIRED = {
     EventKind.GROUP: ["groupId"],
     EventKind.ALIAS: ["previousId", "userId"],
 }
-_WRITE_KEY: Schema = {"type": "string", "description": "The write key, if it is not in the Authorization header"}
+_WRITE_KEY: Schema = {"description": "The write key, as text; read if there is none in the Authorization header"}
 _SUCCESS: Schema = {"const": True}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 
@@ -90,18 +90,19 @@ _REJECTED: Schema = {
     "properties": {"index": _COUNT, "code": {"type": "string"}, "message": {"type": "string"}},
 }
 
+_BESIDE_THE_BATCH = {"writeKey": _WRITE_KEY, "sentAt": _SENT_AT}
 BATCH_CALL = _request(
     {
         "type": "object",
         "required": ["batch"],
+        "additionalProperties": {"description": "Ignored"},
         "properties": {
             "batch": {
                 "type": "array",
                 "description": "Events; whatever else stands among them is rejected by itself",
                 "items": {"anyOf": [_ITEM, {}]},
             },
-            "writeKey": _WRITE_KEY,
-            "sentAt": _SENT_AT,
+            **{name: {**told, "examples": [None]} for name, told in _BESIDE_THE_BATCH.items()},
             "context": {**_OBJECT, "description": "Merged into the context of each event"},
         },
     }

@@ -127,7 +127,7 @@ def _say_what_can_be_stored(schema: Schema) -> None:
         schema["pattern"] = _STORABLE
     if "object" in types:
         schema.setdefault("additionalProperties", "patternProperties" not in schema)
-        if "properties" not in schema:
+        if schema["additionalProperties"] in _ANYTHING or "properties" not in schema:
             schema.setdefault("propertyNames", {"pattern": _STORABLE})
     if "anyOf" in schema:
         schema["anyOf"] = [_REF_JSON if part in _ANYTHING else part for part in schema["anyOf"]]

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator
+from pydantic_core import PydanticCustomError
+
+
+def _is_a_number(value: Any) -> Any:  # any JSON
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticCustomError("int_type", "Input should be a whole number")
+    return value
+
+
+WholeNumber = Annotated[int, BeforeValidator(_is_a_number)]
+"""What JSON Schema calls an integer: 3 and 3.0, but neither "3" nor true."""
 
 
 class Document(BaseModel):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -27,19 +28,29 @@ class Draft:
 
 
 def read_draft(model: type[Document], written: Mapping[str, Any]) -> Draft:
-    """Read a draft; raises Invalid with JSON pointers when it is not of the shape that the JSON Schema shows.
+    """Read a draft; raises Invalid with JSON pointers when it is not of the shape that the JSON Schema shows: types are
+    taken literally, "3" is no number and 1 is no yes.
 
     What a schema cannot show (one of several members is needed, two exclude each other) is a finding: such a draft can
     be kept and mended, but not published.
     """
     try:
-        return Draft(written, model.model_validate(written), ())
+        return Draft(written, model.model_validate_json(orjson.dumps(_whole(written)), strict=True), ())
     except ValidationError as error:
         faults = error.errors(include_url=False)
     unreadable = [fault for fault in faults if fault["type"] != "value_error"]
     if unreadable:
         raise _invalid([_field_error(fault, written) for fault in unreadable[:_MOST_FAULTS]])
     return Draft(written, None, tuple(_finding(fault, written) for fault in faults[:_MOST_FAULTS]))
+
+
+def _whole(value: Any) -> Any:  # any JSON
+    """JSON has one kind of number: 3.0 is the integer 3, which strict reading would refuse."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, Mapping):
+        return {name: _whole(member) for name, member in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list) else value
 
 
 def _field_error(fault: ErrorDetails, written: Mapping[str, Any]) -> FieldError:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, Field, StrictInt, StringConstraints
+from pydantic import AfterValidator, AliasChoices, Field, StringConstraints
 
 from domain.consent import PURPOSE, ConsentState
-from domain.document import Document
+from domain.document import Document, WholeNumber
 from domain.durations import DurationText
 from domain.local_time import ZONES
 
@@ -21,15 +21,17 @@ def _known_zone(name: str) -> str:
 LINE = r"^[^\x00-\x1f\x7f]*$"
 Line = Annotated[str, StringConstraints(pattern=LINE, max_length=200)]
 """Text that may stand in a mail header: no control characters."""
+BLANKS = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+"""Control characters and all blanks, spelt out: what `\\s` means differs between Python, Rust and JSON Schema."""
 Address = Annotated[
-    str, StringConstraints(pattern=r"^[^\s\x00-\x1f\x7f@<>,;:\"()\[\]\\]+@[^\s\x00-\x1f\x7f@<>,;]+$", max_length=254)
+    str, StringConstraints(pattern=rf"^[^{BLANKS}@<>,;:\"()\[\]\\]+@[^{BLANKS}@<>,;]+$", max_length=254)
 ]
 Zone = Annotated[
     str, AfterValidator(_known_zone), Field(examples=["Europe/Berlin"], json_schema_extra={"enum": sorted(ZONES)})
 ]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), Field(examples=["EUR"])]
-TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$"), Field(examples=["22:00"])]
-WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f\"'<>]+$", max_length=500)]
+TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"), Field(examples=["22:00"])]
+WebAddress = Annotated[str, StringConstraints(pattern=rf"^https?://[^{BLANKS}\"'<>]+$", max_length=500)]
 Purpose = Annotated[str, StringConstraints(pattern=PURPOSE)]
 SettingsChannel = Literal["email", "push", "sms", "webhook"]
 
@@ -54,7 +56,7 @@ class FrequencyCap(Document):
 
     channel: SettingsChannel = "email"
     purpose: Purpose | None = None
-    at_most: StrictInt = Field(ge=0, le=10_000)
+    at_most: WholeNumber = Field(ge=0, le=10_000)
     per: DurationText | Literal["day", "week", "month"] = Field(
         description="A rolling window such as 7d, or a day, week or month of the customer's calendar"
     )

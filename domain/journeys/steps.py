@@ -13,7 +13,7 @@ from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, Trai
 
 STEP_ID = r"^[a-z0-9][a-z0-9_./-]{0,99}$"
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-LocalTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", examples=["09:00"])]
+LocalTime = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["09:00"])]
 Channel = Literal["email", "push", "sms", "webhook"]
 
 
