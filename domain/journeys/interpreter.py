@@ -139,9 +139,9 @@ class Interpreter:
 
     def _after_send(self, step: SendStep, outcome: StepOutcome) -> Next:
         if outcome.kind is OutcomeKind.SKIPPED and outcome.reason != HOLDOUT:
-            return self._as_told(step, step.send.on_skip, outcome, RunState.EXITED)
+            return self._as_told(step, step.send.on_skip, outcome)
         if outcome.kind is OutcomeKind.FAILED:
-            return self._as_told(step, step.send.on_failure, outcome, RunState.FAILED)
+            return self._as_told(step, step.send.on_failure, outcome)
         return self._flow.after(step)
 
     def _after_wait(self, step: WaitStep) -> Next:
@@ -165,7 +165,7 @@ class Interpreter:
 
     def _after_call(self, step: CallStep, outcome: StepOutcome) -> Next:
         if outcome.kind is OutcomeKind.FAILED:
-            return self._as_told(step, step.call.on_failure, outcome, RunState.FAILED)
+            return self._as_told(step, step.call.on_failure, outcome)
         return self._flow.after(step)
 
     def _goto(self, step: GotoStep, visit: int) -> Next:
@@ -178,10 +178,8 @@ class Interpreter:
     def _into_arm(self, step: Step, arms: Sequence[list[Step]], index: int) -> Next:
         return self._flow.into(step, arms[index] if index < len(arms) else [])
 
-    def _as_told(
-        self, step: Step, told: Literal["continue", "exit"] | list[Step], outcome: StepOutcome, state: RunState
-    ) -> Next:
+    def _as_told(self, step: Step, told: Literal["continue", "exit"] | list[Step], outcome: StepOutcome) -> Next:
         """What `on_skip` or `on_failure` says: go on, end the run with this reason, or take the nested steps."""
         if told == "exit":
-            return Ending(state=state, reason=outcome.reason or outcome.kind.value)
+            return Ending(state=RunState.EXITED, reason=outcome.reason or outcome.kind.value)
         return self._flow.after(step) if told == "continue" else self._flow.into(step, told)

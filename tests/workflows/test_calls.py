@@ -107,7 +107,7 @@ async def test_a_call_that_is_never_taken_is_given_up_when_it_is_too_late(stage:
 
     ended = await run.ends()
 
-    assert (ended.state, ended.reason) == ("failed", "not_after")
+    assert (ended.state, ended.reason) == ("exited", "not_after")
     assert 5 < len(shop.requests) < 40
 
 

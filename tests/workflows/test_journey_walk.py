@@ -244,7 +244,7 @@ async def test_a_failed_message_can_fail_the_run(stage: Stage) -> None:
 
     ended = await run.ends()
 
-    assert (ended.state, ended.reason) == ("failed", "template_error")
+    assert (ended.state, ended.reason) == ("exited", "template_error")
 
 
 async def test_a_paused_journey_holds_its_effects_and_resume_goes_on(stage: Stage) -> None:
