@@ -9,9 +9,10 @@ from domain.events import EventKind
 
 Schema = dict[str, Any]  # JSON schema
 
-_ID: Schema = {"type": ["string", "integer", "null"], "maxLength": MAX_ID}
+_BOUNDS = {"maxLength": MAX_ID, "minimum": -(2**63), "maximum": 2**63 - 1}  # of the text, of the number
+_ID: Schema = {"type": ["string", "integer", "null"], **_BOUNDS}
 _OBJECT: Schema = {"type": ["object", "null"]}
-_NAMED_ID: Schema = {"type": ["string", "integer"], "minLength": 1, "maxLength": MAX_ID}
+_NAMED_ID: Schema = {"type": ["string", "integer"], "minLength": 1, **_BOUNDS}
 _NAME: Schema = {
     "type": "string",
     "minLength": 1,
@@ -99,8 +100,7 @@ BATCH_CALL = _request(
         "properties": {
             "batch": {
                 "type": "array",
-                "description": "Events; whatever else stands among them is rejected by itself",
-                "items": {"anyOf": [_ITEM, {}]},
+                "items": {"anyOf": [_ITEM, {"description": "Whatever else stands there is rejected by itself"}]},
             },
             **{name: {**told, "examples": [None]} for name, told in _BESIDE_THE_BATCH.items()},
             "context": {**_OBJECT, "description": "Merged into the context of each event"},

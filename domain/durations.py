@@ -14,10 +14,24 @@ from pydantic_core import PydanticCustomError
 from domain.local_time import local_instant
 
 _PATTERN = r"^-?[0-9]{1,6}(s|m|h|d|w|mo|y)$"
-_PERIOD_PATTERN = _PATTERN.replace("-?", "")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _MONTHS = {"mo": 1, "y": 12}
 LONGEST = timedelta(days=366 * 100)
+
+
+def _up_to(limit: int) -> str:
+    """A regular expression for the whole numbers from 0 to `limit`."""
+    digits = str(limit)
+    shorter = f"[0-9]{{1,{len(digits) - 1}}}"
+    smaller = [f"{digits[:i]}[0-{int(d) - 1}][0-9]{{{len(digits) - i - 1}}}" for i, d in enumerate(digits) if d != "0"]
+    return f"({'|'.join([digits, *smaller, shorter])})"
+
+
+_MOST = {unit: min(999_999, int(LONGEST.total_seconds()) // seconds) for unit, seconds in _SECONDS.items()}
+_PERIOD = "|".join(_up_to(most) + unit for unit, most in {**_MOST, "mo": 1_200, "y": 100}.items())
+# What the JSON Schema shows: the same as `parse_duration` takes, limits included.
+_PERIOD_PATTERN = f"^({_PERIOD})$"
+_OFFSET_PATTERN = f"^-?({_PERIOD})$"
 """No duration is longer, so that none leads out of the calendar."""
 
 
@@ -85,7 +99,7 @@ def _check_period(text: str) -> str:
 
 
 DurationText = Annotated[
-    str, AfterValidator(_check), Field(examples=["15m", "7d", "1mo"], json_schema_extra={"pattern": _PATTERN})
+    str, AfterValidator(_check), Field(examples=["15m", "7d", "1mo"], json_schema_extra={"pattern": _OFFSET_PATTERN})
 ]
 """May be negative, for offsets: `-3d`."""
 
