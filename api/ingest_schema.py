@@ -9,7 +9,7 @@ from domain.events import EventKind
 
 Schema = dict[str, Any]  # JSON schema
 
-_BOUNDS = {"maxLength": MAX_ID, "minimum": -(2**63), "maximum": 2**63 - 1}  # of the text, of the number
+_BOUNDS = {"maxLength": MAX_ID, "minimum": -(2**63), "maximum": 2**64 - 1}  # of the text, of the number
 _ID: Schema = {"type": ["string", "integer", "null"], **_BOUNDS}
 _OBJECT: Schema = {"type": ["object", "null"]}
 _NAMED_ID: Schema = {"type": ["string", "integer"], "minLength": 1, **_BOUNDS}

@@ -168,15 +168,21 @@ def _kind(message: JsonObject) -> EventKind:
     return WIRE_KINDS[named]
 
 
+_EXACT = 2**53
+"""From here on a float stands for several whole numbers, which would make several people one."""
+
+
 def _id(message: JsonObject, key: str) -> str | None:
     """An id as text; null and empty count as absent, whole numbers are taken as they are written."""
     value = message.get(key)
     if value is None or value == "":
         return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        _refuse(f"invalid_{_SNAKE[key]}", f"{key} must be text")
+        _refuse(f"invalid_{_SNAKE[key]}", f"{key} must be text, or a whole number of 64 bits")
     if len(value) > MAX_ID:
         _refuse(f"{_SNAKE[key]}_too_long", f"{key} has at most {MAX_ID} characters")
     return value
