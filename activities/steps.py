@@ -7,17 +7,18 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from database.customers import Customer
 from database.definitions import JOURNEY, flow_of
 from database.documents import DocumentRow
-from database.runs import Run, RunStep, bind, lock_run
+from database.runs import Run, RunStep, bind, has_pending_events, lock_run
 from database.session import WriteSession
 from domain.documents import DocumentState
 from domain.journeys import descriptions
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.library import DefinitionLibrary
+from domain.journeys.reading import reads_customer
 from domain.journeys.steps import Step
 from domain.runs import HOLDOUT, OutcomeKind, PassedStep, RunState, StepInput, StepOutcome
 
@@ -112,6 +113,9 @@ async def open_step(session: WriteSession, library: DefinitionLibrary, at: StepI
     row, is_paused = await _read_entry(session, at, run.journey)
     if row is not None and row.outcome in _SETTLED:
         return _as_recorded(row, run)
+    reached_at = at.as_of if row is None else row.reached_at
+    if reads_customer(step) and await has_pending_events(session, locked.customer.id, until=reached_at):
+        raise _not_yet_routed()
     run.step = at.step
     return OpenStep(
         at=at,
@@ -122,6 +126,11 @@ async def open_step(session: WriteSession, library: DefinitionLibrary, at: StepI
         row=row or _new_entry(session, at, step),
         is_paused=is_paused,
     )
+
+
+def _not_yet_routed() -> ApplicationError:
+    """Ask again: what was stored before the step, be it by an `update` of the same run, is not in the profile yet."""
+    return ApplicationError("try again", type="events_pending", category=ApplicationErrorCategory.BENIGN)
 
 
 async def write_passed(session: WriteSession, passed: tuple[PassedStep, ...], run: Run) -> None:

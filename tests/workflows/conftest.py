@@ -212,6 +212,18 @@ class Stage:
             assert event is not None
             event.status = status
 
+    async def route(self, customer_id: UUID, **traits: Any) -> bool:
+        """What the router does with the events a run has appended; whether there were any."""
+        async with self.database.transaction() as session:
+            customer = await session.get(Customer, customer_id)
+            assert customer is not None
+            pending = (Event.user_id == customer.external_id) & (Event.status == "pending")
+            events = (await session.execute(select(Event).where(pending))).scalars().all()
+            for event in events:
+                event.status = "routed"
+                customer.traits = customer.traits | traits
+        return bool(events)
+
     async def change(self, journey: str, state: str) -> None:
         """Pause, resume or archive, as the API does."""
         async with self.database.transaction() as session:

@@ -127,6 +127,20 @@ async def test_an_event_that_is_stored_in_time_beats_the_timeout_although_it_is_
     assert await run.log() == [("order", 1, "done", None)]
 
 
+async def test_a_branch_waits_for_what_an_update_before_it_wrote(stage: Stage) -> None:
+    update = {"update": {"traits": {"mood": "happy"}}, "id": "mood"}
+    arms = [{"if": {"trait": "mood", "eq": "happy"}, "steps": [{"exit": "happy"}]}, {"else": [{"exit": "too early"}]}]
+    await stage.publish(journey(update, {"branch": arms, "id": "which"}))
+    run = await stage.enter("welcome")
+    while await run.step("mood") is None:
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.3)  # long enough for a branch that does not wait
+
+    assert await run.step("which") is None
+    assert await stage.route(run.customer_id, mood="happy")
+    assert (await run.ends()).reason == "happy"
+
+
 async def test_a_timeout_takes_its_own_steps(stage: Stage) -> None:
     waits = {"wait_for": {"any": [PURCHASE], "timeout": "30d", "on_timeout": [{"exit": "gone"}]}, "id": "order"}
     await stage.publish(journey(waits, {"send": {"template": "t"}}))
@@ -336,8 +350,8 @@ async def test_a_holdout_walks_and_logs_what_it_would_have_done(stage: Stage) ->
 async def test_values_are_filled_in_and_emitted_events_are_one_deeper(stage: Stage) -> None:
     await stage.publish(
         journey(
-            {"update": {"traits": {"last_cart": "{{ entry.properties.cart_id }}"}}, "id": "mark"},
             {"emit": {"event": "Cart Seen", "properties": {"name": "Hi {{ customer.traits.name }}"}}, "id": "tell"},
+            {"update": {"traits": {"last_cart": "{{ entry.properties.cart_id }}"}}, "id": "mark"},
             {"start": {"journey": "other", "properties": {"n": "{{ entry.properties.n }}"}}, "id": "go"},
         )
     )
@@ -346,7 +360,7 @@ async def test_values_are_filled_in_and_emitted_events_are_one_deeper(stage: Sta
 
     await run.ends()
 
-    update, tell, go = await emitted(stage)
+    tell, update, go = await emitted(stage)
     assert (update.kind, update.traits, update.source) == ("identify", {"last_cart": "c7"}, "perennial")
     assert (tell.name, tell.properties, tell.depth) == ("Cart Seen", {"name": "Hi Ada"}, 3)
     assert (go.kind, go.properties) == ("start", {"journey": "other", "properties": {"n": 3}})
