@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 from fastapi import Request
 
+from api.schema_outlines import PREFIX, outline
 from domain.document import Document
 from domain.errors import FieldError, Invalid, Malformed, TooLarge
 from domain.payload import find_fault
@@ -33,10 +34,18 @@ async def read_document(request: Request) -> dict[str, Any]:  # any JSON object
 
 
 def document_body(model: type[Document], name: str, *, required: bool = True) -> dict[str, Any]:
-    """The `requestBody` of a route that takes such a document. Its key, the member `name`, is in the path already."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema["required"] = [member for member in schema["required"] if member != name]
-    media = {"schema": schema}
+    """The `requestBody` of a route that takes such a document. Its key, the member `name`, is in the path already.
+
+    Of a recursive language (journeys) the body shows the outline, and the schemas of the document show the whole.
+    """
+    whole = model.model_json_schema(ref_template=f"{PREFIX}{{model}}")
+    shown = outline(whole)
+    if shown is not whole:
+        definitions = {**whole.pop("$defs"), model.__name__: whole}
+        told = f"{whole.get('description', '')} This is the outline; the whole language is the schema {model.__name__}."
+        shown = {**shown, "title": f"{model.__name__}Outline", "description": told.strip(), "$defs": definitions}
+    shown = {**shown, "required": [member for member in shown["required"] if member != name]}
+    media = {"schema": shown}
     return {"requestBody": {"required": required, "content": {"application/json": media, "application/yaml": media}}}
 
 

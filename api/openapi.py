@@ -129,6 +129,8 @@ def _say_what_can_be_stored(schema: Schema) -> None:
         schema.setdefault("additionalProperties", "patternProperties" not in schema)
         if schema["additionalProperties"] in _ANYTHING or "properties" not in schema:
             schema.setdefault("propertyNames", {"pattern": _STORABLE})
+    if "oneOf" in schema:  # our alternatives are told apart by a key; a whole number is an integer and a number
+        schema["anyOf"] = schema.pop("oneOf")
     if "anyOf" in schema:
         schema["anyOf"] = [_REF_JSON if part in _ANYTHING else part for part in schema["anyOf"]]
     for name in ("items", "additionalProperties"):

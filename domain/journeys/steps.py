@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Tag, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, Tag, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from domain.conditions.model import Condition
 from domain.document import Document, by_key
@@ -34,6 +36,17 @@ class StepBase(Document):
                 lifted[kind] = {key: value for key, value in body.items() if key not in ("id", "name")}
                 lifted |= {key: body[key] for key in ("id", "name") if key in body}
         return lifted
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Both places where `id` and `name` may stand."""
+        shown = handler(schema)
+        members = handler.resolve_ref_schema(shown)["properties"]
+        lifted = {name: members[name] for name in ("id", "name")}
+        for body in (handler.resolve_ref_schema(part) for name, part in members.items() if name not in lifted):
+            if "properties" in body:
+                body["properties"] = {**body["properties"], **lifted}
+        return shown
 
     @property
     def kind(self) -> str:
