@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -19,11 +20,16 @@ import httpx
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from perennial.loopback import any_free_port
 
 T = TypeVar("T")
 STARTED_WITHIN = 120
+SENDGRID_KEY = ec.generate_private_key(ec.SECP256R1())
+"""Stands in for the key with which SendGrid signs what it tells."""
+WEBHOOK_SECRET = f"whsec_{base64.b64encode(os.urandom(32)).decode()}"
 
 
 @dataclass
@@ -123,7 +129,14 @@ def _settings(folder: Path, mailbox: Mailbox) -> dict[str, str]:
         "PERENNIAL_EMAIL_PROVIDER": "smtp",
         "PERENNIAL_SMTP_PORT": str(mailbox.port),
         "PERENNIAL_SMTP_SECURITY": "none",
+        "PERENNIAL_SENDGRID_WEBHOOK_KEY": base64.b64encode(_public(SENDGRID_KEY)).decode(),
+        "PERENNIAL_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "PERENNIAL_ALLOW_PRIVATE_CALLS": "true",  # the shop's systems of these tests are on this machine
     }
+
+
+def _public(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _addresses(file: Path, process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:

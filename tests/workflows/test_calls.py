@@ -55,8 +55,8 @@ async def test_the_answer_of_a_call_serves_later_steps(stage: Stage, shop: Shop)
     await stage.publish(
         journey(
             {"call": call, "id": "ask"},
-            {"update": {"traits": {"coupon": "{{ saved.offer.coupon }}"}}, "id": "keep"},
             {"branch": [{"if": asks, "steps": []}], "id": "b"},
+            {"update": {"traits": {"coupon": "{{ saved.offer.coupon }}"}}, "id": "keep"},
         )
     )
     entry = {"event": "Product Added", "properties": {"cart_id": "c7", "n": 3}}

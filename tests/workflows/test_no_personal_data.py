@@ -26,9 +26,9 @@ async def test_nothing_personal_reaches_temporal(
         await stage.publish(
             journey(
                 {"send": {"template": "t"}, "id": "fails"},
+                {"branch": [{"if": {"trait": "name", "eq": CANARY}, "steps": []}]},
                 {"update": {"traits": {"copy": "{{ customer.traits.name }} {{ entry.properties.secret }}"}}},
                 {"emit": {"event": "X", "properties": {"deep": "{{ entry.properties.secret }}"}}},
-                {"branch": [{"if": {"trait": "name", "eq": CANARY}, "steps": []}]},
                 {"call": {"url": f"http://127.0.0.1:9/{CANARY}", "not_after": "1s", "body": {"n": CANARY}}},
                 {"wait_for": {"any": [{"event": "Order Completed"}], "timeout": "10m"}, "id": "order"},
             )
