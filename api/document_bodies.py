@@ -34,9 +34,15 @@ async def read_document(request: Request) -> dict[str, Any]:  # any JSON object
 
 
 def document_body(model: type[Document], name: str, *, required: bool = True) -> dict[str, Any]:
-    """The `requestBody` of a route that takes such a document. Its key, the member `name`, is in the path already.
+    """The `requestBody` of a route that takes such a document."""
+    media = {"schema": document_schema(model, name)}
+    return {"requestBody": {"required": required, "content": {"application/json": media, "application/yaml": media}}}
 
-    Of a recursive language (journeys) the body shows the outline, and the schemas of the document show the whole.
+
+def document_schema(model: type[Document], name: str) -> dict[str, Any]:
+    """The JSON Schema of such a document in a request. Its key, the member `name`, is in the path already.
+
+    Of a recursive language (journeys) it shows the outline; the whole stands among the schemas.
     """
     whole = model.model_json_schema(ref_template=f"{PREFIX}{{model}}")
     shown = outline(whole)
@@ -44,9 +50,7 @@ def document_body(model: type[Document], name: str, *, required: bool = True) ->
         definitions = {**whole.pop("$defs"), model.__name__: whole}
         told = f"{whole.get('description', '')} This is the outline; the whole language is the schema {model.__name__}."
         shown = {**shown, "title": f"{model.__name__}Outline", "description": told.strip(), "$defs": definitions}
-    shown = {**shown, "required": [member for member in shown["required"] if member != name]}
-    media = {"schema": shown}
-    return {"requestBody": {"required": required, "content": {"application/json": media, "application/yaml": media}}}
+    return {**shown, "required": [member for member in shown["required"] if member != name]}
 
 
 def _read_json(body: bytes) -> Any:  # any JSON

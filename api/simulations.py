@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import date, datetime, timedelta
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from api.auth import requires
 from api.dependencies import Dependencies, Writing
+from api.document_bodies import document_schema
 from api.documents import Key
 from api.routing import ApiRoute
 from database import documents
@@ -21,7 +22,7 @@ from database.recordings import recordings, who_could_enter
 from database.session import ReadSession
 from database.shop_settings import shop_settings
 from domain.drafts import read_draft
-from domain.errors import ChecksFailed, FieldError, Invalid, NotFound
+from domain.errors import ChecksFailed, Conflict, FieldError, NotFound
 from domain.findings import Finding
 from domain.funnels import StepCounts
 from domain.journeys.checks import check_journey
@@ -51,12 +52,15 @@ _UNWALKABLE = {
 """Findings with which a journey cannot be walked; others, such as a missing template, do not matter here."""
 
 
+Definition = Annotated[dict[str, Any], WithJsonSchema(document_schema(JourneyDefinition, "journey"))]
+
+
 class SimulateWish(BaseModel):
     """The period, and the journey if it is not the saved draft."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    definition: dict[str, Any] | None = None
+    definition: Definition | None = None
     start: AwareDatetime = Field(alias="from")
     end: AwareDatetime = Field(alias="to")
 
@@ -200,10 +204,12 @@ def _assumptions(cut: bool, has_api_entry: bool) -> list[str]:
 
 def _check_period(wish: SimulateWish) -> None:
     if wish.end <= wish.start:
-        raise Invalid("to must be after from.", errors=(FieldError("/to", "must be after from", "period"),))
+        raise Conflict(
+            "to must be after from.", code="period", errors=(FieldError("/to", "must be after from", "period"),)
+        )
     if wish.end - wish.start > LONGEST_PERIOD:
         longest = f"must be at most {LONGEST_PERIOD.days} days after from"
-        raise Invalid(f"to {longest}.", errors=(FieldError("/to", longest, "period"),))
+        raise Conflict(f"to {longest}.", code="period", errors=(FieldError("/to", longest, "period"),))
 
 
 async def _definition(session: ReadSession, key: str, given: Mapping[str, Any] | None) -> JourneyDefinition:

@@ -25,6 +25,9 @@ def with_ids(definition: JourneyDefinition, previous: JourneyDefinition | None =
     """The same journey with every step's id written out; unchanged steps keep the ids of the previous version."""
     document = as_json(definition)
     steps: Block = document["steps"]
+    for step in _all(steps):
+        if step.get("id") is None:  # `id: null` says nothing
+            step.pop("id", None)
     taken = {step["id"] for step in _all(steps) if "id" in step}
     if previous is not None:
         _inherit(steps, as_json(previous)["steps"], taken)

@@ -134,5 +134,5 @@ async def test_a_period_that_ends_before_it_begins_is_refused(client: httpx.Asyn
     period = {"from": NOW.isoformat(), "to": NOW.isoformat()}
     answer = await client.post("/v1/journeys/cart/simulate", json={"definition": REMINDER, **period})
 
-    assert answer.status_code == 422
+    assert answer.status_code == 409
     assert answer.json()["errors"][0]["pointer"] == "/to"

@@ -33,6 +33,10 @@ def test_written_ids_stay_and_derived_ones_keep_out_of_their_way() -> None:
     assert ids(with_ids(journey({**A, "id": "send-2"}, B))) == ["send-2", "send-2-2"]
 
 
+def test_an_id_that_is_null_says_nothing() -> None:
+    assert ids(with_ids(journey({**A, "id": None}, B))) == ["wait-1", "send-2"]
+
+
 def test_unchanged_steps_keep_their_ids_when_others_come_and_go() -> None:
     first = with_ids(journey(A, B, C))
     second = with_ids(journey({"wait": {"for": "2h"}}, A, C), first)
