@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.segment import MAX_ID, MAX_NAME, WIRE_KINDS
+from api.segment import MAX_ID, MAX_NAME, MAX_NUMBER, WIRE_KINDS
 from domain.events import EventKind
 
 Schema = dict[str, Any]  # JSON schema
 
-_BOUNDS = {"maxLength": MAX_ID, "minimum": -(2**63), "maximum": 2**64 - 1}  # of the text, of the number
+_BOUNDS = {"maxLength": MAX_ID, "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}  # of the text, of the number
 _ID: Schema = {"type": ["string", "integer", "null"], **_BOUNDS}
 _OBJECT: Schema = {"type": ["object", "null"]}
 _NAMED_ID: Schema = {"type": ["string", "integer"], "minLength": 1, **_BOUNDS}

@@ -168,6 +168,8 @@ def _kind(message: JsonObject) -> EventKind:
     return WIRE_KINDS[named]
 
 
+MAX_NUMBER = 9 * 10**18
+"""The largest number that may be an id; clients that count further send text."""
 _EXACT = 2**53
 """From here on a float stands for several whole numbers, which would make several people one."""
 
@@ -179,10 +181,10 @@ def _id(message: JsonObject, key: str) -> str | None:
         return None
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER:
         value = str(value)
     if not isinstance(value, str):
-        _refuse(f"invalid_{_SNAKE[key]}", f"{key} must be text, or a whole number of 64 bits")
+        _refuse(f"invalid_{_SNAKE[key]}", f"{key} must be text, or a whole number of at most 9 * 10^18")
     if len(value) > MAX_ID:
         _refuse(f"{_SNAKE[key]}_too_long", f"{key} has at most {MAX_ID} characters")
     return value
