@@ -88,14 +88,17 @@ class DocumentKind(Protocol):
 def document_router(kind_of: type[DocumentKind], *, read: Scope, write: Scope) -> APIRouter:
     """All routes of the life cycle for one kind, under `/v1/<plural>`."""
     router = APIRouter(prefix=f"/v1/{kind_of.plural}", tags=[kind_of.plural], route_class=ApiRoute)
-    _add_reading(router, kind_of, read)
-    _add_writing(router, kind_of, write)
+    _add_drafts(router, kind_of, read)
+    _add_versions(router, kind_of, read)
+    _add_saving(router, kind_of, write)
+    _add_checking(router, kind_of, write)
+    _add_publishing(router, kind_of, write)
     for change in sorted(kind_of.changes):
         _add_change(router, kind_of, change, write)
     return router
 
 
-def _add_reading(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -> None:
+def _add_drafts(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -> None:
     name, guard = kind_of.name, [requires(scope)]
 
     @router.get("", dependencies=guard, summary=f"List {kind_of.plural}", operation_id=f"list_{kind_of.plural}")
@@ -121,6 +124,10 @@ def _add_reading(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -
         row = _found(await documents.load(session, name, key), name, key)
         response.headers["ETag"] = f'"{row.etag}"'
         return DocumentAnswer.of(row)
+
+
+def _add_versions(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -> None:
+    name, guard = kind_of.name, [requires(scope)]
 
     @router.get(
         "/{key}/versions",
@@ -148,12 +155,12 @@ def _add_reading(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -
         return VersionAnswer.of(row)
 
 
-def _add_writing(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -> None:
-    name, guard = kind_of.name, [requires(scope)]
+def _add_saving(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -> None:
+    name = kind_of.name
 
     @router.put(
         "/{key}",
-        dependencies=guard,
+        dependencies=[requires(scope)],
         summary="Save the draft",
         responses=ETAG_HEADER,
         openapi_extra=document_body(kind_of.model, name),
@@ -180,9 +187,13 @@ def _add_writing(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -
         response.headers["ETag"] = f'"{row.etag}"'
         return SavedAnswer.of_saved(row, findings)
 
+
+def _add_checking(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -> None:
+    name = kind_of.name
+
     @router.post(
         "/{key}/check",
-        dependencies=guard,
+        dependencies=[requires(scope)],
         summary="Check a draft without saving it",
         openapi_extra=document_body(kind_of.model, name, required=False),
         operation_id=f"check_{name}",
@@ -196,7 +207,13 @@ def _add_writing(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -
         draft = read_draft(kind_of.model, written)
         return CheckAnswer.of(await _findings(kind_of(dependencies), session, key, draft))
 
-    @router.post("/{key}/publish", dependencies=guard, summary="Make a version", operation_id=f"publish_{name}")
+
+def _add_publishing(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) -> None:
+    name = kind_of.name
+
+    @router.post(
+        "/{key}/publish", dependencies=[requires(scope)], summary="Make a version", operation_id=f"publish_{name}"
+    )
     async def publish(
         *,
         key: Key,
