@@ -1,0 +1,73 @@
+"""Erasing and exporting a customer over HTTP; what an erasure does is proven in tests/activities and scenarios."""
+
+from __future__ import annotations
+
+import httpx
+from sqlalchemy import select
+
+from database.audit import AuditEntry
+from database.session import Database
+from domain.ids import new_id
+from tests.factories import make_customer, make_events
+
+
+async def audited(database: Database) -> list[tuple[str, str]]:
+    async with database.read() as session:
+        entries = (await session.execute(select(AuditEntry).order_by(AuditEntry.id))).scalars()
+        return [(entry.action, entry.target) for entry in entries]
+
+
+async def test_an_erased_customer_is_gone_for_every_route_at_once(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    ours = await make_customer(database, "ann", traits={"email": "ann@example.com"})
+
+    answer = await client.delete("/v1/customers/ann")
+
+    assert (answer.status_code, answer.json()["state"], answer.json()["clean"]) == (202, "requested", None)
+    for path in ("", "/events", "/timeline", "/export", "/consent"):
+        assert (await client.get(f"/v1/customers/ann{path}")).status_code == 404, path
+    assert (await client.delete("/v1/customers/ann")).status_code == 404
+    assert await audited(database) == [("erase", f"customer/{ours}")]
+
+
+async def test_the_job_can_be_read_and_names_nobody(client: httpx.AsyncClient, database: Database) -> None:
+    await make_customer(database, "ann@example.com", traits={"email": "ann@example.com"})
+    job = (await client.delete("/v1/customers/ann%40example.com")).json()
+
+    answer = await client.get(f"/v1/erasures/{job['id']}")
+
+    assert answer.json() == job
+    assert "ann" not in answer.text
+    assert (await client.get(f"/v1/erasures/{new_id()}")).status_code == 404
+
+
+async def test_asking_again_with_the_same_idempotency_key_gets_the_first_answer(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await make_customer(database, "ann")
+
+    tries = [await client.delete("/v1/customers/ann", headers={"Idempotency-Key": "bye"}) for _ in range(2)]
+
+    assert [answer.status_code for answer in tries] == [202, 202]
+    assert tries[0].json() == tries[1].json()
+
+
+async def test_an_export_holds_everything_and_is_noted(client: httpx.AsyncClient, database: Database) -> None:
+    ours = await make_customer(database, "ann", traits={"email": "ann@example.com"}, anonymous_id="browser")
+    await make_events(database, ours, "ann", "Product Added", "Order Completed")
+    other = await make_customer(database, "bob")
+    await make_events(database, other, "bob", "Product Viewed")
+    await client.put("/v1/customers/ann/consent", json={"state": "subscribed", "text": "I want news"})
+
+    answer = await client.get("/v1/customers/ann/export")
+
+    export = answer.json()
+    assert export["profile"]["traits"] == {"email": "ann@example.com"}
+    assert [event["name"] for event in export["events"]] == ["Product Added", "Order Completed"]
+    assert [identity["value"] for identity in export["identities"]] == ["ann", "browser"]
+    assert [consent["evidence"] for consent in export["consents"]] == [{"text": "I want news"}]
+    assert "bob" not in answer.text
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.headers["cache-control"] == "no-store"
+    assert ("export", f"customer/{ours}") in await audited(database)
