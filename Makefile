@@ -21,7 +21,7 @@ demo: $(INSTALLED) ## Like run, with a small shop brought to life
 	@exec $(BIN)/perennial up --demo
 
 test: check ## Run everything CI runs
-	$(BIN)/pytest tests/workflows --replay-always -q
+	$(BIN)/pytest tests/workflows --replay-always -q -m "not slow"
 	$(BIN)/pytest
 
 test-fast: $(INSTALLED) ## Run the tests that take moments

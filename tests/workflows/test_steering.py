@@ -116,6 +116,7 @@ async def test_a_terminated_run_shows_in_its_row(stage: Stage) -> None:
 async def test_a_reset_of_a_terminated_run_sets_it_going_again(stage: Stage) -> None:
     run = await stage.enter("welcome")
     await run.stands_at("pause")
+    await first_task(run)  # the row is a moment ahead of the history
     await run.handle.terminate(reason="a mistake")
     await shows(run, state="exited", reason="terminated")
 
@@ -149,17 +150,25 @@ async def test_a_run_whose_workflow_is_gone_is_started_again(stage: Stage) -> No
     assert len(await stage.commands()) == 1
 
 
+async def first_task(run: Entered) -> int:
+    """The event that completes the first workflow task, as soon as there is one."""
+    async with asyncio.timeout(30):
+        while True:
+            for event in (await run.handle.fetch_history()).events:
+                if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+                    return event.event_id
+            await asyncio.sleep(0.05)
+
+
 async def reset(run: Entered) -> str:
     """Reset to the first workflow task, as the UI does; answers the new execution's id."""
     client = run.stage.client
-    history = await run.handle.fetch_history()
-    first = next(e for e in history.events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
     answer = await client.workflow_service.reset_workflow_execution(
         ResetWorkflowExecutionRequest(
             namespace=client.namespace,
             workflow_execution=WorkflowExecution(workflow_id=run.handle.id),
             reason="test",
-            workflow_task_finish_event_id=first.event_id,
+            workflow_task_finish_event_id=await first_task(run),
             request_id=f"{run.run_id}",
         )
     )
