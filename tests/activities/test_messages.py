@@ -114,15 +114,17 @@ async def test_a_customer_without_an_address_is_skipped(shop: Shop) -> None:
         ("erased", "receipts", "erased"),
         ("hard_bounce", "receipts", "hard_bounce"),
         ("complaint", "welcome", "complaint"),
-        ("complaint", "receipts", None),
+        ("complaint", "receipts", "complaint"),
+        ("manual", "receipts", "suppressed"),
     ],
 )
-async def test_a_suppressed_address_gets_nothing(shop: Shop, kept: str, journey: str, reason: str | None) -> None:
+async def test_a_suppressed_address_gets_nothing(shop: Shop, kept: str, journey: str, reason: str) -> None:
     run_id = await enter(shop, journey=journey)
     async with shop.database.transaction() as session:
         await suppress(session, "email", ["Ann@Example.com "], reason=kept, at=NOON)
 
     assert (await shop.send(run_id)).reason == reason
+    assert not shop.provider.calls
 
 
 async def test_the_cap_counts_every_journey_and_names_the_rule(shop: Shop) -> None:

@@ -100,7 +100,7 @@ async def test_a_hard_bounce_suppresses_the_address_and_a_block_does_not(hook: H
     assert await names(shop) == ["Email Bounced", "Email Bounced"]
 
 
-async def test_a_complaint_stops_all_marketing_at_once(hook: Hook, shop: Shop) -> None:
+async def test_a_complaint_stops_all_mail_to_the_address_at_once(hook: Hook, shop: Shop) -> None:
     await hook.post({"event": "spamreport", "sg_event_id": "e1"})
 
     async with shop.database.transaction() as session:
@@ -108,7 +108,11 @@ async def test_a_complaint_stops_all_marketing_at_once(hook: Hook, shop: Shop) -
         sources = (await session.execute(select(Consent.source).order_by(Consent.at))).scalars().all()
         await session.execute(update(Event).values(status="routed"))
     assert sources == ["api", "complaint"]
-    assert (await shop.send(await enter(shop, "bo", email="ann@example.com"))).reason == "complaint"
+    sent_before = len(shop.provider.calls)
+    for customer, journey in (("bo", "welcome"), ("cy", "receipts")):  # a receipt needs no consent, but it is mail
+        run_id = await enter(shop, customer, email="ann@example.com", journey=journey)
+        assert (await shop.send(run_id)).reason == "complaint"
+    assert len(shop.provider.calls) == sent_before
 
 
 async def test_an_unsubscription_at_the_provider_withdraws_consent(hook: Hook, shop: Shop) -> None:
