@@ -1,0 +1,15 @@
+"""Decisions of earning rules."""
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Expand only: old code must run on the new schema."""
+
+
+def downgrade() -> None:
+    """Migrations go forward; correct with a further one."""
+    raise RuntimeError("migrations go forward only")
