@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field
 
 from api.auth import Caller, requires
@@ -21,6 +21,10 @@ from domain.keys import Scope
 from triggers.erasures import request_erasure
 
 router = APIRouter(tags=["customers"], route_class=ApiRoute)
+
+_LOCATION: Final[dict[int | str, dict[str, Any]]] = {  # FastAPI's type of `responses`
+    202: {"headers": {"Location": {"description": "Path of the erasure job.", "schema": {"type": "string"}}}}
+}
 
 
 class Proof(BaseModel):
@@ -61,10 +65,13 @@ class ErasureAnswer(BaseModel):
 @router.delete(
     "/v1/customers/{customer_id}",
     status_code=202,
+    responses=_LOCATION,
     dependencies=[requires(Scope.CUSTOMERS_WRITE)],
     summary="Erase a customer",
 )
-async def erase_customer(customer_id: CustomerRef, session: Writing, caller: Caller, as_of: AsOf) -> ErasureAnswer:
+async def erase_customer(
+    customer_id: CustomerRef, session: Writing, caller: Caller, as_of: AsOf, response: Response
+) -> ErasureAnswer:
     """From this answer on the customer cannot be found, entered into journeys or mailed; the job removes the data.
 
     What happened before now is not taken in again, also not by an import; what the same person does later is a new
@@ -75,6 +82,7 @@ async def erase_customer(customer_id: CustomerRef, session: Writing, caller: Cal
         raise customer_not_found()
     job = await request_erasure(session, customer.id, by=caller.id, as_of=as_of)
     write_audit(session, actor=caller.id, action="erase", target=f"customer/{customer.id}", at=as_of)
+    response.headers["Location"] = f"/v1/erasures/{job.id}"
     return ErasureAnswer.of(job)
 
 

@@ -42,6 +42,19 @@ async def test_the_job_can_be_read_and_names_nobody(client: httpx.AsyncClient, d
     assert (await client.get(f"/v1/erasures/{new_id()}")).status_code == 404
 
 
+async def test_the_answer_to_an_erasure_says_where_its_job_is(client: httpx.AsyncClient, database: Database) -> None:
+    await make_customer(database, "ann")
+
+    tries = [await client.delete("/v1/customers/ann", headers={"Idempotency-Key": "bye"}) for _ in range(2)]
+
+    (location,) = {answer.headers["location"] for answer in tries}
+    assert (await client.get(location)).json() == tries[0].json()
+    document = (await client.get("/openapi.json")).json()
+    accepted = document["paths"]["/v1/customers/{customer_id}"]["delete"]["responses"]["202"]
+    assert list(accepted["headers"]) == ["Location"]
+    assert accepted["content"]["application/json"]["schema"]
+
+
 async def test_asking_again_with_the_same_idempotency_key_gets_the_first_answer(
     client: httpx.AsyncClient, database: Database
 ) -> None:
