@@ -20,9 +20,6 @@ from domain.journeys.steps import Send as SendBody
 from domain.messages import LONGEST_TRY, MessageState, Reason
 from domain.provider_answers import Accepted, Deferred, ProviderAnswer, Rejected, Unknown
 
-DEFAULT_PURPOSE = "marketing"
-"""The careful choice where neither the step nor the journey names a purpose: it needs consent."""
-
 
 def new_message(opened: OpenStep, send: SendBody, as_of: datetime) -> Message:
     """The row of a message that the step has just been reached for; not stored yet."""
@@ -31,7 +28,7 @@ def new_message(opened: OpenStep, send: SendBody, as_of: datetime) -> Message:
         id=new_id(),
         customer_id=opened.customer.id,
         channel=send.channel,
-        purpose=send.category or opened.definition.purpose or DEFAULT_PURPOSE,
+        purpose=opened.definition.purpose_of(send),
         template=send.template,
         journey=run.journey,
         journey_version=run.version,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 from temporalio.workflow import ActivityConfig, LocalActivityConfig
 
 MESSAGES_QUEUE = "messages"
@@ -33,9 +33,15 @@ def decision(summary: str) -> LocalActivityConfig:
     return LocalActivityConfig(**_DECISION, summary=summary)
 
 
-def delivery(summary: str) -> ActivityConfig:
-    """A call to a provider or to the shop; retried until the activity itself says that it is too late (`not_after`)."""
-    return ActivityConfig(**_DELIVERY, summary=summary)
+_FIRST, _ORDINARY = Priority(priority_key=1), Priority(priority_key=3)
+
+
+def delivery(summary: str, *, is_transactional: bool = False) -> ActivityConfig:
+    """A call to a provider or to the shop; retried until the activity itself says that it is too late (`not_after`).
+
+    Where tasks queue up, transactional messages overtake all others.
+    """
+    return ActivityConfig(**_DELIVERY, summary=summary, priority=_FIRST if is_transactional else _ORDINARY)
 
 
 _SWEEP = ActivityConfig(

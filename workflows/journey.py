@@ -18,10 +18,11 @@ with workflow.unsafe.imports_passed_through():
     from activities.runs import RunActivities
     from activities.updates import UpdateActivities
     from activities.waits import WaitActivities
+    from domain.consent import TRANSACTIONAL
     from domain.journeys import descriptions, library
     from domain.journeys.flow import Flow, id_of
     from domain.journeys.interpreter import Interpreter
-    from domain.journeys.steps import Step
+    from domain.journeys.steps import SendStep, Step
     from domain.runs import (
         Ending,
         Execution,
@@ -141,10 +142,15 @@ class JourneyWorkflow:
     async def _execute(self, step: Step, at: StepInput) -> StepOutcome:
         summary = descriptions.performing(step)
         if step.kind in DELIVERIES:
-            return await workflow.execute_activity_method(DELIVERIES[step.kind], at, **delivery(summary))
+            options = delivery(summary, is_transactional=self._is_transactional(step))
+            return await workflow.execute_activity_method(DELIVERIES[step.kind], at, **options)
         decided = await workflow.execute_local_activity_method(DECISIONS[step.kind], at, **decision(summary))
         self._passed.clear()
         return decided
+
+    def _is_transactional(self, step: Step) -> bool:
+        definition = self._flow(self._version).definition
+        return isinstance(step, SendStep) and definition.purpose_of(step.send) == TRANSACTIONAL
 
     async def _give_up(self, at: StepInput, error: ActivityError) -> StepOutcome:
         code = error.cause.type if isinstance(error.cause, ApplicationError) else None

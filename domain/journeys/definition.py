@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, Tag, model_validator
 
 from domain.conditions.model import Condition
+from domain.consent import MARKETING
 from domain.document import Document, by_key
 from domain.durations import DurationText
 from domain.journeys.matches import EventMatch, Match, SegmentMatch
@@ -15,6 +16,7 @@ from domain.journeys.steps import (
     BranchStep,
     CallStep,
     LocalTime,
+    Send,
     SendStep,
     SplitStep,
     Step,
@@ -140,6 +142,10 @@ class Goal(EventMatch):
     value: str | None = None
 
 
+DEFAULT_PURPOSE = MARKETING
+"""The careful choice where neither the step nor the journey names a purpose: it needs consent."""
+
+
 class JourneyDefinition(Document):
     """One version of a journey, as a marketer writes it."""
 
@@ -160,6 +166,10 @@ class JourneyDefinition(Document):
     def step(self, step_id: str) -> Step | None:
         """The step of that id."""
         return next((step for step in self.walk() if step.id == step_id), None)
+
+    def purpose_of(self, send: Send) -> str:
+        """What consent a message of this journey needs: the step's word before the journey's."""
+        return send.category or self.purpose or DEFAULT_PURPOSE
 
 
 def walk(steps: list[Step]) -> Iterator[Step]:

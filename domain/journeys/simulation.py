@@ -167,7 +167,7 @@ class _CustomerWorld:
     def gate(self, step: SendStep) -> Send | Hold | Skip:
         """The send gate of production, with the messages that the simulation has sent."""
         body, record = step.send, self.customer.record
-        purpose = body.category or self.rules.definition.purpose or "marketing"
+        purpose = self.rules.definition.purpose_of(body)
         consents = self.customer.consents_by(self.now)
         candidate = Candidate(
             channel=body.channel,

@@ -217,6 +217,21 @@ async def test_a_goto_is_bounded_by_its_visits_and_then_goes_on(stage: Stage) ->
     }
 
 
+async def test_transactional_messages_go_before_others_where_tasks_queue_up(stage: Stage) -> None:
+    receipt = {"send": {"template": "t", "category": "transactional"}, "id": "receipt"}
+    await stage.publish(journey(receipt, {"send": {"template": "t"}, "id": "news"}))
+    run = await stage.enter("welcome")
+
+    await run.ends()
+
+    scheduled = [
+        event.activity_task_scheduled_event_attributes
+        for event in (await run.handle.fetch_history()).events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    assert [each.priority.priority_key for each in scheduled] == [1, 3]
+
+
 async def test_a_skipped_message_does_not_end_a_journey_unless_the_step_says_so(stage: Stage) -> None:
     skipped = StepOutcome(kind=OutcomeKind.SKIPPED, reason="no_consent")
     stage.outbox.answers = {step: [skipped] for step in ("first", "second", "third")}
