@@ -17,6 +17,9 @@ _LEXER = Environment(autoescape=True)  # only splits sources into pieces
 _DEFAULTS = re.compile(r"<mj-attributes>.*?</mj-attributes>", re.DOTALL)
 _TAG = re.compile(r"<!--.*?-->|<(/?)([a-zA-Z][\w-]*)((?:[^<>\"']|\"[^\"]*\"|'[^']*')*?)(/?)>", re.DOTALL)
 
+# MJML's own web fonts would make every reader's mail program ask a third party; authors may name theirs by mj-font.
+_NO_WEB_FONTS = mrml.RenderOptions(fonts={})
+
 # Elements whose content is free text or HTML; the content of all others is MJML elements.
 _FREE = frozenset({
     "mj-text", "mj-button", "mj-table", "mj-raw", "mj-title", "mj-preview", "mj-style", "mj-navbar-link",
@@ -91,7 +94,7 @@ def compile_mjml(source: str) -> str:
     before, after = ("".join(disguise.words(part)) for part in (disguise.text[:start], disguise.text[end:]))
     wrapped = "".join(_wrapped(disguise, disguise.text[start:end]))
     try:
-        html = mrml.to_html(wrapped).content
+        html = mrml.to_html(wrapped, render_options=_NO_WEB_FONTS).content
     except OSError as error:
         raise MjmlError(f"The MJML cannot be read: {error}") from None
     kept = set(disguise.words(before + html + after))

@@ -211,6 +211,25 @@ def test_faulty_mjml_is_told_in_one_sentence(source: str, words: str) -> None:
         compile_mjml(source)
 
 
+def test_no_mail_loads_a_font_from_a_third_party_unless_its_author_says_so() -> None:
+    plain = "<mj-section><mj-column><mj-text>Ubuntu is MJML's default font</mj-text></mj-column></mj-section>"
+    font = '<mj-head><mj-font name="Lato" href="https://fonts.shop.example/lato.css"></mj-font></mj-head>'
+    named = f'<mjml>{font}<mj-body><mj-section><mj-column><mj-text font-family="Lato, Roboto">x</mj-text>'
+    named += "</mj-column></mj-section></mj-body></mjml>"
+
+    assert "fonts.googleapis.com" not in compile_mjml(_FRAME.format(plain)) + compile_mjml(named)
+    assert "@import url(https://fonts.shop.example/lato.css)" in compile_mjml(named)
+
+
+def test_a_layouts_defaults_may_go_unused_and_anything_else_that_would_be_lost_is_told() -> None:
+    head = "<mjml><mj-head>{}</mj-head><mj-body>" + _TEXT.format("Hello") + "</mj-body></mjml>"
+    defaults = '<mj-attributes><mj-button background-color="{{ shop.color }}"></mj-button></mj-attributes>'
+
+    assert "shop.color" not in compile_mjml(head.format(defaults))
+    with pytest.raises(MjmlError, match=r"shop.color .* would be lost"):
+        compile_mjml(_FRAME.format('<mj-section colour="{{ shop.color }}"></mj-section>'))
+
+
 # The templates that we ship -------------------------------------------------------------------------------
 
 
