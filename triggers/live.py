@@ -14,12 +14,13 @@ from sqlalchemy import select, tuple_
 
 from database.documents import DocumentChange, DocumentVersion, live_documents
 from database.session import ReadSession, WriteSession
+from domain.conditions.paths import steps_of
 from domain.documents import DocumentState
 from domain.durations import Duration, parse_duration
 from domain.journeys.definition import DateEntry, JourneyDefinition
 from domain.journeys.exits import exit_reason
 from domain.journeys.matches import EventMatch
-from domain.journeys.steps import WaitForStep
+from domain.journeys.steps import WaitForStep, WaitStep
 from domain.journeys.waiting import CompiledWait, Matcher, compile_match, compile_wait
 
 KIND = "journey"
@@ -62,6 +63,16 @@ class JourneyVersion:
         """The `wait_for` steps by id."""
         steps = (step for step in self.definition.walk() if isinstance(step, WaitForStep))
         return {step.id: compile_wait(step.wait_for) for step in steps if step.id is not None}
+
+    @cached_property
+    def dated_waits(self) -> Mapping[str, str]:
+        """The `wait` steps that end on a date held in a trait: step id -> name of the trait, without a path into it."""
+        steps = (step for step in self.definition.walk() if isinstance(step, WaitStep))
+        return {
+            step.id: str(steps_of(step.wait.until_date.trait)[0])
+            for step in steps
+            if step.id is not None and step.wait.until_date is not None
+        }
 
 
 @dataclass(frozen=True, slots=True)

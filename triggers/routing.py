@@ -23,7 +23,7 @@ from triggers.journeys import end_doubles
 from triggers.live import JourneyCache, JourneyVersion
 from triggers.reactions import REACTIONS, Reaction
 from triggers.rebuilding import rebuild
-from triggers.waits import Settlement
+from triggers.waits import Settlement, wake_at_waits
 
 log = structlog.get_logger(__name__)
 
@@ -132,6 +132,8 @@ async def _settle_identities(wave: Wave, identified: Identified) -> None:
     for customer in working:
         if customer.id in identified.merged:
             end_doubles(customer, settlement)
+        if customer.id in identified.merged | identified.moved:
+            wake_at_waits(wave, customer, settlement)
     await settlement.write(wave.session, wave.as_of)
     moved = [customer for customer in identified.customers.values() if customer.id in identified.moved]
     if moved:

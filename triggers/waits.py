@@ -22,7 +22,7 @@ from domain.conditions.paths import reader
 from domain.journeys.waiting import Happening, Met, Restarted, Watcher
 from domain.money import currency_of, minor_units
 from domain.runs import RunState
-from triggers.batch import BatchEvent, Wave
+from triggers.batch import BatchCustomer, BatchEvent, Wave
 from triggers.live import JourneyVersion
 
 MERGED = "merged"
@@ -77,11 +77,24 @@ def settle(wave: Wave, event: BatchEvent, happening: Happening, into: Settlement
         is_under_way = run.state == RunState.ACTIVE
         if is_under_way:
             _exit_or_wait(meeting, into)
-        if event.zone_changed and is_under_way:
-            into.wake(run)  # local times are worked out again
+        if is_under_way and (event.zone_changed or _moves_its_date(event, meeting)):
+            into.wake(run)  # the end of its wait is worked out again
         if not run.converted and _reaches_goal(meeting):
             run.converted = True
             into.goals.append(_conversion(meeting, wave))
+
+
+def wake_at_waits(wave: Wave, customer: BatchCustomer, into: Settlement) -> None:
+    """The customer has become another (merged, or with a history moved): zone and dates may be others now."""
+    for run in customer.runs:
+        version = wave.versions.get((run.journey, run.version))
+        if version is not None and any(wait.step not in version.waits for wait in run.waits):
+            into.wake(run)
+
+
+def _moves_its_date(event: BatchEvent, at: _Meeting) -> bool:
+    dates = {at.version.dated_waits.get(wait.step) for wait in at.run.waits}
+    return not dates.isdisjoint(event.changed_traits or ())
 
 
 def _scope(wave: Wave, event: BatchEvent, run: WatchedRun) -> Scope:

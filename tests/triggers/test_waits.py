@@ -124,6 +124,28 @@ async def test_a_changed_zone_wakes_the_customers_runs(shop: Shop) -> None:
     assert await wakes(shop) == 1
 
 
+UNTIL_TRIAL_ENDS = [{"wait": {"id": "quiet", "until_date": {"trait": "trial.ends", "offset": "-2d"}}}]
+
+
+async def test_a_changed_date_wakes_the_run_that_waits_until_it(shop: Shop) -> None:
+    await shop.identify({"trial": {"ends": "2026-06-01", "plan": "gold"}})
+    await enter(shop, steps=UNTIL_TRIAL_ENDS)
+    await shop.identify({"city": "Rome"})
+    assert await wakes(shop) == 0
+    await shop.identify({"trial": {"ends": "2026-05-20", "plan": "gold"}})
+    assert await wakes(shop) == 1
+
+
+async def test_becoming_one_with_somebody_else_wakes_the_run_that_waits_until_a_date(shop: Shop) -> None:
+    await shop.identify({"trial": {"ends": "2026-05-20"}}, user_id="other", timestamp=shop.now + timedelta(minutes=1))
+    await shop.identify({"trial": {"ends": "2026-06-01"}})
+    await enter(shop, steps=UNTIL_TRIAL_ENDS)
+    await shop.post(shop.event(kind=EventKind.ALIAS, user_id="u-1", previous_id="other"))
+    await shop.route()
+    assert (await shop.customer()).traits == {"trial": {"ends": "2026-05-20"}}
+    assert await wakes(shop) == 1
+
+
 GOAL = {"event": "Order Completed", "within": "7d", "value": "properties.total"}
 
 
