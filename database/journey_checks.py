@@ -27,7 +27,7 @@ async def surroundings(
     return Surroundings(
         templates=await _templates(session),
         journeys=await _journeys(session),
-        seen=await _seen(session, names_of(definition)),
+        seen=await seen_events(session, names_of(definition)),
         caps=(await shop_settings(session)).frequency_caps,
         allow_private_calls=allow_private_calls,
     )
@@ -64,7 +64,7 @@ _SAMPLES = text("""
 _SAMPLED = 50
 
 
-async def _seen(session: ReadSession, names: frozenset[str]) -> Seen:
+async def seen_events(session: ReadSession, names: frozenset[str]) -> Seen:
     """The types of the properties of events that have come in, told from the latest of each name."""
     found: dict[str, dict[str, set[str]]] = {}
     for name, properties in await session.execute(_SAMPLES, {"names": sorted(names), "samples": _SAMPLED}):

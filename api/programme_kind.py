@@ -1,0 +1,47 @@
+"""What the loyalty programme plugs into the life cycle of documents: its checks, and that one is live at most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import ClassVar
+
+from api.dependencies import ApiDependencies
+from api.document_answers import PublishRequest
+from database.journey_checks import seen_events
+from database.programmes import KIND, claim_live
+from database.session import ReadSession, WriteSession
+from domain.document import Document
+from domain.documents import Change, Planned, Publication, Published
+from domain.findings import Finding
+from domain.programmes.checks import check_programme, events_of
+from domain.programmes.definition import ProgrammeDefinition
+
+
+class ProgrammeKind:
+    """Programmes among the documents."""
+
+    name: ClassVar[str] = KIND
+    plural: ClassVar[str] = "programmes"
+    model: ClassVar[type[Document]] = ProgrammeDefinition
+    changes: ClassVar[frozenset[Change]] = frozenset({Change.ARCHIVE})
+
+    def __init__(self, dependencies: ApiDependencies) -> None:
+        """A programme asks nothing of the application."""
+
+    async def check(self, session: ReadSession, key: str, draft: Document) -> Sequence[Finding]:
+        """What is wrong with a programme that could be read."""
+        assert isinstance(draft, ProgrammeDefinition)  # noqa: S101  `model` says so
+        return check_programme(draft, await seen_events(session, events_of(draft)))
+
+    async def publish(
+        self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime
+    ) -> Published | Planned:
+        """The version is the draft; events are decided by the version that was live when they happened."""
+        await claim_live(session, publication.key)
+        if request.dry_run:
+            return Planned({"plan": "", "version": publication.version, "changes": [], "in_flight": []})
+        return Published(publication.document)
+
+    async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> None:
+        """Nothing follows an archive: balances stay as they are, and nothing moves them until a programme is live."""

@@ -1,0 +1,93 @@
+"""The loyalty programme that is live, and the version of it that was live at a moment.
+
+There is one at most: `claim_live` sees to it. What is parsed is kept by its text, so asking in every wave is cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Text, cast, select
+from sqlalchemy.dialects.postgresql import insert
+
+from database.documents import DocumentChange, DocumentRow, DocumentVersion
+from database.session import ReadSession, WriteSession
+from database.shop_settings import shop_settings
+from domain.documents import DocumentState
+from domain.errors import Conflict
+from domain.local_time import resolve_zone
+from domain.programmes.definition import ProgrammeDefinition
+
+KIND = "programme"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveProgramme:
+    """One version of the live programme; `zone` is its own, else the shop's."""
+
+    key: str
+    version: int
+    definition: ProgrammeDefinition
+    zone: ZoneInfo
+    published_at: datetime
+
+
+async def live_programme(session: ReadSession) -> LiveProgramme | None:
+    """The programme that counts now; None: there is none, and no points move."""
+    versions = await live_versions(session)
+    return versions[-1] if versions else None
+
+
+async def programme_at(session: ReadSession, moment: datetime) -> LiveProgramme | None:
+    """The version of the live programme that was live at a moment; before the first one, the first."""
+    return version_at(await live_versions(session), moment)
+
+
+def version_at(versions: Sequence[LiveProgramme], moment: datetime) -> LiveProgramme | None:
+    """The same among versions that were read before, the oldest first."""
+    then = [version for version in versions if version.published_at <= moment]
+    return then[-1] if then else next(iter(versions), None)
+
+
+_VERSION = (DocumentVersion.kind == DocumentRow.kind) & (DocumentVersion.key == DocumentRow.key)
+_LIVE_VERSIONS = (
+    select(DocumentRow.key, DocumentVersion.version, cast(DocumentVersion.document, Text), DocumentVersion.published_at)
+    .join(DocumentVersion, _VERSION & (DocumentVersion.version <= DocumentRow.live_version))
+    .where(DocumentRow.kind == KIND, DocumentRow.state == DocumentState.LIVE)
+    .order_by(DocumentVersion.version)
+)
+
+
+async def live_versions(session: ReadSession) -> list[LiveProgramme]:
+    """Every version of the live programme up to the live one, the oldest first."""
+    rows = (await session.execute(_LIVE_VERSIONS)).all()
+    if not rows:
+        return []
+    shop = await shop_settings(session)
+    return [
+        LiveProgramme(key, version, definition := _parsed(text), resolve_zone(definition.zone, shop.zone), published_at)
+        for key, version, text, published_at in rows
+    ]
+
+
+async def claim_live(session: WriteSession, key: str) -> None:
+    """Let this programme be the one that goes live. Raises Conflict `programme_live` while another one is.
+
+    Takes the lock that every publish of the kind takes, so that two first programmes cannot both go live.
+    """
+    await session.execute(insert(DocumentChange).values(kind=KIND).on_conflict_do_nothing())
+    await session.execute(select(DocumentChange.number).where(DocumentChange.kind == KIND).with_for_update())
+    statement = select(DocumentRow.key).where(
+        DocumentRow.kind == KIND, DocumentRow.state == DocumentState.LIVE, DocumentRow.key != key
+    )
+    if other := await session.scalar(statement):
+        raise Conflict(f"The programme {other} is live, and there is one at most: archive it.", code="programme_live")
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> ProgrammeDefinition:
+    return ProgrammeDefinition.model_validate_json(text)

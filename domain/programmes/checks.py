@@ -1,0 +1,170 @@
+"""What is wrong with a programme that can be read: checked when it is saved, and again before it is published."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from domain.conditions.checks import NOTHING_KNOWN, Place, Seen, check_condition, check_event, check_where
+from domain.conditions.model import Condition, PointsAre, TierAtLeast, TierIs
+from domain.conditions.paths import steps_of
+from domain.conditions.walk import leaves
+from domain.durations import parse_duration
+from domain.findings import Finding, Severity
+from domain.journeys.matches import EventMatch
+from domain.local_time import ZONES
+from domain.programmes.definition import ProgrammeDefinition
+from domain.programmes.periods import is_calendar
+from domain.programmes.rules import EarnRule, Multiplier, RatedAmount, UntilPeriodEnd
+
+Check = Callable[[ProgrammeDefinition, Seen], Iterator[Finding]]
+
+
+def check_programme(definition: ProgrammeDefinition, seen: Seen = NOTHING_KNOWN) -> list[Finding]:
+    """Everything that is wrong, errors first. `seen`: what has come in so far of the events that are named."""
+    found = [finding for check in _CHECKS for finding in check(definition, seen)]
+    return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
+
+
+def events_of(definition: ProgrammeDefinition) -> frozenset[str]:
+    """The names of the events that the programme listens to."""
+    referral = [definition.referral.qualifies_on.event] if definition.referral is not None else []
+    return frozenset([*(rule.on.event for rule in definition.earn), *referral])
+
+
+def _error(code: str, pointer: str, message: str) -> Finding:
+    return Finding(code=code, pointer=pointer, message=message)
+
+
+def _warning(code: str, pointer: str, message: str) -> Finding:
+    return Finding(code=code, severity=Severity.WARNING, pointer=pointer, message=message)
+
+
+# The document --------------------------------------------------------------------------------------------
+
+
+def _zone(definition: ProgrammeDefinition, seen: Seen) -> Iterator[Finding]:
+    if definition.zone is not None and definition.zone not in ZONES:
+        message = f"{definition.zone} is not an IANA time zone; write one such as Europe/Berlin."
+        yield _error("unknown_zone", "/zone", message)
+
+
+def _rules(definition: ProgrammeDefinition, seen: Seen) -> Iterator[Finding]:
+    names = Counter(rule.rule for rule in definition.earn)
+    for position, rule in enumerate(definition.earn):
+        pointer = f"/earn/{position}"
+        if names[rule.rule] > 1:
+            yield _error("duplicate_rule", f"{pointer}/rule", f"Several rules are called {rule.rule}; name each apart.")
+        yield from _rule(definition, rule, pointer, seen)
+
+
+def _rule(definition: ProgrammeDefinition, rule: EarnRule, pointer: str, seen: Seen) -> Iterator[Finding]:
+    yield from _match(rule.on, f"{pointer}/on", seen)
+    if rule.if_ is not None:
+        yield from _condition(definition, rule.if_, f"{pointer}/if", rule.on.event, seen)
+    yield from _multipliers(definition, rule.multiply, pointer, rule.on.event, seen)
+    yield from _amount(rule, pointer)
+    yield from _once_per(rule, pointer)
+    if rule.limit is not None and rule.limit.per is not None:
+        yield from _calendar(rule.limit.per, f"{pointer}/limit/per")
+    if isinstance(rule.pending, UntilPeriodEnd):
+        yield from _calendar(rule.pending.period_end, f"{pointer}/pending/period_end")
+
+
+def _match(match: EventMatch, pointer: str, seen: Seen) -> Iterator[Finding]:
+    yield from check_event(match.event, f"{pointer}/event", seen)
+    place = Place(pointer=f"{pointer}/where", in_run=False)
+    yield from check_where(match.where, match.event, seen, place)
+
+
+def _multipliers(
+    definition: ProgrammeDefinition, multipliers: Sequence[Multiplier], pointer: str, event: str | None, seen: Seen
+) -> Iterator[Finding]:
+    for position, multiplier in enumerate(multipliers):
+        place = f"{pointer}/multiply/{position}"
+        if multiplier.if_ is not None:
+            yield from _condition(definition, multiplier.if_, f"{place}/if", event, seen)
+        if multiplier.by == 0:
+            yield _warning("pays_nothing", f"{place}/by", "Multiplied by nothing, nothing is paid.")
+
+
+def _condition(
+    definition: ProgrammeDefinition, condition: Condition, pointer: str, event: str | None, seen: Seen
+) -> Iterator[Finding]:
+    loyal = {place for place, leaf in leaves(condition, pointer) if isinstance(leaf, TierIs | PointsAre)}
+    for finding in check_condition(condition, seen, Place(pointer=pointer, entry_events=[event] if event else ())):
+        if finding.code != "not_available_yet" or finding.pointer not in loyal:
+            yield finding
+    levels = {level.tier for level in definition.tiers.levels} if definition.tiers is not None else set()
+    for place, leaf in leaves(condition, pointer):
+        if isinstance(leaf, TierIs):
+            tier = leaf.tier.at_least if isinstance(leaf.tier, TierAtLeast) else leaf.tier
+            if tier not in levels:
+                yield _error("unknown_tier", f"{place}/tier", f"This programme has no tier {tier}.")
+
+
+def _amount(rule: EarnRule, pointer: str) -> Iterator[Finding]:
+    amount = rule.amount
+    if amount.points == 0:
+        yield _warning("pays_nothing", f"{pointer}/amount/points", "This rule pays no points.")
+    if isinstance(amount, RatedAmount) and amount.of is not None:
+        yield from _path(amount.of, f"{pointer}/amount/of")
+
+
+def _once_per(rule: EarnRule, pointer: str) -> Iterator[Finding]:
+    parts = rule.once_per if isinstance(rule.once_per, list) else [rule.once_per]
+    for position, part in enumerate(parts):
+        if part not in (None, "customer"):
+            place = f"/once_per/{position}" if isinstance(rule.once_per, list) else "/once_per"
+            yield from _path(str(part), pointer + place)
+
+
+def _path(path: str, pointer: str) -> Iterator[Finding]:
+    if next(iter(steps_of(path))) != "properties":
+        message = f"{path!r} leads nowhere: a path into an event starts with 'properties', such as properties.subtotal."
+        yield _error("unknown_path", pointer, message)
+
+
+def _calendar(period: str, pointer: str) -> Iterator[Finding]:
+    if not is_calendar(period):
+        message = f"{period} is no period of the calendar; write days, weeks, months or years: 1d 1w 1mo 1y."
+        yield _error("malformed_duration", pointer, message)
+
+
+def _everywhere(definition: ProgrammeDefinition, seen: Seen) -> Iterator[Finding]:
+    yield from _multipliers(definition, definition.multiply, "", None, seen)
+    for position, period in enumerate(definition.warn):
+        if parse_duration(period) == (0, 0):
+            yield _error("malformed_duration", f"/warn/{position}", "A warning comes some time before; write 7d.")
+
+
+# Tiers and referrals -------------------------------------------------------------------------------------
+
+
+def _tiers(definition: ProgrammeDefinition, seen: Seen) -> Iterator[Finding]:
+    if definition.tiers is None:
+        return
+    levels = definition.tiers.levels
+    names = Counter(level.tier for level in levels)
+    for position, level in enumerate(levels):
+        pointer = f"/tiers/levels/{position}"
+        if names[level.tier] > 1:
+            yield _error("duplicate_tier", f"{pointer}/tier", f"Several tiers are called {level.tier}.")
+        if position and level.from_ <= levels[position - 1].from_:
+            yield _error("tiers_out_of_order", f"{pointer}/from", "Each tier must begin higher than the one before it.")
+        if isinstance(level.pending, UntilPeriodEnd):
+            yield from _calendar(level.pending.period_end, f"{pointer}/pending/period_end")
+
+
+def _referral(definition: ProgrammeDefinition, seen: Seen) -> Iterator[Finding]:
+    referral = definition.referral
+    if referral is None:
+        return
+    yield from _match(referral.qualifies_on, "/referral/qualifies_on", seen)
+    if referral.referrer is None and referral.referee is None:
+        yield _warning("pays_nothing", "/referral", "Nobody gets anything; say what the referrer or the referee gets.")
+    if referral.limit is not None and referral.limit.per is not None:
+        yield from _calendar(referral.limit.per, "/referral/limit/per")
+
+
+_CHECKS: tuple[Check, ...] = (_zone, _rules, _everywhere, _tiers, _referral)
