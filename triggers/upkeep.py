@@ -15,7 +15,7 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 
-from workflows.upkeep import EVERY, UPKEEP, UpkeepWorkflow
+from workflows.upkeep import LASTS, UPKEEP, UpkeepWorkflow
 
 SCHEDULE_ID = "upkeep"
 
@@ -35,12 +35,13 @@ def _schedule(task_queue: str) -> Schedule:
         id=UPKEEP.lower(),
         task_queue=task_queue,
         static_summary="Upkeep: runs beside their workflows, messages left half sent",
-        execution_timeout=EVERY * 30,
+        execution_timeout=LASTS * 3,
     )
+    # Whatever keeps one workflow too long (a slow pass, no worker), the next starts the moment it ends.
     return Schedule(
         action=action,
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=EVERY)]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=LASTS)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.BUFFER_ONE),
     )
 
 
