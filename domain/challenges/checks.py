@@ -1,0 +1,98 @@
+"""What is found in a challenge before it is published."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from domain.challenges.definition import ChallengeDefinition, Distinct, Prize, Sum
+from domain.challenges.facts import COMPLETED
+from domain.conditions.checks import EVENT_ROOTS, NOTHING_KNOWN, Place, Seen, check_event, check_where
+from domain.conditions.dates import moment_of, order
+from domain.conditions.paths import steps_of
+from domain.findings import Finding, Severity
+from domain.local_time import resolve_zone
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a challenge stands among. `requires`: published challenge -> those that it requires."""
+
+    seen: Seen = NOTHING_KNOWN
+    requires: Mapping[str, Collection[str]] = field(default_factory=dict)
+    rewards: Collection[str] = ()
+    has_programme: bool = False
+
+
+def check_challenge(definition: ChallengeDefinition, around: Surroundings) -> list[Finding]:
+    """Errors refers_to_customer, unknown_path, unknown_challenge, requires_cycle, unknown_reward, counts_itself,
+    ends_before_it_starts, and those of conditions; warnings no_programme, event_never_seen.
+    """
+    return [
+        *_of_metric(definition, around.seen),
+        *_of_time(definition),
+        *_of_requirements(definition, around.requires),
+        *_of_prizes(definition, around),
+    ]
+
+
+def _of_metric(definition: ChallengeDefinition, seen: Seen) -> Iterator[Finding]:
+    metric = definition.metric
+    for name in sorted(definition.event_names):
+        yield from check_event(name, "/metric", seen)
+        yield from check_where(metric.where, name, seen, Place(pointer="/metric/where", in_run=False))
+    if any("customer" in str(predicate.model_dump()) for predicate in metric.where):
+        message = "What counted yesterday must count tomorrow: compare with values, not with the customer's traits."
+        yield Finding(code="refers_to_customer", pointer="/metric/where", message=message)
+    path = metric.sum if isinstance(metric, Sum) else metric.distinct if isinstance(metric, Distinct) else None
+    if path is not None and steps_of(path)[0] not in EVENT_ROOTS:
+        pointer = "/metric/sum" if isinstance(metric, Sum) else "/metric/distinct"
+        message = f"{path!r} starts at none of {', '.join(EVENT_ROOTS)}; write properties.{path}."
+        yield Finding(code="unknown_path", pointer=pointer, message=message)
+    if definition.repeat and COMPLETED in definition.event_names:
+        message = f"Challenges that repeat may not measure {COMPLETED}: two of them would complete each other for ever."
+        yield Finding(code="counts_itself", pointer="/repeat", message=message)
+
+
+def _of_time(definition: ChallengeDefinition) -> Iterator[Finding]:
+    start, end = moment_of(definition.from_), moment_of(definition.until)
+    if start and end and order(start, end, resolve_zone(definition.zone)) > 0:
+        yield Finding(code="ends_before_it_starts", pointer="/until", message="It ends before it starts.")
+
+
+def _of_requirements(definition: ChallengeDefinition, known: Mapping[str, Collection[str]]) -> Iterator[Finding]:
+    for position, key in enumerate(definition.requires):
+        pointer = f"/requires/{position}"
+        if key not in known:
+            yield Finding(code="unknown_challenge", pointer=pointer, message=f"No challenge {key!r} is published.")
+        elif definition.challenge in _needed_for(key, known):
+            message = f"{key!r} requires this challenge itself, so nobody could ever complete either."
+            yield Finding(code="requires_cycle", pointer=pointer, message=message)
+
+
+def _needed_for(key: str, known: Mapping[str, Collection[str]]) -> set[str]:
+    found, open_ = set[str](), [key]
+    while open_:
+        for needed in known.get(open_.pop(), ()):
+            if needed not in found:
+                found.add(needed)
+                open_.append(needed)
+    return found
+
+
+def _of_prizes(definition: ChallengeDefinition, around: Surroundings) -> Iterator[Finding]:
+    prizes: list[tuple[str, Prize]] = [(f"/levels/{i}", level) for i, level in enumerate(definition.levels)]
+    if definition.leaderboard is not None:
+        prizes += [(f"/leaderboard/prizes/{i}", prize) for i, prize in enumerate(definition.leaderboard.prizes)]
+    for pointer, prize in prizes:
+        yield from check_prize(prize, pointer, rewards=around.rewards, has_programme=around.has_programme)
+
+
+def check_prize(prize: Prize, pointer: str, *, rewards: Collection[str], has_programme: bool) -> Iterator[Finding]:
+    """Whether what a prize gives is there to be given."""
+    if prize.points is not None and not has_programme:
+        message = "No programme is live, so points cannot be given; nobody completes this until one is."
+        yield Finding(code="no_programme", severity=Severity.WARNING, pointer=f"{pointer}/points", message=message)
+    if prize.reward is not None and prize.reward not in rewards:
+        message = f"No reward {prize.reward!r} is published."
+        yield Finding(code="unknown_reward", pointer=f"{pointer}/reward", message=message)
