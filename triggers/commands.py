@@ -41,7 +41,12 @@ _RPC = timedelta(seconds=5)
 _CATCH_UP = timedelta(hours=1)
 """How late a schedule may still fire after Temporal was away."""
 
-_OUTAGES = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED)
+_OUTAGES = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,  # what the SDK says when a call has had no answer within its `rpc_timeout`
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+)
 
 
 def coalesced(commands: Sequence[PendingCommand]) -> list[list[PendingCommand]]:

@@ -1,0 +1,51 @@
+"""A Temporal that hangs: it takes calls and answers none, as a server does whose disk or network stalls (G7)."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from database.outbox import Command, CommandKind, NewCommand, add_commands
+from database.session import Database
+from perennial.embedded.temporal import EmbeddedTemporal
+from perennial.temporal import connect
+from triggers import commands
+from triggers.relay import Relay, Sent
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+async def server(server_folder: Path) -> AsyncIterator[EmbeddedTemporal]:
+    """A Temporal of this test's own, which may be stopped."""
+    server = EmbeddedTemporal(server_folder / "hanging-temporal")
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def test_a_temporal_that_hangs_is_away_and_the_commands_are_not_blamed(
+    database: Database, server: EmbeddedTemporal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "_RPC", timedelta(seconds=1))
+    relay = Relay(database, await connect(server.address, "default"))
+    starts = [NewCommand(CommandKind.START, f"j/{n}", {"workflow": "cart", "input": {}}) for n in range(3)]
+    async with database.transaction() as session:
+        await add_commands(session, starts)
+    assert server.child.pid is not None
+
+    os.kill(server.child.pid, signal.SIGSTOP)
+    during = await relay.relay_once()
+    async with database.read() as session:
+        kept = (await session.execute(select(Command.attempts, Command.not_before))).all()
+    os.kill(server.child.pid, signal.SIGCONT)
+
+    assert during == Sent(outage=True)
+    assert {attempts for attempts, _ in kept} == {0}
+    assert (await relay.relay_once()).done == 3  # at once: no command is put off for an outage
