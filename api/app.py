@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
 
 from api import (
     browser,
@@ -58,7 +59,10 @@ _ROUTERS = (
 
 def create_app(dependencies: ApiDependencies) -> FastAPI:
     """The application, ready to be served; its lifespan holds what runs beside the requests."""
-    app = FastAPI(
+    app = FastAPIOffline(
+        docs_url="/docs",
+        redoc_url=None,
+        static_url="/docs/files",
         title="Perennial",
         summary="Customer journeys for shops: Segment events in, journeys on Temporal, email through one gate.",
         version="1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -108,3 +109,13 @@ async def test_what_fits_the_outline_of_a_journey_fits_the_whole(document: dict[
     kinds = [kind for step in steps for kind in step["properties"] if kind not in ("id", "name")]
     assert set(kinds) <= {kind for name in whole if name.endswith("Step") for kind in whole[name]["properties"]}
     assert {"send", "wait", "wait_for", "exit"} <= set(kinds)
+
+
+async def test_the_reference_page_needs_no_other_host(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs")).text
+
+    files = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(files) == 3
+    for file in files:
+        assert file.startswith("/")
+        assert (await client.get(file)).status_code == 200
