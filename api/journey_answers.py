@@ -50,13 +50,14 @@ class Consideration(BaseModel):
 
 
 class Explanation(BaseModel):
-    """Why a customer is in a journey or is not."""
+    """Why a customer is in a journey or is not. From before `considered_since` only entries are known."""
 
     journey: str
     customer_id: str
     entered: bool
     runs: list[RunAnswer]
     considered: list[Consideration]
+    considered_since: datetime
 
 
 class FunnelStep(BaseModel):

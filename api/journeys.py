@@ -61,6 +61,7 @@ async def explain_journey(
     key: Key,
     session: Reading,
     dependencies: Dependencies,
+    as_of: AsOf,
     customer_id: Annotated[str, Query(min_length=1, max_length=1_000, description="The shop's own id.")],
 ) -> Explanation:
     """The customer's runs, and every event that could have started one with the rule that decided."""
@@ -74,6 +75,7 @@ async def explain_journey(
         entered=bool(runs),
         runs=[RunAnswer.of(run, dependencies) for run in runs],
         considered=[Consideration.of(row) for row in considered],
+        considered_since=(await shop_settings(session)).decisions_kept_since(as_of),
     )
 
 

@@ -112,6 +112,15 @@ _DECIDE = text("""
     WHERE entry_decisions.outcome <> 'entered'
 """)
 
+# By ix_entry_decisions_age. Rows that a merge is about to pass on are left for another time.
+_FORGET = text("""
+    DELETE FROM entry_decisions WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM entry_decisions WHERE at < :before AND outcome <> 'entered'
+        LIMIT :page FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING 1
+""")
+
 
 async def earlier_runs(session: ReadSession, questions: Sequence[EntryQuestion]) -> list[EarlierRuns]:
     """For each question, in order, what earlier runs say."""
@@ -136,6 +145,11 @@ async def record_decisions(session: WriteSession, decisions: Collection[Decision
     latest = {(each.journey, each.customer_id, each.event_id): each for each in decisions}
     if latest:
         await session.execute(_DECIDE, {"rows": _json(latest.values()), "as_of": as_of})
+
+
+async def forget_decisions(session: WriteSession, before: datetime, page: int) -> int:
+    """Forget a page of why somebody did not enter before a moment; answers how many there were."""
+    return len((await session.execute(_FORGET, {"before": before, "page": page})).all())
 
 
 @dataclass(frozen=True, slots=True)

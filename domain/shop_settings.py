@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field, StringConstraints
@@ -85,3 +86,13 @@ class ShopSettings(Document):
     link_base: WebAddress | None = Field(
         default=None, description="Where tracked links and unsubscribe pages live; absent: the program's public URL."
     )
+    decisions_kept_days: WholeNumber = Field(
+        default=180,
+        ge=1,
+        le=3_650,
+        description="How long is remembered why somebody did not enter a journey; entries are remembered for ever.",
+    )
+
+    def decisions_kept_since(self, as_of: datetime) -> datetime:
+        """From when on it is remembered why somebody did not enter a journey."""
+        return as_of - timedelta(days=self.decisions_kept_days)

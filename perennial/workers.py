@@ -21,6 +21,7 @@ from activities.messages import MessageActivities
 from activities.pacing import Pacer
 from activities.providers import Providers
 from activities.reconciliation import ReconciliationActivities
+from activities.retention import RetentionActivities
 from activities.runs import RunActivities
 from activities.updates import UpdateActivities
 from activities.waits import WaitActivities
@@ -117,6 +118,7 @@ def _journey_work(database: Database, library: DefinitionLibrary, renderer: Rend
             *(updates.update, updates.emit, updates.start),
             *(runs.finish_run, runs.fail_step),
             ReconciliationActivities(database, client).reconcile_runs,
+            RetentionActivities(database).forget_decisions,
             *(erasures.delete_executions, erasures.remove_records, erasures.prove),
             *(audiences.enter_due_dates, audiences.enter_audience, audiences.backfill_dates),
         ),

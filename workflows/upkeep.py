@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
 
     from activities.messages import MessageActivities, SettleInput
     from activities.reconciliation import Reconciled, ReconcileInput, ReconciliationActivities
+    from activities.retention import ForgetInput, RetentionActivities
     from workflows.activity_options import MESSAGES_QUEUE, sweep
 
 UPKEEP = "Upkeep"
@@ -41,6 +42,7 @@ class UpkeepWorkflow:
         started = workflow.now()
         known = workflow.get_last_completion_result(UpkeepDone) or UpkeepDone(as_of=started - timedelta(hours=1))
         known = await self._pass(known)
+        await self._forget(ForgetInput(as_of=started))
         while workflow.now() - started < LASTS - EVERY:
             await workflow.sleep(EVERY, summary="until the next pass")
             known = await self._pass(known)
@@ -65,6 +67,15 @@ class UpkeepWorkflow:
         try:
             await workflow.execute_activity_method(
                 MessageActivities.settle_messages, asked, **sweep("settle messages", task_queue=MESSAGES_QUEUE)
+            )
+        except ActivityError:
+            return
+
+    async def _forget(self, asked: ForgetInput) -> None:
+        """Once in a workflow is often enough: ages are counted in days."""
+        try:
+            await workflow.execute_activity_method(
+                RetentionActivities.forget_decisions, asked, **sweep("forget old decisions")
             )
         except ActivityError:
             return

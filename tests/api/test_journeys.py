@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -163,6 +164,19 @@ async def test_a_call_enters_a_customer_once_while_the_run_is_active(
     explained = (await client.get("/v1/journeys/cart/explain", params={"customer_id": "shop/7 @+ü"})).json()
     assert explained["entered"]
     assert [seen["outcome"] for seen in explained["considered"]] == ["kept_out", "entered"]
+
+
+async def test_explain_says_since_when_it_knows_why_somebody_did_not_enter(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await publish(client, CART)
+    await make_customer(database, "u-1")
+    await client.put("/v1/settings", json={"decisions_kept_days": 30})
+
+    explained = (await client.get("/v1/journeys/cart/explain", params={"customer_id": "u-1"})).json()
+
+    since = datetime.fromisoformat(explained["considered_since"])
+    assert timedelta(days=30) <= datetime.now(UTC) - since < timedelta(days=30, minutes=1)
 
 
 async def test_entering_needs_a_live_journey_with_an_api_entry_and_a_known_customer(

@@ -15,6 +15,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 from temporalio.worker import Worker
 
 from activities.reconciliation import ReconcileInput, ReconciliationActivities
+from activities.retention import RetentionActivities
 from database.session import Database
 from tests.workflows.conftest import Entered, Stage, staged
 from tests.workflows.journeys import journey
@@ -184,7 +185,7 @@ async def test_the_schedule_of_upkeep_shows_a_termination_within_a_minute(stage:
         stage.client,
         task_queue="upkeep",
         workflows=[UpkeepWorkflow],
-        activities=[reconciliation.reconcile_runs],
+        activities=[reconciliation.reconcile_runs, RetentionActivities(stage.database).forget_decisions],
         workflow_runner=sandbox(),
     )
     async with upkeep:

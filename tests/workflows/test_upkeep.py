@@ -17,6 +17,7 @@ from temporalio.worker import Worker
 
 from activities.messages import Settled, SettleInput
 from activities.reconciliation import Reconciled, ReconcileInput
+from activities.retention import ForgetInput
 from domain.ids import new_id
 from workflows.sandbox import sandbox
 from workflows.upkeep import UpkeepDone, UpkeepWorkflow
@@ -28,6 +29,7 @@ class Passes:
     def __init__(self, client: Client) -> None:
         self.reconciled: list[ReconcileInput] = []
         self.settled: list[datetime] = []
+        self.forgotten: list[datetime] = []
         self.sweeps: list[UUID | None] = []
         self.fails = 0
         self._client = client
@@ -45,6 +47,11 @@ class Passes:
         self.settled.append(asked.as_of)
         return Settled(lost=0, unknown=0, stranded=0)
 
+    @activity.defn(name="forget_decisions")
+    async def forget_decisions(self, asked: ForgetInput) -> int:
+        self.forgotten.append(asked.as_of)
+        return 0
+
     async def run(self) -> UpkeepDone:
         """One workflow, from its start to its end."""
         return await self._client.execute_workflow(UpkeepWorkflow.run, id=f"upkeep-{uuid.uuid4()}", task_queue="upkeep")
@@ -59,7 +66,7 @@ async def passes(time_skipping: WorkflowEnvironment) -> AsyncIterator[Passes]:
             client,
             task_queue="upkeep",
             workflows=[UpkeepWorkflow],
-            activities=[passes.reconcile_runs],
+            activities=[passes.reconcile_runs, passes.forget_decisions],
             workflow_runner=sandbox(),
         ),
         Worker(client, task_queue="messages", activities=[passes.settle_messages]),
@@ -72,7 +79,7 @@ async def test_a_pass_every_half_minute_for_ten_minutes_takes_one_line_in_tempor
 
     times = passes.settled
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-    assert len(times) == 20
+    assert (len(times), len(passes.forgotten)) == (20, 1)
     assert max(gaps) < timedelta(seconds=31)
     assert times[-1] - times[0] > timedelta(minutes=9)
     assert done.as_of == times[-1].astimezone(UTC)

@@ -1,5 +1,7 @@
 """Small corrections of the foundation."""
 
+from alembic import op
+
 revision = "0009"
 down_revision = "0008"
 branch_labels = None
@@ -8,6 +10,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Expand only: old code must run on the new schema."""
+    op.execute("CREATE INDEX ix_entry_decisions_age ON entry_decisions USING brin (at) WITH (autosummarize = on)")
 
 
 def downgrade() -> None:
