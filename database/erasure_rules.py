@@ -16,6 +16,7 @@ from sqlalchemy import (
     LargeBinary,
     Result,
     Text,
+    case,
     delete,
     false,
     func,
@@ -32,24 +33,36 @@ from sqlalchemy.sql.functions import concat
 
 from database.base import Table
 from database.consent import Consent
+from database.coupons import Coupon, CouponUse
 from database.customers import Customer, Identity
 from database.erasures import Traces
 from database.events import Event
 from database.journeys import DateDue, EntryDecision
 from database.keys import IdempotencyKey
+from database.ledger import PointNote
 from database.messages import Link, Message, MessageEvent
 from database.orders import Cart, Order, Refund
 from database.outbox import Command
 from database.products import ProductView
+from database.redemptions import Redemption
+from database.referral_codes import ReferralCode
+from database.referral_signals import ReferralSignal
+from database.referrals import Referral
 from database.runs import Run, RunStep, Wait
 from database.session import ReadSession, WriteSession
+from database.shares import ShareLink, Submission
 from database.tables import metadata
+from domain.coupons import CouponState
+from domain.redemptions import RedemptionState
+from domain.referrals import OPEN, WITHOUT_FRIEND, ReferralState
+from domain.referrals import Reason as ReferralReason
 
 EVENTS_AT_ONCE: Final = 2_000
 """Events per transaction, so that an erasure never holds locks for long."""
 
 REMOVED: Final[Sequence[type[Table]]] = (
-    *(Wait, EntryDecision, DateDue, Consent, Cart, ProductView, Refund, Order, Identity),
+    *(ReferralCode, ShareLink, Submission),
+    *(Wait, EntryDecision, DateDue, Consent, Cart, ProductView, Refund, Order, PointNote, Identity),
 )
 """Tables whose rows name the customer in `customer_id` and go."""
 
@@ -61,15 +74,27 @@ KEPT: Final[Mapping[str, str]] = {
     "erased_identities": "keyed hashes, kept so that an import does not bring the erased back",
     "erasures": "the proof; what a job looked for is emptied when it completes",
     "keys": "of programs, not of customers",
+    "point_balances": "figures under our own uuid; the ledger stays whole",
+    "point_consumptions": "which lots points came out of",
+    "point_entries": "figures under our own uuid; the ledger stays whole",
+    "point_holds": "figures under our own uuid; the ledger stays whole",
+    "point_lots": "figures under our own uuid; the ledger stays whole",
+    "point_transactions": "figures under our own uuid, keys as hashes; the ledger stays whole",
     "products": "the catalogue",
     "provider_rates": "pace of sending",
+    "referral_clicks": "counts visits by code and day",
+    "reward_stocks": "counts of rewards",
     "secrets": "of the program itself",
+    "share_visits": "keyed hashes of visitors that lead nowhere; they go with the link",
     "shop_settings": "of the shop",
+    "social_posts": "the shop's own posts, with their figures",
     "suppressions": "keyed hashes, kept so that the erased get no mail",
 }
 """Tables that hold nothing of a customer, or nothing that leads to one, with the reason."""
 
-GOES_WITH_ITS_OWNER: Final = frozenset({"events", "event_keys", "links", "outbox", "idempotency_keys"})
+GOES_WITH_ITS_OWNER: Final = frozenset(
+    {"events", "event_keys", "links", "outbox", "idempotency_keys", "referral_signals"}
+)
 """Removed as well, found by the event, message, run or answer that they belong to."""
 
 IDEMPOTENCY_KEYS: Final = metadata.tables["idempotency_keys"]
@@ -107,6 +132,7 @@ async def remove_rows(session: WriteSession, traces: Traces) -> dict[str, int]:
         (Link, Link.message_id.in_(select(Message.id).where(Message.customer_id.in_(customers)))),
         (Command, Command.workflow_id.in_(select(Run.workflow_id).where(Run.customer_id.in_(customers)))),
         (IdempotencyKey, kept_answer),
+        (ReferralSignal, ReferralSignal.referral_id.in_(select(Referral.id).where(_refers(customers)))),
         *((table, table.__table__.c.customer_id.in_(customers)) for table in REMOVED),
     ]
     counts = {}
@@ -125,6 +151,10 @@ async def blank_rows(session: WriteSession, customers: Sequence[UUID]) -> dict[s
         (Message, Message.customer_id.in_(customers), _BLANK_MESSAGE),
         (Run, Run.customer_id.in_(customers), _BLANK_RUN),
         (Customer, Customer.id.in_(customers), _BLANK_CUSTOMER),
+        (CouponUse, CouponUse.customer_id.in_(customers), _BLANK_USE),
+        (Coupon, Coupon.customer_id.in_(customers), {"state": CouponState.VOID}),
+        (Redemption, Redemption.customer_id.in_(customers), _BLANK_REDEMPTION),
+        (Referral, _refers(customers), _BLANK_REFERRAL),
     ]
     counts = {}
     for table, belongs, values in blanked:
@@ -151,7 +181,38 @@ _BLANK_CUSTOMER: Final[dict[str, Any]] = {
     "trait_times": {},
     "observed": {},
 }
-BLANKED: Final = frozenset({"message_events", "run_steps", "messages", "runs", "customers"})
+_BLANK_USE: Final[dict[str, Any]] = {"order_id": sql_cast(CouponUse.id, Text)}
+_OPEN_REDEMPTION: Final = Redemption.state.in_([RedemptionState.RESERVED, RedemptionState.ISSUED])
+_BLANK_REDEMPTION: Final[dict[str, Any]] = {
+    **dict.fromkeys(("code", "reason", "review")),
+    "key": sql_cast(Redemption.id, Text),
+    "state": case((_OPEN_REDEMPTION, RedemptionState.EXPIRED), else_=Redemption.state),
+}
+_BLANK_REFERRAL: Final[dict[str, Any]] = {
+    **dict.fromkeys(("token", "code", "order_id", "event_id")),
+    "suspicions": [],
+    "state": case((Referral.state.in_(OPEN | WITHOUT_FRIEND), ReferralState.EXPIRED), else_=Referral.state),
+    "reason": case((Referral.state.in_(OPEN | WITHOUT_FRIEND), ReferralReason.ERASED), else_=Referral.reason),
+}
+"""The row stays with both uuids, for the ledger's keys lead to it; nothing is paid for whoever is gone."""
+BLANKED: Final = frozenset(
+    {
+        "message_events",
+        "run_steps",
+        "messages",
+        "runs",
+        "customers",
+        "referrals",
+        "coupons",
+        "coupon_uses",
+        "redemptions",
+    }
+)
+
+
+def _refers(customers: Sequence[UUID]) -> ColumnElement[bool]:
+    """Referrals that the customers are on either side of."""
+    return or_(Referral.referrer_id.in_(customers), Referral.referee_id.in_(customers))
 
 
 async def find_traces(session: ReadSession, traces: Traces) -> dict[str, int]:

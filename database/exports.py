@@ -51,6 +51,25 @@ SECTIONS: Final[Mapping[str, str]] = {
     "journey_decisions": """
         SELECT to_jsonb(t) - 'customer_id' FROM entry_decisions t WHERE customer_id = :customer ORDER BY at
     """,
+    "referral_codes": """
+        SELECT to_jsonb(t) - 'customer_id' FROM referral_codes t WHERE customer_id = :customer ORDER BY made_at, code
+    """,
+    "referrals": """
+        SELECT to_jsonb(t) - '{referrer_id,referee_id,score,suspicions,event_id,order_id}'::text[]
+            || jsonb_build_object('side', CASE WHEN referrer_id = :customer THEN 'referrer' ELSE 'referee' END)
+        FROM referrals t WHERE referrer_id = :customer OR referee_id = :customer ORDER BY id
+    """,
+    "share_links": "SELECT to_jsonb(t) - 'customer_id' FROM share_links t WHERE customer_id = :customer ORDER BY id",
+    "submissions": "SELECT to_jsonb(t) - 'customer_id' FROM submissions t WHERE customer_id = :customer ORDER BY id",
+    "redemptions": """
+        SELECT to_jsonb(t) - '{customer_id,key,programme,is_doubtful}'::text[]
+        FROM redemptions t WHERE customer_id = :customer ORDER BY requested_at, id
+    """,
+    "coupons": """
+        SELECT to_jsonb(t) - '{customer_id,number,is_loaded}'::text[]
+        FROM coupons t WHERE customer_id = :customer AND state <> 'reserved' ORDER BY created_at, code
+    """,
+    "coupon_uses": "SELECT to_jsonb(t) - 'customer_id' FROM coupon_uses t WHERE customer_id = :customer ORDER BY at, id",
     "dates_due": "SELECT to_jsonb(t) - 'customer_id' FROM dates_due t WHERE customer_id = :customer ORDER BY due_at",
 }
 
@@ -61,6 +80,7 @@ NOT_EXPORTED: Final[Mapping[str, str]] = {
     "links": "tokens; their targets stand with the messages",
     "message_events": "stand with their messages",
     "outbox": "commands under way to Temporal",
+    "referral_signals": "keyed hashes, good for recognising and nothing else",
     "run_steps": "stand with their runs",
     "waits": "stand as steps with their runs",
 }

@@ -1,0 +1,115 @@
+"""Signals of claims, kept as keyed hashes: enough to see that two claims share a device, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, PrimaryKeyConstraint, func, insert, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from database.base import Table
+from database.customers import Customer
+from database.events import Event
+from database.referrals import Referral
+from database.secrets import PSEUDONYMS, secret
+from database.session import ReadSession, WriteSession
+from domain.pseudonyms import pseudonym
+from domain.referral_signals import NETWORK_WINDOW, Evidence, SignalKind, is_similar_email, network_of
+
+_EVENTS_LOOKED_AT = 200
+_FRIENDS_LOOKED_AT = 100
+
+Signals = Mapping[SignalKind, str]
+"""What the shop says about whoever claims."""
+
+
+class ReferralSignal(Table):
+    """One signal of one claim; `hash` is keyed by the deployment's own secret."""
+
+    __tablename__ = "referral_signals"
+
+    referral_id: Mapped[UUID] = mapped_column(ForeignKey("referrals.id"))
+    kind: Mapped[str]  # domain.referral_signals.SignalKind
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    at: Mapped[datetime]
+
+    __table_args__ = (
+        PrimaryKeyConstraint("referral_id", "kind"),
+        Index("ix_referral_signals_hash", "hash", "kind", "at"),
+    )
+
+
+async def add_signals(session: WriteSession, referral_id: UUID, signals: Signals, at: datetime) -> None:
+    """Keep the signals of a claim."""
+    hashes = await _hashed(session, signals)
+    rows = [{"referral_id": referral_id, "kind": kind, "hash": hash_, "at": at} for kind, hash_ in hashes.items()]
+    if rows:
+        await session.execute(insert(ReferralSignal), rows)
+
+
+async def evidence_for(
+    session: WriteSession, referrer_id: UUID, referee_id: UUID, signals: Signals, as_of: datetime
+) -> Evidence:
+    """What speaks against a claim: what it shares with the referrer and with other claims."""
+    theirs = await seen_signals(session, referrer_id)
+    hashes = await _hashed(session, signals)
+    used = await session.execute(
+        select(ReferralSignal.kind, func.count(), func.count().filter(ReferralSignal.at > as_of - NETWORK_WINDOW))
+        .where(ReferralSignal.hash.in_(hashes.values()))
+        .group_by(ReferralSignal.kind)
+    )
+    claims = {SignalKind(kind): (ever, lately) for kind, ever, lately in used}
+    return Evidence(
+        shared_with_referrer=frozenset(kind for kind, value in signals.items() if value in theirs.get(kind, ())),
+        used_by_other_friends=frozenset(claims),
+        network_claims=claims.get(SignalKind.NETWORK, (0, 0))[1],
+        has_similar_email=await _is_made_after(session, referrer_id, referee_id),
+    )
+
+
+async def _hashed(session: WriteSession, signals: Signals) -> dict[SignalKind, bytes]:
+    """The signals and the network of the address, as hashes."""
+    network = network_of(signals.get(SignalKind.IP, ""))
+    known = dict(signals) | ({SignalKind.NETWORK: network} if network else {})
+    key = await secret(session, PSEUDONYMS)
+    return {kind: pseudonym(key, f"referral/{kind}", value) for kind, value in known.items()}
+
+
+async def seen_signals(session: ReadSession, customer_id: UUID) -> dict[SignalKind, set[str]]:
+    """What the customer's own latest events tell: addresses, devices, what orders say. By ix_events_customer_number."""
+    latest = (
+        select(Event.context, Event.properties)
+        .where(Event.customer_id == customer_id)
+        .order_by(Event.number.desc())
+        .limit(_EVENTS_LOOKED_AT)
+    )
+    found: dict[SignalKind, set[str]] = {}
+    for context, properties in await session.execute(latest):
+        device = context.get("device")
+        for kind, value in (
+            (SignalKind.IP, context.get("ip")),
+            (SignalKind.DEVICE, device.get("id") if isinstance(device, dict) else None),
+            (SignalKind.ADDRESS, properties.get("address_hash")),
+            (SignalKind.PAYMENT, properties.get("payment_fingerprint")),
+        ):
+            if isinstance(value, str) and value:
+                found.setdefault(kind, set()).add(value)
+    return found
+
+
+async def _is_made_after(session: ReadSession, referrer_id: UUID, referee_id: UUID) -> bool:
+    """Whether the friend's address is made after the referrer's or after another friend's."""
+    friends = (
+        select(Customer.email)
+        .join(Referral, Referral.referee_id == Customer.id)
+        .where(Referral.referrer_id == referrer_id, Referral.referee_id != referee_id)
+        .order_by(Referral.id.desc())
+        .limit(_FRIENDS_LOOKED_AT)
+    )
+    others: list[Any] = [*(await session.execute(friends)).scalars()]
+    own = select(Customer.id, Customer.email).where(Customer.id.in_([referrer_id, referee_id]))
+    addresses = {row.id: row.email for row in await session.execute(own)}
+    return is_similar_email(addresses.get(referee_id), [addresses.get(referrer_id), *others])

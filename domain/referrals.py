@@ -1,0 +1,226 @@
+"""Referrals: codes, states, who may be whose friend, and what a refund does. Values in, values out.
+
+`invited -> clicked -> claimed -> qualified -> held -> rewarded`, with the ends rejected, expired and revoked, and
+`under_review` beside `claimed` until a person decides. How claims are scored is domain/referral_signals.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from domain.money import digits_of
+
+
+class ReferralState(StrEnum):
+    """Where a friend stands. `invited` and `clicked` have no friend yet, only a link that somebody was given."""
+
+    INVITED = "invited"
+    CLICKED = "clicked"
+    CLAIMED = "claimed"
+    UNDER_REVIEW = "under_review"
+    QUALIFIED = "qualified"
+    HELD = "held"
+    REWARDED = "rewarded"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+class Reason(StrEnum):
+    """Why a claim is refused (the values are codes of the API), or why a referral ended."""
+
+    SELF_REFERRAL = "self_referral"
+    EXISTING_CUSTOMER = "existing_customer"
+    ALREADY_REFERRED = "already_referred"
+    CIRCULAR_REFERRAL = "circular_referral"
+    LIMIT_REACHED = "limit_reached"
+    FRAUD = "fraud"
+    POLICY = "policy"  # a person's decision
+    NOT_QUALIFIED_IN_TIME = "not_qualified_in_time"
+    REFUNDED = "refunded"
+    ERASED = "erased"
+
+
+class Side(StrEnum):
+    """Who of the two."""
+
+    REFERRER = "referrer"
+    REFEREE = "referee"
+
+
+INVITED: Final = "Referral Invited"
+CLICKED: Final = "Referral Clicked"
+CLAIMED: Final = "Referral Claimed"
+QUALIFIED: Final = "Referral Qualified"
+REWARDED: Final = "Referral Rewarded"
+REJECTED: Final = "Referral Rejected"
+EXPIRED: Final = "Referral Expired"
+REVOKED: Final = "Referral Revoked"
+"""Events of the customer on either side, which `side` names. They never say anything about the other one."""
+
+WITHOUT_FRIEND: Final = frozenset({ReferralState.INVITED, ReferralState.CLICKED})
+WAITING: Final = frozenset({ReferralState.CLAIMED, ReferralState.UNDER_REVIEW})
+ON_THE_WAY: Final = frozenset({ReferralState.QUALIFIED, ReferralState.HELD})
+OPEN: Final = WAITING | ON_THE_WAY
+"""Claimed and not decided for good."""
+UNIQUE: Final = OPEN | {ReferralState.REWARDED}
+"""A friend has one referral in these states at most."""
+COUNTED: Final = frozenset({ReferralState.HELD, ReferralState.REWARDED, ReferralState.REVOKED})
+"""Counts towards a referrer's limit. A revoked one still does: a refund never reopens a limit."""
+
+CODE_LENGTH: Final = 8
+INVITATION_BYTES: Final = 12
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: nothing that is read wrong
+_MISREAD = str.maketrans({"O": "0", "I": "1", "L": "1"})
+_GMAIL = frozenset({"gmail.com", "googlemail.com"})
+_NATIONAL = 8
+"""Digits that a number without its country must have to be taken for the end of another one."""
+
+
+# Codes ---------------------------------------------------------------------------------------------------
+
+
+def personal_code(customer_id: UUID, attempt: int = 0) -> str:
+    """The code of a customer: 40 bits that say nothing about the id. `attempt` counts up where one is taken."""
+    digest = hashlib.blake2b(customer_id.bytes + bytes([attempt]), digest_size=5, person=b"referral").digest()
+    value = int.from_bytes(digest)
+    return "".join(_ALPHABET[value >> 5 * place & 31] for place in reversed(range(CODE_LENGTH)))
+
+
+def read_code(written: str) -> str:
+    """A personal code as people type it: case, blanks and dashes do not matter, O is 0, I and L are 1."""
+    return re.sub(r"[\s-]", "", written).upper().translate(_MISREAD)
+
+
+# Who may refer whom --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What tells whether two customers are one person. Compared only after `normal_email` and `normal_phone`."""
+
+    customer_id: UUID
+    email: str | None = None
+    phone: str | None = None
+
+    def is_same_as(self, other: Person) -> bool:
+        """Whether both are one person: the same customer, mailbox or phone."""
+        if self.customer_id == other.customer_id:
+            return True
+        mine, theirs = normal_email(self.email), normal_email(other.email)
+        if mine is not None and mine == theirs:
+            return True
+        return _is_same_number(normal_phone(self.phone), normal_phone(other.phone))
+
+
+def normal_email(address: str | None) -> str | None:
+    """The mailbox behind an address: lower case, without `+tag`, at Gmail without dots; None if it is no address."""
+    local, at, domain = (address or "").strip().lower().rpartition("@")
+    if not (local and at and domain):
+        return None
+    local = local.partition("+")[0] or local
+    if domain in _GMAIL:
+        local, domain = local.replace(".", ""), "gmail.com"
+    return f"{local}@{domain}"
+
+
+def normal_phone(number: str | None) -> str | None:
+    """The digits of a number, `00` as `+`, without the `0` of a national one; None for what is too short to be one."""
+    digits = re.sub(r"[^0-9+]", "", number or "")
+    digits = f"+{digits[2:]}" if digits.startswith("00") else digits
+    bare = digits.replace("+", "")
+    if len(bare) < 7:
+        return None
+    return f"+{bare}" if digits.startswith("+") else bare.lstrip("0")
+
+
+def _is_same_number(one: str | None, other: str | None) -> bool:
+    """Whether two normal numbers are one: a number without its country is the end of the one with it."""
+    if one is None or other is None or one == other:
+        return one is not None and one == other
+    short, long = sorted((one, other), key=len)
+    return long.startswith("+") and not short.startswith("+") and len(short) >= _NATIONAL and long.endswith(short)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimFacts:
+    """What is known when somebody claims. `chain`: who referred the referrer, and who referred them, and so on."""
+
+    referrer: Person
+    referee: Person
+    has_ordered: bool
+    was_referred: bool
+    chain: frozenset[UUID]
+
+
+def refusal_of(facts: ClaimFacts) -> Reason | None:
+    """Why the claim is refused whatever its signals say; None if it is not."""
+    if facts.referrer.is_same_as(facts.referee):
+        return Reason.SELF_REFERRAL
+    if facts.was_referred:
+        return Reason.ALREADY_REFERRED
+    if facts.has_ordered:
+        return Reason.EXISTING_CUSTOMER
+    if facts.referee.customer_id in facts.chain:
+        return Reason.CIRCULAR_REFERRAL
+    return None
+
+
+def is_circular(referrers: Mapping[UUID, UUID], start: UUID) -> bool:
+    """Whether going from friend to referrer leads back to `start`. `referrers`: friend -> referrer."""
+    seen: set[UUID] = set()
+    at = referrers.get(start)
+    while at is not None and at not in seen:
+        if at == start:
+            return True
+        seen.add(at)
+        at = referrers.get(at)
+    return False
+
+
+# What a refund does --------------------------------------------------------------------------------------
+
+_AMOUNTS = ("total", "subtotal", "revenue", "value")
+Holds = Callable[[Mapping[str, Any]], bool]
+"""Whether the programme's predicates hold for an event's properties."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFacts:
+    """The order behind a qualifying event, as all its events have left it; `refunded` in minor units."""
+
+    currency: str
+    refunded: int
+    is_gone: bool  # cancelled, or refunded whole
+
+
+def still_qualifies(properties: Mapping[str, Any], order: OrderFacts | None, holds: Holds) -> bool:
+    """Whether an event qualifies with what was given back taken off its amounts. `order` None: no order is named."""
+    if order is not None and order.is_gone:
+        return False
+    return holds(properties if order is None else _less_refunds(properties, order))
+
+
+def _less_refunds(properties: Mapping[str, Any], order: OrderFacts) -> dict[str, Any]:
+    refunded = Decimal(order.refunded).scaleb(-digits_of(order.currency))
+    return {
+        name: _less(value, refunded) if name in _AMOUNTS and order.refunded else value
+        for name, value in properties.items()
+    }
+
+
+def _less(value: Any, refunded: Decimal) -> Any:  # any JSON
+    """An amount as shops send it, lowered; texts and anything else stay as they are."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    try:
+        return float(max(Decimal(0), Decimal(str(value)) - refunded))
+    except InvalidOperation:
+        return value

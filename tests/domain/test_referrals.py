@@ -1,0 +1,212 @@
+"""Who may refer whom, what a code is, and what is left of a qualifying order after refunds."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.referral_signals import (
+    NETWORK_MANY,
+    Evidence,
+    SignalKind,
+    Suspicion,
+    Verdict,
+    assess,
+    is_similar_email,
+    network_of,
+)
+from domain.referrals import (
+    ClaimFacts,
+    OrderFacts,
+    Person,
+    Reason,
+    is_circular,
+    normal_email,
+    normal_phone,
+    personal_code,
+    read_code,
+    refusal_of,
+    still_qualifies,
+)
+
+ANN, BOB, CID = (UUID(int=n) for n in range(1, 4))
+
+
+def person(id_: UUID, email: str | None = None, phone: str | None = None) -> Person:
+    return Person(id_, email, phone)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a.b+x@gmail.com", "ab@gmail.com"),
+        ("A.B@GoogleMail.com", "ab+shop@gmail.com"),
+        ("ann+friend@Example.com", "ann@example.com"),
+        (" ann@example.com ", "ANN@EXAMPLE.COM"),
+    ],
+)
+def test_two_addresses_of_one_mailbox_are_one_person(one: str, other: str) -> None:
+    """Self-referral through a second account: Smile 4036291, LoyaltyLion `invalid_referee`."""
+    assert person(ANN, one).is_same_as(person(BOB, other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("ann@example.com", "ann@example.org"), ("a.b@example.com", "ab@example.com"), (None, None), ("", "")],
+)
+def test_other_mailboxes_and_unknown_ones_are_not(one: str | None, other: str | None) -> None:
+    assert not person(ANN, one).is_same_as(person(BOB, other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("+49 170 1234567", "0049 (170) 123-4567"),
+        ("+49 170 1234567", "0170 1234567"),
+        ("0170/1234567", "0170 123 45 67"),
+    ],
+)
+def test_a_phone_number_is_one_however_it_is_written(one: str, other: str) -> None:
+    assert person(ANN, phone=one).is_same_as(person(BOB, phone=other))
+    assert person(BOB, phone=other).is_same_as(person(ANN, phone=one))
+
+
+@pytest.mark.parametrize(("one", "other"), [("+491701234567", "+431701234567"), ("12345", "12345"), ("", None)])
+def test_other_numbers_and_what_is_none_are_not(one: str, other: str | None) -> None:
+    assert not person(ANN, phone=one).is_same_as(person(BOB, phone=other))
+
+
+@given(st.emails())
+def test_a_normal_address_is_normal_again(address: str) -> None:
+    normal = normal_email(address)
+    assert normal_email(normal) == normal
+
+
+@given(st.text(alphabet="0123456789+-() ", max_size=20))
+def test_a_normal_number_is_normal_again(number: str) -> None:
+    normal = normal_phone(number)
+    assert normal_phone(normal) == normal or normal is None
+
+
+def test_a_code_follows_the_customer_and_is_read_as_people_type_it() -> None:
+    code = personal_code(ANN)
+    assert code == personal_code(ANN) != personal_code(ANN, 1)
+    assert len(code) == 8
+    assert read_code(f" {code[:4].lower()}-{code[4:]} ") == code
+    assert read_code("oil") == "011"
+
+
+def test_codes_of_different_customers_differ() -> None:
+    assert len({personal_code(uuid4()) for _ in range(2_000)}) == 2_000
+
+
+FINE = ClaimFacts(
+    person(ANN, "ann@example.com"),
+    person(BOB, "bob@example.com"),
+    has_ordered=False,
+    was_referred=False,
+    chain=frozenset({ANN}),
+)
+
+
+def test_a_new_customer_may_be_referred_once_and_never_upwards() -> None:
+    def facts(**changes: object) -> ClaimFacts:
+        return ClaimFacts(**{**{name: getattr(FINE, name) for name in FINE.__slots__}, **changes})
+
+    assert refusal_of(FINE) is None
+    assert refusal_of(facts(referee=person(ANN))) is Reason.SELF_REFERRAL
+    assert refusal_of(facts(has_ordered=True)) is Reason.EXISTING_CUSTOMER
+    assert refusal_of(facts(was_referred=True)) is Reason.ALREADY_REFERRED
+    assert refusal_of(facts(chain=frozenset({ANN, CID, BOB}))) is Reason.CIRCULAR_REFERRAL
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=30))
+def test_claims_that_look_up_the_chain_never_make_a_ring(pairs: list[tuple[int, int]]) -> None:
+    """Loop A to B to A, chain farms: no system read for reference/loyalty.md 4.3 checks for them."""
+    referrers: dict[UUID, UUID] = {}
+    for referrer, referee in ((UUID(int=a + 1), UUID(int=b + 1)) for a, b in pairs):
+        chain, at = {referrer}, referrer
+        while at in referrers:
+            at = referrers[at]
+            chain.add(at)
+        facts = ClaimFacts(
+            Person(referrer),
+            Person(referee),
+            has_ordered=False,
+            was_referred=referee in referrers,
+            chain=frozenset(chain),
+        )
+        if refusal_of(facts) is None:
+            referrers[referee] = referrer
+    assert not any(is_circular(referrers, each) for each in referrers)
+
+
+def over_thirty(properties: object) -> bool:
+    return isinstance(properties, dict) and properties["subtotal"] >= 30
+
+
+@pytest.mark.parametrize(
+    ("refunded", "qualifies"), [(0, True), (1_000, True), (2_000, True), (2_001, False), (4_999, False)]
+)
+def test_an_order_qualifies_while_what_is_left_of_it_does(refunded: int, qualifies: bool) -> None:
+    order = OrderFacts("EUR", refunded, is_gone=False)
+    assert still_qualifies({"subtotal": 50.0, "order_id": "1"}, order, over_thirty) is qualifies
+
+
+def test_an_order_that_is_gone_never_qualifies() -> None:
+    assert not still_qualifies({"subtotal": 500}, OrderFacts("EUR", 0, is_gone=True), lambda _: True)
+    assert still_qualifies({"any": "thing"}, None, lambda _: True)
+
+
+def test_yen_have_no_cents() -> None:
+    assert not still_qualifies({"subtotal": 50}, OrderFacts("JPY", 21, is_gone=False), over_thirty)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "verdict", "suspicions"),
+    [
+        (Evidence(), Verdict.ALLOW, ()),
+        (Evidence(shared_with_referrer=frozenset({SignalKind.IP})), Verdict.ALLOW, (Suspicion.SAME_IP,)),
+        (Evidence(shared_with_referrer=frozenset({SignalKind.DEVICE})), Verdict.REVIEW, (Suspicion.SAME_DEVICE,)),
+        (Evidence(shared_with_referrer=frozenset({SignalKind.PAYMENT})), Verdict.REJECT, (Suspicion.SAME_PAYMENT,)),
+        (Evidence(network_claims=NETWORK_MANY - 1), Verdict.ALLOW, ()),
+        (Evidence(network_claims=NETWORK_MANY), Verdict.REVIEW, (Suspicion.MANY_FROM_NETWORK,)),
+        (
+            Evidence(shared_with_referrer=frozenset({SignalKind.DEVICE, SignalKind.ADDRESS})),
+            Verdict.REJECT,
+            (Suspicion.SAME_ADDRESS, Suspicion.SAME_DEVICE),
+        ),
+    ],
+)
+def test_signals_add_up(evidence: Evidence, verdict: Verdict, suspicions: tuple[Suspicion, ...]) -> None:
+    found = assess(evidence)
+    assert (found.verdict, found.suspicions) == (verdict, suspicions)
+
+
+kinds = st.frozensets(st.sampled_from(SignalKind))
+
+
+@given(kinds, kinds, st.integers(0, 30), st.booleans(), kinds)
+def test_more_evidence_never_makes_a_claim_less_suspicious(
+    shared: frozenset[SignalKind], used: frozenset[SignalKind], claims: int, similar: bool, more: frozenset[SignalKind]
+) -> None:
+    before = assess(Evidence(shared, used, claims, similar))
+    after = assess(Evidence(shared | more, used | more, claims + 1, has_similar_email=True))
+    assert after.score >= before.score
+    assert set(after.suspicions) >= set(before.suspicions)
+
+
+def test_an_address_made_after_another_is_similar_and_a_short_one_is_nobodys() -> None:
+    assert is_similar_email("ann.miller7@example.com", ["annmiller@other.example"])
+    assert is_similar_email("annmiller+2@example.com", [None, "ann-miller-99@example.com"])
+    assert not is_similar_email("ann1@example.com", ["ann2@example.com"])
+    assert not is_similar_email(None, ["ann.miller@example.com"])
+
+
+def test_a_network_is_that_of_a_public_address_only() -> None:
+    assert network_of("93.184.216.34") == "93.184.216.0/24"
+    assert network_of("2606:2800:220:1:248:1893:25c8:1946") == "2606:2800:220::/48"
+    assert [network_of(each) for each in ("127.0.0.1", "10.1.2.3", "fe80::1", "nonsense")] == [None] * 4
