@@ -37,6 +37,9 @@ class Refusal(StrEnum):
     HOLD_ENDED = "hold_ended"
     HOLD_EXPIRED = "hold_expired"
     BEYOND_HOLD = "beyond_hold"
+    UNKNOWN_MOVE = "move_not_found"  # what is to be given or taken back never happened to this account
+    NOTHING_LEFT = "already_restored"
+    KEY_REUSED = "idempotency_mismatch"  # the key moved something else before
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,16 @@ class Transfer:
     reference: str | None = None
 
 
-Move = Credit | Debit | Hold | Capture | Release | Restore | Clawback | Transfer
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Passes everything of an account to another, when two customers turn out to be one. Nothing counts as earned."""
+
+    account: UUID
+    key: str
+    to: UUID
+
+
+Move = Credit | Debit | Hold | Capture | Release | Restore | Clawback | Transfer | Merge
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,120 @@
+"""Points: the one way to move them, and how they are read. How they are stored: `ledger.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from database.ledger import PointHold, load, store
+from database.session import ReadSession, WriteSession
+from domain.accounts import Lot
+from domain.ledger import accounts_of, apply
+from domain.points import Balance, Move, Moved
+from domain.settling import settle
+
+
+async def post(
+    session: WriteSession,
+    programme: str,
+    moves: Sequence[Move],
+    as_of: datetime,
+    *,
+    reasons: Mapping[str, str] | None = None,
+) -> list[Moved]:
+    """Do moves in order, all in this transaction; answers one outcome for each, in the same order.
+
+    Locks the accounts' balances in order of id; who also locks customers does so before. A refused move writes nothing;
+    the others are done. A key that has moved before gets its first answer again. `reasons`: by key, what somebody
+    wrote about the move; kept apart from the ledger, and removed with the customer.
+    """
+    if not moves:
+        return []
+    accounts = {id_ for move in moves for id_ in accounts_of(move)}
+    book = await load(session, programme, accounts, moves, lock=True)
+    outcomes = [apply(book, move, as_of) for move in moves]
+    await store(session, programme, book, as_of, reasons)
+    return outcomes
+
+
+async def balances(
+    session: ReadSession, programme: str, accounts: Collection[UUID], as_of: datetime
+) -> dict[UUID, Balance]:
+    """The balances as they are at `as_of`, whether or not anything was settled since; zeros for who has no account."""
+    book = await load(session, programme, accounts, lock=False)
+    for account in book.accounts.values():
+        settle(book, account, as_of)
+    return {id_: account.balance() for id_, account in book.accounts.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """An account in full: its balance and its lots with something left, in the order in which they will be used."""
+
+    balance: Balance
+    lots: Sequence[Lot]
+
+
+async def lots_of(session: ReadSession, programme: str, account: UUID, as_of: datetime) -> Holdings:
+    """What an account consists of at `as_of`: pending lots too, which come last in order of activation."""
+    book = await load(session, programme, [account], lock=False)
+    found = book.accounts[account]
+    settle(book, found, as_of)
+    live = [lot for lot in found.lots.values() if lot.remaining]
+    return Holdings(found.balance(), sorted(live, key=lambda lot: (lot.is_pending, lot.turn)))
+
+
+async def owner_of_hold(session: ReadSession, hold_id: UUID) -> tuple[str, UUID] | None:
+    """The programme and the account of a hold, as it is called after merges; None if there is no such hold."""
+    statement = select(PointHold.programme, PointHold.account).where(PointHold.id == hold_id)
+    row = (await session.execute(statement)).one_or_none()
+    return None if row is None else (row.programme, row.account)
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One transaction as its account sees it. `changes`: what it added to each bucket."""
+
+    id: UUID
+    at: datetime
+    kind: str
+    points: int
+    source: str
+    author: str | None
+    reason: str | None
+    reference: str | None
+    changes: Mapping[str, int]
+
+
+# The account's own entries and those of accounts that were merged into it. Relies on pk_point_entries.
+_HISTORY = text("""
+    SELECT
+        made.id, made.effective_at AS at, made.kind, made.points, made.source, made.author, notes.reason,
+        notes.reference, jsonb_object_agg(own.bucket, own.amount) AS changes
+    FROM (
+        SELECT transaction_id, bucket, sum(amount)::bigint AS amount
+        FROM point_entries
+        WHERE programme = :programme AND (account = :account OR account IN (
+            SELECT account FROM point_balances WHERE programme = :programme AND merged_into = :account
+        ))
+        GROUP BY transaction_id, bucket
+        HAVING sum(amount) <> 0
+    ) AS own
+    JOIN point_transactions AS made ON made.id = own.transaction_id
+    LEFT JOIN point_notes AS notes ON notes.transaction_id = made.id
+    WHERE CAST(:before AS uuid) IS NULL OR made.id < :before
+    GROUP BY made.id, notes.reason, notes.reference
+    ORDER BY made.id DESC
+    LIMIT :limit
+""")
+
+
+async def history(
+    session: ReadSession, programme: str, account: UUID, *, before: UUID | None = None, limit: int
+) -> list[Happened]:
+    """What moved in an account, the latest first; `before` is the id of the last one seen."""
+    given = {"programme": programme, "account": account, "before": before, "limit": limit}
+    return [Happened(**row) for row in (await session.execute(_HISTORY, given)).mappings()]

@@ -1,0 +1,241 @@
+"""Moves of points over the real database, each with figures worked out by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from database import points
+from database.session import Database
+from domain.ids import new_id
+from domain.points import (
+    Balance,
+    Capture,
+    Clawback,
+    Credit,
+    CreditKind,
+    Debit,
+    DebitKind,
+    Hold,
+    Move,
+    Moved,
+    Refusal,
+    Release,
+    Restore,
+    Transfer,
+)
+from tests.factories import NOON
+
+MAIN = "main"
+DAY = timedelta(days=1)
+
+
+async def test_a_debit_takes_the_lot_that_expires_first(database: Database) -> None:
+    ann = new_id()
+    await move(database, credit(ann, 100, "late", expires=NOON + 30 * DAY), credit(ann, 50, "soon", expires=NOON + DAY))
+
+    spent = await move(database, debit(ann, 70))
+
+    holdings = await lots(database, ann)
+    assert spent[0].balance.available == 80
+    assert [(lot.original, lot.remaining) for lot in holdings.lots] == [(100, 80)]
+
+
+async def test_the_same_key_moves_once_and_answers_the_same(database: Database) -> None:
+    ann = new_id()
+    (first,) = await move(database, credit(ann, 100, "order-1"))
+    await move(database, debit(ann, 30))
+
+    (again,) = await move(database, credit(ann, 100, "order-1"))
+
+    assert again.repeated
+    assert (again.transaction_id, again.balance) == (first.transaction_id, first.balance)
+    assert (await balance(database, ann)).available == 70
+
+
+async def test_the_same_key_with_other_points_is_refused(database: Database) -> None:
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1"))
+
+    (other,) = await move(database, credit(ann, 101, "order-1"))
+
+    assert other.refusal is Refusal.KEY_REUSED
+    assert (await balance(database, ann)).available == 100
+
+
+async def test_pending_points_are_not_spendable_until_they_activate(database: Database) -> None:
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1", activates=NOON + DAY))
+
+    (early,) = await move(database, debit(ann, 1, "early"))
+    (later,) = await move(database, debit(ann, 60, "later"), as_of=NOON + DAY)
+
+    assert early.refusal is Refusal.INSUFFICIENT
+    assert (later.balance.available, later.balance.pending) == (40, 0)
+
+
+async def test_a_hold_is_captured_in_part_and_the_rest_comes_back(database: Database) -> None:
+    ann, hold = new_id(), new_id()
+    await move(database, credit(ann, 100, "order-1"))
+    await move(database, Hold(ann, "h", hold, 80, NOON + DAY, "reward"))
+
+    (captured,) = await move(database, Capture(ann, "c", hold, 50))
+    (twice,) = await move(database, Release(ann, "r", hold))
+
+    assert (captured.balance.available, captured.balance.held, captured.balance.spent) == (50, 0, 50)
+    assert twice.refusal is Refusal.HOLD_ENDED
+
+
+async def test_a_hold_that_timed_out_gives_its_points_back(database: Database) -> None:
+    ann, hold = new_id(), new_id()
+    await move(database, credit(ann, 100, "order-1"))
+    await move(database, Hold(ann, "h", hold, 80, NOON + DAY, "reward"))
+
+    (late,) = await move(database, Capture(ann, "c", hold), as_of=NOON + DAY)
+
+    assert late.refusal is Refusal.HOLD_EXPIRED
+    assert (await balance(database, ann, NOON + DAY)) == Balance(available=100, earned=100)
+
+
+async def test_points_held_beyond_their_expiry_lapse_when_released(database: Database) -> None:
+    ann, hold = new_id(), new_id()
+    await move(database, credit(ann, 100, "order-1", expires=NOON + DAY))
+    await move(database, Hold(ann, "h", hold, 80, NOON + 9 * DAY, "reward"))
+
+    (released,) = await move(database, Release(ann, "r", hold), as_of=NOON + 2 * DAY)
+
+    assert released.balance == Balance(available=0, held=0, expired=100, earned=100)
+
+
+async def test_a_failed_fulfilment_gives_lapsed_points_back_for_a_while(database: Database) -> None:
+    ann, hold = new_id(), new_id()
+    await move(database, credit(ann, 100, "order-1", expires=NOON + DAY))
+    await move(database, Hold(ann, "h", hold, 80, NOON + 9 * DAY, "reward"))
+
+    until = NOON + 32 * DAY
+    (released,) = await move(database, Release(ann, "r", hold, restore_until=until), as_of=NOON + 2 * DAY)
+
+    assert released.balance == Balance(available=80, expired=20, earned=100)
+    assert [(lot.remaining, lot.expires_at) for lot in (await lots(database, ann)).lots] == [(80, until)]
+
+
+async def test_a_return_while_points_are_pending_takes_the_pending_ones(database: Database) -> None:
+    """Open Loyalty 3.x revoked nothing while points were locked, and unlocked them later (R2)."""
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1", activates=NOON + DAY), credit(ann, 5, "other"))
+
+    (taken,) = await move(database, Clawback(ann, "refund-1", "order-1", 60))
+
+    assert taken.balance == Balance(available=5, pending=40, earned=105, reversed=60)
+    assert (await balance(database, ann, NOON + DAY)).available == 45
+
+
+async def test_a_clawback_beyond_the_balance_is_owed_by_later_credits(database: Database) -> None:
+    """Open Loyalty 3.x silently dropped what a clawback could not find (R1)."""
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1"), debit(ann, 90))
+
+    (taken,) = await move(database, Clawback(ann, "refund-1", "order-1", 100))
+    (spend,) = await move(database, debit(ann, 1, "more"))
+    (later,) = await move(database, credit(ann, 120, "order-2"))
+
+    assert taken.balance.available == -90
+    assert spend.refusal is Refusal.INSUFFICIENT
+    assert later.balance.available == 30
+    assert sum(lot.remaining for lot in (await lots(database, ann)).lots) == 30
+
+
+async def test_expired_points_are_not_taken_back_a_second_time(database: Database) -> None:
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1", expires=NOON + DAY), debit(ann, 30))
+
+    (taken,) = await move(database, Clawback(ann, "refund-1", "order-1", 100), as_of=NOON + DAY)
+
+    assert taken.points == 30  # 70 lapsed
+    assert taken.balance == Balance(available=-30, earned=100, spent=30, expired=70, reversed=30)
+
+
+async def test_a_rolled_back_redemption_keeps_the_dates_of_its_lots(database: Database) -> None:
+    """Setono and Lago give back points without their expiry, which then never lapse (R5)."""
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1", expires=NOON + 9 * DAY), debit(ann, 100, "reward"))
+
+    await move(database, Restore(ann, "back", "reward"), as_of=NOON + DAY)
+    (again,) = await move(database, Restore(ann, "back-2", "reward"), as_of=NOON + DAY)
+
+    assert again.refusal is Refusal.NOTHING_LEFT
+    assert [(lot.remaining, lot.expires_at) for lot in (await lots(database, ann)).lots] == [(100, NOON + 9 * DAY)]
+    assert (await balance(database, ann, NOON + 9 * DAY)) == Balance(earned=100, expired=100)
+
+
+async def test_points_that_lapsed_cannot_be_spent_before_any_job_has_run(database: Database) -> None:
+    """Setono lets lapsed points be spent until its sweeper has come by (R6)."""
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1", expires=NOON + DAY))
+
+    (spend,) = await move(database, debit(ann, 1), as_of=NOON + 7 * DAY)
+
+    assert spend.refusal is Refusal.INSUFFICIENT
+    assert (await balance(database, ann, NOON + 7 * DAY)).expired == 100
+
+
+async def test_a_gift_passes_points_with_their_dates(database: Database) -> None:
+    ann, bob = new_id(), new_id()
+    await move(database, credit(ann, 100, "order-1", expires=NOON + DAY))
+
+    await move(database, Transfer(ann, "gift", bob, 40, "gift"))
+
+    assert (await balance(database, ann)).available == 60
+    assert [(lot.remaining, lot.expires_at) for lot in (await lots(database, bob)).lots] == [(40, NOON + DAY)]
+
+
+async def test_fifty_at_once_never_spend_more_than_there_is(database: Database) -> None:
+    """fuint 71: twenty gifts at once out of a balance of 100 credited 2,000 (R10)."""
+    ann, bob = new_id(), new_id()
+    await move(database, credit(ann, 100, "order-1"))
+
+    gifts = (move(database, Transfer(ann, f"gift-{n}", bob, 100, "gift")) for n in range(50))
+    outcomes = [outcome for (outcome,) in await asyncio.gather(*gifts)]
+
+    assert sum(outcome.refusal is None for outcome in outcomes) == 1
+    assert (await balance(database, ann)).available == 0
+    assert (await balance(database, bob)).available == 100
+
+
+async def test_history_tells_every_move_the_latest_first(database: Database) -> None:
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1", expires=NOON + DAY))
+    await move(database, debit(ann, 30))
+    await move(database, credit(ann, 1, "order-2"), as_of=NOON + DAY)
+
+    async with database.read() as session:
+        rows = await points.history(session, MAIN, ann, limit=10)
+
+    assert [(row.kind, row.points) for row in rows] == [("earn", 1), ("expire", 70), ("deduct", 30), ("earn", 100)]
+
+
+def credit(
+    account: UUID, amount: int, key: str, *, activates: datetime | None = None, expires: datetime | None = None
+) -> Credit:
+    return Credit(account, key, amount, CreditKind.EARN, NOON, "purchase", activates, expires)
+
+
+def debit(account: UUID, amount: int, key: str = "spend") -> Debit:
+    return Debit(account, key, amount, DebitKind.DEDUCT, "deduct")
+
+
+async def move(database: Database, *moves: Move, as_of: datetime = NOON) -> Sequence[Moved]:
+    async with database.transaction() as session:
+        return await points.post(session, MAIN, moves, as_of)
+
+
+async def balance(database: Database, account: UUID, as_of: datetime = NOON) -> Balance:
+    async with database.read() as session:
+        return (await points.balances(session, MAIN, [account], as_of))[account]
+
+
+async def lots(database: Database, account: UUID, as_of: datetime = NOON) -> points.Holdings:
+    async with database.read() as session:
+        return await points.lots_of(session, MAIN, account, as_of)
