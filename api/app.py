@@ -16,6 +16,7 @@ from api import (
     erasures,
     exports,
     hooks,
+    icon,
     imports,
     inbox,
     ingest,
@@ -54,6 +55,7 @@ _ROUTERS = (
     links.router,
     hooks.router,
     inbox.router,
+    icon.router,
 )
 
 
@@ -63,6 +65,7 @@ def create_app(dependencies: ApiDependencies) -> FastAPI:
         docs_url="/docs",
         redoc_url=None,
         static_url="/docs/files",
+        favicon_url=icon.PATH,
         title="Perennial",
         summary="Customer journeys for shops: Segment events in, journeys on Temporal, email through one gate.",
         version="1",
