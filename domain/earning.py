@@ -1,0 +1,385 @@
+"""What events earn under a programme: one pure function for routing, for previews and for dry runs over history.
+
+All rules that match an event pay. Rate times multipliers stays exact and is rounded once for the rule and event; then
+the limit applies. Rules are judged in the order they are written; nothing else has a say in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from domain.commerce import text_id
+from domain.conditions.memory import Scope, compile_where
+from domain.conditions.model import Condition
+from domain.conditions.paths import reader
+from domain.earned_amounts import NotCounted, Share, Worth, rounded, worth_of
+from domain.earned_dates import activation, expiry
+from domain.identities import Stamp
+from domain.programmes.definition import Level, ProgrammeDefinition
+from domain.programmes.periods import Period, period_of
+from domain.programmes.rules import EarnRule, Multiplier, UntilEvent, exactly
+
+CUSTOMER = "customer"
+"""The part of `once_per` that stands for the customer."""
+
+
+class Unpaid(StrEnum):
+    """Why a rule paid nothing. Under `clipped` it paid less than it would have."""
+
+    WHERE = "where"
+    CONDITION = "condition"
+    VERIFY = "needs_verification"
+    CURRENCY = "currency_mismatch"
+    AMOUNT = "no_amount"
+    NOTHING = "rounds_to_nothing"
+    ONCE = "already_earned"
+    LIMIT = "limit_reached"
+    CLIPPED = "clipped"
+    GUEST = "guest"
+    UNTRUSTED = "untrusted"
+    HISTORY = "imported"
+
+
+_TAKES_ITS_OCCASION = (None, Unpaid.CLIPPED, Unpaid.LIMIT)
+"""What is decided for good: the same order is not judged again. Anything else may still earn by a later event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """A version of the programme. `currency`: the shop's, for events that name none."""
+
+    key: str
+    version: int
+    definition: ProgrammeDefinition
+    zone: ZoneInfo
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class EarningEvent:
+    """An event that may earn. `at` is when it counts: when it happened, or now, for one that came more than a day late.
+
+    `trusted` is false for what a browser says; `is_history` true for imports.
+    """
+
+    id: UUID
+    message_id: str
+    customer_id: UUID
+    name: str
+    properties: Mapping[str, Any]  # any JSON object
+    at: datetime
+    trusted: bool = True
+    is_history: bool = False
+    is_late: bool = False
+
+    @property
+    def stamp(self) -> Stamp:
+        """What orders a customer's earnings."""
+        return Stamp(self.at, self.message_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Boost:
+    """A temporary multiplier of one customer, for one rule or (None) all of them."""
+
+    by: Fraction
+    start: datetime
+    end: datetime
+    rule: str | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """The customer as before the event. `truths` says of each condition, by its pointer, whether it holds."""
+
+    scope: Scope
+    tier: str | None = None
+    truths: Mapping[str, bool] = field(default_factory=dict)
+    boosts: Sequence[Boost] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """The natural key of an earning, with its rule. `owner`: the customer, where it is one of its parts."""
+
+    rule: str
+    value: str
+    owner: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A multiplier that counted: its place in the programme (or what raised it) and its exact rate."""
+
+    place: str
+    by: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one rule made of one event, with all that it was decided by.
+
+    `points` are paid; `wanted` is what the rule came to before its limit. `order_id`: whose refunds take points back.
+    """
+
+    rule: str
+    version: int
+    event: EarningEvent
+    occasion: Occasion
+    points: int = 0
+    reason: Unpaid | None = None
+    failed: str | None = None  # the pointer of what did not hold
+    wanted: int = 0
+    exact: Fraction = Fraction(0)
+    worth: Worth | None = None
+    factors: Sequence[Factor] = ()
+    tier: str | None = None
+    period: Period | None = None
+    activates_at: datetime | None = None
+    activates_on: str | None = None  # the event that makes the points available before that
+    expires_at: datetime | None = None
+    order_id: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its occasion is taken."""
+        return self.reason in _TAKES_ITS_OCCASION
+
+    @property
+    def shares(self) -> Sequence[Share]:
+        """The frozen shares of the order's lines."""
+        return self.worth.shares if self.worth else ()
+
+
+@dataclass(slots=True)
+class Used:
+    """What a customer got out of one rule so far in one period."""
+
+    points: int = 0
+    times: int = 0
+
+
+@dataclass(slots=True)
+class Usage:
+    """What limits and occasions have been used up by earlier decisions. `decide` reads it, `take` adds to it."""
+
+    limits: MutableMapping[tuple[UUID, str, Period | None], Used] = field(default_factory=dict)
+    occasions: set[Occasion] = field(default_factory=set)
+
+    def of(self, customer_id: UUID, rule: str, period: Period | None) -> Used:
+        """What was used of a limit."""
+        return self.limits.get((customer_id, rule, period), Used())
+
+    def take(self, decision: Decision) -> None:
+        """Count a decision."""
+        if decision.is_final:
+            self.occasions.add(decision.occasion)
+        if decision.points > 0:
+            key = (decision.event.customer_id, decision.rule, decision.period)
+            used = self.limits.setdefault(key, Used())
+            used.points += decision.points
+            used.times += 1
+
+
+def decide(programme: Programme, event: EarningEvent, about: Circumstances, usage: Usage) -> list[Decision]:
+    """One decision for each rule that names the event, in the order of the rules."""
+    rules = enumerate(programme.definition.earn)
+    return [
+        _decide(_Case(programme, position, rule, event, about), usage)
+        for position, rule in rules
+        if rule.on.event == event.name
+    ]
+
+
+def decide_in_order(
+    events: Iterable[EarningEvent],
+    programme_at: Callable[[EarningEvent], Programme | None],
+    about: Callable[[EarningEvent], Circumstances],
+    usage: Usage,
+) -> Iterator[Decision]:
+    """Decide events in (timestamp, message id) order, each on top of those before it."""
+    for event in sorted(events, key=lambda each: each.stamp):
+        programme = programme_at(event)
+        for decision in decide(programme, event, about(event), usage) if programme else ():
+            usage.take(decision)
+            yield decision
+
+
+def conditions_of(definition: ProgrammeDefinition, event: str) -> list[tuple[str, Condition]]:
+    """Every condition that an event of this name depends on, with its pointer: what `truths` must answer."""
+    found = list(_conditions("", definition.multiply))
+    for position, rule in enumerate(definition.earn):
+        if rule.on.event == event:
+            if rule.if_ is not None:
+                found.append((f"/earn/{position}/if", rule.if_))
+            found += _conditions(f"/earn/{position}", rule.multiply)
+    return found
+
+
+def limits_of(programme: Programme, event: EarningEvent) -> list[tuple[str, Period | None]]:
+    """The limits that the event may run into: the rule, and the period that it falls into (None: ever)."""
+    return [
+        (rule.rule, _period(rule, event.at, programme.zone))
+        for rule in programme.definition.earn
+        if rule.on.event == event.name and rule.limit is not None
+    ]
+
+
+def occasion_of(rule: EarnRule, event: EarningEvent) -> Occasion:
+    """The natural key of what the event earns under the rule; parts that the event lacks stand for the event itself."""
+    parts = _once_per(rule, event)
+    values = [_text_at(part, event.properties) for part in parts if part != CUSTOMER]
+    owner = event.customer_id if CUSTOMER in parts else None
+    if None in values or (not values and owner is None):
+        return Occasion(rule.rule, event.message_id)
+    return Occasion(rule.rule, "/".join(str(value).replace("/", "//") for value in values), owner)
+
+
+def order_of(event: EarningEvent) -> str | None:
+    """The order that an event is about, if it is one of the events of orders."""
+    return text_id(event.properties.get("order_id")) if event.name.startswith("Order ") else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One rule before one event."""
+
+    programme: Programme
+    position: int
+    rule: EarnRule
+    event: EarningEvent
+    about: Circumstances
+
+    @property
+    def pointer(self) -> str:
+        return f"/earn/{self.position}"
+
+    @property
+    def level(self) -> Level | None:
+        return self.programme.definition.level(self.about.tier)
+
+    def decision(self, reason: Unpaid | None = None, failed: str | None = None) -> Decision:
+        return Decision(
+            self.rule.rule,
+            self.programme.version,
+            self.event,
+            occasion_of(self.rule, self.event),
+            reason=reason,
+            failed=failed,
+            tier=self.about.tier,
+            period=_period(self.rule, self.event.at, self.programme.zone),
+            order_id=order_of(self.event),
+        )
+
+
+def _decide(case: _Case, usage: Usage) -> Decision:
+    if refused := _refused(case):
+        return refused
+    worth = worth_of(case.rule.amount, case.event.properties, case.programme.currency, case.about.scope)
+    if isinstance(worth, NotCounted):
+        return case.decision(Unpaid(worth.reason))
+    factors = list(_factors(case))
+    exact = worth.points
+    for factor in factors:
+        exact *= factor.by
+    wanted = rounded(exact, case.rule.amount)
+    decision = replace(case.decision(), wanted=wanted, exact=exact, worth=worth, factors=factors, **_dates(case))
+    if decision.occasion in usage.occasions:
+        return replace(decision, reason=Unpaid.ONCE)
+    if wanted <= 0:
+        return replace(decision, reason=Unpaid.NOTHING)
+    return _limited(case, decision, usage)
+
+
+def _refused(case: _Case) -> Decision | None:
+    """What keeps a rule from paying, whatever the amount."""
+    event, rule = case.event, case.rule
+    if not event.trusted:
+        return case.decision(Unpaid.UNTRUSTED)
+    if event.is_history and not rule.imports:
+        return case.decision(Unpaid.HISTORY)
+    for position, predicate in enumerate(rule.on.where):
+        if not compile_where([predicate])(dict(event.properties), case.about.scope):
+            return case.decision(Unpaid.WHERE, f"{case.pointer}/on/where/{position}")
+    if rule.if_ is not None and not case.about.truths[f"{case.pointer}/if"]:
+        return case.decision(Unpaid.CONDITION, f"{case.pointer}/if")
+    return case.decision(Unpaid.VERIFY) if rule.verify is not None else None
+
+
+def _factors(case: _Case) -> Iterator[Factor]:
+    """The multipliers that count: the rule's, the programme's, the tier's and those raised for the customer."""
+    for at, multiplier in (
+        *_placed(case.pointer, case.rule.multiply),
+        *_placed("", case.programme.definition.multiply),
+    ):
+        if multiplier.if_ is None or case.about.truths[f"{at}/if"]:
+            yield Factor(at, exactly(multiplier.by))
+    if case.level is not None and case.level.multiply is not None:
+        yield Factor(f"tier/{case.level.tier}", exactly(case.level.multiply))
+    for boost in case.about.boosts:
+        if boost.rule in (None, case.rule.rule) and boost.start <= case.event.at < boost.end:
+            yield Factor(boost.source, boost.by)
+
+
+def _limited(case: _Case, decision: Decision, usage: Usage) -> Decision:
+    limit = case.rule.limit
+    if limit is None:
+        return replace(decision, points=decision.wanted)
+    used = usage.of(case.event.customer_id, case.rule.rule, decision.period)
+    if case.rule.counts_times:
+        fits = used.times < limit.per_customer
+        return replace(decision, points=decision.wanted) if fits else replace(decision, reason=Unpaid.LIMIT)
+    left = max(limit.per_customer - used.points, 0)
+    if decision.wanted <= left:
+        return replace(decision, points=decision.wanted)
+    if limit.over == "clip" and left:
+        return replace(decision, points=left, reason=Unpaid.CLIPPED)
+    return replace(decision, reason=Unpaid.LIMIT)
+
+
+def _dates(case: _Case) -> dict[str, Any]:  # members of Decision
+    """The tier's word goes before the rule's, the rule's before the programme's."""
+    level, rule, zone = case.level, case.rule, case.programme.zone
+    pending = level.pending if level is not None and level.pending is not None else rule.pending
+    expires = level.expires if level is not None and level.expires is not None else rule.expires
+    activates_at = activation(pending, case.event.at, zone)
+    lapses = expires if expires is not None else case.programme.definition.expires
+    return {
+        "activates_at": activates_at,
+        "activates_on": pending.event if isinstance(pending, UntilEvent) else None,
+        "expires_at": expiry(lapses, activates_at or case.event.at, zone),
+    }
+
+
+def _placed(pointer: str, multipliers: Sequence[Multiplier]) -> Iterator[tuple[str, Multiplier]]:
+    for position, multiplier in enumerate(multipliers):
+        yield f"{pointer}/multiply/{position}", multiplier
+
+
+def _conditions(pointer: str, multipliers: Sequence[Multiplier]) -> Iterator[tuple[str, Condition]]:
+    for place, multiplier in _placed(pointer, multipliers):
+        if multiplier.if_ is not None:
+            yield f"{place}/if", multiplier.if_
+
+
+def _period(rule: EarnRule, at: datetime, zone: ZoneInfo) -> Period | None:
+    return period_of(at, rule.limit.per, zone) if rule.limit is not None and rule.limit.per is not None else None
+
+
+def _once_per(rule: EarnRule, event: EarningEvent) -> Sequence[str]:
+    if rule.once_per is None:
+        return ["properties.order_id"] if event.name.startswith("Order ") else []
+    return rule.once_per if isinstance(rule.once_per, list) else [rule.once_per]
+
+
+def _text_at(path: str, properties: Mapping[str, Any]) -> str | None:  # any JSON object
+    found = reader(path)({"properties": properties})
+    return text_id(found[0]) if len(found) == 1 else None
