@@ -24,7 +24,7 @@ from domain.earned_dates import activation, expiry
 from domain.identities import Stamp
 from domain.programmes.definition import Level, ProgrammeDefinition
 from domain.programmes.periods import Period, period_of
-from domain.programmes.rules import EarnRule, Multiplier, UntilEvent, exactly
+from domain.programmes.rules import MOST_POINTS, EarnRule, Multiplier, UntilEvent, exactly
 
 CUSTOMER = "customer"
 """The part of `once_per` that stands for the customer."""
@@ -290,7 +290,7 @@ def _decide(case: _Case, usage: Usage) -> Decision:
     exact = worth.points
     for factor in factors:
         exact *= factor.by
-    wanted = rounded(exact, case.rule.amount)
+    wanted = min(rounded(exact, case.rule.amount), MOST_POINTS)
     decision = replace(case.decision(), wanted=wanted, exact=exact, worth=worth, factors=factors, **_dates(case))
     if decision.occasion in usage.occasions:
         return replace(decision, reason=Unpaid.ONCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -21,9 +22,7 @@ ORDER = Frozen(points=150, basis=1_500, currency="EUR", shares=LINES)
 
 
 def refund(total: int | None = None, *lines: tuple[str, int], currency: str | None = None) -> RefundFact:
-    told: list[dict[str, Any]] = [
-        {"product_id": product, "quantity": pieces, "price": None} for product, pieces in lines
-    ]
+    told = [{"product_id": product, "quantity": pieces, "price": None} for product, pieces in lines]
     return RefundFact(new_id(), "o-1", ANN, NOW, total, currency, told)
 
 
@@ -86,7 +85,7 @@ def test_seven_returns_of_a_seventh_take_exactly_everything(earned: int, basis: 
     steps = [back(*[refund(1)] * n, frozen=Frozen(earned, basis, "EUR")) for n in range(basis + 1)]
 
     assert steps[-1] == earned
-    taken = [later - sooner for sooner, later in zip(steps, steps[1:], strict=False)]
+    taken = [later - sooner for sooner, later in pairwise(steps)]
     assert taken == ([14, 14, 14, 15, 14, 14, 15] if basis == 7 else [3, 3, 4])
 
 
