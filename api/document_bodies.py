@@ -33,14 +33,30 @@ async def read_document(request: Request) -> dict[str, Any]:  # any JSON object
     return value
 
 
+_DRAFTS: Final[dict[str, tuple[type[Document], str]]] = {}
+"""The documents that routes take, by the names of their schemas, each with the member that repeats its key."""
+
+
 def document_body(model: type[Document], name: str, *, required: bool = True) -> dict[str, Any]:
     """The `requestBody` of a route that takes such a document."""
-    media = {"schema": document_schema(model, name)}
+    media = {"schema": draft_schema(model, name)}
     return {"requestBody": {"required": required, "content": {"application/json": media, "application/yaml": media}}}
 
 
-def document_schema(model: type[Document], name: str) -> dict[str, Any]:
-    """The JSON Schema of such a document in a request. Its key, the member `name`, is in the path already.
+def draft_schema(model: type[Document], name: str) -> dict[str, Any]:
+    """The schema of such a document in a request, as a reference to one of `draft_schemas`."""
+    schema = f"{model.__name__}Draft"
+    _DRAFTS[schema] = (model, name)
+    return {"$ref": f"{PREFIX}{schema}"}
+
+
+def draft_schemas() -> dict[str, dict[str, Any]]:
+    """The schemas that `draft_schema` refers to. A large language takes a second: not when the program starts."""
+    return {schema: _draft_schema(model, name) for schema, (model, name) in _DRAFTS.items()}
+
+
+def _draft_schema(model: type[Document], name: str) -> dict[str, Any]:
+    """The key of the document, the member `name`, is in the path already.
 
     Of a recursive language (journeys) it shows the outline; the whole stands among the schemas.
     """
@@ -49,7 +65,7 @@ def document_schema(model: type[Document], name: str) -> dict[str, Any]:
     if shown is not whole:
         definitions = {**whole.pop("$defs"), model.__name__: whole}
         told = f"{whole.get('description', '')} This is the outline; the whole language is the schema {model.__name__}."
-        shown = {**shown, "title": f"{model.__name__}Outline", "description": told.strip(), "$defs": definitions}
+        shown = {**shown, "title": f"{model.__name__}Draft", "description": told.strip(), "$defs": definitions}
     return {**shown, "required": [member for member in shown["required"] if member != name]}
 
 

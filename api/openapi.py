@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
+from api.document_bodies import draft_schemas
 from api.idempotency import HEADER
 from api.problems import MEDIA_TYPE
 
@@ -87,6 +88,7 @@ def _complete(document: Schema) -> None:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas["Problem"] = _PROBLEM
+    schemas.update(draft_schemas())
     _hoist_definitions(document, schemas)
     for schema in list(_schemas_in(document)):
         _say_what_can_be_stored(schema)

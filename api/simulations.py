@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from api.auth import requires
 from api.dependencies import Dependencies, Writing
-from api.document_bodies import document_schema
+from api.document_bodies import draft_schema
 from api.documents import Key
 from api.routing import ApiRoute
 from database import documents
@@ -52,7 +52,7 @@ _UNWALKABLE = {
 """Findings with which a journey cannot be walked; others, such as a missing template, do not matter here."""
 
 
-Definition = Annotated[dict[str, Any], WithJsonSchema(document_schema(JourneyDefinition, "journey"))]
+Definition = Annotated[dict[str, Any], WithJsonSchema(draft_schema(JourneyDefinition, "journey"))]
 
 
 class SimulateWish(BaseModel):
