@@ -88,6 +88,20 @@ _MAKE_ORDERS = text("""
 _LOCK_ORDERS = select(Order).order_by(Order.order_id).with_for_update().execution_options(populate_existing=True)
 
 
+# An order's first event and a refund of it may come from two customers at once, before there is a row to lock: each
+# would miss what the other has not committed yet. So they take turns by the order's id, locked in the order of ids.
+_TAKE_TURNS = text("""
+    SELECT pg_advisory_xact_lock(hashtextextended('order/' || order_id, 0))
+    FROM unnest(CAST(:order_ids AS text[])) AS order_id
+""")
+
+
+async def take_turns(session: WriteSession, order_ids: Collection[str]) -> None:
+    """Wait until nobody else works on these orders, whether they exist or not, and keep others off until the end."""
+    if order_ids:
+        await session.execute(_TAKE_TURNS, {"order_ids": sorted(order_ids)})
+
+
 async def lock_orders(session: WriteSession, customers: Mapping[str, UUID]) -> dict[str, OrderFold | None]:
     """The orders so far (order id -> order, None for a new one), locked. `customers`: who made each, if it is new."""
     if not customers:

@@ -80,8 +80,9 @@ async def _fold_carts(session: WriteSession, events: Sequence[CommerceEvent], cu
 async def _fold_orders(session: WriteSession, events: Sequence[CommerceEvent], currency: str) -> None:
     """Refunds are kept beside their orders, so each order is worked out again from all of its own."""
     refunds = [refund for event in events if event.name == ORDER_REFUNDED and (refund := refund_of(event, currency))]
-    await orders.add_refunds(session, refunds)
     told = [(order_id, event) for event in events if event.name in ORDER_EVENTS and (order_id := order_id_of(event))]
+    await orders.take_turns(session, {refund.order_id for refund in refunds} | {order_id for order_id, _ in told})
+    await orders.add_refunds(session, refunds)
     refunded = await orders.known_orders(session, {refund.order_id for refund in refunds})
     makers = {refund.order_id: refund.customer_id for refund in refunds if refund.order_id in refunded}
     makers |= {order_id: event.customer_id for order_id, event in reversed(told)}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import func, select, text
 
 from database import customers
 from database.events import Event, append
+from database.orders import Order
 from database.outbox import Command
 from database.runs import Run, Wait
 from domain.events import EventKind
@@ -90,6 +92,7 @@ async def test_a_router_that_dies_in_its_transaction_leaves_everything_to_the_ne
         pid = await dying.scalar(text("SELECT pg_backend_pid()"))
         await dying.execute(text("SELECT 1 FROM events FOR UPDATE"))
         async with shop.database.transaction() as session:
+            await session.execute(text("SET LOCAL ROLE NONE"))  # the application itself may not
             await session.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
         await dying.invalidate()
     await shop.route()
@@ -138,6 +141,27 @@ async def _time_out(shop: Shop, run: Run) -> bool:
             {"run": run.id},
         )
         return settled.first() is not None
+
+
+@pytest.mark.parametrize("refund_first", [True, False])
+async def test_a_refund_beside_the_first_word_of_its_order_counts_whoever_commits_first(
+    shop: Shop, refund_first: bool
+) -> None:
+    await shop.post(*(shop.event("Page Viewed", user_id=user) for user in ("ann", "bob")))
+    await shop.route()
+    order = shop.event("Order Completed", user_id="ann", properties={"order_id": "o-1", "total": 20})
+    refund = shop.event("Order Refunded", user_id="bob", properties={"order_id": "o-1", "total": 5})
+    first, second = (refund, order) if refund_first else (order, refund)
+    async with shop.database.transaction() as slow:
+        await shop.post(first)
+        assert (await Routing(JourneyCache()).route(slow, shop.now, 40)).routed == 1
+        await shop.post(second)
+        beside = asyncio.create_task(shop.route())
+        await asyncio.wait({beside}, timeout=0.5)  # it is done, or waits for its turn
+    await beside
+    async with shop.database.read() as session:
+        stored = (await session.execute(select(Order))).scalar_one()
+    assert (stored.total, stored.refunded, stored.state) == (2000, 500, "partially_refunded")
 
 
 async def test_an_event_that_commits_late_with_an_early_id_is_routed_all_the_same(shop: Shop) -> None:
