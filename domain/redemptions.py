@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, Literal, assert_never
+from typing import Final, Literal
 from uuid import UUID
 
 from domain.rewards import Reason
@@ -79,21 +79,6 @@ class NotGiven:
 UNKNOWN_REWARD: Final = "reward_not_found"
 
 
-def may_end(state: RedemptionState, end: RedemptionState, *, expires_at: datetime | None, as_of: datetime) -> bool:
-    """Whether a redemption in this state can be fulfilled, cancelled or expired now."""
-    is_due = expires_at is not None and expires_at <= as_of
-    match end:
-        case RedemptionState.FULFILLED:
-            return state.is_open and not is_due
-        case RedemptionState.CANCELLED:
-            return state.is_open and not is_due
-        case RedemptionState.EXPIRED:
-            return state.is_open and is_due
-        case RedemptionState.RESERVED | RedemptionState.ISSUED:
-            return False
-    assert_never(end)
-
-
 class Review(StrEnum):
     """Why a person has to say whether the shop has delivered."""
 
@@ -118,10 +103,10 @@ class RedemptionStep(Wire):
 
 
 class Standing(Wire):
-    """What a step came to. `patience`: how long the shop is asked, in seconds, None: it is not asked."""
+    """Where it stands after a step."""
 
     state: RedemptionState
-    patience: int | None = None
+    review: bool = False
 
 
 class Answer(StrEnum):
@@ -140,3 +125,9 @@ class Answered(Wire):
 
     answer: Answer
     reason: str | None = None
+
+
+class Conclusion(RedemptionStep):
+    """What the shop's last word leads to."""
+
+    answered: Answered

@@ -223,8 +223,8 @@ def check_reward(reward: RewardDefinition, *, allow_private_calls: bool = False)
     if reward.eligible is not None:
         findings += check_condition(reward.eligible.if_, place=Place(pointer="/eligible/if", in_run=False))
     if reward.fulfil is not None:
-        place = places.Place("/fulfil")
-        findings += check_call(Call(url=reward.fulfil.url), place, allow_private=allow_private_calls)
+        where = places.Place("/fulfil")
+        findings += check_call(Call(url=reward.fulfil.url), where, allow_private=allow_private_calls)
     return [*findings, *_of_coupon(reward)]
 
 
@@ -288,6 +288,10 @@ def availability(reward: RewardDefinition, facts: Facts) -> list[Reason]:
         (Reason.SOLD_OUT, reward.stock is not None and facts.taken >= reward.stock),
         (Reason.NO_CODES_LEFT, reward.code_source == "pool" and not facts.codes_left),
         (Reason.NO_PROGRAMME, bool(facts.price) and facts.available_points is None),
-        (Reason.INSUFFICIENT_POINTS, (facts.price or 0) > max(facts.available_points or 0, 0)),
+        (Reason.INSUFFICIENT_POINTS, facts.available_points is not None and (facts.price or 0) > _usable(facts)),
     )
     return [reason for reason, applies in checks if applies]
+
+
+def _usable(facts: Facts) -> int:
+    return max(facts.available_points or 0, 0)  # a deficit is no debt for what costs nothing

@@ -121,7 +121,7 @@ def test_ten_coupons_of_half_the_price_leave_something_to_pay() -> None:
 
 def test_a_coupon_for_some_products_comes_off_their_lines_alone() -> None:
     basket = Cart(EUR, (CartLine(1_000, 1, {"category": "tea"}), CartLine(500, 2, {"category": "coffee"})))
-    only = {"lines": [{"property": "category", "eq": "coffee"}]}
+    only: dict[str, Any] = {"lines": [{"property": "category", "eq": "coffee"}]}
 
     assert price_cart(basket, [offered("TEN", **only)]).applied[0].shares == (0, 100)
     assert price_cart(cart(1_000), [offered("TEN", **only)]).refused == {"TEN": Refusal.NO_MATCHING_LINE}
