@@ -12,16 +12,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, Select, SmallInteger, func, select, text, update
+from sqlalchemy import Index, Select, SmallInteger, func, literal, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.announcements import Announcement, announce
 from database.base import JsonList, Table
-from database.customers import Customer
+from database.customers import Customer, Identity
 from database.events import Event
 from database.orders import Order
 from database.session import ReadSession, WriteSession
 from domain.commerce import ORDER_COMPLETED, OrderState
+from domain.identities import IdKind
 from domain.referrals import COUNTED, UNIQUE, Person, ReferralState, Side
 
 _LIVE = ", ".join(f"'{state}'" for state in sorted(UNIQUE))
@@ -101,9 +102,9 @@ async def claimed_by(session: ReadSession, referee_id: UUID) -> Referral | None:
     return (await session.execute(statement.limit(1))).scalar_one_or_none()
 
 
-async def invitation(session: WriteSession, token: str) -> Referral | None:
-    """The invitation of a link, locked. By uq_referrals_token."""
-    return (await session.execute(_LOCKED.where(Referral.token == token))).scalar_one_or_none()
+async def invitation(session: ReadSession, token: str) -> UUID | None:
+    """The referral of an invitation's link. By uq_referrals_token."""
+    return await session.scalar(select(Referral.id).where(Referral.token == token))
 
 
 async def has_ordered(session: ReadSession, customer_id: UUID) -> bool:
@@ -111,14 +112,20 @@ async def has_ordered(session: ReadSession, customer_id: UUID) -> bool:
     orders = select(Order.order_id).where(Order.customer_id == customer_id, Order.state != OrderState.STARTED)
     if (await session.execute(orders.limit(1))).first() is not None:
         return True
+    subjects = await subjects_of(session, customer_id)
     # By ix_events_pending_subject.
-    subjects = text("SELECT 'u:' || value FROM identities WHERE customer_id = :customer AND kind = 'user'")
     pending = select(Event.id).where(
-        Event.status == "pending",
-        Event.name == ORDER_COMPLETED,
-        Event.subject.in_((await session.execute(subjects, {"customer": customer_id})).scalars().all()),
+        Event.status == "pending", Event.name == ORDER_COMPLETED, Event.subject.in_(subjects)
     )
     return (await session.execute(pending.limit(1))).first() is not None
+
+
+async def subjects_of(session: ReadSession, customer_id: UUID) -> Sequence[str]:
+    """Under which subjects events of a known customer come in."""
+    named = select(literal("u:") + Identity.value).where(
+        Identity.customer_id == customer_id, Identity.kind == IdKind.USER
+    )
+    return (await session.execute(named)).scalars().all()
 
 
 # Whoever referred this customer, whoever referred them, and so on. By ix_referrals_referee_id.

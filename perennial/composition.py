@@ -116,6 +116,7 @@ async def build_api(settings: Settings, database: Database, closing: AsyncExitSt
             allow_private_calls=settings.allow_private_calls,
             renderer=renderer,
             trials=TrialSender(database, renderer, provider, pacer, public_url=settings.public_url.rstrip("/")),
+            public_url=settings.public_url.rstrip("/"),
             sendgrid_webhook_key=settings.sendgrid_webhook_key,
             is_inbox_open=settings.email_provider is EmailProvider.OUTBOX and settings.host == LOOPBACK,
         )

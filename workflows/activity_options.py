@@ -67,3 +67,16 @@ _ERASING = ActivityConfig(
 def erasing(summary: str) -> ActivityConfig:
     """A step of an erasure: may read every table in full, and is repeated until it succeeds."""
     return ActivityConfig(**_ERASING, summary=summary)
+
+
+_REWARDING = ActivityConfig(
+    start_to_close_timeout=timedelta(minutes=1),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(minutes=5)
+    ),
+)
+
+
+def rewarding(summary: str) -> ActivityConfig:
+    """Pays what is due; what it refuses for now is tried again until the row says otherwise."""
+    return ActivityConfig(**_REWARDING, summary=summary)

@@ -1,0 +1,24 @@
+"""Who follows a link that nobody was sent in a message: the request, as domain/engagement.py judges it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from fastapi import Request
+
+from domain.engagement import Visit
+
+_LONGEST_AGENT = 300
+_LONG_AGO = timedelta(days=1)
+
+
+def visit_of(request: Request, since: timedelta = _LONG_AGO) -> Visit:
+    """The visit. `since`: how long ago the link was made, where that is known."""
+    purpose = request.headers.get("sec-purpose", request.headers.get("purpose", "")).lower()
+    return Visit(
+        method=request.method,
+        user_agent=request.headers.get("user-agent", "").encode("ascii", "replace").decode()[:_LONGEST_AGENT],
+        since_accepted=since,
+        address=request.client.host if request.client else None,
+        is_prefetch="prefetch" in purpose or "preview" in purpose,
+    )

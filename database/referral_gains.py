@@ -1,0 +1,88 @@
+"""What the two sides of a referral get, and how it is taken back. Keys are natural: (referral, side), once for ever."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from database.points import post
+from database.programmes import LiveProgramme, live_versions
+from database.redemptions import Redemption, give, mark_cancelled
+from database.referrals import Referral
+from database.session import ReadSession, WriteSession
+from domain.earned_dates import expiry
+from domain.points import Clawback, Credit, CreditKind
+from domain.programmes.definition import Gain
+from domain.redemptions import Given, RedemptionState
+from domain.referrals import Side
+
+_UNUSED = (RedemptionState.RESERVED, RedemptionState.ISSUED)
+
+
+def gain_of(programme: LiveProgramme, side: Side) -> Gain | None:
+    """What a side gets by a version of the programme."""
+    terms = programme.definition.referral
+    if terms is None:
+        return None
+    return terms.referrer if side is Side.REFERRER else terms.referee
+
+
+async def version_of(session: ReadSession, row: Referral) -> LiveProgramme | None:
+    """The version of the programme by which a referral qualified; None while that programme is not live."""
+    found = (each for each in await live_versions(session) if each.version == row.version)
+    return next((each for each in found if each.key == row.programme), None)
+
+
+def customer_of(row: Referral, side: Side) -> UUID | None:
+    """Who is on a side; nobody yet on the friend's side of an invitation."""
+    return row.referrer_id if side is Side.REFERRER else row.referee_id
+
+
+async def pay(
+    session: WriteSession, row: Referral, side: Side, programme: LiveProgramme, as_of: datetime
+) -> dict[str, Any]:
+    """Give a side what it gets; the caller has locked the customer. Answers what was given, for their event."""
+    gain, key, customer_id = gain_of(programme, side), _key(row, side), customer_of(row, side)
+    given: dict[str, Any] = {}  # JSON
+    if gain is None or customer_id is None:
+        return given
+    if gain.points:
+        credit = Credit(
+            account=customer_id,
+            key=key,
+            points=gain.points,
+            kind=CreditKind.REWARD,
+            earned_at=as_of,
+            source="referral",
+            expires_at=expiry(gain.expires or programme.definition.expires, as_of, programme.zone),
+        )
+        [moved] = await post(session, programme.key, [credit], as_of)
+        given["points"] = moved.points
+    if gain.reward is not None:
+        answer = await give(session, customer_id, gain.reward, key, as_of)
+        given["reward"] = gain.reward
+        given |= {"code": answer.code} if isinstance(answer, Given) else {"not_given": str(answer.reason)}
+    return given
+
+
+async def take_back(session: WriteSession, row: Referral, side: Side, as_of: datetime) -> None:
+    """Claw a side's points back and void a coupon that is not used yet. The caller has locked the customer."""
+    programme, customer_id = await version_of(session, row), customer_of(row, side)
+    gain = gain_of(programme, side) if programme is not None else None
+    if gain is None or programme is None or customer_id is None:
+        return
+    key = _key(row, side)
+    if gain.points:
+        back = Clawback(account=customer_id, key=f"{key}/revoked", of=key, target=gain.points)
+        await post(session, programme.key, [back], as_of)
+    statement = select(Redemption).where(Redemption.key == key).with_for_update()
+    redemption = (await session.execute(statement.execution_options(populate_existing=True))).scalar_one_or_none()
+    if redemption is not None and redemption.state in _UNUSED:
+        await mark_cancelled(session, redemption, "referral_revoked", as_of)
+
+
+def _key(row: Referral, side: Side) -> str:
+    return f"referral/{row.id}/{side}"

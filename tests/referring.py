@@ -1,0 +1,104 @@
+"""A shop with a programme of referrals: the router, claims and ends of holds, without HTTP and Temporal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from activities.referrals import reward
+from database import documents
+from database.events import Event
+from database.points import balances
+from database.referral_codes import code_for
+from database.referrals import Referral
+from domain.documents import DocumentState
+from domain.points import Balance
+from domain.referral_signals import SignalKind
+from tests.triggers.shop import Shop
+from triggers.referral_claims import Claimed, claim, origin_of
+
+REFERRAL: Mapping[str, Any] = {
+    "qualifies_on": {"event": "Order Completed", "where": [{"property": "subtotal", "gte": 30}]},
+    "hold": "14d",
+    "referrer": {"points": 500},
+    "referee": {"points": 100},
+}
+"""500 points for who brings, 100 for who comes, two weeks after an order of 30 or more."""
+
+
+@dataclass
+class ReferringShop(Shop):
+    """Customers are named by the shop's own ids."""
+
+    async def publish_programme(self, **referral: Any) -> None:
+        """Make a programme with these referral terms live."""
+        document = {"programme": "main", "zone": "Europe/Berlin", "referral": {**REFERRAL, **referral}}
+        async with self.database.transaction() as session:
+            row = await documents.lock(session, "programme", "main")
+            row = row or await documents.save_draft(session, "programme", "main", document, self.now)
+            await documents.add_version(
+                session, row, document=document, state=DocumentState.LIVE, as_of=self.now, by="test"
+            )
+
+    async def sign_up(self, *user_ids: str, **traits: str) -> None:
+        """Customers whom nobody knew."""
+        for user_id in user_ids:
+            await self.identify({"email": f"{user_id}@{user_id}.example", **traits}, user_id=user_id)
+
+    async def claim(
+        self, referrer: str, referee: str, signals: Mapping[SignalKind, str] | None = None, *, code: str | None = None
+    ) -> Claimed:
+        """Claim by the referrer's code, or another one."""
+        ours = {user_id: (await self.customer(user_id)).id for user_id in (referrer, referee)}
+        async with self.database.transaction() as session:
+            written = code or await code_for(session, ours[referrer], self.now)
+            origin = await origin_of(session, written)
+            return await claim(session, origin, ours[referee], signals or {}, self.now)
+
+    async def order(self, user_id: str, order_id: str = "o-1", subtotal: float = 50, **given: Any) -> None:
+        """An order that is complete."""
+        told = {"order_id": order_id, "subtotal": subtotal, "total": subtotal, "currency": "EUR"}
+        await self.track("Order Completed", told, user_id=user_id, **given)
+
+    async def refund(self, user_id: str, order_id: str = "o-1", total: float | None = None) -> None:
+        """All of an order comes back, or so much of it."""
+        told = {"order_id": order_id} | ({} if total is None else {"total": total, "currency": "EUR"})
+        await self.track("Order Refunded", told, user_id=user_id)
+
+    async def end_holds(self) -> int:
+        """Reward whatever is due now; how many."""
+        rewarded = 0
+        for row in await self.referrals():
+            async with self.database.transaction() as session:
+                rewarded += bool(await reward(session, row.id, self.now))
+        await self.route()
+        return rewarded
+
+    async def referrals(self) -> list[Referral]:
+        """All of them, the oldest first."""
+        async with self.database.read() as session:
+            return list((await session.execute(select(Referral).order_by(Referral.id))).scalars())
+
+    async def states(self) -> list[str]:
+        """Where they stand; with the reason where there is one."""
+        return [f"{row.state}({row.reason})" if row.reason else row.state for row in await self.referrals()]
+
+    async def points(self, user_id: str) -> int:
+        """What a customer can spend, below zero with a deficit."""
+        return (await self.balance((await self.customer(user_id)).id)).available
+
+    async def balance(self, customer_id: UUID) -> Balance:
+        """An account as it is now."""
+        async with self.database.read() as session:
+            return (await balances(session, "main", [customer_id], self.now)).get(customer_id, Balance())
+
+    async def told(self, name: str) -> list[tuple[str, str]]:
+        """To whom an event of the product was told, and for which side."""
+        statement = select(Event).where(Event.name == name).order_by(Event.id)
+        async with self.database.read() as session:
+            events = (await session.execute(statement)).scalars()
+            return [(event.user_id or "", event.properties["side"]) for event in events]

@@ -1,0 +1,207 @@
+"""What events do to referrals: friends qualify, orders are returned, limits are counted, revoked gains are taken back.
+
+Each effect happens while the customer that it concerns is routed, and so locked. What a friend's event means for the
+referrer is an event of the referrer's own, which comes round here again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from database import referrals
+from database.events import Event
+from database.orders import Order
+from database.outbox import CommandKind, NewCommand, add_commands
+from database.programmes import LiveProgramme, live_programme, live_versions
+from database.referral_gains import customer_of, take_back
+from database.referrals import Referral, tell
+from domain.commerce import ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, OrderState, text_id
+from domain.conditions.memory import Scope, compile_where
+from domain.durations import parse_duration
+from domain.programmes.definition import Referral as Terms
+from domain.programmes.periods import period_of
+from domain.referral_holds import REFERRAL_HOLD, ReferralHold
+from domain.referrals import (
+    EXPIRED,
+    OPEN,
+    QUALIFIED,
+    REJECTED,
+    REVOKED,
+    WAITING,
+    Holds,
+    OrderFacts,
+    Reason,
+    ReferralState,
+    Side,
+    still_qualifies,
+)
+from triggers.batch import BatchEvent, Wave
+
+_RETURNS = frozenset({ORDER_REFUNDED, ORDER_CANCELLED})
+
+
+async def follow_referrals(wave: Wave) -> None:
+    """Follow the wave's events, in order."""
+    programme = await live_programme(wave.session)
+    terms = programme.definition.referral if programme is not None else None
+    friends = [event for event in wave.events if _is_of_a_friend(event, terms)]
+    rows = await referrals.lock_open_of(wave.session, {event.customer.id for event in friends})
+    for event in wave.events:
+        if event.is_own and event.event.name in (QUALIFIED, REVOKED):
+            await _follow_own(wave, event, programme)
+        elif programme and terms and event in friends and (row := rows.get(event.customer.id)):
+            await _follow_friend(wave, event, row, programme)
+
+
+def _is_of_a_friend(event: BatchEvent, terms: Terms | None) -> bool:
+    """Whether an event can change where a friend stands: a browser's word does not, for it is worth money."""
+    if terms is None or not event.event.trusted:
+        return False
+    return event.event.name in (ORDER_COMPLETED, terms.qualifies_on.event) or event.event.name in _RETURNS
+
+
+async def _follow_friend(wave: Wave, event: BatchEvent, row: Referral, programme: LiveProgramme) -> None:
+    if event.event.name in _RETURNS and row.order_id is not None:
+        await _recheck(wave, event, row)
+    elif row.state in OPEN and _shows_an_older_customer(event, row):
+        await _end(wave, row, ReferralState.REJECTED, Reason.EXISTING_CUSTOMER)
+    elif row.state in WAITING and row.qualified_at is None and not event.is_history:
+        await _qualify(wave, event, row, programme)
+
+
+def _shows_an_older_customer(event: BatchEvent, row: Referral) -> bool:
+    made = event.event.timestamp
+    return event.event.name == ORDER_COMPLETED and row.claimed_at is not None and made < row.claimed_at
+
+
+async def _qualify(wave: Wave, event: BatchEvent, row: Referral, programme: LiveProgramme) -> None:
+    told, terms = event.event, programme.definition.referral
+    if terms is None or told.name != terms.qualifies_on.event or row.programme != programme.key:
+        return
+    if row.claimed_at is None or told.timestamp < row.claimed_at:
+        return
+    if told.timestamp >= row.lapses_at:
+        await _end(wave, row, ReferralState.EXPIRED, Reason.NOT_QUALIFIED_IN_TIME)
+        return
+    order_id = text_id(told.properties.get("order_id"))
+    if not still_qualifies(told.properties, await _order(wave, order_id), _holds(wave, event, terms)):
+        return
+    row.qualified_at, row.order_id, row.event_id, row.version = told.timestamp, order_id, told.id, programme.version
+    row.rounds += 1
+    if row.state == ReferralState.CLAIMED:
+        row.state = ReferralState.QUALIFIED
+        await wave.session.flush()
+        await tell(wave.session, row, QUALIFIED, wave.as_of)
+
+
+async def _recheck(wave: Wave, event: BatchEvent, row: Referral) -> None:
+    """Something of an order came back: before the reward the friend may qualify anew, after it that was all."""
+    if text_id(event.event.properties.get("order_id")) != row.order_id:
+        return
+    version = next((each for each in await live_versions(wave.session) if each.version == row.version), None)
+    terms = version.definition.referral if version is not None else None
+    properties = await wave.session.scalar(select(Event.properties).where(Event.id == row.event_id))
+    if terms is None or properties is None:
+        return
+    if still_qualifies(properties, await _order(wave, row.order_id), _holds(wave, event, terms)):
+        return
+    if row.state == ReferralState.REWARDED:
+        await _end(wave, row, ReferralState.REVOKED, Reason.REFUNDED)
+        return
+    row.state = ReferralState.CLAIMED if row.state != ReferralState.UNDER_REVIEW else row.state
+    row.qualified_at = row.due_at = row.order_id = row.event_id = row.version = None
+    await wave.session.flush()
+
+
+def _holds(wave: Wave, event: BatchEvent, terms: Terms) -> Holds:
+    scope = Scope(as_of=wave.as_of, zone=wave.zone_of(event.customer), customer=event.customer.facts())
+    judge = compile_where(terms.qualifies_on.where)
+    return lambda properties: judge(properties, scope)
+
+
+async def _order(wave: Wave, order_id: str | None) -> OrderFacts | None:
+    """The order as the events up to this wave have left it; None where the event names none that we know."""
+    if order_id is None:
+        return None
+    statement = select(Order.currency, Order.refunded, Order.state).where(Order.order_id == order_id)
+    row = (await wave.session.execute(statement)).one_or_none()
+    if row is None:
+        return None
+    return OrderFacts(row.currency, row.refunded, row.state in (OrderState.CANCELLED, OrderState.REFUNDED))
+
+
+async def _end(wave: Wave, row: Referral, state: ReferralState, reason: Reason) -> None:
+    row.state, row.reason, row.ended_at, row.due_at = state, reason, wave.as_of, None
+    await wave.session.flush()
+    name = {ReferralState.REVOKED: REVOKED, ReferralState.EXPIRED: EXPIRED}.get(state, REJECTED)
+    sides = list(Side) if state is ReferralState.REVOKED else [Side.REFERRER]
+    await tell(wave.session, row, name, wave.as_of, sides=sides)
+
+
+# Own events ----------------------------------------------------------------------------------------------
+
+
+async def _follow_own(wave: Wave, event: BatchEvent, programme: LiveProgramme | None) -> None:
+    told = event.event.properties
+    referral_id, side = _id_of(told), told.get("side")
+    row = referral_id and await referrals.lock_referral(wave.session, referral_id)
+    if not row or side not in list(Side) or event.customer.id != customer_of(row, Side(side)):
+        return
+    if event.event.name == REVOKED and row.state == ReferralState.REVOKED:
+        await take_back(wave.session, row, Side(side), wave.as_of)
+    elif event.event.name == QUALIFIED and side == Side.REFERRER and row.state == ReferralState.QUALIFIED and programme:
+        await _hold(wave, row, programme)
+
+
+def _id_of(told: Mapping[str, Any]) -> UUID | None:
+    try:
+        return UUID(str(told.get("referral_id")))
+    except ValueError:
+        return None
+
+
+async def _hold(wave: Wave, row: Referral, programme: LiveProgramme) -> None:
+    """Count a friend towards the referrer's limit, under the referrer's lock, and begin the hold."""
+    terms = programme.definition.referral
+    if terms is None or row.qualified_at is None or row.referee_id is None or row.programme != programme.key:
+        return
+    known = await referrals.people(wave.session, {row.referrer_id, row.referee_id})
+    if known[row.referrer_id].is_same_as(known[row.referee_id]):
+        await _end(wave, row, ReferralState.REJECTED, Reason.SELF_REFERRAL)
+    elif await _is_beyond_limit(wave, row, terms, programme):
+        await _end(wave, row, ReferralState.REJECTED, Reason.LIMIT_REACHED)
+    else:
+        row.state = ReferralState.HELD
+        row.due_at = _later(row.qualified_at, terms.hold, programme)
+        await wave.session.flush()
+        await add_commands(wave.session, [_hold_command(row, row.due_at)])
+
+
+async def _is_beyond_limit(wave: Wave, row: Referral, terms: Terms, programme: LiveProgramme) -> bool:
+    limit = terms.limit
+    if limit is None or row.qualified_at is None:
+        return False
+    period = period_of(row.qualified_at, limit.per, programme.zone) if limit.per is not None else None
+    since, until = period or (None, None)
+    taken = await referrals.counted(wave.session, programme.key, row.referrer_id, since, until)
+    return taken >= limit.per_referrer
+
+
+def _later(moment: datetime, length: str, programme: LiveProgramme) -> datetime:
+    return parse_duration(length).after(moment.astimezone(programme.zone)).astimezone(UTC)
+
+
+def _hold_command(row: Referral, due_at: datetime) -> NewCommand:
+    """The command that starts the hold's workflow; each round of qualifying has one of its own."""
+    given = ReferralHold(referral_id=row.id, due_at=due_at)
+    payload = {
+        "workflow": REFERRAL_HOLD,
+        "input": given.model_dump(mode="json"),
+        "summary": "A referral's hold: both sides are rewarded when it ends",
+    }
+    return NewCommand(CommandKind.START, f"referral/{row.id}/{row.rounds}", payload)
