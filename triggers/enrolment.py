@@ -14,8 +14,6 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from database.conditions import ShopDefaults, Subject, Verdict, judge
 from database.entries import (
     Decision,
@@ -32,7 +30,7 @@ from domain.conditions import buckets
 from domain.conditions.paths import reader
 from domain.durations import parse_duration
 from domain.ids import new_id
-from domain.journeys.reentry import barred_by
+from domain.journeys.reentry import barred_by, occasion_text
 from domain.runs import JourneyInput
 from domain.shop_settings import ShopSettings
 from triggers.live import LiveJourney
@@ -97,7 +95,7 @@ class Candidate:
         if path is None:
             return self.message_id
         found = reader(path)(self.entry)
-        return _as_text(found[0]) if found else None
+        return occasion_text(found[0]) if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,10 +278,6 @@ def _decision(outcome: EntryOutcome) -> Decision:
         failed_leaf=outcome.failed_leaf,
         run_id=outcome.run.id if outcome.run else None,
     )
-
-
-def _as_text(value: Any) -> str:  # any JSON value
-    return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def entered(outcomes: Iterable[EntryOutcome]) -> list[NewRun]:

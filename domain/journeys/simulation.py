@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import orjson
-
 from domain.conditions import buckets
 from domain.conditions.memory import compile_condition
 from domain.conditions.paths import reader
@@ -26,7 +24,7 @@ from domain.journeys.definition import DateEntry, JourneyDefinition, ScheduleEnt
 from domain.journeys.exits import exit_reason
 from domain.journeys.flow import Flow
 from domain.journeys.matches import EventMatch
-from domain.journeys.reentry import barred_by
+from domain.journeys.reentry import barred_by, occasion_text
 from domain.journeys.simulated_run import SimulatedRun
 from domain.journeys.steps import SendStep
 from domain.journeys.waiting import Happening, Matcher, Watcher, compile_match
@@ -269,7 +267,7 @@ def _occasion(event: Happening, path: str | None) -> str | None:
     if path is None:
         return str(event.event_id)
     found = reader(path)({"event": event.name, "properties": event.properties})
-    return orjson.dumps(found[0], option=orjson.OPT_SORT_KEYS).decode() if found else None
+    return occasion_text(found[0]) if found else None
 
 
 def _in_holdout(customer_id: UUID, definition: JourneyDefinition) -> bool:

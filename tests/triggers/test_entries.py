@@ -77,6 +77,14 @@ async def test_one_run_for_each_customer_and_occasion_ever(shop: Shop) -> None:
     assert (await reasons(shop))[-1] == "occasion_taken"
 
 
+async def test_one_occasion_may_be_written_as_text_or_number(shop: Shop) -> None:
+    await shop.publish(abandoned_cart(enter={"on": {"event": "Product Added"}, "occasion": "properties.cart_id"}))
+    for cart in (7, 7.0, "7", {"id": [8]}, {"id": [8.0]}):
+        await shop.track("Product Added", {"cart_id": cart})
+        await shop.track("Order Completed")
+    assert [run.occasion for run in await shop.runs()] == ["7", '{"id":[8]}']
+
+
 async def test_an_event_without_the_occasions_path_does_not_enter(shop: Shop) -> None:
     await shop.publish(abandoned_cart())
     await shop.track("Product Added", {"cart_id": None})
