@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -29,6 +30,7 @@ T = TypeVar("T")
 STARTED_WITHIN = 120
 SENDGRID_KEY = ec.generate_private_key(ec.SECP256R1())
 """Stands in for the key with which SendGrid signs what it tells."""
+_SILENCE = 0.05  # seconds between two looks whether it is over
 WEBHOOK_SECRET = f"whsec_{base64.b64encode(os.urandom(32)).decode()}"
 
 
@@ -38,26 +40,51 @@ class Mailbox:
 
     port: int
     mails: list[tuple[str, EmailMessage]] = field(default_factory=list)
+    unanswered: set[str] = field(default_factory=set)
+    """Whose mails are taken without a word: what a sender sees that is killed before the answer."""
+    unheard: set[str] = field(default_factory=set)
+    """For whom the server falls silent before it takes anything."""
 
     def of(self, address: str) -> list[EmailMessage]:
         """The mails of one address, in order of arrival."""
         return [mail for recipient, mail in self.mails if recipient == address]
+
+    async def handle_RCPT(  # noqa: N802  aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take a recipient."""
+        while address in self.unheard:
+            await asyncio.sleep(_SILENCE)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's name
         """Take one mail in."""
         content = envelope.content if isinstance(envelope.content, bytes) else (envelope.content or "").encode()
         mail = message_from_bytes(content, policy=policy.default)
         self.mails += [(recipient, mail) for recipient in envelope.rcpt_tos]
+        while self.unanswered.intersection(envelope.rcpt_tos):
+            await asyncio.sleep(_SILENCE)
         return f"250 Message queued as {len(self.mails)}"
 
 
 @dataclass
 class Stack:
-    """A running `perennial up`: its addresses and keys, and a client with the admin key."""
+    """A running `perennial up`: its addresses and keys, a client with the admin key, and its data."""
 
     addresses: dict[str, str]
     mailbox: Mailbox
     client: httpx.Client
+    folder: Path
+
+    def pid(self, name: str) -> int:
+        """The process that was started last as `api`, `router`, `worker` or `temporal`."""
+        pid_file = self.folder / ("temporal/temporal.pid" if name == "temporal" else f"processes/{name}.pid")
+        return int(pid_file.read_text().split()[0])
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Stop, continue or kill a process. Whoever is killed is started again by `perennial up`."""
+        os.kill(self.pid(name), number)
 
     def publish(self, journey: dict[str, Any]) -> None:
         """Save a journey and publish it."""
@@ -115,7 +142,7 @@ def stack(server_folder: Path, mailbox: Mailbox) -> Iterator[Stack]:
         addresses = _addresses(folder / ".perennial" / "dev.json", process, log)
         headers = {"Authorization": f"Bearer {addresses['admin_key']}"}
         with httpx.Client(base_url=addresses["api"], headers=headers, timeout=30) as client:
-            yield Stack(addresses, mailbox, client)
+            yield Stack(addresses, mailbox, client, folder / ".perennial")
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
