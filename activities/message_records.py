@@ -17,7 +17,7 @@ from domain.durations import parse_duration
 from domain.emails import Outgoing, OutgoingEmail, OutgoingWebhook
 from domain.ids import new_id
 from domain.journeys.steps import Send as SendBody
-from domain.messages import LONGEST_TRY, MessageState, Reason
+from domain.messages import ATTEMPT_LOST, LONGEST_TRY, MessageState, Reason
 from domain.provider_answers import Accepted, Deferred, ProviderAnswer, Rejected, Unknown
 
 
@@ -104,6 +104,13 @@ async def record_answer(session: WriteSession, message: Message, answer: Provide
         await suppress(
             session, message.channel, [message.to], reason=Reason.HARD_BOUNCE, at=as_of, message_id=message.id
         )
+
+
+def record_lost(message: Message) -> None:
+    """Write that the process which attempted it died before it could write the answer."""
+    message.state, message.reason = MessageState.UNKNOWN, ATTEMPT_LOST
+    *before, last = message.attempts or [{}]
+    message.attempts = [*before, last | {"outcome": "unknown", "error": ATTEMPT_LOST}]
 
 
 def last_try(message: Message) -> datetime:

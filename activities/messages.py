@@ -20,7 +20,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.message_content import Content, Draft, draft_for, render
 from activities.message_gate import Pending, address_for, pass_gate
-from activities.message_records import last_try, new_message, outgoing_of, record_answer, start_attempt
+from activities.message_records import last_try, new_message, outgoing_of, record_answer, record_lost, start_attempt
 from activities.pacing import JITTER, Pacer
 from activities.providers import Providers
 from activities.steps import OpenStep, open_step
@@ -305,7 +305,7 @@ def _what_became_of(message: Message, opened: OpenStep) -> StepOutcome | _TryAga
         case MessageState.PLANNED | MessageState.CLAIMED:
             return None
         case MessageState.ATTEMPTING:  # its process died between the call and the answer
-            message.state, message.reason = MessageState.UNKNOWN, "attempt_lost"
+            record_lost(message)
             return _settle(message, opened)
         case MessageState.UNKNOWN:
             return _settle(message, opened)

@@ -15,7 +15,10 @@ from domain.messages import MessageState
 
 
 class MessageAnswer(BaseModel):
-    """One message in a list. `reason` says why it is in its state, `rule` which setting said so."""
+    """One message in a list. `reason` says why it is in its state, `rule` which setting said so.
+
+    `resent`: a transactional message that left once more, because nobody knew what had become of the attempt before.
+    """
 
     id: UUID
     customer_id: str | None
@@ -42,6 +45,7 @@ class MessageAnswer(BaseModel):
     attempting_at: datetime | None
     accepted_at: datetime | None
     settled_at: datetime | None
+    resent: bool
 
     @classmethod
     def of(cls, shown: ShownMessage) -> Self:

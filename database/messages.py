@@ -25,7 +25,7 @@ from database.base import Created, Json, JsonList, Table
 from database.runs import Run
 from database.session import ReadSession, WriteSession
 from domain.consent import TRANSACTIONAL, StandingConsent
-from domain.messages import RESERVED, MessageState, Reason, Sent
+from domain.messages import ATTEMPT_LOST, RESERVED, MessageState, Reason, Sent
 from domain.runs import RunState
 
 
@@ -257,12 +257,17 @@ async def add_message_events(session: WriteSession, rows: Sequence[Mapping[str, 
     return {(row.provider, row.provider_event_id) for row in added}
 
 
+_LAST_ATTEMPT_LOST = sql(f"""
+    jsonb_set(jsonb_set(attempts, '{{-1,outcome}}', '"{MessageState.UNKNOWN}"'), '{{-1,error}}', '"{ATTEMPT_LOST}"')
+""")
+
+
 async def mark_lost_attempts(session: WriteSession, before: datetime) -> int:
-    """Attempts whose process died between the provider's call and its answer become `unknown`."""
+    """Attempts whose process died between the provider's call and its answer become `unknown`, as their log says."""
     lost = (
         update(Message)
         .where(Message.state == MessageState.ATTEMPTING, Message.attempting_at < before)
-        .values(state=MessageState.UNKNOWN, reason="attempt_lost")
+        .values(state=MessageState.UNKNOWN, reason=ATTEMPT_LOST, attempts=_LAST_ATTEMPT_LOST)
         .returning(Message.id)
     )
     return len((await session.execute(lost)).all())

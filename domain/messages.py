@@ -66,6 +66,9 @@ class Reason(StrEnum):
     TEMPLATE_MISSING = "template_missing"
 
 
+ATTEMPT_LOST = "attempt_lost"
+"""Why a message is `unknown` whose process died between the provider's call and its answer."""
+
 LONGEST_TRY = timedelta(hours=72)
 """How long a message without `not_after` is tried again after its claim."""
 

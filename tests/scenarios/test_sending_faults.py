@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,7 +27,7 @@ from domain.emails import OutgoingEmail
 from domain.journeys.library import DefinitionLibrary, install
 from domain.provider_answers import Accepted, Deferred, ProviderAnswer, Unknown
 from domain.runs import JourneyInput, OutcomeKind
-from tests.sending import NOON, Shop, add_customer, add_run, enter, open_shop, publish, welcome_journey
+from tests.sending import NOON, Shop, add_customer, add_run, enter, never, open_shop, publish, welcome_journey
 from workflows.activity_options import MESSAGES_QUEUE
 from workflows.journey import JourneyWorkflow
 from workflows.sandbox import sandbox
@@ -152,20 +151,20 @@ async def test_a_report_of_the_provider_spares_the_second_copy(shop: Shop) -> No
 async def test_a_worker_killed_in_the_call_leaves_an_attempt_that_the_upkeep_settles(shop: Shop) -> None:
     run_id = await enter(shop)
 
-    async def hang(_: OutgoingEmail) -> ProviderAnswer:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    shop.provider.script = [hang]
-    with suppress(TimeoutError):
-        async with asyncio.timeout(1):
-            await shop.send(run_id)
+    shop.provider.script = [never]
+    sending = asyncio.create_task(shop.send(run_id))
+    while not shop.provider.calls:
+        await asyncio.sleep(0.01)
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
     assert (await shop.message()).state == "attempting"
 
     settled = await shop.activities.settle_messages(SettleInput(as_of=NOON + timedelta(minutes=20)))
 
     assert (settled.lost, settled.unknown) == (1, 1)
-    assert (await shop.message()).state == "unknown"
+    message = await shop.message()
+    assert message.state == "unknown"
+    assert [(attempt["outcome"], attempt["error"]) for attempt in message.attempts] == [("unknown", "attempt_lost")]
     assert (await shop.send(run_id, as_of=NOON + timedelta(minutes=21))).reason == "unknown"
     assert len(shop.provider.calls) == 1
 
