@@ -32,6 +32,7 @@ from sqlalchemy import cast as sql_cast
 from sqlalchemy.sql.functions import concat
 
 from database.base import Table
+from database.challenge_progress import ChallengeCompletion, ChallengeProgress
 from database.consent import Consent
 from database.coupons import Coupon, CouponUse
 from database.customers import Customer, Identity
@@ -39,6 +40,7 @@ from database.erasures import Traces
 from database.events import Event
 from database.journeys import DateDue, EntryDecision
 from database.keys import IdempotencyKey
+from database.leaderboards import LeaderboardRank
 from database.ledger import PointNote
 from database.messages import Link, Message, MessageEvent
 from database.orders import Cart, Order, Refund
@@ -62,12 +64,15 @@ EVENTS_AT_ONCE: Final = 2_000
 
 REMOVED: Final[Sequence[type[Table]]] = (
     *(ReferralCode, ShareLink, Submission),
+    *(ChallengeProgress, ChallengeCompletion, LeaderboardRank),
     *(Wait, EntryDecision, DateDue, Consent, Cart, ProductView, Refund, Order, PointNote, Identity),
 )
 """Tables whose rows name the customer in `customer_id` and go."""
 
 KEPT: Final[Mapping[str, str]] = {
     "audit_log": "names customers by our own uuid; who did what must stay",
+    "challenge_errands": "what is told to many members, and how far that has come",
+    "community_levels": "what all members reached together",
     "document_changes": "counts changes of documents",
     "document_versions": "written by marketers",
     "documents": "written by marketers",
@@ -80,6 +85,7 @@ KEPT: Final[Mapping[str, str]] = {
     "point_holds": "figures under our own uuid; the ledger stays whole",
     "point_lots": "figures under our own uuid; the ledger stays whole",
     "point_transactions": "figures under our own uuid, keys as hashes; the ledger stays whole",
+    "leaderboard_snapshots": "which periods are final; the members' places are removed",
     "products": "the catalogue",
     "provider_rates": "pace of sending",
     "referral_clicks": "counts visits by code and day",

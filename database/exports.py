@@ -70,6 +70,18 @@ SECTIONS: Final[Mapping[str, str]] = {
         FROM coupons t WHERE customer_id = :customer AND state <> 'reserved' ORDER BY created_at, code
     """,
     "coupon_uses": "SELECT to_jsonb(t) - 'customer_id' FROM coupon_uses t WHERE customer_id = :customer ORDER BY at, id",
+    "challenge_progress": """
+        SELECT to_jsonb(t) - 'customer_id' FROM challenge_progress t
+        WHERE customer_id = :customer ORDER BY challenge, period
+    """,
+    "challenge_completions": """
+        SELECT to_jsonb(t) - 'customer_id' - 'credit' FROM challenge_completions t
+        WHERE customer_id = :customer ORDER BY completed_at, challenge, level
+    """,
+    "leaderboard_ranks": """
+        SELECT to_jsonb(t) - 'customer_id' FROM leaderboard_ranks t
+        WHERE customer_id = :customer ORDER BY challenge, period
+    """,
     "dates_due": "SELECT to_jsonb(t) - 'customer_id' FROM dates_due t WHERE customer_id = :customer ORDER BY due_at",
 }
 

@@ -2,6 +2,8 @@
 
 from database import (
     audit,
+    challenge_errands,
+    challenge_progress,
     consent,
     coupons,
     customers,
@@ -10,6 +12,7 @@ from database import (
     events,
     journeys,
     keys,
+    leaderboards,
     ledger,
     messages,
     orders,
@@ -31,6 +34,8 @@ from database.base import Table
 
 __all__ = [
     "audit",
+    "challenge_errands",
+    "challenge_progress",
     "consent",
     "coupons",
     "customers",
@@ -39,6 +44,7 @@ __all__ = [
     "events",
     "journeys",
     "keys",
+    "leaderboards",
     "ledger",
     "messages",
     "metadata",

@@ -6,8 +6,11 @@ Dates only, so that no change of the clocks matters; which zone makes an instant
 from __future__ import annotations
 
 import re
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Literal, assert_never
+from zoneinfo import ZoneInfo
+
+from domain.local_time import local_instant
 
 Every = Literal["day", "week", "month", "quarter", "year"]
 
@@ -70,3 +73,9 @@ def unit_of(day: date, unit: Literal["day", "week", "month"]) -> int:
 def _months(year: int, month: int, count: int) -> tuple[date, date]:
     index = year * 12 + month - 1 + count
     return date(year, month, 1), date(index // 12, index % 12 + 1, 1)
+
+
+def ends_at(period: str, zone: ZoneInfo) -> datetime | None:
+    """The instant at which a period is over on the calendar of a zone; None for EVER."""
+    bounds = days_of(period)
+    return None if bounds is None else local_instant(bounds[1], time(0), zone)

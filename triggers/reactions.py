@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from triggers.batch import Wave
+from triggers.challenges import follow_challenges
 from triggers.commerce import project_commerce
 from triggers.consent import record_consents
 from triggers.dates import keep_dates
@@ -17,4 +18,8 @@ from triggers.profiles import fold_profiles
 
 Reaction = Callable[[Wave], Awaitable[None]]
 
-REACTIONS: tuple[Reaction, ...] = (fold_profiles, record_consents, project_commerce, keep_dates, react_in_journeys)
+REACTIONS: tuple[Reaction, ...] = (
+    *(fold_profiles, record_consents, project_commerce, keep_dates),
+    follow_challenges,
+    react_in_journeys,
+)

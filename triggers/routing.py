@@ -16,6 +16,7 @@ from database.session import WriteSession
 from database.shop_settings import shop_settings
 from database.watches import watched_runs
 from triggers.batch import BatchCustomer, Wave, waves
+from triggers.challenges import recount
 from triggers.claiming import claim, ground_of, in_order
 from triggers.entrants import decisive, may_start
 from triggers.identity import ContendedError, Ground, Identified, identify, naming_of
@@ -139,6 +140,8 @@ async def _settle_identities(wave: Wave, identified: Identified) -> None:
     if moved:
         await rebuild(wave.session, moved, wave.shop.currency)
         await customers.write(wave.session, [customer.write() for customer in moved])
+    touched = identified.merged | identified.moved
+    await recount(wave, [customer for id_, customer in identified.customers.items() if id_ in touched])
 
 
 def _customers_of(identified: Identified) -> list[BatchCustomer]:

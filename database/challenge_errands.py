@@ -1,0 +1,237 @@
+"""Telling many members something, page by page: that a challenge is to be counted again, that they won together.
+
+Each member is told by an event of theirs, so that the router acts under that member's lock (domain/challenges/told.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, time, timedelta
+from decimal import Decimal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Index, Numeric, PrimaryKeyConstraint, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Mapped, mapped_column
+
+from database.announcements import Announcement, announce
+from database.base import Table
+from database.challenge_progress import ChallengeProgress
+from database.challenges import LiveChallenge, live_challenges
+from database.leaderboards import finalise, open_periods, winners
+from database.session import ReadSession, WriteSession
+from database.shop_settings import shop_settings
+from domain.challenges import told
+from domain.challenges.definition import RankPrize
+from domain.challenges.progress import levels_reached
+from domain.conditions.dates import moment_of
+from domain.durations import parse_duration
+from domain.ids import new_id
+from domain.local_time import local_instant, resolve_zone
+from domain.periods import ends_at
+
+MEMBERS_AT_ONCE = 500
+_NOBODY = UUID(int=0)
+
+
+class ChallengeErrand(Table):
+    """One thing to tell. `after`: how far it has come, a customer's id or a position as one."""
+
+    __tablename__ = "challenge_errands"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str]  # domain.challenges.told.Errand
+    challenge: Mapped[str]
+    version: Mapped[int]
+    period: Mapped[str | None]
+    level: Mapped[str | None]
+    after: Mapped[UUID | None]
+    created_at: Mapped[datetime]
+    done_at: Mapped[datetime | None]
+
+    __table_args__ = (Index("ix_challenge_errands_open", "id", postgresql_where=text("done_at IS NULL")),)
+
+
+class CommunityLevel(Table):
+    """A level that all members together have reached, once a period."""
+
+    __tablename__ = "community_levels"
+
+    challenge: Mapped[str]
+    period: Mapped[str]
+    level: Mapped[str]
+    version: Mapped[int]
+    figure: Mapped[Decimal] = mapped_column(Numeric)
+    reached_at: Mapped[datetime]
+
+    __table_args__ = (PrimaryKeyConstraint("challenge", "period", "level"),)
+
+
+# Customers, from one id on, with an event that a challenge may count. Relies on ix_events_customer_name.
+_TOUCHED = text("""
+    SELECT DISTINCT customer_id FROM events
+    WHERE name = ANY(:names) AND customer_id > :after AND status = 'routed' AND trusted
+    ORDER BY customer_id LIMIT :limit
+""")
+
+
+async def recount(session: WriteSession, challenge: str, version: int, as_of: datetime) -> None:
+    """Have every member counted again: the definition has changed, or was paused."""
+    about = {"kind": told.Errand.RECOUNT, "challenge": challenge, "version": version}
+    session.add(ChallengeErrand(id=new_id(), created_at=as_of, **about))
+    await session.flush()
+
+
+async def find_errands(session: WriteSession, as_of: datetime) -> None:
+    """What time has brought: levels that communities reached, leaderboards that are final."""
+    shop = await shop_settings(session)
+    for challenge in (await live_challenges(session)).values():
+        if challenge.is_paused:
+            continue
+        if challenge.definition.community is not None:
+            await _find_levels(session, challenge, as_of)
+        if challenge.definition.leaderboard is not None:
+            await _find_final(session, challenge, shop.zone, as_of)
+
+
+async def run_errand(session: WriteSession, as_of: datetime) -> bool:
+    """Tell one page of members of the oldest errand; False: there is none. Two at once take different ones."""
+    statement = (
+        select(ChallengeErrand)
+        .where(ChallengeErrand.done_at.is_(None))
+        .order_by(ChallengeErrand.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    errand = (await session.execute(statement)).scalar_one_or_none()
+    if errand is None:
+        return False
+    challenge = (await live_challenges(session)).get(errand.challenge)
+    page = [] if challenge is None else await _page(session, errand, challenge)
+    await announce(session, [announcement for _, announcement in page], as_of)
+    if len(page) < MEMBERS_AT_ONCE:
+        errand.done_at = as_of
+    else:
+        errand.after = page[-1][0]
+    await session.flush()
+    return True
+
+
+_Page = list[tuple[UUID, Announcement]]  # where the errand stands after each
+
+
+async def _page(session: ReadSession, errand: ChallengeErrand, challenge: LiveChallenge) -> _Page:
+    match told.Errand(errand.kind):
+        case told.Errand.RECOUNT:
+            return await _counted_again(session, errand, challenge)
+        case told.Errand.COMMUNITY:
+            return await _contributors(session, errand, challenge)
+        case told.Errand.LEADERBOARD:
+            return await _winners(session, errand, challenge)
+
+
+async def _counted_again(session: ReadSession, errand: ChallengeErrand, challenge: LiveChallenge) -> _Page:
+    wanted = {"names": sorted(challenge.definition.event_names), "after": errand.after or _NOBODY}
+    members = (await session.execute(_TOUCHED, wanted | {"limit": MEMBERS_AT_ONCE})).scalars()
+    told_to = {"challenge": challenge.key}
+    return [(id_, _announcement(errand, id_, told.RECOUNT_REQUESTED, told_to)) for id_ in members]
+
+
+async def _contributors(session: ReadSession, errand: ChallengeErrand, challenge: LiveChallenge) -> _Page:
+    """Whoever gave enough, as long as the level is still defined."""
+    level = next((each for each in challenge.definition.levels if each.level == errand.level), None)
+    community = challenge.definition.community
+    if level is None or community is None or errand.period is None:
+        return []
+    statement = (
+        select(ChallengeProgress.customer_id)
+        .where(ChallengeProgress.challenge == challenge.key, ChallengeProgress.period == errand.period)
+        .where(ChallengeProgress.figure >= community.contribute)
+        .where(ChallengeProgress.customer_id > (errand.after or _NOBODY))
+        .order_by(ChallengeProgress.customer_id)
+        .limit(MEMBERS_AT_ONCE)
+    )
+    about = {"challenge": challenge.key, "period": errand.period, "level": level.level, "version": errand.version}
+    about |= {"prize": told.prize_as_json(level)}
+    members = (await session.execute(statement)).scalars()
+    return [(id_, _announcement(errand, id_, told.COMMUNITY_REACHED, about)) for id_ in members]
+
+
+async def _winners(session: ReadSession, errand: ChallengeErrand, challenge: LiveChallenge) -> _Page:
+    """Paid from the snapshot only, however late events change the running figures."""
+    board = challenge.definition.leaderboard
+    if board is None or not board.prizes or errand.period is None:
+        return []
+    after = (errand.after or _NOBODY).int  # a position
+    ranks = await winners(
+        session, challenge.key, errand.period, board.prizes[-1].to_rank, after=after, limit=MEMBERS_AT_ONCE
+    )
+    about = {"challenge": challenge.key, "period": errand.period, "version": errand.version}
+    return [
+        (
+            UUID(int=row.position),
+            _announcement(
+                errand,
+                row.customer_id,
+                told.RANKED,
+                about | {"rank": row.rank, "prize": _prize(board.prizes, row.rank)},
+            ),
+        )
+        for row in ranks
+    ]
+
+
+def _prize(prizes: Sequence[RankPrize], rank: int) -> dict[str, object]:
+    return told.prize_as_json(next(prize for prize in prizes if rank <= prize.to_rank))
+
+
+def _announcement(errand: ChallengeErrand, member: UUID, name: str, about: Mapping[str, object]) -> Announcement:
+    return Announcement(member, name, f"challenge-errand/{errand.id}/{member}", about)
+
+
+async def _find_levels(session: WriteSession, challenge: LiveChallenge, as_of: datetime) -> None:
+    statement = (
+        select(ChallengeProgress.period, func.sum(ChallengeProgress.figure))
+        .where(ChallengeProgress.challenge == challenge.key)
+        .group_by(ChallengeProgress.period)
+    )
+    for period, figure in (await session.execute(statement)).all():
+        for level in levels_reached(challenge.definition.levels, figure):
+            row = {"challenge": challenge.key, "period": period, "level": level.level, "version": challenge.version}
+            new = insert(CommunityLevel).values(**row, figure=figure, reached_at=as_of).on_conflict_do_nothing()
+            if (await session.execute(new.returning(CommunityLevel.level))).one_or_none():
+                _begin(session, told.Errand.COMMUNITY, challenge, as_of, period=period, level=level.level)
+
+
+async def _find_final(session: WriteSession, challenge: LiveChallenge, shop_zone: str, as_of: datetime) -> None:
+    board, zone = challenge.definition.leaderboard, resolve_zone(challenge.definition.zone, shop_zone)
+    assert board is not None  # noqa: S101  the caller looked
+    grace = parse_duration(board.grace)
+    for period in (await session.execute(open_periods(challenge.key))).scalars().all():
+        end = ends_at(period, zone) or _end_of(challenge, zone)
+        if end is None or grace.after(end) > as_of:
+            continue
+        if await finalise(session, challenge.key, period, version=challenge.version, ties=board.ties, as_of=as_of):
+            _begin(session, told.Errand.LEADERBOARD, challenge, as_of, period=period)
+
+
+def _end_of(challenge: LiveChallenge, zone: ZoneInfo) -> datetime | None:
+    """When a challenge without a calendar ends: after the day, or at the instant, that `until` names."""
+    until = moment_of(challenge.definition.until)
+    if until is None or isinstance(until, datetime):
+        return until
+    return local_instant(until + timedelta(days=1), time(0), zone)
+
+
+def _begin(
+    session: WriteSession,
+    kind: told.Errand,
+    challenge: LiveChallenge,
+    as_of: datetime,
+    *,
+    period: str | None = None,
+    level: str | None = None,
+) -> None:
+    about = {"challenge": challenge.key, "version": challenge.version, "period": period, "level": level}
+    session.add(ChallengeErrand(id=new_id(), kind=kind, created_at=as_of, **about))

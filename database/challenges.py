@@ -1,0 +1,139 @@
+"""Challenges that are published, and what their members did: the recorded events that count, with what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Text, cast, select, text
+from sqlalchemy.orm import aliased
+
+from database.documents import DocumentChange, DocumentRow, DocumentVersion
+from database.session import ReadSession, WriteSession
+from domain.challenges.checks import Surroundings
+from domain.challenges.definition import ChallengeDefinition
+from domain.challenges.facts import ReadFact, RecordedEvent, fact_reader
+from domain.conditions.checks import NOTHING_KNOWN, Seen
+from domain.documents import DocumentState
+
+KIND = "challenge"
+
+
+@dataclass(frozen=True)
+class LiveChallenge:
+    """The version of a challenge that counts now. `since`: its first publication. Paused: nothing is given."""
+
+    key: str
+    version: int
+    definition: ChallengeDefinition
+    since: datetime
+    is_paused: bool = False
+
+    @cached_property
+    def read_fact(self) -> ReadFact:
+        """What one event contributes."""
+        return fact_reader(self.definition, self.since)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events of a customer are needed: these names, from this time on."""
+
+    customer_id: UUID
+    names: frozenset[str] = field(default_factory=frozenset)
+    since: datetime | None = None
+
+
+_FIRST = aliased(DocumentVersion)
+_LIVE = (
+    select(
+        *(DocumentRow.key, DocumentVersion.version, cast(DocumentVersion.document, Text)),
+        *(_FIRST.published_at, DocumentRow.state),
+    )
+    .join(
+        DocumentVersion,
+        (DocumentVersion.kind == DocumentRow.kind)
+        & (DocumentVersion.key == DocumentRow.key)
+        & (DocumentVersion.version == DocumentRow.live_version),
+    )
+    .join(_FIRST, (_FIRST.kind == DocumentRow.kind) & (_FIRST.key == DocumentRow.key) & (_FIRST.version == 1))
+    .where(DocumentRow.kind == KIND, DocumentRow.state.in_([DocumentState.LIVE, DocumentState.PAUSED]))
+    .order_by(DocumentRow.key)
+)
+
+
+async def live_challenges(session: ReadSession) -> Mapping[str, LiveChallenge]:
+    """The challenges that are live or paused. What is parsed is kept by its text, so asking in every wave is cheap."""
+    return {
+        key: _parsed(version, document, since, state == DocumentState.PAUSED)
+        for key, version, document, since, state in await session.execute(_LIVE)
+    }
+
+
+async def live_for_deciding(session: WriteSession) -> Mapping[str, LiveChallenge]:
+    """The same for what this transaction decides: a publish or a pause waits until it is committed."""
+    await session.execute(select(DocumentChange.number).where(DocumentChange.kind == KIND).with_for_update(read=True))
+    return await live_challenges(session)
+
+
+async def surroundings(session: ReadSession, seen: Seen = NOTHING_KNOWN, *, has_programme: bool) -> Surroundings:
+    """What a challenge is checked against."""
+    live = await live_challenges(session)
+    statement = select(DocumentRow.key).where(DocumentRow.kind == "reward", DocumentRow.state == DocumentState.LIVE)
+    return Surroundings(
+        seen=seen,
+        requires={key: challenge.definition.requires for key, challenge in live.items()},
+        rewards=frozenset((await session.execute(statement)).scalars()),
+        has_programme=has_programme,
+    )
+
+
+@lru_cache(maxsize=1_000)
+def _parsed(version: int, document: str, since: datetime, is_paused: bool) -> LiveChallenge:
+    definition = ChallengeDefinition.model_validate_json(document)
+    return LiveChallenge(definition.challenge, version, definition, since, is_paused)
+
+
+# A customer's routed, trusted events of some names, from some time on, with what is left of the order that each tells
+# about: nothing of it once it was cancelled. Relies on ix_events_customer_name; orders by their primary key.
+_EVENTS = text("""
+    SELECT
+        events.id, events.customer_id, events.name, events.timestamp, events.properties, events.context,
+        orders.total, CASE
+            WHEN orders.cancelled THEN NULL
+            WHEN orders.refunded > 0 AND (orders.total IS NULL OR orders.refunded >= orders.total) THEN NULL
+            ELSE orders.refunded
+        END AS refunded,
+        orders.order_id IS NOT NULL AS is_order
+    FROM jsonb_to_recordset(CAST(:wanted AS jsonb)) AS wanted (customer_id uuid, names text[], since timestamptz)
+    JOIN events ON events.customer_id = wanted.customer_id AND events.name = ANY(wanted.names)
+        AND events.timestamp >= coalesce(wanted.since, '-infinity')
+    LEFT JOIN orders ON orders.order_id = events.properties ->> 'order_id'
+        AND events.name IN ('Order Completed', 'Order Updated')
+    WHERE events.status = 'routed' AND events.trusted
+    ORDER BY events.timestamp, events.id
+""")
+
+
+async def recorded_events(session: ReadSession, wanted: Sequence[Wanted]) -> dict[UUID, list[RecordedEvent]]:
+    """The events that may count, by customer, in the order of time. Browsers' events count for nothing of value."""
+    found: dict[UUID, list[RecordedEvent]] = {each.customer_id: [] for each in wanted}
+    if not wanted:
+        return found
+    rows = [{"customer_id": each.customer_id, "names": sorted(each.names), "since": each.since} for each in wanted]
+    for row in await session.execute(_EVENTS, {"wanted": orjson.dumps(rows).decode()}):
+        kept = _kept(row.total, row.refunded) if row.is_order else Fraction(1)
+        event = RecordedEvent(row.id, row.name, row.timestamp, row.properties, row.context, kept)
+        found[row.customer_id].append(event)
+    return found
+
+
+def _kept(total: int | None, refunded: int | None) -> Fraction:
+    if refunded is None:
+        return Fraction(0)
+    return Fraction(total - refunded, total) if total and refunded else Fraction(1)
