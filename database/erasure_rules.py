@@ -36,6 +36,7 @@ from database.challenge_progress import ChallengeCompletion, ChallengeProgress
 from database.consent import Consent
 from database.coupons import Coupon, CouponUse
 from database.customers import Customer, Identity
+from database.earnings import Earning, PointBoost
 from database.erasures import Traces
 from database.events import Event
 from database.journeys import DateDue, EntryDecision
@@ -54,6 +55,7 @@ from database.runs import Run, RunStep, Wait
 from database.session import ReadSession, WriteSession
 from database.shares import ShareLink, Submission
 from database.tables import metadata
+from database.tiers import TierMembership, TierOverride, TierStanding
 from domain.coupons import CouponState
 from domain.redemptions import RedemptionState
 from domain.referrals import OPEN, WITHOUT_FRIEND, ReferralState
@@ -63,8 +65,9 @@ EVENTS_AT_ONCE: Final = 2_000
 """Events per transaction, so that an erasure never holds locks for long."""
 
 REMOVED: Final[Sequence[type[Table]]] = (
-    *(ReferralCode, ShareLink, Submission),
+    *(ReferralCode, ShareLink, Submission, TierMembership, TierStanding, TierOverride),
     *(ChallengeProgress, ChallengeCompletion, LeaderboardRank),
+    *(Earning, PointBoost),
     *(Wait, EntryDecision, DateDue, Consent, Cart, ProductView, Refund, Order, PointNote, Identity),
 )
 """Tables whose rows name the customer in `customer_id` and go."""
@@ -94,6 +97,7 @@ KEPT: Final[Mapping[str, str]] = {
     "share_visits": "keyed hashes of visitors that lead nowhere; they go with the link",
     "shop_settings": "of the shop",
     "social_posts": "the shop's own posts, with their figures",
+    "tier_sweeps": "counts versions of the programme",
     "suppressions": "keyed hashes, kept so that the erased get no mail",
 }
 """Tables that hold nothing of a customer, or nothing that leads to one, with the reason."""

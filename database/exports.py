@@ -51,6 +51,24 @@ SECTIONS: Final[Mapping[str, str]] = {
     "journey_decisions": """
         SELECT to_jsonb(t) - 'customer_id' FROM entry_decisions t WHERE customer_id = :customer ORDER BY at
     """,
+    "points": """
+        SELECT to_jsonb(t) - '{account,number,key,fingerprint,answer,of}'::text[]
+            || jsonb_build_object('reason', n.reason, 'reference', n.reference, 'changes', (
+            SELECT coalesce(jsonb_object_agg(e.bucket, e.amount), '{}') FROM point_entries e
+            WHERE e.transaction_id = t.id AND e.account = own.account
+        ))
+        FROM point_balances own
+        JOIN point_transactions t ON t.programme = own.programme AND t.id IN (
+            SELECT e.transaction_id FROM point_entries e WHERE e.programme = own.programme AND e.account = own.account
+        )
+        LEFT JOIN point_notes n ON n.transaction_id = t.id
+        WHERE own.account = :customer OR own.merged_into = :customer
+        ORDER BY t.id
+    """,
+    "point_lots": """
+        SELECT to_jsonb(t) - '{account,origin,number,transaction_id}'::text[]
+        FROM point_lots t WHERE account = :customer ORDER BY t.id
+    """,
     "referral_codes": """
         SELECT to_jsonb(t) - 'customer_id' FROM referral_codes t WHERE customer_id = :customer ORDER BY made_at, code
     """,
@@ -70,6 +88,14 @@ SECTIONS: Final[Mapping[str, str]] = {
         FROM coupons t WHERE customer_id = :customer AND state <> 'reserved' ORDER BY created_at, code
     """,
     "coupon_uses": "SELECT to_jsonb(t) - 'customer_id' FROM coupon_uses t WHERE customer_id = :customer ORDER BY at, id",
+    "tiers": """
+        SELECT to_jsonb(t) - '{id,customer_id}'::text[] FROM tier_memberships t
+        WHERE customer_id = :customer ORDER BY from_at
+    """,
+    "tier_overrides": """
+        SELECT to_jsonb(t) - '{id,customer_id,author}'::text[] FROM tier_overrides t
+        WHERE customer_id = :customer ORDER BY from_at, id
+    """,
     "challenge_progress": """
         SELECT to_jsonb(t) - 'customer_id' FROM challenge_progress t
         WHERE customer_id = :customer ORDER BY challenge, period
@@ -82,6 +108,10 @@ SECTIONS: Final[Mapping[str, str]] = {
         SELECT to_jsonb(t) - 'customer_id' FROM leaderboard_ranks t
         WHERE customer_id = :customer ORDER BY challenge, period
     """,
+    "earnings": """
+        SELECT to_jsonb(t) - '{customer_id,owner}'::text[] FROM earnings t WHERE customer_id = :customer ORDER BY at, id
+    """,
+    "point_boosts": "SELECT to_jsonb(t) - 'customer_id' FROM point_boosts t WHERE customer_id = :customer ORDER BY start",
     "dates_due": "SELECT to_jsonb(t) - 'customer_id' FROM dates_due t WHERE customer_id = :customer ORDER BY due_at",
 }
 
@@ -92,8 +122,10 @@ NOT_EXPORTED: Final[Mapping[str, str]] = {
     "links": "tokens; their targets stand with the messages",
     "message_events": "stand with their messages",
     "outbox": "commands under way to Temporal",
+    "point_notes": "stand with the moves of points",
     "referral_signals": "keyed hashes, good for recognising and nothing else",
     "run_steps": "stand with their runs",
+    "tier_standings": "the latest of the tiers, and when to look again",
     "waits": "stand as steps with their runs",
 }
 """Tables with rows of a customer that are no section, with the reason."""

@@ -7,6 +7,7 @@ What two rows under one key become is said here per table; where nothing is said
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint, delete, exists, select, text, update
@@ -14,6 +15,7 @@ from sqlalchemy import Table as SqlTable
 
 from database.base import Table
 from database.customers import Customer
+from database.points import merge_accounts
 from database.session import WriteSession
 
 RENUMBERED = ("events", "runs")
@@ -63,6 +65,10 @@ _KEEP_LATER_CARTS = text("""
       AND gone.changed_at > kept.changed_at
 """)
 
+# Tiers follow from what both have earned together: the survivor is weighed again in the wave that merged them.
+_WEIGH_AGAIN = text("UPDATE tier_standings SET due_at = to_timestamp(0) WHERE customer_id IN (:survivor, :loser)")
+_FORGET_TIERS = text("DELETE FROM tier_memberships WHERE customer_id = :loser")
+
 # The tombstone keeps no personal data: what it held is in the survivor's profile.
 _BURY = text("""
     UPDATE customers SET
@@ -72,7 +78,7 @@ _BURY = text("""
 """)
 
 
-async def merge(session: WriteSession, loser: UUID, survivor: UUID) -> None:
+async def merge(session: WriteSession, loser: UUID, survivor: UUID, as_of: datetime) -> None:
     """Pass everything of `loser` to `survivor`, but for the profile, which the caller folds. Both are locked."""
     who = {"loser": loser, "survivor": survivor}
     seen, ours = (await session.execute(_SEEN, {"loser": loser})).one()
@@ -84,8 +90,11 @@ async def merge(session: WriteSession, loser: UUID, survivor: UUID) -> None:
     )
     await session.execute(_SUM_VIEWS, who)
     await session.execute(_KEEP_LATER_CARTS, who)
+    await session.execute(_WEIGH_AGAIN, who)
+    await session.execute(_FORGET_TIERS, {"loser": loser})
     for table in repointed_tables():
         await _repoint(session, table, loser, survivor)
+    await merge_accounts(session, loser, survivor, as_of)
     await session.execute(_BURY, who)
 
 

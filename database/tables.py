@@ -8,6 +8,7 @@ from database import (
     coupons,
     customers,
     documents,
+    earnings,
     erasures,
     events,
     journeys,
@@ -29,6 +30,7 @@ from database import (
     shares,
     shop_settings,
     social_posts,
+    tiers,
 )
 from database.base import Table
 
@@ -40,6 +42,7 @@ __all__ = [
     "coupons",
     "customers",
     "documents",
+    "earnings",
     "erasures",
     "events",
     "journeys",
@@ -62,6 +65,7 @@ __all__ = [
     "shares",
     "shop_settings",
     "social_posts",
+    "tiers",
 ]
 
 metadata = Table.metadata

@@ -119,7 +119,7 @@ def tier_history(
     walk.run_until(as_of)
     spans = _one_after_the_other(overrides, as_of)
     now = next((span for span in spans if span.end is None or as_of < span.end), None)
-    dues = [due for due in (walk.standing.due, now.end if now else None) if due is not None]
+    dues = [due for due in (walk.standing.due, now.end if now else None, _still_to_come(gains, as_of)) if due]
     return TierHistory(
         changes=_told(_overlaid(walk, spans, as_of), walk.first_tier),
         standing=walk.standing,
@@ -134,6 +134,12 @@ def _news(gains: Gains, after: datetime, until: datetime) -> list[datetime]:
     """When something was taken back, of any measure."""
     losses = (loss.at for each in gains.values() for gain in each for loss in gain.losses)
     return sorted({at for at in losses if after < at <= until})
+
+
+def _still_to_come(gains: Gains, after: datetime) -> datetime | None:
+    """When the next thing counts that happens later: clients' clocks may be ahead."""
+    moments = (at for each in gains.values() for gain in each for at in (gain.at, *(loss.at for loss in gain.losses)))
+    return min((at for at in moments if at > after), default=None)
 
 
 class _Knowledge:

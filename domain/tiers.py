@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import assert_never
 from zoneinfo import ZoneInfo
 
@@ -31,11 +32,19 @@ CALENDAR = {"month": "1mo", "quarter": "3mo", "half": "6mo", "year": "1y"}
 """How long the periods of a calendar window are."""
 
 
+class Measure(StrEnum):
+    """What is summed up."""
+
+    POINTS = "points"  # earned by rules of the programme
+    SPEND = "spend"  # minor units
+    ORDERS = "orders"  # their number
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is summed up: `points` earned by rules, `spend` in minor units of `currency`, or the number of `orders`."""
+    """A measure with what it needs to be read."""
 
-    measure: str
+    measure: Measure
     of: str = ""  # total, subtotal or revenue of an order
     currency: str | None = None
 
@@ -142,11 +151,11 @@ def _some(duration: Duration) -> Duration | None:
 def _measured(measure: PointsMeasure | SpendMeasure | OrdersMeasure, currency: str) -> Measured:
     match measure:
         case PointsMeasure():
-            return Measured("points")
+            return Measured(Measure.POINTS)
         case SpendMeasure(spend=of, currency=named):
-            return Measured("spend", of, named or currency)
+            return Measured(Measure.SPEND, of, named or currency)
         case OrdersMeasure():
-            return Measured("orders")
+            return Measured(Measure.ORDERS)
     assert_never(measure)
 
 

@@ -14,10 +14,10 @@ from domain.programmes.definition import ProgrammeDefinition
 from domain.tier_figures import Gain, Loss
 from domain.tier_histories import Override, TierHistory, TierReason, tier_history
 from domain.tier_progress import Goal, tier_progress
-from domain.tiers import Measured, TierRules, tier_rules
+from domain.tiers import Measure, Measured, TierRules, tier_rules
 
 BERLIN = ZoneInfo("Europe/Berlin")
-POINTS = Measured("points")
+POINTS = Measured(Measure.POINTS)
 START = datetime(2025, 1, 1, tzinfo=UTC)
 JOINED = datetime(2024, 2, 29, 23, 30, tzinfo=UTC)  # 1 March in Berlin
 

@@ -1,0 +1,114 @@
+"""What counts for tiers, read from the ledger and from orders: gains with what was taken back of each, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Any, assert_never
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from database.orders import Order, refunds_of
+from database.session import ReadSession
+from domain.commerce import OrderFold, RefundFact, refunded_total
+from domain.tier_figures import Gain, Loss
+from domain.tiers import Measure, Measured
+
+GainsById = dict[UUID, dict[Measured, list[Gain]]]
+
+
+async def gains_of(
+    session: ReadSession, programme: str, ids: Collection[UUID], measures: Collection[Measured]
+) -> GainsById:
+    """Everything that these customers ever gained, by each measure that is asked for."""
+    found: GainsById = {id_: {measured: [] for measured in measures} for id_ in ids}
+    for measured in measures:
+        match measured.measure:
+            case Measure.POINTS:
+                await _add_points(session, programme, found, measured)
+            case Measure.SPEND | Measure.ORDERS:
+                await _add_orders(session, found, measured)
+            case _:
+                assert_never(measured.measure)
+    return found
+
+
+# Credits by rules of the programme, by when they were earned, each with its clawbacks. What an account earned before it
+# was merged into another counts for that one. Relies on pk_point_entries, ix_point_balances_merged and
+# ix_point_transactions_of.
+_POINTS = text("""
+    WITH accounts AS (
+        SELECT id AS customer_id, id AS account FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
+        UNION ALL
+        SELECT merged_into, account FROM point_balances WHERE programme = :programme AND merged_into = ANY(:ids)
+    )
+    SELECT
+        accounts.customer_id, credit.id, credit.points, lot.earned_at, back.points AS lost, back.effective_at AS lost_at
+    FROM accounts
+    JOIN point_entries AS entry
+        ON entry.programme = :programme AND entry.account = accounts.account AND entry.bucket = 'issued'
+    JOIN point_transactions AS credit ON credit.id = entry.transaction_id AND credit.kind = 'earn'
+    JOIN point_lots AS lot ON lot.id = credit.id
+    LEFT JOIN point_transactions AS back ON back."of" = credit.id AND back.kind = 'clawback' AND back.points > 0
+    ORDER BY credit.id, back.effective_at
+""")
+
+
+async def _add_points(session: ReadSession, programme: str, found: GainsById, measured: Measured) -> None:
+    gains: dict[UUID, Gain] = {}
+    losses: dict[UUID, list[Loss]] = {}
+    for row in await session.execute(_POINTS, {"programme": programme, "ids": list(found)}):
+        if row.id not in gains:
+            gains[row.id] = Gain(row.earned_at, row.points, losses.setdefault(row.id, []))
+            found[row.customer_id][measured].append(gains[row.id])
+        if row.lost is not None:
+            losses[row.id].append(Loss(row.lost_at, row.lost))
+
+
+async def _add_orders(session: ReadSession, found: GainsById, measured: Measured) -> None:
+    """Relies on ix_orders_customer and ix_refunds_order."""
+    completed = select(Order).where(Order.customer_id.in_(found), Order.completed_at.is_not(None))
+    if measured.currency is not None:
+        completed = completed.where(Order.currency == measured.currency)
+    orders = (await session.execute(completed)).scalars().all()
+    refunds = await refunds_of(session, [order.order_id for order in orders])
+    for order in orders:
+        found[order.customer_id][measured].append(_gain(order, refunds[order.order_id], measured))
+
+
+def _gain(order: Order, refunds: Sequence[RefundFact], measured: Measured) -> Gain:
+    """An order's worth, or 1; a refund takes back what it gave back, or the 1 once everything is given back."""
+    assert order.completed_at is not None  # noqa: S101  the query says so
+    worth = _worth(order, measured)
+    returned = list(_returned(order, sorted(refunds, key=lambda refund: (refund.at, refund.event_id))))
+    if measured.measure is Measure.ORDERS:
+        whole = [at for at, so_far in returned if order.total is None or so_far >= order.total]
+        losses = [Loss(at, 1) for at in whole[:1]]
+    else:
+        sums = [0, *(so_far for _, so_far in returned)]
+        losses = [Loss(at, after - before) for (at, after), before in zip(returned, sums, strict=False)]
+    cancelled = _cancelled_at(order)
+    return Gain(order.completed_at, worth, [*losses, *([Loss(cancelled, worth)] if cancelled else [])])
+
+
+def _worth(order: Order, measured: Measured) -> int:
+    if measured.measure is Measure.ORDERS:
+        return 1
+    told = getattr(order, measured.of)
+    return max(0, (order.total if told is None else told) or 0)
+
+
+def _returned(order: Order, refunds: Sequence[RefundFact]) -> Iterator[tuple[datetime, int]]:
+    """How much was given back altogether, after each refund."""
+    fold = OrderFold(order.order_id, order.customer_id, order.currency, amounts={"total": order.total})
+    for count, refund in enumerate(refunds, 1):
+        yield refund.at, refunded_total(fold, refunds[:count])
+
+
+def _cancelled_at(order: Order) -> datetime | None:
+    """When it was cancelled: the time of the event that said so last."""
+    if not order.cancelled:
+        return None
+    writer: Any = order.changed_at.get("cancelled")  # [time, message id]
+    return datetime.fromisoformat(writer[0]) if writer else order.completed_at

@@ -1,0 +1,232 @@
+"""Who has had which tier, why and until when: a projection of what was earned, kept by database/tier_weighing.py.
+
+What counts is read by database/tier_gains.py, how tiers follow from it is domain/tier_histories.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, select, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from database.base import Json, Table
+from database.customers import Customer
+from database.programmes import LiveProgramme, live_versions
+from database.session import ReadSession
+from database.shop_settings import shop_settings
+from database.tier_gains import gains_of
+from domain.tier_histories import Evidence, Override, TierHistory, tier_history
+from domain.tiers import TierRules, tier_rules
+
+
+class TierMembership(Table):
+    """A tier (null: none) that a customer had from one moment up to, and without, another."""
+
+    __tablename__ = "tier_memberships"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"))
+    programme: Mapped[str]
+    tier: Mapped[str | None]
+    from_at: Mapped[datetime]
+    until_at: Mapped[datetime | None]
+    reason: Mapped[str]  # domain.tier_histories.TierReason
+    version: Mapped[int]  # of the programme
+    evidence: Mapped[Json]  # figure, threshold, start; empty for what a person decided
+    decided_at: Mapped[datetime]
+
+    __table_args__ = (
+        CheckConstraint("until_at > from_at", name="takes_time"),
+        Index("ix_tier_memberships_customer", "customer_id", "from_at"),
+    )
+
+
+class TierStanding(Table):
+    """Where a customer stands now, and when time alone may change it. Whoever has no row stands at the lowest level."""
+
+    __tablename__ = "tier_standings"
+
+    customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"), primary_key=True)
+    programme: Mapped[str]
+    tier: Mapped[str | None]
+    version: Mapped[int]  # of the programme, by which it was weighed
+    due_at: Mapped[datetime | None]
+    weighed_at: Mapped[datetime]
+
+    __table_args__ = (
+        Index("ix_tier_standings_due", "due_at", "customer_id", postgresql_where=text("due_at IS NOT NULL")),
+    )
+
+
+class TierOverride(Table):
+    """A tier that a person gave, with the reason, until its end or until it was taken away."""
+
+    __tablename__ = "tier_overrides"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"), index=True)
+    programme: Mapped[str]
+    tier: Mapped[str]
+    from_at: Mapped[datetime]
+    until_at: Mapped[datetime | None]
+    removed_at: Mapped[datetime | None]
+    reason: Mapped[str]
+    author: Mapped[str]
+
+
+class TierSweep(Table):
+    """A version of the programme whose tiers everybody has been weighed by."""
+
+    __tablename__ = "tier_sweeps"
+
+    programme: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    done_at: Mapped[datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The live programme's tiers: all versions of their rules, the oldest first, and the events that earn points."""
+
+    programme: str
+    versions: Sequence[TierRules]
+    earning_events: frozenset[str] = frozenset()
+
+    @property
+    def rules(self) -> TierRules:
+        """Those in force."""
+        return self.versions[-1]
+
+
+async def ladder_of(session: ReadSession) -> Ladder | None:
+    """The tiers of the live programme; None without one, or where its live version has no tiers."""
+    versions = await live_versions(session)
+    return ladder_by(versions, (await shop_settings(session)).currency) if versions else None
+
+
+def ladder_by(versions: Sequence[LiveProgramme], currency: str) -> Ladder | None:
+    """The same from the programme's versions, the oldest first. `currency`: the shop's."""
+    if not versions or versions[-1].definition.tiers is None:
+        return None
+    rules = [rules for version in versions if (rules := _rules(version, currency))]
+    earning = frozenset(rule.on.event for rule in versions[-1].definition.earn)
+    return Ladder(versions[-1].key, rules, earning)
+
+
+def _rules(live: LiveProgramme, currency: str) -> TierRules | None:
+    return tier_rules(live.definition, live.version, live.published_at, live.zone, currency)
+
+
+# Reading ------------------------------------------------------------------------------------------------
+
+
+async def tiers_of(session: ReadSession, ids: Collection[UUID], at: datetime) -> dict[UUID, str | None]:
+    """The tier of each customer at a moment, settled up to it: a period that has ended counts as ended."""
+    return await _tiers(session, [(id_, at) for id_ in ids])
+
+
+async def tiers_before(session: ReadSession, moments: Mapping[UUID, datetime]) -> dict[UUID, str | None]:
+    """The tier of each customer as it was just before a moment of their own: what happens then does not count yet."""
+    return await _tiers(session, [(id_, moment) for id_, moment in moments.items()], inclusive=False)
+
+
+async def _tiers(
+    session: ReadSession, moments: Sequence[tuple[UUID, datetime]], *, inclusive: bool = True
+) -> dict[UUID, str | None]:
+    ladder = await ladder_of(session)
+    if ladder is None or not moments:
+        return {id_: None for id_, _ in moments}
+    known = await known_tiers(session, ladder, [id_ for id_, _ in moments])
+    unsettled = [id_ for id_, at in moments if (due := known[id_].due) is not None and due <= at]
+    settled = await histories(session, ladder, unsettled, max(at for _, at in moments))
+    changes: dict[UUID, list[tuple[datetime, str | None]]] = {
+        id_: [(row.from_at, row.tier) for row in each.memberships] for id_, each in known.items()
+    }
+    changes |= {id_: [(change.at, change.tier) for change in each.changes] for id_, each in settled.items()}
+    return {id_: _tier_at(ladder, changes[id_], at, inclusive=inclusive) for id_, at in moments}
+
+
+def _tier_at(
+    ladder: Ladder, changes: Sequence[tuple[datetime, str | None]], at: datetime, *, inclusive: bool
+) -> str | None:
+    in_force = [rules for rules in ladder.versions if rules.since < at or (inclusive and rules.since == at)]
+    if not in_force:
+        return None
+    past = [tier for since, tier in changes if since < at or (inclusive and since == at)]
+    return past[-1] if past else in_force[-1].tier(in_force[-1].base)
+
+
+@dataclass(slots=True)
+class KnownTiers:
+    """What is stored about one customer's tiers, the oldest first; whoever was never weighed has no standing."""
+
+    memberships: list[TierMembership] = field(default_factory=list)
+    standing: TierStanding | None = None
+
+    @property
+    def due(self) -> datetime | None:
+        """When time alone may change something."""
+        return self.standing.due_at if self.standing else None
+
+
+async def known_tiers(session: ReadSession, ladder: Ladder, ids: Collection[UUID]) -> dict[UUID, KnownTiers]:
+    """What is stored about customers. Relies on ix_tier_memberships_customer and pk_tier_standings."""
+    found = {id_: KnownTiers() for id_ in ids}
+    standings = select(TierStanding).where(TierStanding.customer_id.in_(ids))
+    for row in (await session.execute(standings)).scalars():
+        if row.programme == ladder.programme:
+            found[row.customer_id].standing = row
+    for membership in await memberships_of(session, ladder.programme, ids):
+        found[membership.customer_id].memberships.append(membership)
+    return found
+
+
+async def memberships_of(session: ReadSession, programme: str, ids: Collection[UUID]) -> Sequence[TierMembership]:
+    """The stored histories of customers, the oldest first."""
+    statement = (
+        select(TierMembership)
+        .where(TierMembership.customer_id.in_(ids), TierMembership.programme == programme)
+        .order_by(TierMembership.from_at)
+    )
+    return (await session.execute(statement)).scalars().all()
+
+
+def evidence_of(row: TierMembership) -> Evidence | None:
+    """The figures by which a membership was decided; None for what a person decided."""
+    if not row.evidence:
+        return None
+    start = row.evidence["start"]
+    return Evidence(row.evidence["figure"], row.evidence["threshold"], datetime.fromisoformat(start) if start else None)
+
+
+async def overrides_of(session: ReadSession, programme: str, ids: Collection[UUID]) -> Sequence[TierOverride]:
+    """What people decided, the oldest first."""
+    statement = (
+        select(TierOverride)
+        .where(TierOverride.customer_id.in_(ids), TierOverride.programme == programme)
+        .order_by(TierOverride.from_at, TierOverride.id)
+    )
+    return (await session.execute(statement)).scalars().all()
+
+
+async def histories(
+    session: ReadSession, ladder: Ladder, ids: Collection[UUID], as_of: datetime
+) -> dict[UUID, TierHistory]:
+    """The histories of customers up to a moment, replayed from what counts; nothing is written."""
+    if not ids:
+        return {}
+    joined = dict((await session.execute(select(Customer.id, Customer.first_seen).where(Customer.id.in_(ids)))).all())
+    gains = await gains_of(session, ladder.programme, joined, {rules.measured for rules in ladder.versions})
+    overrides: dict[UUID, list[Override]] = {}
+    for row in await overrides_of(session, ladder.programme, joined):
+        ends = [end for end in (row.until_at, row.removed_at) if end is not None]
+        override = Override(row.tier, row.from_at, min(ends, default=None))
+        overrides.setdefault(row.customer_id, []).append(override)
+    return {
+        id_: tier_history(gains[id_], ladder.versions, joined_at, as_of, overrides.get(id_, ()))
+        for id_, joined_at in joined.items()
+    }
