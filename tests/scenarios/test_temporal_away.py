@@ -88,7 +88,7 @@ def all_runs(stack: Stack, journey: str) -> list[Json]:
     while page["next_cursor"] is not None:
         runs += page["data"]
         page = stack.get(f"/v1/runs?journey={journey}&limit=200&cursor={page['next_cursor']}")
-    return runs + page["data"]
+    return [*runs, *page["data"]]
 
 
 def executions(stack: Stack, journey: str) -> Counter[str]:
