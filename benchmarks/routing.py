@@ -91,7 +91,10 @@ async def _prepare(database: Database, count: int) -> None:
         async with database.transaction() as session:
             await append(session, events[start : start + 1_000])
     async with database.engine.connect() as connection:
-        await (await connection.execution_options(isolation_level="AUTOCOMMIT")).execute(text("ANALYZE"))
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(text("SET ROLE NONE"))  # the application owns no tables
+        await connection.execute(text("ANALYZE"))
+        await connection.invalidate()
 
 
 def _journey(position: int) -> dict[str, Any]:

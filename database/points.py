@@ -9,11 +9,11 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
-from database.ledger import PointHold, load, store
+from database.ledger import PointBalance, PointHold, load, store
 from database.session import ReadSession, WriteSession
 from domain.accounts import Lot
 from domain.ledger import accounts_of, apply
-from domain.points import Balance, Move, Moved
+from domain.points import Balance, Merge, Move, Moved
 from domain.settling import settle
 
 
@@ -48,6 +48,27 @@ async def balances(
     for account in book.accounts.values():
         settle(book, account, as_of)
     return {id_: account.balance() for id_, account in book.accounts.items()}
+
+
+# Lots and holds pass as they are, with their dates; so do those that are used up, for what may still come back to them.
+_PASS_ON = tuple(
+    text(f"UPDATE {table} SET account = :survivor WHERE account = :loser")  # noqa: S608  names of our own tables
+    for table in ("point_lots", "point_holds")
+)
+_FORWARD = text("""
+    UPDATE point_balances SET merged_into = :survivor, next_due = NULL
+    WHERE account = :loser OR merged_into = :loser
+""")
+
+
+async def merge_accounts(session: WriteSession, loser: UUID, survivor: UUID, as_of: datetime) -> None:
+    """Pass all points of one customer to another; both are locked. Nothing of it counts as earned or spent."""
+    who = {"loser": loser, "survivor": survivor}
+    programmes = select(PointBalance.programme).where(PointBalance.account == loser, PointBalance.merged_into.is_(None))
+    for programme in (await session.scalars(programmes.order_by(PointBalance.programme))).all():
+        await post(session, programme, [Merge(loser, f"merge/{loser}", survivor)], as_of)
+    for statement in (*_PASS_ON, _FORWARD):
+        await session.execute(statement, who)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Database:
             connect_args={"server_settings": {"application_name": application_name, "timezone": "UTC"}},
         )
         event.listen(self.engine.sync_engine, "connect", _plain_uuids)
+        event.listen(self.engine.sync_engine, "connect", _take_role)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:
@@ -62,6 +63,18 @@ def _plain_uuids(connection: Any, _: object) -> None:  # SQLAlchemy's adapter of
             "uuid", schema="pg_catalog", encoder=lambda value: value.bytes, decoder=_uuid, format="binary"
         )
     )
+
+
+# Before the migration that makes the role there is none to take on; nothing but the schema's revision is read then.
+_TAKE_ROLE = """
+    SELECT set_config('role', rolname, false) FROM pg_roles
+    WHERE rolname = 'perennial_app' AND pg_has_role(current_user, oid, 'SET')
+"""
+
+
+def _take_role(connection: Any, _: object) -> None:  # SQLAlchemy's adapter of an asyncpg connection
+    """Work as `perennial_app`, which owns nothing: what the ledger holds cannot be changed (decision 0009)."""
+    connection.run_async(lambda raw: raw.execute(_TAKE_ROLE))
 
 
 def _uuid(value: bytes) -> UUID:

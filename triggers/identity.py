@@ -56,14 +56,14 @@ def naming_of(event: PendingEvent) -> Naming:
     return Naming(event.id, event.stamp, event.user_id, event.anonymous_id, previous)
 
 
-async def identify(session: WriteSession, events: list[PendingEvent], ground: Ground) -> Identified:
+async def identify(session: WriteSession, events: list[PendingEvent], ground: Ground, as_of: datetime) -> Identified:
     """Give each event its customer, making and merging customers where it must be. Raises ContendedError."""
     found = ground.resolve(naming_of(event) for event in events)
     await _add(session, events, found, ground)
     working = {id_: BatchCustomer.of(state) for id_, state in ground.states.items()}
     working |= {id_: _new(id_, moment) for id_, moment in _first_seen(events, found).items()}
     for each in found.merges:
-        await merge(session, each.loser, each.survivor)
+        await merge(session, each.loser, each.survivor, as_of)
         working[each.survivor] = await _merged(session, working[each.survivor], working[each.loser])
     for move in found.moves:
         await move_history(session, move.anonymous_id, move.from_customer, move.to_customer)

@@ -105,7 +105,7 @@ class Routing:
         self, session: WriteSession, events: list[PendingEvent], ground: Ground | None, as_of: datetime
     ) -> Routed:
         """Route events whose customers are locked."""
-        identified = await identify(session, events, ground or await ground_of(session, events))
+        identified = await identify(session, events, ground or await ground_of(session, events), as_of)
         blank = Wave(session, as_of, await shop_settings(session), await self._cache.live(session), {}, ())
         blank = replace(blank, versions=await self._with_runs(blank, identified))
         await _settle_identities(blank, identified)

@@ -204,6 +204,39 @@ async def test_fifty_at_once_never_spend_more_than_there_is(database: Database) 
     assert (await balance(database, bob)).available == 100
 
 
+async def test_two_accounts_that_become_one_keep_every_point_and_date(database: Database) -> None:
+    """odoo and mautic lost or doubled points when duplicates were merged (R17): 50 and 100 became 200, or 100."""
+    ann, twin, hold = new_id(), new_id(), new_id()
+    await move(database, credit(ann, 50, "order-1", expires=NOON + 9 * DAY))
+    await move(
+        database, credit(twin, 100, "order-2", expires=NOON + DAY), Hold(twin, "h", hold, 30, NOON + DAY, "gift")
+    )
+
+    async with database.transaction() as session:
+        await points.merge_accounts(session, twin, ann, NOON)
+
+    assert await balance(database, ann) == Balance(available=120, held=30, earned=150)
+    assert await balance(database, twin) == Balance()
+    (captured,) = await move(database, Capture(ann, "c", hold))
+    (taken,) = await move(database, Clawback(ann, "refund", "order-2", 100))
+    (again,) = await move(database, credit(ann, 100, "order-2"))
+    assert captured.balance == Balance(available=120, spent=30, earned=150)
+    assert taken.balance == Balance(available=20, spent=30, earned=150, reversed=100)
+    assert again.repeated
+
+
+async def test_a_deficit_passes_with_the_account(database: Database) -> None:
+    ann, twin = new_id(), new_id()
+    await move(database, credit(ann, 50, "order-1"))
+    await move(database, credit(twin, 100, "order-2"), debit(twin, 80), Clawback(twin, "refund", "order-2", 100))
+
+    async with database.transaction() as session:
+        await points.merge_accounts(session, twin, ann, NOON)
+
+    assert await balance(database, ann) == Balance(available=-30, spent=80, earned=150, reversed=100)
+    assert (await lots(database, ann)).lots == []
+
+
 async def test_history_tells_every_move_the_latest_first(database: Database) -> None:
     ann = new_id()
     await move(database, credit(ann, 100, "order-1", expires=NOON + DAY))

@@ -95,7 +95,7 @@ async def test_a_merge_keeps_both_runs_of_one_occasion_and_what_runs_have_seen(s
         await shop.track("Page Viewed", user_id=user)
     survivor, loser = await shop.customer("one"), await shop.customer("two")
     async with shop.database.transaction() as session:
-        await merge(session, loser.id, survivor.id)
+        await merge(session, loser.id, survivor.id, loser.last_seen)
     runs = {run.id: run for run in await shop.runs()}
     kept, passed = sorted(runs.values(), key=lambda run: len(run.occasion))
     assert (kept.occasion, kept.seen_number) == ("c", 2)
