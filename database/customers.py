@@ -111,6 +111,13 @@ async def customer_of(session: ReadSession, user_id: str) -> Customer | None:
     return (await session.execute(statement)).scalar_one_or_none()
 
 
+async def external_ids(session: ReadSession, ids: Collection[UUID]) -> dict[UUID, str]:
+    """The shop's own id of each customer; whoever has none is left out."""
+    statement = select(Customer.id, Customer.external_id).where(Customer.id.in_(ids))
+    found = (await session.execute(statement)).all() if ids else []
+    return {id_: name for id_, name in found if name is not None}
+
+
 async def identities_of(session: ReadSession, customer_id: UUID) -> Sequence[Identity]:
     """The ids of one customer, the oldest first."""
     statement = (

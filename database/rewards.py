@@ -92,7 +92,7 @@ def _parsed(document: str) -> RewardDefinition:
 async def taken_of(session: ReadSession, rewards: Collection[str]) -> dict[str, int]:
     """How many of each are taken; those of which none ever was are left out."""
     statement = select(RewardStock.reward, RewardStock.taken).where(RewardStock.reward.in_(rewards))
-    return dict((await session.execute(statement)).tuples().all()) if rewards else {}
+    return dict((await session.execute(statement)).all()) if rewards else {}
 
 
 async def take_from_stock(session: WriteSession, reward: RewardDefinition) -> bool:
