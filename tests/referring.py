@@ -44,10 +44,17 @@ class ReferringShop(Shop):
                 session, row, document=document, state=DocumentState.LIVE, as_of=self.now, by="test"
             )
 
+    async def archive_programme(self) -> None:
+        """No programme is live any more."""
+        async with self.database.transaction() as session:
+            row = await documents.lock(session, "programme", "main")
+            assert row is not None
+            row.state = DocumentState.ARCHIVED
+
     async def sign_up(self, *user_ids: str, **traits: str) -> None:
         """Customers whom nobody knew."""
         for user_id in user_ids:
-            await self.identify({"email": f"{user_id}@{user_id}.example", **traits}, user_id=user_id)
+            await self.identify({"email": f"{user_id}@{user_id}.example"} | traits, user_id=user_id)
 
     async def claim(
         self, referrer: str, referee: str, signals: Mapping[SignalKind, str] | None = None, *, code: str | None = None
