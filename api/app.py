@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import (
     browser,
+    challenges,
     consent,
     customers,
     erasures,
@@ -46,6 +47,8 @@ _ROUTERS = (
     journeys.router,
     templates.router,
     programmes.router,
+    challenges.router,
+    challenges.members,
     rewards.router,
     redemptions.router,
     runs.router,

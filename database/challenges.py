@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Text, cast, select, text
+from sqlalchemy import Text, cast, func, select, text
 from sqlalchemy.orm import aliased
 
+from database.challenge_progress import ChallengeProgress
 from database.documents import DocumentChange, DocumentRow, DocumentVersion
 from database.session import ReadSession, WriteSession
 from domain.challenges.checks import Surroundings
@@ -137,3 +139,10 @@ def _kept(total: int | None, refunded: int | None) -> Fraction:
     if refunded is None:
         return Fraction(0)
     return Fraction(total - refunded, total) if total and refunded else Fraction(1)
+
+
+async def community_figure(session: ReadSession, challenge: str, period: str) -> Decimal:
+    """What all members have come to together. Relies on ix_challenge_progress_figure."""
+    total = select(func.coalesce(func.sum(ChallengeProgress.figure), 0))
+    ours = (ChallengeProgress.challenge == challenge, ChallengeProgress.period == period)
+    return (await session.execute(total.where(*ours))).scalar_one()

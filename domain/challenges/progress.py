@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -138,9 +138,3 @@ class _Meter:
             self.streak = step(self.streak, unit, self._metric.freezes)
         else:  # a traveller's local date went back
             self.streak = walk(self._units, self._metric.freezes)
-
-
-def unit_now(definition: ChallengeDefinition, today: date) -> int | None:
-    """The unit of a streak that a local date is in; None for other metrics."""
-    metric = definition.metric
-    return unit_of(today, metric.streak) if isinstance(metric, Streak) else None

@@ -1,0 +1,213 @@
+"""Challenges: their life as documents, where members stand, badges, leaderboards, and a try over history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Depends, Query
+
+from api.auth import requires
+from api.challenge_answers import (
+    CommunityAnswer,
+    LeaderboardAnswer,
+    LevelAnswer,
+    MemberBadges,
+    MemberChallenge,
+    MemberChallenges,
+    NextLevel,
+    RankAnswer,
+    StreakAnswer,
+    TrialAnswer,
+    TrialWish,
+    latest,
+    number,
+)
+from api.challenge_kind import ChallengeKind
+from api.customer_access import find_customer
+from api.dependencies import AsOf, Reading, Writing
+from api.documents import Key, document_router
+from api.pagination import Number, PageRequest, page, page_request
+from api.paths import CustomerRef
+from api.routing import ApiRoute
+from database import documents
+from database.challenge_progress import ChallengeCompletion, completions_of, progress_of
+from database.challenge_trials import trial
+from database.challenges import KIND, LiveChallenge, Wanted, community_figure, live_challenges, recorded_events
+from database.customers import Customer
+from database.leaderboards import final_ranks, running_ranks, snapshot_of
+from database.session import ReadSession
+from database.shop_settings import shop_settings
+from domain.challenges.definition import ChallengeDefinition, RollingWindow, Streak
+from domain.challenges.progress import Standing, next_level, standings
+from domain.challenges.streaks import StreakState, now
+from domain.drafts import read_draft
+from domain.errors import ChecksFailed, NotFound
+from domain.events import EARLIEST
+from domain.keys import Scope
+from domain.local_time import resolve_zone
+from domain.periods import ends_at, period_of, unit_of
+
+router = document_router(ChallengeKind, read=Scope.LOYALTY_READ, write=Scope.LOYALTY_WRITE)
+members = APIRouter(prefix="/v1/customers/{customer_id}", tags=["challenges"], route_class=ApiRoute)
+
+READ = [requires(Scope.LOYALTY_READ)]
+Period = Annotated[
+    str | None,
+    Query(
+        pattern=r"^(ever|[1-9][0-9]{3}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?|-W(0[1-9]|[1-4][0-9]|5[0-3])|-Q[1-4])?)$",
+        description="A day, ISO week, month, quarter or year; absent: the running one.",
+        examples=["2026-05"],
+    ),
+]
+
+
+@router.get("/{key}/leaderboard", dependencies=READ, summary="A leaderboard, running or final")
+async def get_leaderboard(
+    *,
+    key: Key,
+    session: Reading,
+    as_of: AsOf,
+    wanted: Annotated[PageRequest, Depends(page_request)],
+    period: Period = None,
+) -> LeaderboardAnswer:
+    """Members by their figure. Whoever has the trait `leaderboard_opt_out` is not in it."""
+    challenge = (await live_challenges(session)).get(key)
+    board = challenge.definition.leaderboard if challenge else None
+    if challenge is None or board is None:
+        raise NotFound(f"There is no leaderboard of a challenge {key}.")
+    zone = resolve_zone(challenge.definition.zone, (await shop_settings(session)).zone)
+    period = period or period_of(as_of.astimezone(zone).date(), challenge.definition.every)
+    position = wanted.after(Number)
+    after, limit = position[0] if position else 0, wanted.probe
+    snapshot = await snapshot_of(session, key, period)
+    if snapshot is not None:
+        lines = await final_ranks(session, key, period, after=after, limit=limit)
+    else:
+        lines = await running_ranks(session, key, period, board.ties, after=after, limit=limit)
+    shown = page(lines, wanted, RankAnswer.of, lambda line: (line.position,))
+    return LeaderboardAnswer(
+        challenge=key,
+        period=period,
+        ties=board.ties if snapshot is None else snapshot.ties,  # type: ignore[arg-type]  # written from the same type
+        final=snapshot is not None,
+        finalised_at=snapshot.finalised_at if snapshot else None,
+        data=shown.data,
+        next_cursor=shown.next_cursor,
+    )
+
+
+@router.post("/{key}/dry-run", dependencies=[requires(Scope.LOYALTY_WRITE)], summary="Who would have completed it")
+async def try_challenge(key: Key, session: Writing, as_of: AsOf, wish: TrialWish | None = None) -> TrialAnswer:
+    """Counts everything that is recorded under the definition given, else the saved draft, and writes nothing."""
+    definition = wish.definition if wish and wish.definition else await _draft(session, key)
+    found = await trial(session, definition, EARLIEST, as_of, (await shop_settings(session)).zone)
+    return TrialAnswer.of(found, definition.levels)
+
+
+@members.get("/challenges", dependencies=READ, summary="Where a customer stands in all challenges")
+async def list_customer_challenges(customer_id: CustomerRef, session: Reading, as_of: AsOf) -> MemberChallenges:
+    """Progress in the running period of each challenge that is live or paused."""
+    customer = await find_customer(session, customer_id)
+    live = await live_challenges(session)
+    completed = [row for row in await completions_of(session, [customer.id]) if row.revoked_at is None]
+    member = _Member(customer, completed, (await shop_settings(session)).zone, as_of)
+    return MemberChallenges(data=[await _member_challenge(session, each, member) for each in live.values()])
+
+
+@members.get("/badges", dependencies=READ, summary="A customer's badges")
+async def list_customer_badges(customer_id: CustomerRef, session: Reading, as_of: AsOf) -> MemberBadges:
+    """Each badge once, the latest first; without those that were revoked or have lapsed."""
+    customer = await find_customer(session, customer_id)
+    return MemberBadges(data=latest(await completions_of(session, [customer.id]), as_of))
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """Whose progress is shown, and when."""
+
+    customer: Customer
+    completed: Sequence[ChallengeCompletion]
+    shop_zone: str
+    as_of: datetime
+
+    def zone_in(self, challenge: LiveChallenge) -> ZoneInfo:
+        """Whose calendar counts: the challenge's own, the shop's where members are compared, else the member's."""
+        definition = challenge.definition
+        return resolve_zone(definition.zone or (None if definition.is_shared else self.customer.zone), self.shop_zone)
+
+
+async def _draft(session: ReadSession, key: str) -> ChallengeDefinition:
+    row = await documents.load(session, KIND, key)
+    if row is None:
+        raise NotFound(f"There is no challenge {key}.")
+    draft = read_draft(ChallengeDefinition, row.draft)
+    if not isinstance(draft.document, ChallengeDefinition):
+        raise ChecksFailed(
+            "The draft contradicts itself.", members={"findings": [f.model_dump() for f in draft.findings]}
+        )
+    return draft.document
+
+
+async def _member_challenge(session: ReadSession, challenge: LiveChallenge, member: _Member) -> MemberChallenge:
+    definition, zone = challenge.definition, member.zone_in(challenge)
+    today = member.as_of.astimezone(zone).date()
+    standing = await _standing(session, challenge, member, period_of(today, definition.every))
+    figure, shared = standing.figure, None
+    if definition.community is not None:
+        figure = await community_figure(session, challenge.key, standing.period)
+        shared = CommunityAnswer(figure=number(figure))
+    coming = next_level(definition.levels, figure)
+    own = {row.level: row for row in member.completed if _is_in(row, challenge.key, standing)}
+    return MemberChallenge(
+        challenge=challenge.key,
+        name=definition.name,
+        description=definition.description,
+        period=standing.period,
+        ends_at=ends_at(standing.period, zone),
+        figure=number(standing.figure),
+        round=standing.round,
+        completed=bool(definition.levels) and definition.levels[-1].level in own,
+        next=NextLevel(level=coming.level, at=coming.at, left=number(coming.at - figure)) if coming else None,
+        levels=[LevelAnswer.of(level, own.get(level.level)) for level in definition.levels],
+        requires=list(definition.requires),
+        locked=not set(definition.requires) <= {row.challenge for row in member.completed},
+        paused=challenge.is_paused,
+        streak=_streak(definition, standing, today),
+        community=shared,
+    )
+
+
+def _is_in(row: ChallengeCompletion, challenge: str, standing: Standing) -> bool:
+    return (row.challenge, row.period, row.round) == (challenge, standing.period, standing.round)
+
+
+async def _standing(session: ReadSession, challenge: LiveChallenge, member: _Member, period: str) -> Standing:
+    """What the router has kept; what a rolling window has left behind since, only counting tells."""
+    customer, as_of = member.customer, member.as_of
+    nothing = Standing(period, Decimal(), as_of, streak=StreakState())
+    if isinstance(challenge.definition.window, RollingWindow):
+        read, zone = challenge.read_fact, member.zone_in(challenge)
+        recorded = await recorded_events(session, [Wanted(customer.id, challenge.definition.event_names)])
+        facts = [fact for event in recorded[customer.id] if (fact := read(event, zone))]
+        return standings(challenge.definition, facts, as_of).get(period, nothing)
+    rows = await progress_of(session, [customer.id], [challenge.key])
+    row = next((row for row in rows if row.period == period), None)
+    if row is None:
+        return nothing
+    streak = StreakState(**row.streak) if row.streak else None
+    return Standing(row.period, row.figure, row.last_at, row.round, streak=streak)
+
+
+def _streak(definition: ChallengeDefinition, standing: Standing, today: date) -> StreakAnswer | None:
+    metric = definition.metric
+    if not isinstance(metric, Streak) or standing.streak is None:
+        return None
+    state = now(standing.streak, unit_of(today, metric.streak))
+    return StreakAnswer(
+        unit=metric.streak, length=state.length, best=state.best, freezes=state.freezes, at_risk=state.at_risk
+    )
