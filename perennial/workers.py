@@ -21,6 +21,7 @@ from activities.messages import MessageActivities
 from activities.pacing import Pacer
 from activities.providers import Providers
 from activities.reconciliation import ReconciliationActivities
+from activities.referrals import ReferralActivities
 from activities.retention import RetentionActivities
 from activities.runs import RunActivities
 from activities.updates import UpdateActivities
@@ -39,12 +40,14 @@ from triggers.upkeep import schedule_upkeep
 from workflows.audiences import BackfillDatesWorkflow, DueDatesWorkflow, EnterAudienceWorkflow
 from workflows.erasure import ErasureWorkflow
 from workflows.journey import JourneyWorkflow
+from workflows.referral import ReferralHoldWorkflow
 from workflows.sandbox import sandbox
 from workflows.upkeep import UpkeepWorkflow
 
 WORKFLOWS: Sequence[type] = (
     *(JourneyWorkflow, ErasureWorkflow, UpkeepWorkflow),
     *(DueDatesWorkflow, EnterAudienceWorkflow, BackfillDatesWorkflow),
+    ReferralHoldWorkflow,
 )
 _WEBHOOKS = "webhooks"  # the name of the signing key in the table of secrets
 _GRACE = timedelta(seconds=20)
@@ -110,6 +113,7 @@ def _journey_work(database: Database, library: DefinitionLibrary, renderer: Rend
     runs = RunActivities(database, library)
     erasures = ErasureActivities(database, client)
     audiences = AudienceActivities(database)
+    referrals = ReferralActivities(database)
     return Work(
         WORKFLOWS,
         (
@@ -121,6 +125,7 @@ def _journey_work(database: Database, library: DefinitionLibrary, renderer: Rend
             RetentionActivities(database).forget_decisions,
             *(erasures.delete_executions, erasures.remove_records, erasures.prove),
             *(audiences.enter_due_dates, audiences.enter_audience, audiences.backfill_dates),
+            *(referrals.reward_referral, referrals.settle_referrals),
         ),
     )
 
