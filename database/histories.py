@@ -9,11 +9,13 @@ from uuid import UUID
 from sqlalchemy import and_, or_, select, text, update
 
 from database.consent import Consent
+from database.earnings import Earning
 from database.events import Event
 from database.orders import Refund, forget_carts
 from database.products import forget_views
 from database.routing import PendingEvent, loaded
 from database.session import ReadSession, WriteSession
+from domain.earning import Unpaid
 
 _PAGE = 1_000
 
@@ -45,6 +47,8 @@ async def move_history(session: WriteSession, anonymous_id: str, from_customer: 
     for table in (Consent, Refund):
         told = (table.customer_id == from_customer, table.event_id.in_(theirs))
         await session.execute(update(table).where(*told).values(customer_id=to_customer))
+    unpaid = (Earning.customer_id == from_customer, Earning.event_id.in_(theirs), Earning.reason == Unpaid.GUEST)
+    await session.execute(update(Earning).where(*unpaid).values(customer_id=to_customer))
 
 
 async def forget(session: WriteSession, customer_ids: Collection[UUID]) -> None:

@@ -58,19 +58,20 @@ _LIVE_VERSIONS = (
     select(DocumentRow.key, DocumentVersion.version, cast(DocumentVersion.document, Text), DocumentVersion.published_at)
     .join(DocumentVersion, _VERSION & (DocumentVersion.version <= DocumentRow.live_version))
     .where(DocumentRow.kind == KIND, DocumentRow.state == DocumentState.LIVE)
-    .order_by(DocumentVersion.version)
+    .order_by(DocumentVersion.version.desc())
+    .limit(20)
 )
 
 
 async def live_versions(session: ReadSession) -> list[LiveProgramme]:
-    """Every version of the live programme up to the live one, the oldest first."""
+    """The latest versions of the live programme up to the live one, the oldest first: enough for events of a day."""
     rows = (await session.execute(_LIVE_VERSIONS)).all()
     if not rows:
         return []
     shop = await shop_settings(session)
     return [
         LiveProgramme(key, version, definition := _parsed(text), resolve_zone(definition.zone, shop.zone), published_at)
-        for key, version, text, published_at in rows
+        for key, version, text, published_at in reversed(rows)
     ]
 
 

@@ -66,7 +66,7 @@ class Programme:
 class EarningEvent:
     """An event that may earn. `at` is when it counts: when it happened, or now, for one that came more than a day late.
 
-    `trusted` is false for what a browser says; `is_history` true for imports.
+    `trusted` is false for what a browser says; `is_history` true for imports, `is_guest` for who has no name yet.
     """
 
     id: UUID
@@ -78,6 +78,7 @@ class EarningEvent:
     trusted: bool = True
     is_history: bool = False
     is_late: bool = False
+    is_guest: bool = False
 
     @property
     def stamp(self) -> Stamp:
@@ -309,6 +310,8 @@ def _refused(case: _Case) -> Decision | None:
     for position, predicate in enumerate(rule.on.where):
         if not compile_where([predicate])(dict(event.properties), case.about.scope):
             return case.decision(Unpaid.WHERE, f"{case.pointer}/on/where/{position}")
+    if event.is_guest:
+        return case.decision(Unpaid.GUEST)
     if rule.if_ is not None and not case.about.truths[f"{case.pointer}/if"]:
         return case.decision(Unpaid.CONDITION, f"{case.pointer}/if")
     return case.decision(Unpaid.VERIFY) if rule.verify is not None else None

@@ -10,6 +10,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from database.customers import CustomerState, ProfileWrite
+from database.programmes import LiveProgramme
 from database.routing import PendingEvent
 from database.session import WriteSession
 from database.watches import WatchedRun
@@ -108,6 +109,17 @@ class Wave:
     live: LiveJourneys
     versions: Mapping[tuple[str, int], JourneyVersion]  # those of the customers' runs and the live ones
     events: Sequence[BatchEvent]
+    programmes: Sequence[LiveProgramme] = ()  # versions of the live one, the oldest first
+
+    @property
+    def programme(self) -> LiveProgramme | None:
+        """The loyalty programme that counts now."""
+        return self.programmes[-1] if self.programmes else None
+
+    @property
+    def earning_events(self) -> frozenset[str]:
+        """The names of events that earn points by some version."""
+        return frozenset(rule.on.event for each in self.programmes for rule in each.definition.earn)
 
     def customers(self) -> list[BatchCustomer]:
         """The customers of the wave, each once."""

@@ -26,13 +26,17 @@ def may_start(live: LiveJourneys) -> Callable[[PendingEvent], bool]:
 
 
 def decisive(wave: Wave) -> Callable[[BatchEvent], bool]:
-    """Whether an event may start a run, so that what follows it must not be decided together with it.
+    """Whether an event may start a run or earn points, so that what follows it must not be decided together with it.
 
     `wave` only says what is live; predicates that refer to the customer count as true, for traits may change before.
     """
 
+    earning = wave.earning_events if wave.programme else frozenset()
+
     def is_decisive(event: BatchEvent) -> bool:
         if event.identifies or event.event.kind == EventKind.START:
+            return True
+        if event.event.name in earning and event.event.trusted:
             return True
         found = wave.live.entries.get(event.event.name)
         if not found or event.is_history:

@@ -13,13 +13,20 @@ from triggers.challenges import follow_challenges
 from triggers.commerce import project_commerce
 from triggers.consent import record_consents
 from triggers.dates import keep_dates
+from triggers.earning import earn_points, follow_refunds
 from triggers.journeys import react_in_journeys
 from triggers.profiles import fold_profiles
+from triggers.referrals import follow_referrals
+from triggers.tiers import weigh_tiers
 
 Reaction = Callable[[Wave], Awaitable[None]]
 
 REACTIONS: tuple[Reaction, ...] = (
     *(fold_profiles, record_consents, project_commerce, keep_dates),
+    earn_points,
+    follow_refunds,
+    weigh_tiers,
+    follow_referrals,
     follow_challenges,
     react_in_journeys,
 )

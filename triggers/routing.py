@@ -11,6 +11,8 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from database import customers, routing
+from database.programmes import live_versions
+from database.referral_merging import follow_merge
 from database.routing import PendingEvent
 from database.session import WriteSession
 from database.shop_settings import shop_settings
@@ -107,7 +109,8 @@ class Routing:
         """Route events whose customers are locked."""
         identified = await identify(session, events, ground or await ground_of(session, events), as_of)
         blank = Wave(session, as_of, await shop_settings(session), await self._cache.live(session), {}, ())
-        blank = replace(blank, versions=await self._with_runs(blank, identified))
+        versions = await self._with_runs(blank, identified)
+        blank = replace(blank, versions=versions, programmes=await live_versions(session))
         await _settle_identities(blank, identified)
         for events_of_wave in waves(identified.events, decisive(blank)):
             wave = replace(blank, events=events_of_wave)
@@ -136,6 +139,8 @@ async def _settle_identities(wave: Wave, identified: Identified) -> None:
         if customer.id in identified.merged | identified.moved:
             wake_at_waits(wave, customer, settlement)
     await settlement.write(wave.session, wave.as_of)
+    for survivor in sorted(identified.merged):
+        await follow_merge(wave.session, survivor, wave.as_of)
     moved = [customer for customer in identified.customers.values() if customer.id in identified.moved]
     if moved:
         await rebuild(wave.session, moved, wave.shop.currency)

@@ -1,0 +1,438 @@
+"""Decisions of earning rules: what each made of each event, by which version and inputs, and the credits it posted.
+
+The natural key (programme, rule, occasion) is unique among final decisions, so no order earns twice whoever routes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import ForeignKey, Index, select, text, tuple_, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from database.base import Json, JsonList, Table
+from database.events import Event
+from database.orders import Order, Refund
+from database.session import ReadSession, WriteSession
+from domain.earned_amounts import Share
+from domain.earned_credits import Posted
+from domain.earning import Boost, Decision, EarningEvent, Occasion, Unpaid, Usage, Used
+from domain.identities import Stamp
+from domain.programmes.periods import Period
+from domain.refunds import Frozen
+
+
+class Earning(Table):
+    """One decision. `points` are paid after clipping; what refunds took of them is `taken_back`."""
+
+    __tablename__ = "earnings"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    programme: Mapped[str]
+    rule: Mapped[str]
+    version: Mapped[int]
+    customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"))
+    event_id: Mapped[UUID]
+    message_id: Mapped[str]
+    at: Mapped[datetime]  # when the event counts
+    is_late: Mapped[bool]  # it came more than a day after it happened, and counts as of when it came
+    decided_at: Mapped[datetime]
+    occasion: Mapped[str]
+    owner: Mapped[UUID | None]  # the customer, where `once_per` names them
+    is_final: Mapped[bool]  # the occasion is taken
+    points: Mapped[int]
+    wanted: Mapped[int]
+    reason: Mapped[str | None]  # domain.earning.Unpaid
+    tier: Mapped[str | None]
+    inputs: Mapped[Json]  # exact, counted, factors, failed: what it was decided by
+    order_id: Mapped[str | None]
+    basis: Mapped[int | None]  # minor units of `currency`: what refunds are measured against
+    currency: Mapped[str | None]
+    shares: Mapped[JsonList]  # of the order's lines, frozen: product_id, sku, quantity, amount
+    activates_at: Mapped[datetime | None]
+    activates_on: Mapped[str | None]  # the event that makes the points available sooner
+    expires_at: Mapped[datetime | None]
+    taken_back: Mapped[int]
+    credits: Mapped[JsonList]  # key, points, taken
+
+    __table_args__ = (
+        Index("uq_earnings_event", "event_id", "programme", "rule", unique=True),
+        Index(
+            *("uq_earnings_occasion", "programme", "rule", "occasion", "owner"),
+            unique=True,
+            postgresql_where=text("is_final"),
+            postgresql_nulls_not_distinct=True,
+        ),
+        Index("ix_earnings_customer", "customer_id", "at", "message_id"),
+        Index("ix_earnings_order", "order_id", postgresql_where=text("order_id IS NOT NULL")),
+    )
+
+
+class PointBoost(Table):
+    """A temporary multiplier of one customer; `by` is a decimal as it was written."""
+
+    __tablename__ = "point_boosts"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"))
+    rule: Mapped[str | None]  # None: all rules
+    by: Mapped[str]
+    start: Mapped[datetime]
+    end: Mapped[datetime]
+
+    __table_args__ = (Index("ix_point_boosts_customer", "customer_id", "end"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A decision as it is stored."""
+
+    id: UUID
+    programme: str
+    rule: str
+    version: int
+    customer_id: UUID
+    event_id: UUID
+    stamp: Stamp
+    is_late: bool
+    occasion: Occasion
+    is_final: bool
+    reason: Unpaid | None
+    order_id: str | None
+    frozen: Frozen
+    activates_at: datetime | None
+    expires_at: datetime | None
+    taken_back: int
+    credits: Sequence[Posted]
+
+
+# Reading what was decided --------------------------------------------------------------------------------
+
+
+async def decided_events(session: ReadSession, programme: str, event_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these events have been decided: a replay never decides again. Relies on uq_earnings_event."""
+    statement = select(Earning.event_id).where(Earning.programme == programme, Earning.event_id.in_(event_ids))
+    return set((await session.execute(statement)).scalars()) if event_ids else set()
+
+
+_AFTER = text("""
+    SELECT earnings.id
+    FROM jsonb_to_recordset(CAST(:moments AS jsonb)) AS moment (customer_id uuid, at timestamptz, message_id text)
+    JOIN earnings ON earnings.customer_id = moment.customer_id
+        AND (earnings.at, earnings.message_id) > (moment.at, moment.message_id)
+    WHERE earnings.programme = :programme AND earnings.reason IS DISTINCT FROM 'guest'
+""")
+
+
+async def decided_after(session: ReadSession, programme: str, moments: Mapping[UUID, Stamp]) -> list[Stored]:
+    """What was decided about events that happened after a moment of their customers. Relies on ix_earnings_customer."""
+    rows = [{"customer_id": id_, "at": at, "message_id": message} for id_, (at, message) in moments.items()]
+    given = {"programme": programme, "moments": orjson.dumps(rows).decode()}
+    ids = (await session.execute(_AFTER, given)).scalars().all()
+    return await _stored(session, Earning.id.in_(ids)) if ids else []
+
+
+async def events_by_id(session: ReadSession, earlier: Iterable[Stored]) -> list[EarningEvent]:
+    """The events of these decisions once more, counting when they counted then."""
+    by_event = {stored.event_id: stored for stored in earlier}
+    rows = (await session.execute(select(Event).where(Event.id.in_(by_event)))).scalars() if by_event else ()
+    return [
+        EarningEvent(
+            *(row.id, row.message_id, by_event[row.id].customer_id, row.name, row.properties),
+            at=by_event[row.id].stamp.timestamp,
+            trusted=row.trusted,
+            is_history=row.source == "import",
+            is_late=by_event[row.id].is_late,
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit that is about to be asked for: of a rule in a period (None: ever), as before a moment."""
+
+    customer_id: UUID
+    rule: str
+    period: Period | None
+    before: Stamp
+
+
+_USED = text("""
+    SELECT asked.ordinal, coalesce(sum(earnings.points), 0)::bigint AS points, count(earnings.id) AS times
+    FROM jsonb_to_recordset(CAST(:limits AS jsonb)) AS asked (
+        ordinal bigint, customer_id uuid, rule text, start timestamptz, "end" timestamptz, at timestamptz,
+        message_id text
+    )
+    JOIN earnings ON earnings.customer_id = asked.customer_id AND earnings.programme = :programme
+        AND earnings.rule = asked.rule AND earnings.points > 0
+        AND (asked.start IS NULL OR (earnings.at >= asked.start AND earnings.at < asked."end"))
+        AND (earnings.at, earnings.message_id) < (asked.at, asked.message_id)
+    GROUP BY asked.ordinal
+""")
+
+
+async def usage_of(
+    session: ReadSession,
+    programme: str,
+    limits: Sequence[Limit],
+    occasions: Collection[Occasion],
+    but: Collection[UUID],
+) -> Usage:
+    """What was used of limits by earlier events, and which occasions are taken, but by the decisions named in `but`."""
+    usage = Usage(occasions=await _taken(session, programme, occasions, but))
+    if not limits:
+        return usage
+    rows = [
+        {
+            "ordinal": ordinal,
+            "customer_id": limit.customer_id,
+            "rule": limit.rule,
+            "start": limit.period and limit.period.start,
+            "end": limit.period and limit.period.end,
+            "at": limit.before.timestamp,
+            "message_id": limit.before.message_id,
+        }
+        for ordinal, limit in enumerate(limits)
+    ]
+    given = {"programme": programme, "limits": orjson.dumps(rows).decode()}
+    for ordinal, points, times in await session.execute(_USED, given):
+        limit = limits[ordinal]
+        usage.limits[limit.customer_id, limit.rule, limit.period] = Used(points, times)
+    return usage
+
+
+async def _taken(
+    session: ReadSession, programme: str, occasions: Collection[Occasion], but: Collection[UUID]
+) -> set[Occasion]:
+    """Occasions of a customer's own are looked for among that customer's decisions, also from before a merge."""
+    wanted: dict[tuple[str, str], list[Occasion]] = {}
+    for occasion in occasions:
+        wanted.setdefault((occasion.rule, occasion.value), []).append(occasion)
+    statement = select(Earning.id, Earning.rule, Earning.occasion, Earning.owner, Earning.customer_id).where(
+        Earning.programme == programme, Earning.is_final, tuple_(Earning.rule, Earning.occasion).in_(wanted)
+    )
+    found: set[Occasion] = set()
+    for id_, rule, value, owner, customer_id in await session.execute(statement) if wanted else ():
+        if id_ not in but:
+            found |= {each for each in wanted[rule, value] if each.owner == (customer_id if owner else None)}
+    return found
+
+
+async def of_orders(session: ReadSession, programme: str, order_ids: Collection[str]) -> list[Stored]:
+    """What was paid for orders of which something was given back, now or before. Relies on ix_earnings_order."""
+    refunded = select(Refund.order_id).where(Refund.order_id.in_(order_ids))
+    cancelled = select(Order.order_id).where(Order.order_id.in_(order_ids), Order.cancelled)
+    touched = Earning.order_id.in_(refunded) | Earning.order_id.in_(cancelled) | (Earning.taken_back > 0)
+    wanted = (Earning.programme == programme) & Earning.order_id.in_(order_ids) & (Earning.points > 0)
+    return await _stored(session, wanted & touched) if order_ids else []
+
+
+async def cancelled_orders(session: ReadSession, order_ids: Collection[str]) -> set[str]:
+    """Which of these orders are cancelled."""
+    statement = select(Order.order_id).where(Order.order_id.in_(order_ids), Order.cancelled)
+    return set((await session.execute(statement)).scalars()) if order_ids else set()
+
+
+async def page_of_earnings(
+    session: ReadSession, programme: str, customer_id: UUID, *, before: UUID | None, limit: int
+) -> Sequence[Earning]:
+    """A customer's decisions, the latest first."""
+    statement = select(Earning).where(Earning.programme == programme, Earning.customer_id == customer_id)
+    if before is not None:
+        statement = statement.where(Earning.id < before)
+    return (await session.execute(statement.order_by(Earning.id.desc()).limit(limit))).scalars().all()
+
+
+# Writing -------------------------------------------------------------------------------------------------
+
+_COLUMNS = """
+    id uuid, programme text, rule text, version bigint, customer_id uuid, event_id uuid, message_id text,
+    at timestamptz, is_late boolean, decided_at timestamptz, occasion text, owner uuid, is_final boolean,
+    points bigint, wanted bigint, reason text, tier text, inputs jsonb, order_id text, basis bigint, currency text,
+    shares jsonb, activates_at timestamptz, activates_on text, expires_at timestamptz
+"""
+_NAMES = ", ".join(part.split()[0] for part in _COLUMNS.strip().split(",") if part.strip())
+
+# Whoever takes an occasion first has it; another router that takes the same at this moment is waited for. In the order
+# of keys, so that two routers never wait for each other.
+_ADD = text(f"""
+    INSERT INTO earnings ({_NAMES}, taken_back, credits)
+    SELECT {_NAMES}, 0, '[]' FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS row ({_COLUMNS})
+    ORDER BY rule, occasion, owner
+    ON CONFLICT DO NOTHING
+    RETURNING id
+""")  # noqa: S608  names of columns, written above
+
+_CHANGE = text(f"""
+    UPDATE earnings SET ({_NAMES}) = (
+        SELECT {_NAMES} FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS row ({_COLUMNS}) WHERE row.id = earnings.id
+    )
+    WHERE earnings.id = ANY(CAST(:ids AS uuid[]))
+""")  # noqa: S608  names of columns, written above
+
+
+async def add(session: WriteSession, programme: str, decisions: Mapping[UUID, Decision], as_of: datetime) -> set[UUID]:
+    """Store new decisions by their ids; answers those that were stored: the others' occasions were taken just now."""
+    rows = [_row(id_, programme, decision, as_of) for id_, decision in decisions.items()]
+    if not rows:
+        return set()
+    return set((await session.execute(_ADD, {"rows": orjson.dumps(rows).decode()})).scalars())
+
+
+async def change(session: WriteSession, programme: str, decisions: Mapping[UUID, Decision], as_of: datetime) -> None:
+    """Put other decisions in the place of those with these ids."""
+    rows = [_row(id_, programme, decision, as_of) for id_, decision in decisions.items()]
+    if rows:
+        await session.execute(_CHANGE, {"rows": orjson.dumps(rows).decode(), "ids": list(decisions)})
+
+
+_WRITE_CREDITS = text("""
+    UPDATE earnings SET credits = row.credits, taken_back = row.taken_back
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS row (id uuid, credits jsonb, taken_back bigint)
+    WHERE earnings.id = row.id
+""")
+
+
+async def write_credits(session: WriteSession, changed: Mapping[UUID, tuple[Sequence[Posted], int]]) -> None:
+    """Keep which credits decisions have posted, and how many points refunds took back of each decision."""
+    rows = [
+        {
+            "id": id_,
+            "taken_back": taken_back,
+            "credits": [{"key": each.key, "points": each.points, "taken": each.taken} for each in posted],
+        }
+        for id_, (posted, taken_back) in changed.items()
+    ]
+    if rows:
+        await session.execute(_WRITE_CREDITS, {"rows": orjson.dumps(rows).decode()})
+
+
+async def withdraw(session: WriteSession, ids: Collection[UUID]) -> None:
+    """Decisions whose occasion an earlier event has taken since: they pay nothing, and take nothing."""
+    if ids:
+        gone = {"points": 0, "reason": Unpaid.ONCE, "is_final": False}
+        await session.execute(update(Earning).where(Earning.id.in_(ids)).values(gone))
+
+
+_CLAIM = text("""
+    DELETE FROM earnings
+    WHERE programme = :programme AND reason = 'guest' AND customer_id = ANY(CAST(:ids AS uuid[]))
+    RETURNING customer_id, event_id
+""")
+
+
+async def claim_guests(
+    session: WriteSession, programme: str, customer_ids: Collection[UUID]
+) -> list[tuple[UUID, Event]]:
+    """Take the events that these customers did before we knew them and that earned nothing yet, each once."""
+    given = {"programme": programme, "ids": list(customer_ids)}
+    owners = {event_id: customer_id for customer_id, event_id in await session.execute(_CLAIM, given)}
+    rows = (await session.execute(select(Event).where(Event.id.in_(owners)))).scalars() if owners else ()
+    return [(owners[row.id], row) for row in rows]
+
+
+# Temporary multipliers -----------------------------------------------------------------------------------
+
+_BOOST = text("""
+    INSERT INTO point_boosts (key, customer_id, rule, by, start, "end")
+    VALUES (:key, :customer_id, :rule, :by, :start, :end)
+    ON CONFLICT (key) DO NOTHING
+""")
+
+
+async def raise_multiplier(
+    session: WriteSession,
+    customer_id: UUID,
+    *,
+    key: str,
+    by: float,
+    start: datetime,
+    end: datetime,
+    rule: str | None = None,
+) -> None:
+    """Multiply what a customer earns by events from `start` up to `end`, by all rules or one; once for each key."""
+    given = {"key": key, "customer_id": customer_id, "rule": rule, "by": str(by), "start": start, "end": end}
+    await session.execute(_BOOST, given)
+
+
+async def boosts_of(session: ReadSession, customer_ids: Collection[UUID], since: datetime) -> dict[UUID, list[Boost]]:
+    """The multipliers of these customers that end after a moment."""
+    statement = select(PointBoost).where(PointBoost.customer_id.in_(customer_ids), PointBoost.end > since)
+    found: dict[UUID, list[Boost]] = {}
+    for row in (await session.execute(statement.order_by(PointBoost.start, PointBoost.key))).scalars():
+        found.setdefault(row.customer_id, []).append(Boost(Fraction(row.by), row.start, row.end, row.rule, row.key))
+    return found
+
+
+def _row(id_: UUID, programme: str, decision: Decision, as_of: datetime) -> dict[str, Any]:
+    worth, event = decision.worth, decision.event
+    return {
+        "id": id_,
+        "programme": programme,
+        "rule": decision.rule,
+        "version": decision.version,
+        "customer_id": event.customer_id,
+        "event_id": event.id,
+        "message_id": event.message_id,
+        "at": event.at,
+        "is_late": event.is_late,
+        "decided_at": as_of,
+        "occasion": decision.occasion.value,
+        "owner": decision.occasion.owner,
+        "is_final": decision.is_final,
+        "points": decision.points,
+        "wanted": decision.wanted,
+        "reason": decision.reason,
+        "tier": decision.tier,
+        "inputs": _inputs(decision),
+        "order_id": decision.order_id,
+        "basis": worth.basis if worth else None,
+        "currency": worth.currency if worth else None,
+        "shares": [_share(share) for share in decision.shares],
+        "activates_at": decision.activates_at,
+        "activates_on": decision.activates_on,
+        "expires_at": decision.expires_at,
+    }
+
+
+def _inputs(decision: Decision) -> dict[str, Any]:
+    return {
+        "exact": str(decision.exact),
+        "counted": decision.worth.counted if decision.worth else None,
+        "factors": [{"place": factor.place, "by": str(factor.by)} for factor in decision.factors],
+        "failed": decision.failed,
+    }
+
+
+def _share(share: Share) -> dict[str, Any]:
+    return {"product_id": share.product_id, "sku": share.sku, "quantity": share.quantity, "amount": share.amount}
+
+
+async def _stored(session: ReadSession, wanted: Any) -> list[Stored]:  # a condition of SQLAlchemy's
+    statement = select(Earning).where(wanted).order_by(Earning.id).with_for_update()
+    statement = statement.execution_options(populate_existing=True)
+    return [_read(row) for row in (await session.execute(statement)).scalars()]
+
+
+def _read(row: Earning) -> Stored:
+    return Stored(
+        *(row.id, row.programme, row.rule, row.version, row.customer_id, row.event_id),
+        stamp=Stamp(row.at, row.message_id),
+        is_late=row.is_late,
+        occasion=Occasion(row.rule, row.occasion, row.customer_id if row.owner else None),
+        is_final=row.is_final,
+        reason=None if row.reason is None else Unpaid(row.reason),
+        order_id=row.order_id,
+        frozen=Frozen(row.points, row.basis, row.currency, [Share(**share) for share in row.shares]),
+        activates_at=row.activates_at,
+        expires_at=row.expires_at,
+        taken_back=row.taken_back,
+        credits=[Posted(**credit) for credit in row.credits],
+    )
