@@ -1,0 +1,310 @@
+"""Points of a customer: where they stand, what moved, and moves by the shop. How they are earned: programmes.py."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import AwareDatetime, TypeAdapter
+
+from api.auth import Caller, requires
+from api.customer_access import customer_not_found, find_customer, lock_customer
+from api.dependencies import AsOf, Reading, Writing
+from api.idempotency import concerns
+from api.pagination import Page, PageRequest, page, page_request
+from api.paths import CustomerRef
+from api.point_answers import (
+    LONGEST_HOLD,
+    CaptureWish,
+    Correction,
+    HappenedAnswer,
+    HoldAnswer,
+    HoldWish,
+    LiabilityAnswer,
+    MoneyAnswer,
+    MoveAnswer,
+    MoveWish,
+    PointsAnswer,
+    RateAnswer,
+    Spending,
+    TransferWish,
+)
+from api.routing import ApiRoute
+from database import points
+from database.audit import write_audit
+from database.customers import Customer, customer_of, lock
+from database.point_figures import figures
+from database.programmes import LiveProgramme, live_programme
+from database.session import ReadSession, WriteSession
+from domain.documents import DOCUMENT_KEY
+from domain.errors import Conflict, FieldError, Invalid, NotFound, Unavailable
+from domain.ids import new_id
+from domain.keys import Scope
+from domain.liability import expected_redemption, liability
+from domain.points import Capture, Credit, CreditKind, Debit, DebitKind, Hold, Move, Moved, Refusal, Release, Transfer
+
+router = APIRouter(tags=["points"], route_class=ApiRoute)
+
+READ = [requires(Scope.LOYALTY_READ)]
+WRITE = [requires(Scope.LOYALTY_WRITE)]
+Wanted = Annotated[PageRequest, Depends(page_request)]
+_LAST_SEEN = TypeAdapter(tuple[UUID])
+_HOLD_FOR = timedelta(hours=1)
+
+_REFUSALS = {
+    Refusal.INSUFFICIENT: "The customer has fewer points available than that.",
+    Refusal.HOLD_ENDED: "This hold was captured or released before.",
+    Refusal.HOLD_EXPIRED: "This hold has timed out, and its points are the customer's again.",
+    Refusal.BEYOND_HOLD: "The hold has fewer points than that.",
+}
+
+
+@router.get("/v1/customers/{customer_id}/points", dependencies=READ, summary="A customer's points")
+async def get_points(customer_id: CustomerRef, session: Reading, as_of: AsOf) -> PointsAnswer:
+    """Balances as of now, whether or not a job has run, and the lots in the order in which they will be used."""
+    customer = await find_customer(session, customer_id)
+    programme = await need_programme(session)
+    return PointsAnswer.of(await points.lots_of(session, programme.key, customer.id, as_of))
+
+
+@router.get("/v1/customers/{customer_id}/points/history", dependencies=READ, summary="What moved, the latest first")
+async def list_point_history(customer_id: CustomerRef, session: Reading, wanted: Wanted) -> Page[HappenedAnswer]:
+    """Every transaction, in the reverse of the order in which they were written."""
+    customer = await find_customer(session, customer_id)
+    programme = await need_programme(session)
+    after = wanted.after(_LAST_SEEN)
+    rows = await points.history(
+        session, programme.key, customer.id, before=after[0] if after else None, limit=wanted.probe
+    )
+    return page(rows, wanted, HappenedAnswer.of, lambda row: (row.id,))
+
+
+@router.post("/v1/customers/{customer_id}/points/award", dependencies=WRITE, summary="Give points")
+async def award_points(
+    *, customer_id: CustomerRef, wish: MoveWish, session: Writing, caller: Caller, as_of: AsOf
+) -> MoveAnswer:
+    """Available at once, and never counted as earned by a rule of the programme."""
+    customer, programme = await _locked(session, customer_id)
+    move = Credit(
+        account=customer.id,
+        key=f"api/{new_id()}",
+        points=wish.points,
+        kind=CreditKind.AWARD,
+        earned_at=as_of,
+        source="award",
+        expires_at=_future("/expires_at", wish.expires_at, as_of),
+        reference=wish.reference,
+        author=caller.id,
+    )
+    return await _move(session, programme, move, as_of, wish.reason)
+
+
+@router.post("/v1/customers/{customer_id}/points/deduct", dependencies=WRITE, summary="Take points")
+async def deduct_points(
+    *, customer_id: CustomerRef, wish: Spending, session: Writing, caller: Caller, as_of: AsOf
+) -> MoveAnswer:
+    """Counts as spent. Refused with `insufficient_points` where there are too few, and then nothing is written."""
+    customer, programme = await _locked(session, customer_id)
+    move = Debit(
+        account=customer.id,
+        key=f"api/{new_id()}",
+        points=wish.points,
+        kind=DebitKind.DEDUCT,
+        source="deduct",
+        reference=wish.reference,
+        author=caller.id,
+    )
+    return await _move(session, programme, move, as_of, wish.reason)
+
+
+@router.post("/v1/customers/{customer_id}/points/adjust", dependencies=WRITE, summary="Correct a balance")
+async def adjust_points(
+    *, customer_id: CustomerRef, wish: Correction, session: Writing, caller: Caller, as_of: AsOf
+) -> MoveAnswer:
+    """Up or down, with a reason; who did it is kept with it and in the audit log. What is taken counts as reversed,
+    not as spent, and never goes below zero.
+    """
+    customer, programme = await _locked(session, customer_id)
+    target = f"customer/{customer.id}"
+    detail = {"points": wish.points, "programme": programme.key}
+    write_audit(session, actor=caller.id, action="adjust_points", target=target, at=as_of, detail=detail)
+    move = _correction(customer.id, wish, caller.id, as_of)
+    return await _move(session, programme, move, as_of, wish.reason)
+
+
+@router.post("/v1/customers/{customer_id}/points/hold", dependencies=WRITE, summary="Reserve points")
+async def hold_points(*, customer_id: CustomerRef, wish: HoldWish, session: Writing, as_of: AsOf) -> HoldAnswer:
+    """For a checkout: capture the hold when it is paid, else release it. By itself it ends at `expires_at`."""
+    customer, programme = await _locked(session, customer_id)
+    expires_at = _future("/expires_at", wish.expires_at, as_of) or as_of + _HOLD_FOR
+    if expires_at > as_of + LONGEST_HOLD:
+        raise _bad_field("/expires_at", "A hold lasts a year at most.")
+    hold_id = new_id()
+    move = Hold(customer.id, f"hold/{hold_id}", hold_id, wish.points, expires_at, "hold", wish.reference)
+    await _move(session, programme, move, as_of, wish.reason)
+    return HoldAnswer(hold_id=hold_id, points=wish.points, expires_at=expires_at)
+
+
+@router.post("/v1/customers/{customer_id}/points/transfer", dependencies=WRITE, summary="Give points to a friend")
+async def transfer_points(*, customer_id: CustomerRef, wish: TransferWish, session: Writing, as_of: AsOf) -> MoveAnswer:
+    """Available points, with the dates of their lots. The balance in the answer is the giver's."""
+    giver, taker = await _lock_both(session, customer_id, wish.to)
+    programme = await need_programme(session)
+    move = Transfer(giver, f"api/{new_id()}", taker, wish.points, "transfer", wish.reference)
+    return await _move(session, programme, move, as_of, wish.reason)
+
+
+@router.post("/v1/holds/{hold_id}/capture", dependencies=WRITE, summary="Spend what was reserved")
+async def capture_hold(*, hold_id: UUID, session: Writing, as_of: AsOf, wish: CaptureWish | None = None) -> MoveAnswer:
+    """All of it, or fewer `points`, and the rest comes back. Refused at and after the hold's `expires_at`."""
+    programme, account = await _lock_hold(session, hold_id)
+    move = Capture(account, f"capture/{hold_id}", hold_id, wish.points if wish else None)
+    return await _end_hold(session, programme, move, as_of)
+
+
+@router.post("/v1/holds/{hold_id}/release", dependencies=WRITE, summary="Give back what was reserved")
+async def release_hold(*, hold_id: UUID, session: Writing, as_of: AsOf) -> MoveAnswer:
+    """Into its lots with their dates: what would have expired meanwhile expires now."""
+    programme, account = await _lock_hold(session, hold_id)
+    return await _end_hold(session, programme, Release(account, f"release/{hold_id}", hold_id), as_of)
+
+
+@router.get("/v1/programmes/{key}/liability", dependencies=READ, summary="What outstanding points will cost")
+async def get_liability(
+    *,
+    key: Annotated[str, Path(pattern=DOCUMENT_KEY)],
+    session: Reading,
+    as_of: AsOf,
+    from_: Annotated[AwareDatetime | None, Query(alias="from", description="Null: from the beginning.")] = None,
+    to: Annotated[AwareDatetime | None, Query(description="Null: until now.")] = None,
+) -> LiabilityAnswer:
+    """Points issued, redeemed, expired and reversed, breakage, and the liability, from the ledger's own entries."""
+    programme = await live_programme(session)
+    if programme is None or programme.key != key:
+        raise NotFound("No live programme has this key.")
+    until = to or as_of
+    found = await figures(session, key, from_, until)
+    terms = programme.definition.points
+    expected = expected_redemption(found.ended_redeemed, found.ended_expired)
+    cost = Fraction(str(terms.cost_share)) * terms.value.amount if terms.value else None
+    return LiabilityAnswer(
+        programme=key,
+        from_=from_,
+        to=until,
+        zone=str(programme.zone),
+        issued=found.issued,
+        redeemed=found.redeemed,
+        expired=found.expired,
+        reversed=found.reversed,
+        outstanding=found.outstanding,
+        redemption_rate=RateAnswer.of(found.redeemed, found.issued),
+        breakage_realised=RateAnswer.of(found.expired, found.issued),
+        expected_redemption_rate=RateAnswer.of(found.ended_redeemed, found.ended_redeemed + found.ended_expired),
+        liability=MoneyAnswer(amount=liability(found.outstanding, cost, expected), currency=terms.value.currency)
+        if terms.value and cost is not None
+        else None,
+    )
+
+
+async def need_programme(session: ReadSession) -> LiveProgramme:
+    """The live programme; raises Conflict `no_programme`."""
+    programme = await live_programme(session)
+    if programme is None:
+        raise Conflict("No loyalty programme is live: publish one first.", code="no_programme")
+    return programme
+
+
+def refused(refusal: Refusal) -> Conflict | NotFound:
+    """The error that a refused move is answered with."""
+    if refusal is Refusal.UNKNOWN_HOLD:
+        return NotFound("There is no hold with this id.")
+    return Conflict(_REFUSALS.get(refusal, "The ledger refuses this move."), code=refusal.value)
+
+
+async def _locked(session: WriteSession, customer_id: str) -> tuple[Customer, LiveProgramme]:
+    customer = await lock_customer(session, customer_id)
+    if customer is None:
+        raise customer_not_found()
+    concerns(session, customer.id)
+    return customer, await need_programme(session)
+
+
+async def _lock_both(session: WriteSession, giver: str, taker: str) -> tuple[UUID, UUID]:
+    """Both customers of a transfer, locked in order of id."""
+    known = [await find_customer(session, giver), await customer_of(session, taker)]
+    if known[1] is None:
+        raise Conflict("No customer is known under the id in `to`.", code="recipient_not_found")
+    ids = [customer.id for customer in known if customer]
+    if ids[0] == ids[1]:
+        raise Conflict("Points cannot be transferred to the customer who has them.", code="same_customer")
+    await lock(session, ids, skip_locked=False)
+    again = [await customer_of(session, giver), await customer_of(session, taker)]
+    if [customer.id for customer in again if customer] != ids:
+        raise Unavailable("One of the customers is being merged at this moment.", code="customer_moves", retry_after=1)
+    concerns(session, ids[0])
+    return ids[0], ids[1]
+
+
+async def _lock_hold(session: WriteSession, hold_id: UUID) -> tuple[str, UUID]:
+    """The programme and the account of a hold, whose customer is locked."""
+    owner = await points.owner_of_hold(session, hold_id)
+    if owner is None:
+        raise refused(Refusal.UNKNOWN_HOLD)
+    await lock(session, [owner[1]], skip_locked=False)
+    if await points.owner_of_hold(session, hold_id) != owner:
+        raise Unavailable("The customer is being merged at this moment.", code="customer_moves", retry_after=1)
+    concerns(session, owner[1])
+    return owner
+
+
+async def _move(
+    session: WriteSession, programme: LiveProgramme, move: Move, as_of: datetime, reason: str | None
+) -> MoveAnswer:
+    (moved,) = await points.post(
+        session, programme.key, [move], as_of, reasons={move.key: reason} if reason is not None else {}
+    )
+    return _answer(moved)
+
+
+async def _end_hold(session: WriteSession, programme: str, move: Capture | Release, as_of: datetime) -> MoveAnswer:
+    (moved,) = await points.post(session, programme, [move], as_of)
+    if moved.repeated or moved.refusal is Refusal.KEY_REUSED:
+        raise refused(Refusal.HOLD_ENDED)  # who repeats a request sends its Idempotency-Key
+    return _answer(moved)
+
+
+def _answer(moved: Moved) -> MoveAnswer:
+    if moved.refusal is not None or moved.transaction_id is None:
+        raise refused(moved.refusal or Refusal.KEY_REUSED)
+    return MoveAnswer.of(moved, moved.transaction_id)
+
+
+def _correction(account: UUID, wish: Correction, author: str, as_of: datetime) -> Credit | Debit:
+    key = f"api/{new_id()}"
+    if wish.points < 0:
+        return Debit(account, key, -wish.points, DebitKind.ADJUST, "adjust", wish.reference, author)
+    expires_at = _future("/expires_at", wish.expires_at, as_of)
+    return Credit(
+        account,
+        key,
+        wish.points,
+        CreditKind.ADJUST,
+        as_of,
+        "adjust",
+        expires_at=expires_at,
+        reference=wish.reference,
+        author=author,
+    )
+
+
+def _future(pointer: str, moment: datetime | None, as_of: datetime) -> datetime | None:
+    if moment is not None and moment <= as_of:
+        raise _bad_field(pointer, "That moment has passed.")
+    return moment
+
+
+def _bad_field(pointer: str, detail: str) -> Invalid:
+    return Invalid(f"{pointer}: {detail}", errors=(FieldError(pointer, detail),))
