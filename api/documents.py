@@ -28,7 +28,7 @@ from api.document_answers import (
 from api.document_bodies import document_body, read_document
 from api.etags import ETAG_HEADER, IfMatch, check_if_match
 from api.pagination import Number, Page, PageRequest, Text, page, page_request
-from api.routing import ApiRoute
+from api.routing import ApiRoute, only_asks
 from database import documents
 from database.audit import write_audit
 from database.documents import DocumentRow
@@ -198,6 +198,7 @@ def _add_checking(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) 
         openapi_extra=document_body(kind_of.model, name, required=False),
         operation_id=f"check_{name}",
     )
+    @only_asks
     async def check_draft(key: Key, request: Request, session: Writing, dependencies: Dependencies) -> CheckAnswer:
         """Checks the draft in the body; with an empty body, the one that is saved."""
         if await request.body():

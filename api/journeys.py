@@ -13,6 +13,7 @@ from api import simulations
 from api.auth import requires
 from api.dependencies import AsOf, Dependencies, Reading, Writing
 from api.documents import Key, document_router
+from api.idempotency import concerns
 from api.journey_answers import Consideration, EnterAnswer, EnterWish, Explanation, FunnelAnswer, FunnelCounts
 from api.journey_kind import JourneyKind
 from api.run_answers import RunAnswer
@@ -43,6 +44,7 @@ async def enter_journey(
 ) -> EnterAnswer:
     """By the journey's `api` entry; its condition, occasion and re-entry rules decide."""
     found = await _customer(session, wish.customer_id)
+    concerns(session, found.id)
     locked = (await customers.lock(session, [found.id], skip_locked=False))[found.id]
     journey = (await JourneyCache().live(session)).journeys.get(key)
     if journey is None:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from api.document_bodies import draft_schemas
 from api.idempotency import HEADER
 from api.problems import MEDIA_TYPE
+from api.routing import ONLY_ASKS
 
 Schema = dict[str, Any]  # a part of the document
 
@@ -96,7 +97,8 @@ def _complete(document: Schema) -> None:
     for method, operation in _operations(document):
         operation["responses"].pop("422", None)
         operation["responses"].setdefault("default", _REFUSAL)
-        if method == "post" and operation.get("security") and operation.get("tags") != ["events"]:
+        only_asks = operation.pop(ONLY_ASKS, False)
+        if method == "post" and operation.get("security") and operation.get("tags") != ["events"] and not only_asks:
             operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
 
 

@@ -29,6 +29,9 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])  # any function, as Fas
 
 _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
+ONLY_ASKS = "x-only-asks"
+"""How the OpenAPI document is told that an operation takes no Idempotency-Key (api/openapi.py)."""
+
 
 def body_limit(size: int) -> Callable[[Endpoint], Endpoint]:
     """Lets one endpoint take bodies of up to `size` bytes instead of the application's limit."""
@@ -38,6 +41,12 @@ def body_limit(size: int) -> Callable[[Endpoint], Endpoint]:
         return endpoint
 
     return mark
+
+
+def only_asks(endpoint: Endpoint) -> Endpoint:
+    """Marks a POST that changes nothing: there is nothing to do twice, so no answer (perhaps about people) is kept."""
+    endpoint.only_asks = True  # type: ignore[attr-defined]  # functions take attributes
+    return endpoint
 
 
 class StrictRequest(Request):
@@ -72,8 +81,12 @@ class ApiRoute(APIRoute):
         dependencies: Sequence[Dependency] | None = None,
         **options: Any,  # passed on as they come
     ) -> None:
+        check = _claim_idempotency_key
+        if getattr(endpoint, "only_asks", False):
+            check = _refuse_unstorable
+            options["openapi_extra"] = {**(options.get("openapi_extra") or {}), ONLY_ASKS: True}
         # Behind the route's own dependencies: who may not do a thing learns nothing of an earlier answer.
-        claim = Depends(_claim_idempotency_key)
+        claim = Depends(check)
         super().__init__(path, endpoint, dependencies=[*(dependencies or ()), claim], **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import Caller, requires
 from api.dependencies import AsOf, Dependencies, Reading, Writing
+from api.idempotency import concerns
 from api.pagination import Page, PageRequest, TimeAndId, page, page_request
 from api.routing import ApiRoute
 from api.run_answers import RunAnswer, RunWithLog
@@ -82,6 +83,7 @@ async def exit_run(
         raise Conflict(f"This run is over already: {shown.run.state}.", code="run_ended")
     write_audit(session, actor=caller.id, action="exit", target=f"run/{run_id}", at=as_of, detail={"reason": reason})
     shown = _found(await find_run(session, run_id), run_id)
+    concerns(session, shown.run.customer_id)
     return RunWithLog.of_log(shown, await run_log(session, run_id), dependencies)
 
 

@@ -15,7 +15,7 @@ from api.auth import requires
 from api.dependencies import Dependencies, Writing
 from api.document_bodies import draft_schema
 from api.documents import Key
-from api.routing import ApiRoute
+from api.routing import ApiRoute, only_asks
 from database import documents
 from database.journey_checks import names_of, surroundings
 from database.recordings import recordings, who_could_enter
@@ -161,6 +161,7 @@ _COUNTS = ("entered", "holdout", "active", "completed", "failed", "exited", "con
 
 
 @router.post("/{key}/simulate", dependencies=[requires(Scope.JOURNEYS_READ)], summary="Simulate over a past period")
+@only_asks
 async def simulate_journey(
     key: Key, wish: SimulateWish, session: Writing, dependencies: Dependencies
 ) -> SimulationAnswer:

@@ -10,7 +10,9 @@ from api.auth import Caller, requires
 from api.customer_access import find_customer
 from api.dependencies import AsOf, Dependencies, Writing
 from api.documents import Key, document_router
+from api.idempotency import concerns
 from api.message_answers import MessageAnswer
+from api.routing import only_asks
 from api.template_contexts import context_for, sample_context
 from api.template_kind import TemplateKind
 from database import documents
@@ -61,6 +63,7 @@ class Preview(BaseModel):
 
 
 @router.post("/{key}/preview", dependencies=[requires(Scope.TEMPLATES_READ)], summary="Render the draft")
+@only_asks
 async def preview_template(
     key: Key, session: Writing, caller: Caller, dependencies: Dependencies, wish: PreviewWish | None = None
 ) -> Preview:
@@ -96,6 +99,8 @@ async def send_test(
     if template.channel != "email":
         raise Conflict("Only e-mail templates can be sent to an address.", code="channel_unavailable")
     customer = await _customer(session, wish, caller)
+    if customer is not None:
+        concerns(session, customer.id)
     context = await _context(session, wish, template, customer, settings)
     message_id = await dependencies.trials.send(
         template,

@@ -7,8 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from database.documents import DocumentRow, DocumentVersion
+from database.keys import IdempotencyKey
 from database.session import Database
 from tests.factories_journeys import NOW, make_customer, make_run
 
@@ -164,6 +166,27 @@ async def test_a_call_enters_a_customer_once_while_the_run_is_active(
     explained = (await client.get("/v1/journeys/cart/explain", params={"customer_id": "shop/7 @+ü"})).json()
     assert explained["entered"]
     assert [seen["outcome"] for seen in explained["considered"]] == ["kept_out", "entered"]
+
+
+async def test_answers_about_a_customer_are_kept_under_the_customers_name(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await publish(client, CART)
+    ours = await make_customer(database, "ann")
+    wish = {"customer_id": "ann"}
+    period = {"from": (NOW - timedelta(days=1)).isoformat(), "to": NOW.isoformat()}
+
+    entered = await client.post("/v1/journeys/cart/enter", json=wish, headers={"Idempotency-Key": "enter"})
+    run_id = entered.json()["run"]["id"]
+    await client.post(f"/v1/runs/{run_id}/exit", headers={"Idempotency-Key": "exit"})
+    simulated = await client.post(
+        "/v1/journeys/cart/simulate", json=period, headers={"Idempotency-Key": "only a question"}
+    )
+
+    assert simulated.status_code == 200
+    async with database.read() as session:
+        kept = (await session.execute(select(IdempotencyKey.key, IdempotencyKey.customer_id))).all()
+    assert {tuple(row) for row in kept} == {("enter", ours), ("exit", ours)}
 
 
 async def test_explain_says_since_when_it_knows_why_somebody_did_not_enter(

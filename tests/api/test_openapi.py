@@ -91,6 +91,21 @@ async def test_every_operation_has_a_summary_a_tag_an_id_of_its_own_and_says_how
     assert [id_ for id_, count in ids.items() if count > 1] == []
 
 
+async def test_posts_that_change_something_take_an_idempotency_key_and_questions_do_not(
+    document: dict[str, Any],
+) -> None:
+    asking = {
+        name
+        for name, each in operations(document)
+        if name.startswith("POST") and each.get("security")
+        if not any(parameter["name"] == "Idempotency-Key" for parameter in each.get("parameters", []))
+    }
+
+    events = {name for name, each in operations(document) if each["tags"] == ["events"]}
+    assert {"/preview", "/simulate", "/check"} == {f"/{name.rpartition('/')[2]}" for name in asking - events}
+    assert "x-only-asks" not in json.dumps(document)
+
+
 async def test_the_journeys_that_ship_fit_the_published_schema_of_the_language(document: dict[str, Any]) -> None:
     whole = {"$ref": "#/components/schemas/JourneyDefinition", "components": document["components"]}
     validator = jsonschema.Draft202012Validator(whole)

@@ -6,11 +6,13 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from activities.pacing import Pacer
 from activities.trial_messages import TrialSender
 from api.dependencies import ApiDependencies
 from connectors.rendering import Renderer
+from database.keys import IdempotencyKey
 from database.session import Database
 from tests.sending import PUBLIC_URL, ScriptedProvider, add_customer, hello_template
 
@@ -62,6 +64,25 @@ async def test_a_preview_takes_a_sample_or_a_customer(client: httpx.AsyncClient,
     assert personal.json()["subject"] == "Hello Ann"
     assert personal.json()["missing"] == ["city"]
     assert unknown.status_code == 404
+
+
+async def test_previews_are_not_kept_and_tests_only_under_their_customers_name(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await save(client)
+    async with database.transaction() as session:
+        ours = await add_customer(session, "ann", first_name="Ann")
+    wish = {"customer_id": "ann"}
+
+    shown = await client.post("/v1/templates/hello/preview", json=wish, headers={"Idempotency-Key": "preview"})
+    sent = await client.post(
+        "/v1/templates/hello/test", json=wish | {"to": "me@shop.example"}, headers={"Idempotency-Key": "test"}
+    )
+
+    assert (shown.status_code, sent.json()["subject"]) == (200, "Hello Ann")
+    async with database.read() as session:
+        kept = (await session.execute(select(IdempotencyKey.key, IdempotencyKey.customer_id))).all()
+    assert [tuple(row) for row in kept] == [("test", ours)]
 
 
 async def test_a_preview_follows_the_language_of_the_customer(client: httpx.AsyncClient) -> None:
