@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, select, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, or_, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, Table
 from database.customers import Customer
 from database.programmes import LiveProgramme, live_versions
-from database.session import ReadSession
+from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
 from database.tier_gains import gains_of
 from domain.tier_histories import Evidence, Override, TierHistory, tier_history
@@ -75,7 +75,8 @@ class TierOverride(Table):
     until_at: Mapped[datetime | None]
     removed_at: Mapped[datetime | None]
     reason: Mapped[str]
-    author: Mapped[str]
+    author: Mapped[str]  # the key
+    removal: Mapped[str | None]  # why it was taken away
 
 
 class TierSweep(Table):
@@ -211,6 +212,26 @@ async def overrides_of(session: ReadSession, programme: str, ids: Collection[UUI
         .order_by(TierOverride.from_at, TierOverride.id)
     )
     return (await session.execute(statement)).scalars().all()
+
+
+async def give_override(session: WriteSession, override: TierOverride) -> None:
+    """Let a person's decision hold from its beginning on, in place of an earlier one. The caller weighs."""
+    await end_overrides(session, override.programme, override.customer_id, override.from_at, removal=override.reason)
+    session.add(override)
+    await session.flush()
+
+
+async def end_overrides(
+    session: WriteSession, programme: str, customer_id: UUID, as_of: datetime, *, removal: str
+) -> None:
+    """End what people decided for a customer. The caller weighs."""
+    statement = update(TierOverride).where(
+        TierOverride.programme == programme,
+        TierOverride.customer_id == customer_id,
+        TierOverride.removed_at.is_(None),
+        or_(TierOverride.until_at.is_(None), TierOverride.until_at > as_of),
+    )
+    await session.execute(statement.values(removed_at=as_of, removal=removal))
 
 
 async def histories(

@@ -98,6 +98,16 @@ class TierHistory:
             return self.changes[-1].tier
         return self.rules.tier(self.rules.base) if self.rules else None
 
+    def fall(self, as_of: datetime) -> str | None:
+        """The tier at the end of the period if nothing more comes until then; None if it is kept, or has no end."""
+        rules, standing, figures = self.rules, self.standing, self.figures
+        if rules is None or standing is None or figures is None or standing.period is None:
+            return None
+        figure = figures.kept(standing.period, as_of + INSTANT)
+        if figure >= rules.levels[standing.rank].threshold:
+            return None
+        return rules.tier(rules.rank_after(standing.rank, figure))
+
 
 def tier_history(
     gains: Gains,
@@ -258,9 +268,7 @@ class _Walk:
             self.standing = replace(standing, grace_until=rules.grace.after(at.astimezone(rules.zone)))
         else:
             figure = self.figures.keeping(period, at)
-            below = standing.rank - 1 if rules.by_one else -1
-            for_life = (rank for rank in range(standing.rank) if rules.levels[rank].for_life)
-            self.standing = self._holding(max(below, rules.rank_for(figure), rules.base, *for_life), at)
+            self.standing = self._holding(rules.rank_after(standing.rank, figure), at)
             self._record(TierReason.PERIOD_ENDED, standing.rank, figure, at, period.start)
 
     def _enough(self, standing: Standing, until: datetime) -> bool:

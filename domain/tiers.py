@@ -105,6 +105,12 @@ class TierRules:
         """The highest level whose threshold the figure reaches: its position, -1 below the first."""
         return max((rank for rank, level in enumerate(self.levels) if level.threshold <= figure), default=-1)
 
+    def rank_after(self, rank: int, figure: int) -> int:
+        """Where somebody falls to who did not keep a level, having come to a figure."""
+        below = rank - 1 if self.by_one else -1
+        for_life = (kept for kept in range(rank) if self.levels[kept].for_life)
+        return max(below, self.rank_for(figure), self.base, *for_life)
+
     @property
     def base(self) -> int:
         """The level of somebody who has done nothing."""

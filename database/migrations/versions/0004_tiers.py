@@ -50,6 +50,7 @@ TABLES = (
         removed_at timestamptz,
         reason text NOT NULL,
         author text NOT NULL,
+        removal text,
         CONSTRAINT pk_tier_overrides PRIMARY KEY (id),
         CONSTRAINT fk_tier_overrides_customer_id_customers FOREIGN KEY (customer_id) REFERENCES customers (id)
     )
