@@ -24,8 +24,11 @@ from domain.provider_answers import Bounce, bounce_of
 
 SIGNATURE_HEADER = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP_HEADER = "X-Twilio-Email-Event-Webhook-Timestamp"
-FRESH = timedelta(minutes=10)
-"""An older request is somebody else's recording of one; SendGrid signs each of its own tries anew."""
+AHEAD = timedelta(minutes=10)
+BEHIND = timedelta(hours=25)
+"""SendGrid repeats a request for 24 hours and does not say whether it signs each try anew, so an outage of ours must
+not lose reports. A recording that is played again within that time changes nothing: each `sg_event_id` counts once.
+"""
 MOST_EVENTS = 10_000
 
 _KINDS = {
@@ -65,7 +68,7 @@ def verify(public_key: str, *, signature: str, timestamp: str, body: bytes, as_o
         key.verify(base64.b64decode(signature, validate=True), timestamp.encode() + body, ec.ECDSA(SHA256()))
     except (InvalidSignature, binascii.Error, ValueError) as error:
         raise refusal from error
-    if abs(as_of - datetime.fromtimestamp(int(timestamp), UTC)) > FRESH:
+    if not -AHEAD <= as_of - datetime.fromtimestamp(int(timestamp), UTC) <= BEHIND:
         raise Forbidden("The signature is too old: this may be a recording.", code="signature_stale")
 
 

@@ -22,6 +22,7 @@ from tests.sending import Shop, enter, open_shop
 
 NOW = datetime(2026, 6, 10, 13, 0, tzinfo=UTC)
 SECOND = int(NOW.timestamp())
+HOUR = 3_600
 
 
 @pytest.fixture
@@ -157,15 +158,26 @@ async def test_reports_about_messages_nobody_knows_are_dropped(hook: Hook, shop:
     assert answer.json() == {"received": 1, "new": 0}
 
 
+async def test_what_sendgrid_repeats_for_a_day_while_we_are_away_is_taken_and_counts_once(
+    hook: Hook, shop: Shop
+) -> None:
+    event = {"event": "spamreport", "sg_event_id": "e1"}
+
+    answers = [await hook.post(event, at=SECOND - hours * HOUR) for hours in (24, 1, 0)]
+
+    assert [answer.json() for answer in answers] == [{"received": 1, "new": new} for new in (1, 0, 0)]
+
+
 async def test_forged_stale_and_replayed_requests_are_refused(hook: Hook, shop: Shop, sendgrid: FakeSendGrid) -> None:
     event = {"event": "spamreport", "sg_event_id": "e1", "message_id": str((await shop.message()).id)}
     body, headers = sendgrid.signed([event], SECOND)
 
     forged = await hook.raw(body.replace(b"e1", b"e2"), headers)
     unsigned = await hook.raw(body, {})
-    stale = await hook.post(event, at=SECOND - 3_600)
+    stale = await hook.post(event, at=SECOND - 26 * HOUR)
+    early = await hook.post(event, at=SECOND + HOUR)
 
-    assert [answer.status_code for answer in (forged, unsigned, stale)] == [403, 403, 403]
+    assert [answer.status_code for answer in (forged, unsigned, stale, early)] == [403] * 4
     assert (await shop.message()).state == "accepted"
 
 
