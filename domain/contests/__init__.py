@@ -1,0 +1,1 @@
+"""Contests and giveaways: the document, and draws that anybody can recompute."""
