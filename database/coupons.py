@@ -155,18 +155,16 @@ async def activate(session: WriteSession, redemption_id: UUID, *, valid_until: d
     await session.execute(issued.values(state=CouponState.ACTIVE, valid_until=valid_until))
 
 
-async def unreserve(session: WriteSession, redemption_ids: Collection[UUID]) -> None:
-    """These ended before anybody saw their codes: those of a pool go back to it."""
-    unseen = update(Coupon).where(Coupon.redemption_id.in_(redemption_ids), Coupon.state == CouponState.RESERVED)
+async def give_up(session: WriteSession, redemption_id: UUID) -> None:
+    """The redemption is over. A code that was shown is void, for nobody else may ever get it; one that nobody has seen
+    goes back to its pool, or is forgotten if it was made up.
+    """
+    own_code = update(Coupon).where(Coupon.redemption_id == redemption_id)
+    unseen = own_code.where(Coupon.state == CouponState.RESERVED)
     nobodys = dict.fromkeys(("version", "customer_id", "redemption_id", "uses"))
-    await session.execute(unseen.where(Coupon.is_loaded).values(state=CouponState.POOLED, **nobodys))
+    await session.execute(own_code.where(Coupon.state == CouponState.ACTIVE).values(state=CouponState.VOID))
     await session.execute(unseen.where(~Coupon.is_loaded).values(state=CouponState.VOID))
-
-
-async def void(session: WriteSession, redemption_ids: Collection[UUID]) -> None:
-    """These are over, and their codes with them: they were shown, so nobody else ever gets them."""
-    shown = update(Coupon).where(Coupon.redemption_id.in_(redemption_ids), Coupon.state == CouponState.ACTIVE)
-    await session.execute(shown.values(state=CouponState.VOID))
+    await session.execute(unseen.where(Coupon.is_loaded).values(state=CouponState.POOLED, **nobodys))
 
 
 async def lock_coupons(session: WriteSession, codes: Collection[str]) -> list[Coupon]:

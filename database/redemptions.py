@@ -38,6 +38,7 @@ class Redemption(Table):
     version: Mapped[int]
     key: Mapped[str]  # natural and unique: the same key never gives twice
     is_given: Mapped[bool] = mapped_column(server_default=text("false"))
+    is_delivered: Mapped[bool] = mapped_column(server_default=text("false"))  # by the shop: its code is shown then
     points: Mapped[int] = mapped_column(server_default=text("0"))
     programme: Mapped[str | None]  # whose points
     hold_id: Mapped[UUID | None]
@@ -105,8 +106,11 @@ def _given(row: Redemption, *, repeated: bool = False) -> Given:
 
 
 def shown_code(row: Redemption) -> str | None:
-    """The code as the customer may see it: not before it is issued, for until then it may go back to its pool."""
-    return None if row.issued_at is None else row.code
+    """The code as the customer may see it: not before it is issued, nor delivered where the shop has to, for until then
+    it may go back to its pool.
+    """
+    is_theirs = row.state == RedemptionState.FULFILLED or (row.issued_at is not None and not row.is_delivered)
+    return row.code if is_theirs else None
 
 
 async def _under_key(session: ReadSession, key: str) -> Redemption | None:
@@ -153,6 +157,7 @@ async def reserve(
         version=published.version,
         key=key,
         is_given=payment is None,
+        is_delivered=definition.fulfil is not None,
         points=paid.points,
         programme=paid.programme,
         hold_id=paid.hold_id,
@@ -211,18 +216,20 @@ async def mark_issued(
     *,
     expires: datetime | None = None,
 ) -> None:
-    """It is the customer's now, and its code is shown. Points that were held are spent by the caller."""
+    """It is the customer's now, or the shop's to deliver. Points that were held are spent by the caller."""
     lasting = None if reward.lasts is None else parse_duration(reward.lasts).after(as_of)
     row.state, row.issued_at, row.expires_at = RedemptionState.ISSUED, as_of, expires or lasting
     await session.flush()
-    await coupons.activate(session, row.id, valid_until=row.expires_at)
+    if not row.is_delivered:
+        await coupons.activate(session, row.id, valid_until=row.expires_at)
     await announce(session, [_announcement(row, "Reward Issued", "issued")], as_of)
 
 
 def _announcement(row: Redemption, name: str, word: str) -> Announcement:
     properties = {"redemption_id": str(row.id), "reward": row.reward, "points": row.points, "given": row.is_given}
-    shown = {"code": shown_code(row), "expires_at": row.expires_at and row.expires_at.isoformat()}
-    told = properties | (shown if row.issued_at is not None else {})
+    code = shown_code(row)
+    shown = {"code": code, "expires_at": row.expires_at and row.expires_at.isoformat()}
+    told = properties | (shown if code is not None else {})
     return Announcement(row.customer_id, name, f"redemption/{row.id}/{word}", told)
 
 
@@ -230,18 +237,17 @@ def _announcement(row: Redemption, name: str, word: str) -> Announcement:
 
 
 async def mark_fulfilled(session: WriteSession, row: Redemption, as_of: datetime) -> None:
-    """The customer has it."""
+    """The customer has it, with its code."""
     row.state, row.ended_at, row.review = RedemptionState.FULFILLED, as_of, None
     await session.flush()
+    await coupons.activate(session, row.id, valid_until=row.expires_at)
     await announce(session, [_announcement(row, "Reward Fulfilled", "fulfilled")], as_of)
 
 
 async def mark_cancelled(session: WriteSession, row: Redemption, reason: str, as_of: datetime) -> None:
-    """It is over: stock and an unseen code go back, a code that was shown is void. Points are given back by the
-    caller.
-    """
+    """It is over, and one more is in stock. Points are given back by the caller."""
     await put_back(session, [row.reward])
-    await (coupons.unreserve if row.issued_at is None else coupons.void)(session, [row.id])
+    await coupons.give_up(session, row.id)
     row.state, row.ended_at, row.reason, row.review = RedemptionState.CANCELLED, as_of, reason, None
     await session.flush()
     await announce(session, [_announcement(row, "Reward Cancelled", "cancelled")], as_of)
@@ -249,13 +255,11 @@ async def mark_cancelled(session: WriteSession, row: Redemption, reason: str, as
 
 async def mark_expired(session: WriteSession, row: Redemption, as_of: datetime) -> None:
     """Its time is over. Before it was issued all goes back (held points by the ledger itself, at the same instant);
-    after that it is forfeited, with its code.
+    after that it is forfeited.
     """
     if row.issued_at is None:
         await put_back(session, [row.reward])
-        await coupons.unreserve(session, [row.id])
-    else:
-        await coupons.void(session, [row.id])
+    await coupons.give_up(session, row.id)
     row.state, row.ended_at, row.reason = RedemptionState.EXPIRED, as_of, "time_over"
     await session.flush()
     await announce(session, [_announcement(row, "Reward Expired", "expired")], as_of)
@@ -270,7 +274,7 @@ async def mark_for_review(session: WriteSession, row: Redemption, reason: str) -
 async def reopen(session: WriteSession, redemption_ids: Collection[UUID]) -> None:
     """The order that a coupon was used on is cancelled: the redemption is as it was when it was issued."""
     used = update(Redemption).where(
-        Redemption.id.in_(redemption_ids), Redemption.state == RedemptionState.FULFILLED, Redemption.code.is_not(None)
+        Redemption.id.in_(redemption_ids), Redemption.state == RedemptionState.FULFILLED, ~Redemption.is_delivered
     )
     await session.execute(used.values(state=RedemptionState.ISSUED, ended_at=None))
 

@@ -7,6 +7,7 @@ Asking and reserving are one transaction, so nobody ever sees a redemption that 
 
 Reserved holds the points, issued has spent them. What ends before it is issued gives everything back; what lapses
 after it was issued is forfeited; what is cancelled gives everything back, but a code that was shown is void for good.
+It is shown when the redemption is issued, or delivered where the shop's systems deliver it.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class RedemptionInput(Wire):
 
 
 class RedemptionStep(Wire):
-    """One step of it, at a time."""
+    """A step of it that decides by the time."""
 
     redemption_id: UUID
     as_of: datetime

@@ -21,6 +21,7 @@ from activities.messages import MessageActivities
 from activities.pacing import Pacer
 from activities.providers import Providers
 from activities.reconciliation import ReconciliationActivities
+from activities.redemptions import RedemptionActivities
 from activities.referrals import ReferralActivities
 from activities.retention import RetentionActivities
 from activities.runs import RunActivities
@@ -40,6 +41,7 @@ from triggers.upkeep import schedule_upkeep
 from workflows.audiences import BackfillDatesWorkflow, DueDatesWorkflow, EnterAudienceWorkflow
 from workflows.erasure import ErasureWorkflow
 from workflows.journey import JourneyWorkflow
+from workflows.redemption import RedemptionWorkflow
 from workflows.referral import ReferralHoldWorkflow
 from workflows.sandbox import sandbox
 from workflows.upkeep import UpkeepWorkflow
@@ -47,7 +49,7 @@ from workflows.upkeep import UpkeepWorkflow
 WORKFLOWS: Sequence[type] = (
     *(JourneyWorkflow, ErasureWorkflow, UpkeepWorkflow),
     *(DueDatesWorkflow, EnterAudienceWorkflow, BackfillDatesWorkflow),
-    ReferralHoldWorkflow,
+    *(ReferralHoldWorkflow, RedemptionWorkflow),
 )
 _WEBHOOKS = "webhooks"  # the name of the signing key in the table of secrets
 _GRACE = timedelta(seconds=20)
@@ -78,9 +80,12 @@ async def open_work(settings: Settings, database: Database, client: Client) -> A
             database, library, renderer, providers, pacer, public_url=settings.public_url.rstrip("/")
         )
         calls = CallActivities(database, library, renderer, webhooks)
+        redemptions = RedemptionActivities(database, webhooks)
+        journeys = _journey_work(database, library, renderer, client)
+        decisions = (*journeys.activities, redemptions.issue_redemption, redemptions.conclude_redemption)
         yield {
-            Queue.JOURNEYS: _journey_work(database, library, renderer, client),
-            Queue.MESSAGES: Work((), (messages.send, messages.settle_messages, calls.call)),
+            Queue.JOURNEYS: Work(journeys.workflows, decisions),
+            Queue.MESSAGES: Work((), (messages.send, messages.settle_messages, calls.call, redemptions.ask_shop)),
         }
 
 

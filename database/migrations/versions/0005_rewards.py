@@ -24,6 +24,7 @@ STATEMENTS = (
         version BIGINT NOT NULL,
         key TEXT NOT NULL,
         is_given BOOLEAN DEFAULT false NOT NULL,
+        is_delivered BOOLEAN DEFAULT false NOT NULL,
         points BIGINT DEFAULT 0 NOT NULL,
         programme TEXT,
         hold_id UUID,
