@@ -25,6 +25,8 @@ from domain.ids import new_id
 from domain.points import Balance, Clawback, Move, Moved, Restore
 from domain.transactions import Kind, PastMove, Transaction
 
+_DUE = ("next_due", "programme", "account")
+
 
 class PointBalance(Table):
     """The row that is locked: what an account's entries sum to, per bucket."""
@@ -51,9 +53,7 @@ class PointBalance(Table):
             "pending >= 0 AND held >= 0 AND deficit >= 0 AND redeemed >= 0 AND expired >= 0 AND reversed >= 0",
             name="not_below_zero",
         ),
-        Index(
-            "ix_point_balances_due", "programme", "next_due", "account", postgresql_where=text("next_due IS NOT NULL")
-        ),
+        Index("ix_point_balances_due", *_DUE, postgresql_where=text("next_due IS NOT NULL")),
         Index("ix_point_balances_merged", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
     )
 
@@ -127,6 +127,7 @@ class PointLot(Table):
         CheckConstraint("remaining BETWEEN 0 AND original AND original > 0", name="remaining"),
         Index("ix_point_lots_live", "programme", "account", postgresql_where=text("remaining > 0")),
         Index("ix_point_lots_account", "account"),
+        Index("ix_point_lots_expiring", "expires_at", postgresql_where=text("remaining > 0")),
         Index("ix_point_lots_origin", "origin", postgresql_where=text("id <> origin")),
     )
 

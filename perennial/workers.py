@@ -25,6 +25,7 @@ from activities.redemptions import RedemptionActivities
 from activities.referrals import ReferralActivities
 from activities.retention import RetentionActivities
 from activities.runs import RunActivities
+from activities.settling import SettlingActivities
 from activities.updates import UpdateActivities
 from activities.waits import WaitActivities
 from connectors.rendering import Renderer
@@ -37,6 +38,7 @@ from domain.journeys.library import DefinitionLibrary, install
 from perennial.email import email_provider
 from perennial.queues import Queue
 from perennial.settings import Settings
+from triggers.settling import schedule_settling
 from triggers.upkeep import schedule_upkeep
 from workflows.audiences import BackfillDatesWorkflow, DueDatesWorkflow, EnterAudienceWorkflow
 from workflows.erasure import ErasureWorkflow
@@ -44,10 +46,11 @@ from workflows.journey import JourneyWorkflow
 from workflows.redemption import RedemptionWorkflow
 from workflows.referral import ReferralHoldWorkflow
 from workflows.sandbox import sandbox
+from workflows.settling import SettlingWorkflow
 from workflows.upkeep import UpkeepWorkflow
 
 WORKFLOWS: Sequence[type] = (
-    *(JourneyWorkflow, ErasureWorkflow, UpkeepWorkflow),
+    *(JourneyWorkflow, ErasureWorkflow, UpkeepWorkflow, SettlingWorkflow),
     *(DueDatesWorkflow, EnterAudienceWorkflow, BackfillDatesWorkflow),
     *(ReferralHoldWorkflow, RedemptionWorkflow),
 )
@@ -100,6 +103,7 @@ async def working(
             await stack.enter_async_context(_worker(client, queue, work[queue], settings))
         if Queue.JOURNEYS in queues:
             await schedule_upkeep(client, task_queue=Queue.JOURNEYS)
+            await schedule_settling(client, task_queue=Queue.JOURNEYS)
         yield
 
 
@@ -118,6 +122,7 @@ def _journey_work(database: Database, library: DefinitionLibrary, renderer: Rend
     runs = RunActivities(database, library)
     erasures = ErasureActivities(database, client)
     audiences = AudienceActivities(database)
+    settling = SettlingActivities(database)
     referrals = ReferralActivities(database)
     return Work(
         WORKFLOWS,
@@ -129,6 +134,7 @@ def _journey_work(database: Database, library: DefinitionLibrary, renderer: Rend
             ReconciliationActivities(database, client).reconcile_runs,
             RetentionActivities(database).forget_decisions,
             *(erasures.delete_executions, erasures.remove_records, erasures.prove),
+            *(settling.settle_accounts, settling.warn_of_expiry),
             *(audiences.enter_due_dates, audiences.enter_audience, audiences.backfill_dates),
             *(referrals.reward_referral, referrals.settle_referrals),
         ),

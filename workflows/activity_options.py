@@ -80,3 +80,20 @@ _REWARDING = ActivityConfig(
 def rewarding(summary: str) -> ActivityConfig:
     """Pays what is due; what it refuses for now is tried again until the row says otherwise."""
     return ActivityConfig(**_REWARDING, summary=summary)
+
+
+_SETTLING = ActivityConfig(
+    start_to_close_timeout=timedelta(hours=2),
+    heartbeat_timeout=timedelta(minutes=2),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        backoff_coefficient=2,
+        maximum_interval=timedelta(minutes=5),
+        maximum_attempts=10,
+    ),
+)
+
+
+def settling(summary: str) -> ActivityConfig:
+    """A time job of the loyalty programme: many pages, each a transaction, so that a retry goes on behind them."""
+    return ActivityConfig(**_SETTLING, summary=summary)

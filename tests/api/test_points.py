@@ -56,7 +56,7 @@ async def test_points_are_awarded_and_shown_with_their_lots(client: httpx.AsyncC
 
     assert awarded.status_code == 200, awarded.text
     assert awarded.json()["balance"] == {"available": 100, "pending": 0, "held": 0}
-    assert UUID(awarded.json()["transaction_id"])
+    assert UUID(awarded.json()["transaction_id"]).version == 7
     noon = NOON.isoformat().replace("+00:00", "Z")
     lot = {"original": 100, "remaining": 100, "earned_at": noon, "activates_at": None, "expires_at": soon}
     assert shown.json() == {

@@ -35,7 +35,7 @@ TABLES = (
             CHECK (pending >= 0 AND held >= 0 AND deficit >= 0 AND redeemed >= 0 AND expired >= 0 AND reversed >= 0)
     )
     """,
-    "CREATE INDEX ix_point_balances_due ON point_balances (programme, next_due, account) WHERE next_due IS NOT NULL",
+    "CREATE INDEX ix_point_balances_due ON point_balances (next_due, programme, account) WHERE next_due IS NOT NULL",
     "CREATE INDEX ix_point_balances_merged ON point_balances (merged_into) WHERE merged_into IS NOT NULL",
     """
     CREATE TABLE point_transactions (
@@ -98,6 +98,7 @@ TABLES = (
     """,
     "CREATE INDEX ix_point_lots_live ON point_lots (programme, account) WHERE remaining > 0",
     "CREATE INDEX ix_point_lots_account ON point_lots (account)",
+    "CREATE INDEX ix_point_lots_expiring ON point_lots (expires_at) WHERE remaining > 0",
     "CREATE INDEX ix_point_lots_origin ON point_lots (origin) WHERE id <> origin",
     """
     CREATE TABLE point_consumptions (

@@ -1,0 +1,114 @@
+"""What time does to the loyalty programme, one activity for each kind; in pages, so that it can be broken off.
+
+Nothing waits for these jobs: every move and every reading settles its own account. They see to those nobody asks about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict
+from temporalio import activity
+
+from database.events import append
+from database.programmes import LiveProgramme, live_programme
+from database.session import Database
+from database.settling import DueAccount, ExpiringPoints, due_accounts, expiring_points, settle_accounts
+from domain.durations import parse_duration
+from domain.events import EventKind, NewEvent
+from domain.journeys.waiting import PRODUCT_SOURCE
+
+PAGE = 200
+"""Accounts in one transaction: their customers are locked for as long."""
+
+POINTS_EXPIRING = "Points Expiring"
+_SWEEPS = 3  # accounts that somebody is busy with are left for the next sweep, and waited for in the last
+
+
+class SettlingStep(BaseModel):
+    """What was due by `as_of`; `since` is the as-of of the pass before."""
+
+    model_config = ConfigDict(frozen=True)
+
+    since: datetime
+    as_of: datetime
+
+
+class Settled(BaseModel):
+    """How much there was to do."""
+
+    model_config = ConfigDict(frozen=True)
+
+    count: int
+
+
+class SettlingActivities:
+    """The time jobs, each a method; other nouns of the programme delegate from here."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @activity.defn
+    async def settle_accounts(self, step: SettlingStep) -> Settled:
+        """Activate, time out and expire in all accounts, each at the instant at which it was due."""
+        count = 0
+        for sweep in range(_SWEEPS):
+            count += await self._sweep(step.as_of, wait=sweep == _SWEEPS - 1)
+        return Settled(count=count)
+
+    @activity.defn
+    async def warn_of_expiry(self, step: SettlingStep) -> Settled:
+        """Append an event for points that come within a warning of the programme: once, whatever is repeated."""
+        async with self._database.read() as session:
+            programme = await live_programme(session)
+        warnings = programme.definition.warn if programme else []
+        return Settled(count=sum([await self._warn(step, programme, before) for before in warnings if programme]))
+
+    async def _warn(self, step: SettlingStep, programme: LiveProgramme, before: str) -> int:
+        """One of the programme's warnings; `before` is a period such as `30d`, by the programme's calendar."""
+        since, until = (
+            parse_duration(before).after(moment.astimezone(programme.zone)).astimezone(UTC)
+            for moment in (step.since, step.as_of)
+        )
+        count, after = 0, None
+        while page := await self._expiring(programme.key, since, until, after):
+            async with self._database.transaction() as session:
+                done = await append(session, [_warning(each, before, step.as_of) for each in page])
+            count += len(done.accepted)
+            after = page[-1]
+            activity.heartbeat()
+        return count
+
+    async def _sweep(self, as_of: datetime, *, wait: bool) -> int:
+        count, after = 0, None
+        while page := await self._due(as_of, after):
+            async with self._database.transaction() as session:
+                count += await settle_accounts(session, page, as_of, wait=wait)
+            after = page[-1]
+            activity.heartbeat()
+        return count
+
+    async def _due(self, as_of: datetime, after: DueAccount | None) -> Sequence[DueAccount]:
+        async with self._database.read() as session:
+            return await due_accounts(session, as_of, after=after, limit=PAGE)
+
+    async def _expiring(
+        self, programme: str, since: datetime, until: datetime, after: ExpiringPoints | None
+    ) -> Sequence[ExpiringPoints]:
+        async with self._database.read() as session:
+            return await expiring_points(session, programme, since, until, after=after, limit=PAGE)
+
+
+def _warning(expiring: ExpiringPoints, before: str, as_of: datetime) -> NewEvent:
+    return NewEvent(
+        source=PRODUCT_SOURCE,
+        message_id=f"expiring/{expiring.programme}/{expiring.account}/{expiring.at.isoformat()}/{before}",
+        kind=EventKind.TRACK,
+        name=POINTS_EXPIRING,
+        timestamp=as_of,
+        received_at=as_of,
+        user_id=expiring.user_id,
+        properties={"points": expiring.points, "at": expiring.at.isoformat(), "warning": before},
+        trusted=True,
+    )

@@ -1,0 +1,55 @@
+"""The Temporal Schedule of the loyalty programme's time jobs (workflows/settling.py): one, whoever starts first."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
+
+from workflows.settling import EVERY, SETTLING, SettlingInput, SettlingWorkflow
+
+SCHEDULE_ID = "loyalty"
+_CAUGHT_UP = timedelta(days=7)
+"""Passes that were missed while Temporal was away run in order; what is older is due in the first of them."""
+
+
+async def schedule_settling(client: Client, *, task_queue: str) -> None:
+    """Create the schedule, or bring it to what this release wants. Repeatable, from several processes at once."""
+    wanted = _schedule(task_queue)
+    try:
+        await client.create_schedule(SCHEDULE_ID, wanted, trigger_immediately=True)
+    except ScheduleAlreadyRunningError:
+        await client.get_schedule_handle(SCHEDULE_ID).update(lambda found: _updated(found, wanted))
+
+
+def _schedule(task_queue: str) -> Schedule:
+    action = ScheduleActionStartWorkflow(
+        SettlingWorkflow.run,
+        SettlingInput(),
+        id=SETTLING.lower(),
+        task_queue=task_queue,
+        static_summary="Loyalty: points that activate, expire or time out",
+        execution_timeout=EVERY * 12,
+    )
+    return Schedule(
+        action=action,
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=EVERY)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.BUFFER_ALL, catchup_window=_CAUGHT_UP),
+    )
+
+
+def _updated(found: ScheduleUpdateInput, wanted: Schedule) -> ScheduleUpdate:
+    """Whether ops have paused it stays as it is."""
+    wanted.state = found.description.schedule.state
+    return ScheduleUpdate(wanted)
