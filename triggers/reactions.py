@@ -13,10 +13,12 @@ from triggers.challenges import follow_challenges
 from triggers.commerce import project_commerce
 from triggers.consent import record_consents
 from triggers.dates import keep_dates
-from triggers.earning import earn_points, follow_refunds
+from triggers.earning import earn_points
 from triggers.journeys import react_in_journeys
 from triggers.profiles import fold_profiles
 from triggers.referrals import follow_referrals
+from triggers.refunds import follow_refunds
+from triggers.shares import follow_shares
 from triggers.tiers import weigh_tiers
 
 Reaction = Callable[[Wave], Awaitable[None]]
@@ -27,6 +29,7 @@ REACTIONS: tuple[Reaction, ...] = (
     follow_refunds,
     weigh_tiers,
     follow_referrals,
+    follow_shares,
     follow_challenges,
     react_in_journeys,
 )

@@ -1,0 +1,170 @@
+"""What earning decisions are made from: the programme's version, the customer as before the event, limits used up.
+
+Routing, previews and dry runs ask here, so that all three decide alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from database import earnings
+from database.conditions import ShopDefaults, Subject, judge
+from database.earnings import Limit
+from database.programmes import LiveProgramme, version_at
+from database.session import ReadSession
+from database.tiers import tiers_before
+from domain.conditions.memory import Scope
+from domain.conditions.model import Condition
+from domain.earning import (
+    Circumstances,
+    EarningEvent,
+    Programme,
+    Usage,
+    conditions_of,
+    limits_of,
+    occasion_of,
+)
+from domain.identities import Stamp
+from domain.shop_settings import ShopSettings
+
+Programmes = Mapping[UUID, Programme]
+"""The programme that decides about each event, by the event's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A customer as predicates refer to it. `number`: events up to this routing number count (None: all)."""
+
+    zone: ZoneInfo
+    facts: Mapping[str, Any] = field(default_factory=dict)  # {"id", "traits"}
+    number: int | None = None
+
+
+def as_programme(live: LiveProgramme, shop: ShopSettings) -> Programme:
+    """A published version as decisions need it."""
+    return Programme(live.key, live.version, live.definition, live.zone, shop.currency)
+
+
+def programmes_for(
+    versions: Sequence[LiveProgramme], shop: ShopSettings, events: Iterable[EarningEvent]
+) -> dict[UUID, Programme]:
+    """The version that was live when each event happened."""
+    found = {event.id: version_at(versions, event.at) for event in events}
+    return {id_: as_programme(live, shop) for id_, live in found.items() if live is not None}
+
+
+async def usage_before(
+    session: ReadSession,
+    programme: str,
+    events: Sequence[EarningEvent],
+    programmes: Programmes,
+    *,
+    but: Collection[UUID] = (),
+) -> Usage:
+    """What was used of limits before each customer's first event, and taken of occasions; `but` names decisions."""
+    first = first_of(events)
+    limits = {
+        Limit(event.customer_id, rule, period, first[event.customer_id])
+        for event in events
+        for rule, period in limits_of(programmes[event.id], event)
+    }
+    occasions = {
+        occasion_of(rule, event)
+        for event in events
+        for rule in programmes[event.id].definition.earn
+        if rule.on.event == event.name
+    }
+    return await earnings.usage_of(session, programme, list(limits), occasions, but)
+
+
+def first_of(events: Iterable[EarningEvent]) -> dict[UUID, Stamp]:
+    """When the first event of each customer happened."""
+    first: dict[UUID, Stamp] = {}
+    for event in events:
+        first[event.customer_id] = min(first.get(event.customer_id, event.stamp), event.stamp)
+    return first
+
+
+async def circumstances(
+    session: ReadSession,
+    shop: ShopSettings,
+    events: Sequence[EarningEvent],
+    programmes: Programmes,
+    people: Mapping[UUID, Person],
+) -> dict[UUID, Circumstances]:
+    """Each event's customer as before it, by the event's id."""
+    tiers = await _tiers(session, events, programmes)
+    truths = await _truths(session, shop, events, programmes, people)
+    boosts = await earnings.boosts_of(
+        session, {event.customer_id for event in events}, min(event.at for event in events)
+    )
+    return {
+        event.id: Circumstances(
+            _scope(people[event.customer_id], event),
+            tiers.get(event.id),
+            truths.get(event.id, {}),
+            boosts.get(event.customer_id, ()),
+        )
+        for event in events
+    }
+
+
+def _scope(person: Person, event: EarningEvent) -> Scope:
+    return Scope(as_of=event.at, zone=person.zone, customer=person.facts, entry=_entry(event))
+
+
+def _entry(event: EarningEvent) -> dict[str, Any]:
+    """The event as conditions see it."""
+    return {
+        "event": event.name,
+        "properties": dict(event.properties),
+        "timestamp": event.at.isoformat(),
+        "event_id": str(event.id),
+        "message_id": event.message_id,
+    }
+
+
+async def _tiers(
+    session: ReadSession, events: Sequence[EarningEvent], programmes: Programmes
+) -> dict[UUID, str | None]:
+    """The tier before each event. One question for the first event of every customer, one for the second, ..."""
+    found: dict[UUID, str | None] = {}
+    waiting = [event for event in events if programmes[event.id].definition.tiers is not None]
+    while waiting:
+        asked = {event.customer_id: event for event in waiting}
+        tiers = await tiers_before(session, {id_: event.at for id_, event in asked.items()})
+        found |= {event.id: tiers.get(id_) for id_, event in asked.items()}
+        waiting = [event for event in waiting if event.id not in found]
+    return found
+
+
+async def _truths(
+    session: ReadSession,
+    shop: ShopSettings,
+    events: Sequence[EarningEvent],
+    programmes: Programmes,
+    people: Mapping[UUID, Person],
+) -> dict[UUID, dict[str, bool]]:
+    """Whether each condition held, by its pointer: one question for each condition, about all its events."""
+    asked: dict[tuple[int, str], tuple[Condition, list[EarningEvent]]] = {}
+    for event in events:
+        programme = programmes[event.id]
+        for pointer, condition in conditions_of(programme.definition, event.name):
+            asked.setdefault((programme.version, pointer), (condition, []))[1].append(event)
+    defaults = ShopDefaults(zone=shop.zone, consent=shop.consent_defaults)
+    found: dict[UUID, dict[str, bool]] = {}
+    for (_, pointer), (condition, about) in asked.items():
+        subjects = [
+            Subject(
+                customer_id=each.customer_id, as_of=each.at, number=people[each.customer_id].number, entry=_entry(each)
+            )
+            for each in about
+        ]
+        verdicts = await judge(session, condition, subjects, shop=defaults)
+        for event, verdict in zip(about, verdicts, strict=True):
+            found.setdefault(event.id, {})[pointer] = verdict.holds
+    return found

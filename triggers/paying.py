@@ -1,0 +1,81 @@
+"""Paying what was decided: the credits and clawbacks that bring each decision to what it must come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from database import earnings, points
+from database.earnings import Stored
+from database.session import WriteSession
+from domain.earned_credits import Posted, adjusted
+from domain.earning import Decision
+from domain.points import Clawback, Credit, CreditKind, Move
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What a decision must have paid in the end: `net` points, after `taken_back` by refunds."""
+
+    id: UUID
+    account: UUID
+    rule: str
+    earned_at: datetime
+    activates_at: datetime | None
+    expires_at: datetime | None
+    order_id: str | None
+    net: int
+    credits: Sequence[Posted] = ()
+    taken_back: int = 0
+
+    @classmethod
+    def of(cls, id_: UUID, decision: Decision, before: Stored | None = None) -> Due:
+        """By a decision that is new, or takes the place of a stored one."""
+        back = min(before.taken_back, decision.points) if before else 0
+        return cls(
+            *(id_, decision.event.customer_id, decision.rule, decision.event.at),
+            *(decision.activates_at, decision.expires_at, decision.order_id, decision.points - back),
+            credits=before.credits if before else (),
+            taken_back=back,
+        )
+
+    @classmethod
+    def again(cls, row: Stored, net: int, back: int) -> Due:
+        """By a stored decision."""
+        return cls(
+            *(row.id, row.customer_id, row.rule, row.stamp.timestamp),
+            *(row.activates_at, row.expires_at, row.order_id, net),
+            credits=row.credits,
+            taken_back=back,
+        )
+
+
+async def pay(session: WriteSession, programme: str, dues: Iterable[Due], as_of: datetime) -> None:
+    """Bring what each decision has posted to what it must come to."""
+    moves: list[Move] = []
+    changed: dict[UUID, tuple[Sequence[Posted], int]] = {}
+    for due in dues:
+        adjustment = adjusted(due.credits, due.net, f"earn/{due.rule}/{due.id}")
+        if adjustment.added is not None:
+            moves.append(_credit(due, adjustment.added))
+        moves += [_clawback(due, lowered) for lowered in adjustment.lowered]
+        changed[due.id] = (adjustment.credits, due.taken_back)
+    await points.post(session, programme, moves, as_of)
+    await earnings.write_credits(session, changed)
+
+
+def _credit(due: Due, credit: Posted) -> Credit:
+    return Credit(
+        *(due.account, credit.key, credit.points, CreditKind.EARN),
+        earned_at=due.earned_at,
+        source=due.rule,
+        activates_at=due.activates_at,
+        expires_at=due.expires_at,
+        reference=due.order_id,
+    )
+
+
+def _clawback(due: Due, credit: Posted) -> Clawback:
+    return Clawback(due.account, f"{credit.key}/taken/{credit.taken}", of=credit.key, target=credit.taken)

@@ -1,0 +1,49 @@
+"""The reaction of refunds and cancellations: what orders earned is taken back, by the decision as it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from database import earnings
+from database.earnings import Stored
+from database.orders import refunds_of
+from domain.commerce import MAKES_ORDERS, text_id
+from domain.refunds import taken_back
+from triggers.batch import Wave
+from triggers.paying import Due, pay
+
+
+async def follow_refunds(wave: Wave) -> None:
+    """Take back what refunded and cancelled orders earned; a refund that came first takes back at once."""
+    told = (event.event for event in wave.events if event.event.trusted and event.event.name in MAKES_ORDERS)
+    ids = {order_id for event in told if (order_id := text_id(event.properties.get("order_id")))}
+    await take_back(wave, ids)
+
+
+async def take_back(wave: Wave, order_ids: Collection[str]) -> None:
+    """Work out what all refunds of these orders take back together, and move the difference."""
+    if wave.programme is None or not order_ids:
+        return
+    rows = await earnings.of_orders(wave.session, wave.programme.key, order_ids)
+    if not rows:
+        return
+    ids = {row.order_id for row in rows if row.order_id is not None}
+    refunds = await refunds_of(wave.session, ids)
+    cancelled = await earnings.cancelled_orders(wave.session, ids)
+    dues: list[Due] = []
+    for row in rows:
+        order_id = row.order_id or ""
+        target = taken_back(row.frozen, refunds[order_id], is_cancelled=order_id in cancelled)
+        if _is_kept(wave, row):
+            target = 0
+        if target != row.taken_back:
+            dues.append(Due.again(row, row.frozen.points - target, target))
+    await pay(wave.session, wave.programme.key, dues, wave.as_of)
+
+
+def _is_kept(wave: Wave, row: Stored) -> bool:
+    """Whether the version that decided lets customers keep what refunded orders earned."""
+    programme = next((each for each in wave.programmes if each.version == row.version), wave.programme)
+    rule = programme.definition.rule(row.rule) if programme else None
+    policy = (rule and rule.clawback) or (programme and programme.definition.clawback)
+    return policy == "keep"
