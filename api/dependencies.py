@@ -53,6 +53,8 @@ class ApiDependencies:
     renderer: Renderer = field(default_factory=Renderer)  # starts its processes when it is first used
     trials: TrialSender | None = None  # sends tests of templates
     sendgrid_webhook_key: str | None = None  # public key of the signed event webhook, base64
+    meta_app_secret: str | None = None  # Meta signs its webhooks with it
+    meta_verify_token: str | None = None  # by which Meta asks whether an address is ours
     public_url: str = "http://127.0.0.1:8080"  # how customers' browsers reach this API
     is_inbox_open: bool = False  # /inbox without a key: for development, where nothing leaves the machine
 

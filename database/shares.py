@@ -30,6 +30,7 @@ class ShareLink(Table):
     action: Mapped[str]
     object: Mapped[str]  # the shop's own id of what is shared
     target: Mapped[str]  # where the link leads
+    event: Mapped[str | None]  # told anew, as verified, to rules that say `verify: click_back`
     made_at: Mapped[datetime]
     visitors: Mapped[int] = mapped_column(server_default=text("0"))  # people other than the sharer
     verified_at: Mapped[datetime | None]
@@ -61,6 +62,7 @@ class Submission(Table):
     object: Mapped[str]  # what it is about or where it stands, such as the address of a post
     state: Mapped[str]  # domain.shares.SubmissionState
     reason: Mapped[str | None]  # domain.shares.SubmissionReason
+    event: Mapped[str | None]  # told as verified, to rules that say `verify: review`
     detail: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     submitted_at: Mapped[datetime]
     decided_at: Mapped[datetime | None]
@@ -80,6 +82,7 @@ class NewShare:
     action: str
     object: str
     target: str
+    event: str | None = None
 
 
 async def share_for(session: WriteSession, wish: NewShare, as_of: datetime) -> ShareLink:
@@ -91,6 +94,7 @@ async def share_for(session: WriteSession, wish: NewShare, as_of: datetime) -> S
         action=wish.action,
         object=wish.object,
         target=wish.target,
+        event=wish.event,
         made_at=as_of,
     )
     await session.execute(fresh.on_conflict_do_nothing(constraint="uq_share_links_once"))

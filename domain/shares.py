@@ -16,6 +16,8 @@ from domain.engagement import Actor, Visit, judge_click
 
 SHARED: Final = "Share Verified"
 """Told about whoever shared, once for each (member, action, object), when somebody else came by the link or ordered."""
+ORDERED: Final = "Share Ordered"
+"""Told about whoever shared at the first order of somebody who came by the link."""
 APPROVED: Final = "Submission Approved"
 REJECTED: Final = "Submission Rejected"
 
@@ -45,10 +47,14 @@ class SubmissionReason(StrEnum):
 
 
 class VerifiedBy(StrEnum):
-    """What showed that a share reached somebody."""
+    """How an event was verified, in the words of earning rules: an order of somebody else is a click back too."""
 
     CLICK_BACK = "click_back"
-    ORDER = "order"
+    REVIEW = "review"
+
+
+VERIFIED_BY: Final = "verified_by"
+"""The property of our own copy of an event by which rules with `verify` pay. The event alone pays nothing."""
 
 
 @dataclass(frozen=True, slots=True)

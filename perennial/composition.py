@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
 from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError
@@ -117,7 +118,13 @@ async def build_api(settings: Settings, database: Database, closing: AsyncExitSt
             renderer=renderer,
             trials=TrialSender(database, renderer, provider, pacer, public_url=settings.public_url.rstrip("/")),
             public_url=settings.public_url.rstrip("/"),
+            meta_app_secret=_plain(settings.meta_app_secret),
+            meta_verify_token=_plain(settings.meta_verify_token),
             sendgrid_webhook_key=settings.sendgrid_webhook_key,
             is_inbox_open=settings.email_provider is EmailProvider.OUTBOX and settings.host == LOOPBACK,
         )
     )
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()

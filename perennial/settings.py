@@ -119,6 +119,10 @@ class Settings(BaseSettings):
         default=False, description="Whether they may go to private addresses; true only where marketers are trusted"
     )
 
+    # --- Social networks
+    meta_app_secret: SecretStr | None = Field(default=None, description="App secret that signs Meta's webhooks")
+    meta_verify_token: SecretStr | None = Field(default=None, description="Verify token of Meta's webhook subscription")
+
     # --- Commands that speak with a running API (`perennial journeys`, `perennial import`)
     api_url: str | None = Field(default=None, description="Its address; else that of the `perennial up` running here")
     api_key: SecretStr | None = Field(default=None, description="A key with the scope that the command needs")

@@ -17,7 +17,7 @@ from database import referrals
 from database.events import Event
 from database.orders import Order
 from database.outbox import CommandKind, NewCommand, add_commands
-from database.programmes import LiveProgramme, live_programme, live_versions
+from database.programmes import LiveProgramme
 from database.referral_gains import customer_of, take_back
 from database.referrals import Referral, tell
 from domain.commerce import ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, OrderState, text_id
@@ -47,7 +47,7 @@ _RETURNS = frozenset({ORDER_REFUNDED, ORDER_CANCELLED})
 
 async def follow_referrals(wave: Wave) -> None:
     """Follow the wave's events, in order."""
-    programme = await live_programme(wave.session)
+    programme = wave.programme
     terms = programme.definition.referral if programme is not None else None
     friends = [event for event in wave.events if _is_of_a_friend(event, terms)]
     rows = await referrals.lock_open_of(wave.session, {event.customer.id for event in friends})
@@ -103,7 +103,7 @@ async def _recheck(wave: Wave, event: BatchEvent, row: Referral) -> None:
     """Something of an order came back: before the reward the friend may qualify anew, after it that was all."""
     if text_id(event.event.properties.get("order_id")) != row.order_id:
         return
-    version = next((each for each in await live_versions(wave.session) if each.version == row.version), None)
+    version = next((each for each in wave.programmes if each.version == row.version), None)
     terms = version.definition.referral if version is not None else None
     properties = await wave.session.scalar(select(Event.properties).where(Event.id == row.event_id))
     if terms is None or properties is None:

@@ -1,0 +1,157 @@
+"""Posts of the shop on social networks: their figures come in, engagement rates go out."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from api.auth import requires
+from api.dependencies import AsOf, Reading, Writing
+from api.routing import ApiRoute
+from database.social_posts import SocialPost, posts_between, write_posts
+from domain.keys import Scope
+from domain.shop_settings import WebAddress
+from domain.social import PostFigures, Rate, by_followers, by_impressions, by_reach, per_day
+
+router = APIRouter(prefix="/v1/social", tags=["sharing"], route_class=ApiRoute)
+
+Network = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+_PERIOD = timedelta(days=30)
+_DIGITS = 4
+
+
+class Figures(BaseModel):
+    """What people did with a post. All count alike: a like is no better than a comment, and none is paid for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    likes: Count = 0
+    comments: Count = 0
+    shares: Count = 0
+    saves: Count = 0
+    clicks: Count = 0
+
+    @property
+    def sum(self) -> int:
+        """All engagements."""
+        return self.likes + self.comments + self.shares + self.saves + self.clicks
+
+
+class PostWish(BaseModel):
+    """One post as a network measured it: `engagements`, or the `figures` that add up to it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    network: Network = Field(examples=["instagram"])
+    post_id: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    url: WebAddress | None = None
+    posted_at: AwareDatetime
+    measured_at: AwareDatetime | None = Field(default=None, description="Absent: now. A later measurement replaces.")
+    engagements: Count | None = None
+    figures: Figures | None = None
+    reach: Count | None = None
+    impressions: Count | None = None
+    followers: Count | None = None
+
+    @model_validator(mode="after")
+    def _is_counted_once(self) -> Self:
+        if (self.engagements is None) == (self.figures is None):
+            raise ValueError("write engagements or figures, one of them")
+        return self
+
+
+class PostsWish(BaseModel):
+    """Up to 1,000 posts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    posts: list[PostWish] = Field(min_length=1, max_length=1_000)
+
+
+class PostsAnswer(BaseModel):
+    """How many posts there were, and how many of them were new or measured later than what we had."""
+
+    received: int
+    written: int
+
+
+class RateAnswer(BaseModel):
+    """A rate in percent, over how many posts; null where no post tells its denominator."""
+
+    percent: float | None
+    posts: int
+
+    @classmethod
+    def of(cls, rate: Rate) -> Self:
+        """Rounded to four digits."""
+        return cls(percent=None if rate.percent is None else _rounded(rate.percent), posts=rate.posts)
+
+
+class EngagementAnswer(BaseModel):
+    """Engagement rates of posts of a period, by variant: they have different denominators and are never mixed."""
+
+    from_: AwareDatetime = Field(serialization_alias="from")
+    to: AwareDatetime
+    network: str | None
+    posts: int
+    engagements: int
+    by_reach: RateAnswer
+    by_impressions: RateAnswer
+    by_followers: RateAnswer
+    per_day: RateAnswer
+
+
+@router.post("/posts", dependencies=[requires(Scope.LOYALTY_WRITE)], summary="Import posts and their figures")
+async def import_posts(wish: PostsWish, session: Writing, as_of: AsOf) -> PostsAnswer:
+    """Repeatable; of several measurements of a post the latest counts."""
+    latest: dict[tuple[str, str], PostWish] = {}
+    for post in sorted(wish.posts, key=lambda post: post.measured_at or as_of):
+        latest[post.network, post.post_id] = post
+    written = await write_posts(session, [_row(post, as_of) for post in latest.values()])
+    return PostsAnswer(received=len(wish.posts), written=written)
+
+
+@router.get("/engagement", dependencies=[requires(Scope.METRICS_READ)], summary="Engagement rates of posts")
+async def get_engagement(
+    *,
+    session: Reading,
+    as_of: AsOf,
+    from_: Annotated[AwareDatetime | None, Query(alias="from", description="Absent: 30 days before `to`.")] = None,
+    to: Annotated[AwareDatetime | None, Query(description="Absent: now.")] = None,
+    network: Annotated[Network | None, Query()] = None,
+) -> EngagementAnswer:
+    """By when posts were posted."""
+    end = to or as_of
+    start = from_ or end - min(_PERIOD, end - datetime.min.replace(tzinfo=end.tzinfo))
+    found = await posts_between(session, start, end, network)
+    figures = [_figures(post) for post in found]
+    return EngagementAnswer(
+        from_=start,
+        to=end,
+        network=network,
+        posts=len(figures),
+        engagements=sum(post.engagements for post in figures),
+        by_reach=RateAnswer.of(by_reach(figures)),
+        by_impressions=RateAnswer.of(by_impressions(figures)),
+        by_followers=RateAnswer.of(by_followers(figures)),
+        per_day=RateAnswer.of(per_day(figures, max(1, (end - start).days))),
+    )
+
+
+def _row(post: PostWish, as_of: datetime) -> dict[str, object]:
+    told = post.model_dump(exclude={"figures", "engagements", "measured_at"})
+    engagements = post.figures.sum if post.figures is not None else post.engagements
+    return told | {"measured_at": post.measured_at or as_of, "engagements": engagements}
+
+
+def _figures(post: SocialPost) -> PostFigures:
+    return PostFigures(post.engagements, post.reach, post.impressions, post.followers)
+
+
+def _rounded(percent: Fraction) -> float:
+    return float(round(percent, _DIGITS))

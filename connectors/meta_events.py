@@ -1,0 +1,129 @@
+"""Meta's webhooks (Instagram, Facebook pages): is it theirs, and what does it say. Hostile until it is read.
+
+https://developers.facebook.com/docs/graph-api/webhooks/getting-started: `X-Hub-Signature-256: sha256=<hex of
+HMAC-SHA256 over the raw body, keyed by the app secret>`; a GET with the verify token is answered with its challenge.
+Only what was said reaches us: likes and reactions are passed over, for nothing may follow from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from domain.errors import Forbidden, Malformed
+from domain.events import EventKind, NewEvent
+from domain.payload import find_fault
+
+SIGNATURE_HEADER: Final = "X-Hub-Signature-256"
+SOURCE: Final = "meta"
+COMMENTED: Final = "Social Comment Received"
+MENTIONED: Final = "Social Mention Received"
+MOST_CHANGES: Final = 1_000
+_LONGEST = 2_000
+_NETWORKS = {"instagram": "instagram", "page": "facebook"}
+_PREFIX = "sha256="
+
+
+def verify(secret: str, *, signature: str, body: bytes) -> None:
+    """Check the signature over the raw body. Raises Forbidden."""
+    wanted = _PREFIX + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(wanted.encode(), signature.encode("utf-8", "replace")):
+        raise Forbidden("The signature is not Meta's for this body.", code="signature_invalid")
+
+
+def read_events(body: bytes, as_of: datetime) -> list[NewEvent]:
+    """Mentions and comments as events; what cannot be read is passed over. Raises Malformed if it is no notification.
+
+    They come from strangers, so they are not trusted: nothing of value follows without a person's review.
+    """
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Malformed("The body is not JSON.", code="malformed_json") from error
+    network = _NETWORKS.get(str(told.get("object"))) if isinstance(told, dict) else None
+    entries = told.get("entry") if isinstance(told, dict) else None
+    if not isinstance(entries, list):
+        raise Malformed("The body must be an object with a list `entry`.", code="not_a_notification")
+    if network is None or find_fault(told) is not None:
+        return []
+    return [event for entry in entries if isinstance(entry, dict) for event in _events(network, entry, as_of)]
+
+
+def _events(network: str, entry: Mapping[str, Any], as_of: datetime) -> Iterator[NewEvent]:
+    changes = entry.get("changes")
+    for change in changes[:MOST_CHANGES] if isinstance(changes, list) else []:
+        value = change.get("value") if isinstance(change, dict) else None
+        if isinstance(value, dict):
+            name = _name(str(change.get("field")), value)
+            event = name and _event(network, name, value, _time(entry.get("time"), as_of), as_of)
+            if event:
+                yield event
+
+
+def _name(field: str, value: Mapping[str, Any]) -> str | None:
+    """The event's name; None for what is no comment or mention, or was taken back."""
+    if value.get("verb") not in (None, "add"):
+        return None
+    if field in ("mentions", "mention"):
+        return MENTIONED
+    is_comment = field == "comments" or (field == "feed" and value.get("item") == "comment")
+    return COMMENTED if is_comment else None
+
+
+def _event(network: str, name: str, value: Mapping[str, Any], at: datetime, as_of: datetime) -> NewEvent | None:
+    media = _part(value, "media")
+    author = _part(value, "from")
+    comment_id, post_id = _id(value, "comment_id") or _id(value, "id"), _id(value, "media_id") or _id(value, "post_id")
+    post_id = post_id or _id(media, "id")
+    subject = comment_id or post_id
+    if subject is None:
+        return None
+    who = _id(author, "id")
+    properties = {
+        "network": network,
+        "post_id": post_id,
+        "comment_id": comment_id,
+        "author": _text(author, "username") or _text(author, "name"),
+        "text": _text(value, "text") or _text(value, "message"),
+    }
+    return NewEvent(
+        source=SOURCE,
+        message_id=f"{network}/{name}/{subject}",
+        kind=EventKind.TRACK,
+        name=name,
+        timestamp=at,
+        received_at=as_of,
+        anonymous_id=f"{network}:{who}" if who else f"{network}:post:{post_id or subject}",
+        properties={key: told for key, told in properties.items() if told is not None},
+        trusted=False,
+    )
+
+
+def _part(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    part = value.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _id(value: Mapping[str, Any], key: str) -> str | None:
+    told = value.get(key)
+    told = str(told) if isinstance(told, int) and not isinstance(told, bool) else told
+    return told if isinstance(told, str) and 0 < len(told) <= 100 else None
+
+
+def _text(value: Mapping[str, Any], key: str) -> str | None:
+    told = value.get(key)
+    return told[:_LONGEST] if isinstance(told, str) and told else None
+
+
+def _time(value: object, as_of: datetime) -> datetime:
+    """Unix seconds; what lies in the future or long ago is our time of receipt."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10_000_000_000:
+        moment = datetime.fromtimestamp(value, UTC)
+        if as_of - timedelta(days=30) <= moment <= as_of + timedelta(minutes=5):
+            return moment
+    return as_of

@@ -1,0 +1,59 @@
+"""Engagement rates of posts. Each variant has its own denominator and its own name; they are never mixed.
+
+Formulas: Hootsuite's (by reach, by impressions, by followers for each post, daily). A post that a network tells no
+denominator for is left out of that variant, numerator and all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class PostFigures:
+    """What a network tells about one post; None where it tells nothing."""
+
+    engagements: int
+    reach: int | None = None
+    impressions: int | None = None
+    followers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A rate in percent over `posts` posts; None where no post has the denominator."""
+
+    percent: Fraction | None
+    posts: int
+
+
+def by_reach(posts: Sequence[PostFigures]) -> Rate:
+    """Engagements of all posts by their reach, times 100."""
+    return _pooled([(post.engagements, post.reach) for post in posts])
+
+
+def by_impressions(posts: Sequence[PostFigures]) -> Rate:
+    """Engagements of all posts by their impressions, times 100."""
+    return _pooled([(post.engagements, post.impressions) for post in posts])
+
+
+def by_followers(posts: Sequence[PostFigures]) -> Rate:
+    """The mean over posts of engagements by followers, times 100."""
+    each = [Fraction(post.engagements, post.followers) * 100 for post in posts if post.followers]
+    return Rate(sum(each, Fraction()) / len(each) if each else None, len(each))
+
+
+def per_day(posts: Sequence[PostFigures], days: int) -> Rate:
+    """Engagements a day by the followers of the latest post that tells them, times 100. `posts` by time."""
+    followers = next((post.followers for post in reversed(posts) if post.followers), None)
+    if followers is None or days < 1:
+        return Rate(None, 0)
+    return Rate(Fraction(sum(post.engagements for post in posts), followers * days) * 100, len(posts))
+
+
+def _pooled(pairs: Sequence[tuple[int, int | None]]) -> Rate:
+    known = [(engagements, base) for engagements, base in pairs if base]
+    total = sum(base for _, base in known)
+    return Rate(Fraction(sum(engagements for engagements, _ in known), total) * 100 if known else None, len(known))
