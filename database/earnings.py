@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ForeignKey, Index, select, text, tuple_, update
+from sqlalchemy import ForeignKey, Index, func, select, text, tuple_, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, JsonList, Table
@@ -248,6 +248,14 @@ async def page_of_earnings(
     if before is not None:
         statement = statement.where(Earning.id < before)
     return (await session.execute(statement.order_by(Earning.id.desc()).limit(limit))).scalars().all()
+
+
+async def paid_between(session: ReadSession, programme: str, start: datetime, end: datetime) -> int:
+    """The points that were paid for events of a period, from `start` on and before `end`."""
+    paid = select(func.coalesce(func.sum(Earning.points), 0)).where(
+        Earning.programme == programme, Earning.at >= start, Earning.at < end
+    )
+    return int(await session.scalar(paid) or 0)
 
 
 # Writing -------------------------------------------------------------------------------------------------

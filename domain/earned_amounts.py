@@ -21,6 +21,8 @@ from domain.programmes.rules import FixedAmount, Money, RatedAmount, exactly
 
 JsonObject = Mapping[str, Any]  # any JSON object
 
+_LARGEST = 2**53
+
 
 @dataclass(frozen=True, slots=True)
 class Worth:
@@ -70,7 +72,7 @@ def worth_of(
     per = amount.per
     if isinstance(per, Money):
         return _with_basis(exactly(amount.points) * counted / per.amount, counted, counted, sale, lines)
-    basis = sale.worth if amount.lines is None else sum(line.amount for line in lines)
+    basis = sale.worth if amount.lines is None else _sane(sum(line.amount for line in lines))
     return _with_basis(exactly(amount.points) * counted / per.quantity, counted, basis, sale, lines)
 
 
@@ -127,7 +129,7 @@ class _Sale:
     def worth(self) -> int | None:
         """The goods' worth if it is told, else all that was paid, else the sum of the lines."""
         told = (minor_units(self.properties.get(name), self.currency) for name in ("subtotal", "total", "revenue"))
-        return next((amount for amount in told if amount), sum(line.amount for line in self.lines)) or None
+        return next((amount for amount in told if amount), _sane(sum(line.amount for line in self.lines))) or None
 
 
 def _sale(properties: JsonObject, default_currency: str) -> _Sale:
@@ -148,11 +150,16 @@ def _counted(amount: RatedAmount, sale: _Sale, lines: Sequence[_Line]) -> int | 
     """Minor units or pieces; None where the event lacks them or says something that is none."""
     by_money = isinstance(amount.per, Money)
     if amount.of is None:
-        return sum(line.amount if by_money else line.quantity for line in lines) if lines else None
+        return _sane(sum(line.amount if by_money else line.quantity for line in lines)) if lines else None
     values = reader(amount.of)({"properties": sale.properties})
     found = [minor_units(value, sale.currency) if by_money else _pieces(value) for value in values]
     told = [each for each in found if each is not None]
-    return sum(told) if told and len(told) == len(found) else None
+    return _sane(sum(told)) if told and len(told) == len(found) else None
+
+
+def _sane(amount: int) -> int | None:
+    """Beyond this an amount is a mistake."""
+    return amount if abs(amount) <= _LARGEST else None
 
 
 def _pieces(value: Any) -> int | None:  # any JSON
@@ -169,7 +176,7 @@ def _with_basis(
     weights = [line.amount if id(line) in counts else 0 for line in sale.lines]
     if not any(weights):
         weights = [line.quantity if id(line) in counts else 0 for line in sale.lines]
-    whole = basis or sum(weights) or None
+    whole = basis or _sane(sum(weights)) or None
     shares = [
         Share(line.product_id, line.sku, line.quantity, part)
         for line, part in zip(sale.lines, shared(whole or 0, weights), strict=True)

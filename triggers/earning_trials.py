@@ -1,0 +1,104 @@
+"""Decisions that are not stored: what an event would earn, and what a draft would have paid for what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+
+from sqlalchemy import select, tuple_
+
+from database.customers import Customer
+from database.events import Event
+from database.session import ReadSession
+from domain.earning import Decision, EarningEvent, Programme, Usage, decide, decide_in_order
+from domain.local_time import resolve_zone
+from domain.programmes.checks import events_of
+from domain.shop_settings import ShopSettings
+from domain.trials import Trial
+from triggers.batch import IMPORT_SOURCE
+from triggers.earning_facts import Person, circumstances, usage_before
+
+MOST_TRIED = 20_000
+"""Events of one dry run: it is asked for over HTTP and answered at once."""
+
+_PAGE = 1_000
+
+
+async def would_earn(
+    session: ReadSession, shop: ShopSettings, programme: Programme, event: EarningEvent, customer: Customer | None
+) -> list[Decision]:
+    """What each rule that names the event would make of it now. Nothing is kept."""
+    programmes = {event.id: programme}
+    usage = await usage_before(session, programme.key, [event], programmes)
+    people = {event.customer_id: _person(customer, shop)}
+    about = await circumstances(session, shop, [event], programmes, people)
+    return decide(programme, event, about[event.id], usage)
+
+
+async def try_on_history(
+    session: ReadSession, shop: ShopSettings, programme: Programme, start: datetime, end: datetime
+) -> tuple[Trial, bool]:
+    """Decide the recorded events of a period by this programme, in order; and whether that were all of them."""
+    trial, usage = Trial(), Usage()
+    names = sorted(events_of(programme.definition))
+    async for page in _recorded(session, names, start, end):
+        if trial.events >= MOST_TRIED:
+            return trial, False
+        await _try_page(session, shop, programme, page, usage=usage, trial=trial)
+    return trial, True
+
+
+async def _try_page(
+    session: ReadSession,
+    shop: ShopSettings,
+    programme: Programme,
+    page: Sequence[tuple[EarningEvent, Customer]],
+    *,
+    usage: Usage,
+    trial: Trial,
+) -> None:
+    events = [event for event, _ in page]
+    people = {customer.id: _person(customer, shop) for _, customer in page}
+    trial.names |= {customer.id: customer.external_id for _, customer in page}
+    trial.count_events(events)
+    about = await circumstances(session, shop, events, {event.id: programme for event in events}, people)
+    for decision in decide_in_order(events, lambda _: programme, lambda event: about[event.id], usage):
+        trial.count(decision)
+
+
+def _person(customer: Customer | None, shop: ShopSettings) -> Person:
+    if customer is None:
+        return Person(resolve_zone(None, shop.zone))
+    facts = {"id": customer.external_id, "traits": customer.traits}
+    return Person(resolve_zone(customer.zone, shop.zone), facts)
+
+
+async def _recorded(
+    session: ReadSession, names: Sequence[str], start: datetime, end: datetime
+) -> AsyncIterator[list[tuple[EarningEvent, Customer]]]:
+    """Routed events of these names in pages, in the order they happened. Relies on ix_events_name_timestamp."""
+    position = tuple_(Event.timestamp, Event.message_id, Event.id)
+    statement = (
+        select(Event, Customer)
+        .join(Customer, Customer.id == Event.customer_id)
+        .where(Event.name.in_(names), Event.timestamp >= start, Event.timestamp < end, Event.status == "routed")
+        .order_by(Event.timestamp, Event.message_id, Event.id)
+        .limit(_PAGE)
+    )
+    after = None
+    while True:
+        rows = (await session.execute(statement if after is None else statement.where(position > after))).all()
+        if not rows:
+            return
+        yield [(_as_earning(event, customer), customer) for event, customer in rows]
+        last = rows[-1][0]
+        after = tuple_(last.timestamp, last.message_id, last.id)
+
+
+def _as_earning(row: Event, customer: Customer) -> EarningEvent:
+    return EarningEvent(
+        *(row.id, row.message_id, customer.id, row.name, row.properties, row.timestamp),
+        trusted=row.trusted,
+        is_history=row.source == IMPORT_SOURCE,
+        is_guest=customer.external_id is None,
+    )
