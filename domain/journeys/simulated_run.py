@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, assert_never
+from typing import Protocol, Self, assert_never
 
-from domain.conditions.memory import compile_condition
+from domain.conditions.memory import HistoryJudge, compile_condition
 from domain.conditions.scope import Scope
 from domain.journeys.deadlines import CannotWait, EndsAt, end_of
+from domain.journeys.definition import JourneyDefinition
 from domain.journeys.flow import Flow, id_of
 from domain.journeys.interpreter import Interpreter
 from domain.journeys.splits import assign
@@ -55,6 +56,31 @@ class World(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Deciders:
+    """What the steps of a version decide by, compiled once for all runs: waits and branches by step id."""
+
+    waits: Mapping[str, CompiledWait]
+    arms: Mapping[str, tuple[HistoryJudge, ...]]
+
+    @classmethod
+    def of(cls, definition: JourneyDefinition) -> Self:
+        """Of a version whose steps all have ids."""
+        steps = list(definition.walk())
+        return cls(
+            waits={id_of(step): compile_wait(step.wait_for) for step in steps if isinstance(step, WaitForStep)},
+            arms={id_of(step): _arms(step) for step in steps if isinstance(step, BranchStep)},
+        )
+
+
+def _arms(step: BranchStep) -> tuple[HistoryJudge, ...]:
+    return tuple(_always if isinstance(arm, ElseArm) else compile_condition(arm.if_) for arm in step.branch)
+
+
+def _always(*_: object) -> bool:
+    return True
+
+
 @dataclass(slots=True)
 class _Stands:
     """What the walk yields when it stands at a step."""
@@ -78,6 +104,7 @@ class SimulatedRun:
 
     world: World
     flow: Flow
+    deciders: Deciders
     entry: Happening
     entered_at: datetime
     shadow: bool
@@ -188,7 +215,7 @@ class SimulatedRun:
         return StepOutcome(kind=OutcomeKind.LATER, at=wait.deadline)
 
     def _register(self, step: WaitForStep, visit: int) -> _OpenWait:
-        compiled = compile_wait(step.wait_for)
+        compiled = self.deciders.waits[id_of(step)]
         watcher = Watcher(self.entry.event_id, self.scope())
         wait = _OpenWait(compiled, None)
         match compiled.look_back(self.world.since(self.seen_number), watcher, self.world.now):
@@ -211,9 +238,9 @@ class SimulatedRun:
                 return StepOutcome(kind=OutcomeKind.SKIPPED, reason=reason)
 
     def _branch(self, step: BranchStep) -> StepOutcome:
-        history = self.world.customer.history(self.variants, self.entered_at, self.entry.number)
-        for position, arm in enumerate(step.branch):
-            if isinstance(arm, ElseArm) or compile_condition(arm.if_)(history, self.scope()):
+        history, scope = self.world.customer.history(self.variants, self.entered_at, self.entry.number), self.scope()
+        for position, holds in enumerate(self.deciders.arms[id_of(step)]):
+            if holds(history, scope):
                 return StepOutcome(kind=OutcomeKind.DONE, arm=str(position))
         return DONE
 

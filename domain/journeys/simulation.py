@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from domain.conditions import buckets
-from domain.conditions.memory import compile_condition
+from domain.conditions.memory import HistoryJudge, compile_condition
 from domain.conditions.paths import reader
 from domain.conditions.scope import Scope
 from domain.consent import permission
@@ -25,7 +25,7 @@ from domain.journeys.exits import exit_reason
 from domain.journeys.flow import Flow
 from domain.journeys.matches import EventMatch
 from domain.journeys.reentry import barred_by, occasion_text
-from domain.journeys.simulated_run import SimulatedRun
+from domain.journeys.simulated_run import Deciders, SimulatedRun
 from domain.journeys.steps import SendStep
 from domain.journeys.waiting import Happening, Matcher, Watcher, compile_match
 from domain.local_time import next_cron, resolve_zone
@@ -59,6 +59,9 @@ class _Rules:
 
     definition: JourneyDefinition
     flow: Flow
+    deciders: Deciders
+    qualifies: tuple[HistoryJudge, ...]  # the entry's condition
+    audiences: tuple[HistoryJudge, ...]  # of schedules
     entries: tuple[Matcher, ...]
     exits: tuple[tuple[Matcher, str], ...]
     goal: Matcher | None
@@ -69,9 +72,14 @@ class _Rules:
         goal = definition.goal
         within = parse_duration(goal.within if goal and goal.within else f"{definition.max_days}d")
         entries = [entry for entry in definition.enter.entries if isinstance(entry, EventMatch)]
+        audiences = [entry.audience for entry in definition.enter.entries if isinstance(entry, ScheduleEntry)]
+        condition = definition.enter.if_
         return cls(
             definition=definition,
             flow=Flow(definition),
+            deciders=Deciders.of(definition),
+            qualifies=() if condition is None else (compile_condition(condition),),
+            audiences=tuple(compile_condition(audience) for audience in audiences),
             entries=tuple(compile_match(entry) for entry in entries),
             exits=tuple((compile_match(match), exit_reason(match)) for match in definition.exit),
             goal=None if goal is None else compile_match(goal),
@@ -208,6 +216,7 @@ class _CustomerWorld:
         run = SimulatedRun(
             world=self,
             flow=self.rules.flow,
+            deciders=self.rules.deciders,
             entry=event,
             entered_at=self.now,
             shadow=_in_holdout(self.customer.id, self.rules.definition),
@@ -241,14 +250,11 @@ class _CustomerWorld:
 
     def _qualifies(self, event: Happening) -> bool:
         """Whether the entry's condition holds, and for a schedule that the customer belongs to its audience."""
-        definition = self.rules.definition
         history = self.customer.history({}, self.now, event.number)
         entry = {"event": event.name, "properties": event.properties}
         scope = Scope(as_of=self.now, zone=self.customer.zone, entry=entry, customer=self.customer.facts())
-        conditions = [] if definition.enter.if_ is None else [definition.enter.if_]
-        if event.name == DUE:
-            conditions += [each.audience for each in definition.enter.entries if isinstance(each, ScheduleEntry)]
-        return all(compile_condition(condition)(history, scope) for condition in conditions)
+        judges = self.rules.qualifies + (self.rules.audiences if event.name == DUE else ())
+        return all(holds(history, scope) for holds in judges)
 
 
 def _by_time(events: list[Happening]) -> list[Happening]:
