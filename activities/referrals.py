@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from database.referral_gains import pay, version_of
 from database.referrals import Referral, tell
 from database.session import Database, ReadSession, WriteSession
 from domain.commerce import ORDER_CANCELLED, ORDER_REFUNDED
-from domain.referral_holds import ReferralDue, ReferralsDue, ReferralsSettled
+from domain.referral_holds import ReferralDue
 from domain.referrals import EXPIRED, REJECTED, REWARDED, Reason, ReferralState, Side
 
 PAGE = 200
@@ -23,7 +24,7 @@ _SOON = timedelta(seconds=2)
 
 
 class ReferralActivities:
-    """What the workflow of a hold does at its end, and what the nightly pass does for all that are due."""
+    """What the workflow of a hold does at its end."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -40,30 +41,33 @@ class ReferralActivities:
             raise ApplicationError("a return waits to be routed", type="return_pending", next_retry_delay=_SOON)
         return done
 
-    @activity.defn
-    async def settle_referrals(self, asked: ReferralsDue) -> ReferralsSettled:
-        """Reward whatever is due, and end what has lapsed: what no workflow has done, Temporal having been away."""
-        rewarded, lapsed, after = 0, 0, None
-        async with self._database.read() as session:
-            ids = await referrals.due(session, asked.as_of, after, PAGE)
-        while ids:
-            for referral_id in ids:
-                async with self._database.transaction() as session:
-                    rewarded += bool(await reward(session, referral_id, asked.as_of))
-            activity.heartbeat(str(ids[-1]))
-            async with self._database.read() as session:
-                ids = await referrals.due(session, asked.as_of, ids[-1], PAGE)
-        while count := await self._lapse(asked.as_of):
-            lapsed += count
-            activity.heartbeat(f"{lapsed} lapsed")
-        return ReferralsSettled(rewarded=rewarded, lapsed=lapsed)
 
-    async def _lapse(self, as_of: datetime) -> int:
-        async with self._database.transaction() as session:
-            rows = await referrals.lapse(session, as_of, PAGE)
-            for row in rows:
-                await tell(session, row, EXPIRED, as_of, sides=[Side.REFERRER])
-        return len(rows)
+async def settle_referrals(database: Database, as_of: datetime) -> int:
+    """Reward whatever is due, and end what has lapsed: what no workflow has done, Temporal having been away."""
+    done, after = 0, None
+    while ids := await _due(database, as_of, after):
+        for referral_id in ids:
+            async with database.transaction() as session:
+                done += bool(await reward(session, referral_id, as_of))
+        after = ids[-1]
+        activity.heartbeat(str(after))
+    while count := await _lapse(database, as_of):
+        done += count
+        activity.heartbeat(f"{done} done")
+    return done
+
+
+async def _due(database: Database, as_of: datetime, after: UUID | None) -> Sequence[UUID]:
+    async with database.read() as session:
+        return await referrals.due(session, as_of, after, PAGE)
+
+
+async def _lapse(database: Database, as_of: datetime) -> int:
+    async with database.transaction() as session:
+        rows = await referrals.lapse(session, as_of, PAGE)
+        for row in rows:
+            await tell(session, row, EXPIRED, as_of, sides=[Side.REFERRER])
+    return len(rows)
 
 
 async def reward(session: WriteSession, referral_id: UUID, as_of: datetime) -> bool | None:

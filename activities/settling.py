@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict
 from temporalio import activity
 
+from activities.referrals import settle_referrals
 from database.events import append
 from database.programmes import LiveProgramme, live_programme
 from database.session import Database
@@ -64,6 +65,11 @@ class SettlingActivities:
             programme = await live_programme(session)
         warnings = programme.definition.warn if programme else []
         return Settled(count=sum([await self._warn(step, programme, before) for before in warnings if programme]))
+
+    @activity.defn
+    async def end_referral_holds(self, step: SettlingStep) -> Settled:
+        """Reward both sides of referrals whose hold is over, and end invitations and claims that have lapsed."""
+        return Settled(count=await settle_referrals(self._database, step.as_of))
 
     async def _warn(self, step: SettlingStep, programme: LiveProgramme, before: str) -> int:
         """One of the programme's warnings; `before` is a period such as `30d`, by the programme's calendar."""

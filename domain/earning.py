@@ -67,6 +67,8 @@ class EarningEvent:
     """An event that may earn. `at` is when it counts: when it happened, or now, for one that came more than a day late.
 
     `trusted` is false for what a browser says; `is_history` true for imports, `is_guest` for who has no name yet.
+    `verified_by`: our own copy of an event that was verified, by `click_back` or `review`; rules that ask for that pay
+    on it, and no other rule does.
     """
 
     id: UUID
@@ -79,6 +81,7 @@ class EarningEvent:
     is_history: bool = False
     is_late: bool = False
     is_guest: bool = False
+    verified_by: str | None = None
 
     @property
     def stamp(self) -> Stamp:
@@ -314,7 +317,7 @@ def _refused(case: _Case) -> Decision | None:
         return case.decision(Unpaid.GUEST)
     if rule.if_ is not None and not case.about.truths[f"{case.pointer}/if"]:
         return case.decision(Unpaid.CONDITION, f"{case.pointer}/if")
-    return case.decision(Unpaid.VERIFY) if rule.verify is not None else None
+    return case.decision(Unpaid.VERIFY) if rule.verify != event.verified_by else None
 
 
 def _factors(case: _Case) -> Iterator[Factor]:

@@ -23,16 +23,3 @@ class ReferralDue(Wire):
 
     referral_id: UUID
     as_of: datetime
-
-
-class ReferralsDue(Wire):
-    """Everything that is due as of a moment."""
-
-    as_of: datetime
-
-
-class ReferralsSettled(Wire):
-    """How many were rewarded, and how many lapsed."""
-
-    rewarded: int = 0
-    lapsed: int = 0

@@ -123,7 +123,6 @@ def _journey_work(database: Database, library: DefinitionLibrary, renderer: Rend
     erasures = ErasureActivities(database, client)
     audiences = AudienceActivities(database)
     settling = SettlingActivities(database)
-    referrals = ReferralActivities(database)
     return Work(
         WORKFLOWS,
         (
@@ -134,9 +133,9 @@ def _journey_work(database: Database, library: DefinitionLibrary, renderer: Rend
             ReconciliationActivities(database, client).reconcile_runs,
             RetentionActivities(database).forget_decisions,
             *(erasures.delete_executions, erasures.remove_records, erasures.prove),
-            *(settling.settle_accounts, settling.warn_of_expiry),
+            *(settling.settle_accounts, settling.warn_of_expiry, settling.end_referral_holds),
             *(audiences.enter_due_dates, audiences.enter_audience, audiences.backfill_dates),
-            *(referrals.reward_referral, referrals.settle_referrals),
+            ReferralActivities(database).reward_referral,
         ),
     )
 

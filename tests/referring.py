@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -34,9 +34,10 @@ REFERRAL: Mapping[str, Any] = {
 class ReferringShop(Shop):
     """Customers are named by the shop's own ids."""
 
-    async def publish_programme(self, **referral: Any) -> None:
-        """Make a programme with these referral terms live."""
-        document = {"programme": "main", "zone": "Europe/Berlin", "referral": {**REFERRAL, **referral}}
+    async def publish_programme(self, *, earn: Sequence[Mapping[str, Any]] = (), **referral: Any) -> None:
+        """Make a programme with these rules and referral terms live."""
+        terms = {**REFERRAL, **referral}
+        document = {"programme": "main", "zone": "Europe/Berlin", "earn": list(earn), "referral": terms}
         async with self.database.transaction() as session:
             row = await documents.lock(session, "programme", "main")
             row = row or await documents.save_draft(session, "programme", "main", document, self.now)

@@ -14,6 +14,7 @@ from database import earnings
 from database.earnings import Stored
 from domain.earning import Decision, EarningEvent, Unpaid, decide_in_order
 from domain.ids import new_id
+from domain.shares import VERIFIED_BY
 from triggers.batch import IMPORT_SOURCE, BatchEvent, Wave
 from triggers.earning_facts import Person, circumstances, first_of, programmes_for, usage_before
 from triggers.paying import Due, pay
@@ -56,6 +57,7 @@ def _earning_event(wave: Wave, event: BatchEvent) -> EarningEvent:
         is_history=event.is_history,
         is_late=is_late,
         is_guest=event.customer.external_id is None,
+        verified_by=told.properties.get(VERIFIED_BY) if event.is_own else None,
     )
 
 

@@ -22,6 +22,7 @@ _SCHEDULED = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 _STEPS = (
     (SettlingActivities.settle_accounts, "activate, time out and expire points"),
     (SettlingActivities.warn_of_expiry, "tell of points that expire soon"),
+    (SettlingActivities.end_referral_holds, "reward referrals whose hold is over"),
 )
 
 

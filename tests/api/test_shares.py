@@ -149,3 +149,27 @@ async def test_a_rejected_submission_says_why_and_stays_rejected(
     )
     [(_, user, properties)] = await told(shop, "Submission Rejected")
     assert (user, properties["reason"]) == ("ann", "not_theirs")
+
+
+async def test_a_rule_that_asks_for_a_click_back_pays_once_on_it_and_never_on_the_event_alone(
+    client: httpx.AsyncClient, anybody: httpx.AsyncClient, shop: ReferringShop
+) -> None:
+    rules = [
+        {"rule": "share", "on": {"event": "Product Shared"}, "amount": {"points": 10}, "verify": "click_back"},
+        {"rule": "photo", "on": {"event": "Photo Posted"}, "amount": {"points": 25}, "verify": "review"},
+        {"rule": "any", "on": {"event": "Photo Posted"}, "amount": {"points": 1}},
+    ]
+    await shop.publish_programme(earn=rules)
+    path = await share(client, shop)
+    await shop.track("Product Shared", {"product_id": "lamp", "verified_by": "click_back"}, user_id="ann")
+    assert await shop.points("ann") == 0
+
+    for agent in ("Mozilla/5.0 (1)", "Mozilla/5.0 (2)"):
+        await anybody.get(path, headers={"User-Agent": agent})
+    await shop.route()
+    assert await shop.points("ann") == 10
+
+    made = (await client.post("/v1/submissions", json=PHOTO)).json()
+    await client.post(f"/v1/submissions/{made['id']}/approve")
+    await shop.route()
+    assert await shop.points("ann") == 35
