@@ -34,6 +34,7 @@ from sqlalchemy.sql.functions import concat
 from database.base import Table
 from database.challenge_progress import ChallengeCompletion, ChallengeProgress
 from database.consent import Consent
+from database.contests import ContestEntry, ContestTicket
 from database.coupons import Coupon, CouponUse
 from database.customers import Customer, Identity
 from database.earnings import Earning, PointBoost
@@ -66,7 +67,7 @@ EVENTS_AT_ONCE: Final = 2_000
 
 REMOVED: Final[Sequence[type[Table]]] = (
     *(ReferralCode, ShareLink, Submission, TierMembership, TierStanding, TierOverride),
-    *(ChallengeProgress, ChallengeCompletion, LeaderboardRank),
+    *(ChallengeProgress, ChallengeCompletion, LeaderboardRank, ContestEntry, ContestTicket),
     *(Earning, PointBoost),
     *(Wait, EntryDecision, DateDue, Consent, Cart, ProductView, Refund, Order, PointNote, Identity),
 )
@@ -76,6 +77,8 @@ KEPT: Final[Mapping[str, str]] = {
     "audit_log": "names customers by our own uuid; who did what must stay",
     "challenge_errands": "what is told to many members, and how far that has come",
     "community_levels": "what all members reached together",
+    "contest_draws": "lists of random ids, that can be recomputed for ever",
+    "contest_places": "places of random ids; who stood behind them is removed",
     "document_changes": "counts changes of documents",
     "document_versions": "written by marketers",
     "documents": "written by marketers",

@@ -104,6 +104,16 @@ SECTIONS: Final[Mapping[str, str]] = {
         SELECT to_jsonb(t) - 'customer_id' - 'credit' FROM challenge_completions t
         WHERE customer_id = :customer ORDER BY completed_at, challenge, level
     """,
+    "contest_entries": """
+        SELECT to_jsonb(t) - 'customer_id' FROM contest_entries t WHERE customer_id = :customer ORDER BY at, id
+    """,
+    "contest_tickets": """
+        SELECT to_jsonb(t) - 'customer_id' || jsonb_build_object('places', (
+            SELECT coalesce(jsonb_agg(to_jsonb(p) - '{contest,entry_id}'::text[] ORDER BY p.place), '[]')
+            FROM contest_places p WHERE p.entry_id = t.entry_id
+        ))
+        FROM contest_tickets t WHERE customer_id = :customer ORDER BY contest
+    """,
     "leaderboard_ranks": """
         SELECT to_jsonb(t) - 'customer_id' FROM leaderboard_ranks t
         WHERE customer_id = :customer ORDER BY challenge, period

@@ -16,7 +16,7 @@ from database.base import Json, JsonList, Table
 from database.session import ReadSession, WriteSession
 from domain.carts import Cart as CartFact
 from domain.carts import CartState
-from domain.commerce import OrderFold, RefundFact
+from domain.commerce import OrderFold, OrderState, RefundFact
 
 
 class Order(Table):
@@ -115,6 +115,13 @@ async def lock_orders(session: WriteSession, customers: Mapping[str, UUID]) -> d
 async def known_orders(session: WriteSession, order_ids: Collection[str]) -> set[str]:
     """Which of these orders exist."""
     statement = select(Order.order_id).where(Order.order_id.in_(order_ids))
+    return set((await session.execute(statement)).scalars()) if order_ids else set()
+
+
+async def orders_given_back(session: ReadSession, order_ids: Collection[str]) -> set[str]:
+    """Which of these orders were cancelled or refunded in full."""
+    is_gone = Order.state.in_([OrderState.CANCELLED, OrderState.REFUNDED])
+    statement = select(Order.order_id).where(Order.order_id.in_(order_ids), is_gone)
     return set((await session.execute(statement)).scalars()) if order_ids else set()
 
 

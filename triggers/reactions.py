@@ -12,6 +12,7 @@ from triggers.batch import Wave
 from triggers.challenges import follow_challenges
 from triggers.commerce import project_commerce
 from triggers.consent import record_consents
+from triggers.contests import follow_contests
 from triggers.dates import keep_dates
 from triggers.earning import earn_points
 from triggers.journeys import react_in_journeys
@@ -31,5 +32,6 @@ REACTIONS: tuple[Reaction, ...] = (
     follow_referrals,
     follow_shares,
     follow_challenges,
+    follow_contests,
     react_in_journeys,
 )

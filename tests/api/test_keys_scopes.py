@@ -16,6 +16,8 @@ from tests.api.toy import make_key
 from tests.factories import NOON
 
 SCOPES_OF_TAG = {
+    "challenges": (Scope.LOYALTY_READ, Scope.LOYALTY_WRITE),
+    "contests": (Scope.LOYALTY_READ, Scope.LOYALTY_WRITE),
     "customers": (Scope.CUSTOMERS_READ, Scope.CUSTOMERS_WRITE),
     "events": (Scope.EVENTS_WRITE, Scope.EVENTS_WRITE),
     "journeys": (Scope.JOURNEYS_READ, Scope.JOURNEYS_WRITE),
@@ -30,6 +32,7 @@ FOR_EVERYBODY = {
     *("GET /livez", "GET /readyz", "GET /metrics"),  # operators' machines, on the inner network
     *("GET /v1/projects/{write_key}/settings", "GET /sourceConfig"),  # browsers: the write key is in the address
     *("GET /c/{token}", "GET /o/{token}", "GET /v/{token}", "GET /u/{token}", "POST /u/{token}"),  # a token is the key
+    *("GET /contests/{contest}/proof", "GET /contests/{contest}/entries.txt"),  # made for everybody to check
     "POST /v1/hooks/sendgrid",  # signed by the provider
     *("GET /inbox", "GET /inbox/{message_id}", "GET /inbox/{message_id}/html"),  # development only
 }

@@ -1,0 +1,172 @@
+"""Freezing a contest's list, drawing from it, disqualifying, and telling the winners."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import orjson
+from sqlalchemy import select, text
+
+from database.announcements import Announcement, announce
+from database.contests import ContestDraw, ContestPlace, ContestTicket, LiveContest, live_contests
+from database.customers import Customer
+from database.session import ReadSession, WriteSession
+from domain.challenges.told import prize_as_json
+from domain.contests.draws import Ticket, canonical_list, draw, list_hash, read_list, seed_of
+from domain.contests.places import Disqualification, Place, PlaceState, disqualify, settle
+from domain.durations import parse_duration
+
+WON = "Contest Won"
+"""The event of a winner: journeys start on it, and the router gives the prize under the winner's lock."""
+
+AT_ONCE = 500
+
+# What each person has, by the rules' limits once more, since merging may have joined the entries of two; without those
+# who are erased or known by no id, and without the winners of contests that are excluded.
+_CHANCES = text("""
+    WITH rules AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:rules AS jsonb)) AS r (rule text, "limit" bigint)
+    ), counted AS (
+        SELECT customer_id, entries, rules."limit", row_number() OVER (
+            PARTITION BY rule, customer_id, period ORDER BY at, id
+        ) AS number
+        FROM contest_entries JOIN rules USING (rule) WHERE contest = :contest
+    )
+    SELECT customer_id, CAST(sum(entries) AS bigint) AS weight
+    FROM counted JOIN customers ON customers.id = customer_id
+    WHERE (counted."limit" IS NULL OR number <= counted."limit")
+        AND customers.external_id IS NOT NULL AND customers.erased_at IS NULL
+        AND customer_id NOT IN (
+            SELECT contest_tickets.customer_id FROM contest_places JOIN contest_tickets USING (entry_id)
+            WHERE contest_places.contest = ANY(:excluded) AND state = 'won'
+        )
+    GROUP BY customer_id ORDER BY customer_id
+""")
+
+
+async def freeze(session: WriteSession, row: ContestDraw, contest: LiveContest, as_of: datetime) -> None:
+    """Freeze the list of a contest whose row the caller has locked. Ids of lines are random and lead to nobody."""
+    definition = contest.definition
+    rules = [{"rule": rule.rule, "limit": rule.limit} for rule in definition.entries]
+    wanted = {"contest": contest.key, "rules": orjson.dumps(rules).decode(), "excluded": definition.exclude_winners_of}
+    tickets = [
+        ContestTicket(entry_id=uuid.uuid4(), contest=contest.key, customer_id=found.customer_id, weight=found.weight)
+        for found in await session.execute(_CHANCES, wanted)
+    ]
+    session.add_all(tickets)
+    row.list = canonical_list(Ticket(ticket.entry_id, ticket.weight) for ticket in tickets)
+    row.list_hash, row.frozen_at, row.version = list_hash(row.list), as_of, contest.version
+    await session.flush()
+
+
+async def draw_winners(
+    session: WriteSession, row: ContestDraw, contest: LiveContest, *, beacon: str | None, by: str, as_of: datetime
+) -> None:
+    """Draw from the frozen list of a contest whose row the caller has locked."""
+    definition = contest.definition
+    assert row.list is not None  # noqa: S101  it is frozen
+    assert row.list_hash is not None  # noqa: S101
+    seed = seed_of(contest.key, row.list_hash, row.secret, beacon)
+    drawn = draw(read_list(row.list), seed, definition.winners + definition.alternates)
+    row.beacon, row.seed, row.drawn_at, row.drawn_by = beacon, seed.hex(), as_of, by
+    places = [Place(number, ticket.entry_id) for number, ticket in enumerate(drawn, 1)]
+    people = await _people(session, contest.key)
+    again = {each.entry_id for number, each in enumerate(places) if _came_before(each, places[:number], people)}
+    gone = {each.entry_id for each in places if each.entry_id not in people}
+    places = disqualify(places, gone, Disqualification.ERASED)
+    places = settle(disqualify(places, again, Disqualification.SAME_PERSON), definition.winners)
+    due = parse_duration(definition.verify).after(as_of) if definition.verify else as_of
+    session.add_all(_row(contest.key, place, due) for place in places)
+    await session.flush()
+    await give_due(session, as_of, contest.key)
+
+
+async def disqualify_winner(
+    session: WriteSession, contest: LiveContest, entry_id: UUID, reason: Disqualification, as_of: datetime
+) -> bool:
+    """Let the next alternate follow whoever may not win; False: the prize was given already."""
+    rows = {row.place: row for row in await places_of(session, contest.key, lock=True)}
+    if any(row.entry_id == entry_id and row.given_at is not None for row in rows.values()):
+        return False
+    places = disqualify([_place(row) for row in rows.values()], {entry_id}, reason)
+    due = parse_duration(contest.definition.verify).after(as_of) if contest.definition.verify else as_of
+    for place in settle(places, contest.definition.winners):
+        row = rows[place.place]
+        if place.state is PlaceState.WON and row.state != PlaceState.WON:
+            row.due_at = due
+        row.state, row.prize_place, row.reason = place.state, place.prize_place, place.reason
+    await session.flush()
+    await give_due(session, as_of, contest.key)
+    return True
+
+
+async def places_of(session: ReadSession, contest: str, *, lock: bool = False) -> Sequence[ContestPlace]:
+    """The places in the order drawn."""
+    statement = select(ContestPlace).where(ContestPlace.contest == contest).order_by(ContestPlace.place)
+    statement = statement.with_for_update() if lock else statement
+    return (await session.execute(statement.execution_options(populate_existing=True))).scalars().all()
+
+
+async def give_due(session: WriteSession, as_of: datetime, contest: str | None = None) -> int:
+    """Tell winners whose time of verification is over; the router gives them their prizes. Answers how many.
+
+    Relies on ix_contest_places_due; the places are locked, so that two at once take different ones.
+    """
+    statement = (
+        select(ContestPlace, ContestTicket.customer_id)
+        .join(ContestTicket, ContestTicket.entry_id == ContestPlace.entry_id)
+        .where(ContestPlace.state == PlaceState.WON, ContestPlace.given_at.is_(None), ContestPlace.due_at <= as_of)
+        .order_by(ContestPlace.contest, ContestPlace.place)
+        .limit(AT_ONCE)
+        .with_for_update(skip_locked=True, of=ContestPlace)
+    )
+    if contest is not None:
+        statement = statement.where(ContestPlace.contest == contest)
+    live = await live_contests(session)
+    found = (await session.execute(statement)).all()
+    await announce(session, [_won(row, customer, live.get(row.contest)) for row, customer in found], as_of)
+    for row, _ in found:
+        row.given_at = as_of
+    await session.flush()
+    return len(found)
+
+
+def _won(row: ContestPlace, customer_id: UUID, contest: LiveContest | None) -> Announcement:
+    prize = contest.definition.prize_for(row.prize_place or row.place) if contest else None
+    about = {"contest": row.contest, "place": row.prize_place, "prize": prize_as_json(prize) if prize else {}}
+    return Announcement(customer_id, WON, f"contest/{row.contest}/{row.place}", about)
+
+
+async def _people(session: ReadSession, contest: str) -> dict[UUID, UUID]:
+    """Entry -> customer, without those who are erased."""
+    statement = (
+        select(ContestTicket.entry_id, ContestTicket.customer_id)
+        .join(Customer, Customer.id == ContestTicket.customer_id)
+        .where(ContestTicket.contest == contest, Customer.erased_at.is_(None))
+    )
+    return {row.entry_id: row.customer_id for row in await session.execute(statement)}
+
+
+def _came_before(place: Place, earlier: Sequence[Place], people: dict[UUID, UUID]) -> bool:
+    person = people.get(place.entry_id)
+    return person is not None and person in {people.get(each.entry_id) for each in earlier}
+
+
+def _row(contest: str, place: Place, due: datetime) -> ContestPlace:
+    return ContestPlace(
+        contest=contest,
+        place=place.place,
+        entry_id=place.entry_id,
+        state=place.state,
+        prize_place=place.prize_place,
+        reason=place.reason,
+        due_at=due,
+    )
+
+
+def _place(row: ContestPlace) -> Place:
+    reason = Disqualification(row.reason) if row.reason else None
+    return Place(row.place, row.entry_id, PlaceState(row.state), row.prize_place, reason)

@@ -1,0 +1,88 @@
+"""The reaction of contests: what customers do enters them, what they return takes entries out, winners get prizes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from database.contest_draws import WON
+from database.contests import LiveContest, NewEntry, enter, live_contests, remove_entries, taking_entries
+from database.orders import orders_given_back
+from domain.challenges.definition import Prize
+from domain.commerce import ORDER_CANCELLED, ORDER_EVENTS, ORDER_REFUNDED, text_id
+from domain.conditions.scope import Scope
+from domain.contests.entries import counted_in, order_source
+from domain.ids import new_id
+from triggers.batch import BatchEvent, Wave
+from triggers.prizes import Grant, grant
+
+_RETURNS = frozenset({ORDER_CANCELLED, ORDER_REFUNDED})
+
+
+async def follow_contests(wave: Wave) -> None:
+    """Only what known customers do enters, and never on the word of a browser."""
+    won = [event for event in wave.events if event.is_own and event.event.name == WON]
+    if won:
+        await _give(wave, won)
+    counting = [event for event in wave.events if event.event.trusted and event.customer.external_id is not None]
+    live = await live_contests(wave.session) if counting else {}
+    running = [contest for contest in live.values() if not contest.is_paused]
+    entries = [entry for contest in running for event in counting for entry in _entries(wave, contest, event)]
+    returned = [event for event in counting if event.event.name in _RETURNS]
+    losing = [each.key for each in live.values() if returned and each.definition.refunds == "remove"]
+    if entries or losing:
+        is_taking = await taking_entries(wave.session, {*(entry.contest for entry in entries), *losing})
+        await enter(wave.session, [entry for entry in entries if entry.contest in is_taking])
+        await _take_out(wave, is_taking.intersection(losing), returned)
+
+
+def _entries(wave: Wave, contest: LiveContest, event: BatchEvent) -> list[NewEntry]:
+    """One entry a rule that the event fits."""
+    told, zone = event.event, contest.definition.zone_in(wave.shop.zone)
+    fitting = contest.rules.get(told.name, [])
+    if not fitting or not contest.definition.is_open(told.timestamp, zone):
+        return []
+    scope = Scope(as_of=told.timestamp, zone=zone, customer=event.customer.facts())
+    return [
+        NewEntry(
+            contest=contest.key,
+            rule=rule.rule,
+            source=_source(event),
+            customer_id=event.customer.id,
+            entries=rule.entries,
+            period=counted_in(rule, told.timestamp, zone),
+            limit=rule.limit,
+            at=told.timestamp,
+            id=new_id(),
+        )
+        for rule, fits in fitting
+        if fits(told.properties, scope)
+    ]
+
+
+def _source(event: BatchEvent) -> str:
+    """An order enters once, however many events tell about it."""
+    order_id = text_id(event.event.properties.get("order_id")) if event.event.name in ORDER_EVENTS else None
+    return f"event/{event.event.id}" if order_id is None else order_source(order_id)
+
+
+async def _take_out(wave: Wave, contests: Collection[str], returned: Sequence[BatchEvent]) -> None:
+    """The entries of orders of which nothing is left."""
+    told = {text_id(event.event.properties.get("order_id")) for event in returned}
+    gone = await orders_given_back(wave.session, [order_id for order_id in told if order_id is not None])
+    if contests and gone:
+        await remove_entries(wave.session, contests, [order_source(order_id) for order_id in gone])
+
+
+async def _give(wave: Wave, won: Sequence[BatchEvent]) -> None:
+    """The prize that the event carries, once for each place."""
+    grants = [
+        Grant(
+            event.customer.id,
+            event.event.message_id,
+            Prize.model_validate(event.event.properties["prize"]),
+            f"contest/{event.event.properties['contest']}",
+            event.event.timestamp,
+        )
+        for event in won
+    ]
+    await grant(wave.session, grants, wave.as_of)
