@@ -31,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import BIT, JSONB
 from sqlalchemy.orm import aliased
 
+from database.condition_loyalty import points_hold, tier_holds
 from database.condition_values import SCALARS, Ground, Sql, compared, figure_holds, local_day, shifted, spread
 from database.consent import Consent
 from database.events import Event
@@ -105,11 +106,15 @@ def leaf_holds(condition: Leaf, frame: Frame) -> ColumnElement[bool]:
             return _message(condition, frame)
         case ConsentIs():
             return _consent(condition, frame)
+        case PointsAre():
+            return points_hold(condition, frame.customer_id, frame)
+        case TierIs():
+            return tier_holds(condition, frame.customer_id, frame)
         case _:
             return _without_rows(condition, frame)
 
 
-_WithoutRows = TraitIs | EventIs | VariantIs | InBucket | SegmentIs | PointsAre | TierIs | ScoreIs
+_WithoutRows = TraitIs | EventIs | VariantIs | InBucket | SegmentIs | ScoreIs
 
 
 def _without_rows(condition: _WithoutRows, frame: Frame) -> ColumnElement[bool]:
@@ -125,7 +130,7 @@ def _without_rows(condition: _WithoutRows, frame: Frame) -> ColumnElement[bool]:
         case InBucket(bucket=bucket, salt=salt):
             low, high = buckets.positions(bucket)
             return _position(frame.customer_id, salt).between(low, high - 1)
-        case SegmentIs() | PointsAre() | TierIs() | ScoreIs():
+        case SegmentIs() | ScoreIs():
             raise NotAvailableYet(f"Conditions like {condition!r} come with a later release.")
         case _:
             assert_never(condition)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select, text
 
 from database.documents import DocumentRow, DocumentVersion
+from database.programmes import live_programme
 from database.session import ReadSession
 from database.shop_settings import shop_settings
 from domain.conditions.checks import Seen
@@ -27,7 +29,7 @@ async def surroundings(
     return Surroundings(
         templates=await _templates(session),
         journeys=await _journeys(session),
-        seen=await seen_events(session, names_of(definition)),
+        seen=replace(await seen_events(session, names_of(definition)), tiers=await _tiers(session)),
         caps=(await shop_settings(session)).frequency_caps,
         allow_private_calls=allow_private_calls,
     )
@@ -44,6 +46,13 @@ async def _templates(session: ReadSession) -> dict[str, str]:
     statement = select(DocumentRow.key, channel).join(DocumentVersion, version)
     live = statement.where(DocumentRow.kind == "template", DocumentRow.state != DocumentState.ARCHIVED)
     return {key: channel or "email" for key, channel in await session.execute(live)}
+
+
+async def _tiers(session: ReadSession) -> frozenset[str]:
+    """The tiers of the live programme; none without one."""
+    programme = await live_programme(session)
+    tiers = programme.definition.tiers if programme else None
+    return frozenset(level.tier for level in tiers.levels) if tiers else frozenset()
 
 
 async def _journeys(session: ReadSession) -> frozenset[str]:

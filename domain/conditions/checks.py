@@ -14,11 +14,11 @@ from domain.conditions.model import (
     Did,
     EventIs,
     NotOf,
-    PointsAre,
     Predicate,
     PropertyIs,
     ScoreIs,
     SegmentIs,
+    TierAtLeast,
     TierIs,
     TraitIs,
     VariantIs,
@@ -49,6 +49,7 @@ class Seen:
 
     events: Mapping[str, Types] | None = None
     traits: Types | None = None
+    tiers: Collection[str] | None = None  # of the live programme; none without one
 
 
 NOTHING_KNOWN = Seen()
@@ -72,7 +73,9 @@ ANYWHERE = Place()
 
 
 def check_condition(condition: Condition, seen: Seen = NOTHING_KNOWN, place: Place = ANYWHERE) -> list[Finding]:
-    """Errors not_available_yet, never_true, needs_a_run, unknown_path; warnings *_never_seen, wrong_type."""
+    """Errors not_available_yet, never_true, needs_a_run, unknown_path; warnings *_never_seen, wrong_type and
+    unknown_tier.
+    """
     never = _never_true(impossible(condition, place.pointer), place)
     return [*_of_leaves(condition, seen, place), *never]
 
@@ -111,12 +114,21 @@ def _of_leaves(condition: Condition, seen: Seen, place: Place) -> Iterator[Findi
                 yield from check_event(name, f"{pointer}/over", seen, place)
                 yield from _of_events(leaf, name, seen, pointer, place)
                 yield from _of_figure(leaf, seen, pointer, place)
-            case SegmentIs() | PointsAre() | TierIs() | ScoreIs():
-                kind = next(iter(leaf.model_fields_set & {"segment", "points", "tier", "score"}))
+            case TierIs():
+                yield from _of_tier(leaf, seen, pointer, place)
+            case SegmentIs() | ScoreIs():
+                kind = next(iter(leaf.model_fields_set & {"segment", "score"}))
                 message = f"Conditions on {kind} come with a later release; remove this one for now."
                 yield _finding("not_available_yet", Severity.ERROR, pointer, message, place)
             case _:
                 pass
+
+
+def _of_tier(leaf: TierIs, seen: Seen, pointer: str, place: Place) -> Iterator[Finding]:
+    name = leaf.tier.at_least if isinstance(leaf.tier, TierAtLeast) else leaf.tier
+    if seen.tiers is not None and name not in seen.tiers:
+        message = f"The live programme has no tier {name!r}, so this holds for nobody until it has."
+        yield _finding("unknown_tier", Severity.WARNING, f"{pointer}/tier", message, place)
 
 
 def _of_entry(leaf: EventIs, path: str, seen: Seen, pointer: str, place: Place) -> Iterator[Finding]:

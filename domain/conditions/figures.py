@@ -38,7 +38,7 @@ def compile_aggregate(condition: AggregateIs) -> Callable[[History, Scope], bool
     """A function that computes the figure and compares it."""
     counting = _compile_selection(condition.over, condition)
     read = reader(condition.of) if condition.of else lambda _event: [True]
-    holds = _compile_figure(condition.comparison)
+    holds = compile_figure(condition.comparison)
 
     def judge(history: History, scope: Scope) -> bool:
         values = [value for event in counting(history, scope) for value in read(_payload(event))]
@@ -123,11 +123,12 @@ def _exact(number: float) -> Fraction:
     return Fraction(number) if isinstance(number, int) else Fraction(Decimal(repr(number)))
 
 
-def _compile_figure(comparison: Comparison) -> Callable[[Figure, Scope], bool]:
+def compile_figure(comparison: Comparison) -> Callable[[Figure, Scope], bool]:
+    """A function that compares a figure."""
     operator, operand = comparison.operator, comparison.operand
     match operator:
         case Operator.NE | Operator.NOT_IN:
-            counterpart = _compile_figure(comparison._replace(operator=NEGATED[operator]))
+            counterpart = compile_figure(comparison._replace(operator=NEGATED[operator]))
             return lambda figure, scope: not counterpart(figure, scope)
         case Operator.EXISTS:
             return lambda figure, _: (figure is not None) is operand

@@ -52,6 +52,37 @@ class PastConsent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PastLot:
+    """Points that came in together, and what is left of them."""
+
+    remaining: int
+    is_pending: bool = False
+    activates_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastTier:
+    """A tier (None: none at all) that the customer had from one moment up to, and without, another."""
+
+    tier: str | None
+    start: datetime
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loyalty:
+    """The customer's part in the programme that is live. `levels`: tier -> what it takes."""
+
+    levels: Mapping[str, int] = field(default_factory=dict)
+    tiers: Sequence[PastTier] = ()
+    lots: Sequence[PastLot] = ()
+    deficit: int = 0
+    earned: int = 0
+    spent: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """The events that count, messages, consent records in the order they were made, and a run's own facts.
 
@@ -67,3 +98,4 @@ class History:
     variants: Mapping[str, str] = field(default_factory=dict)
     entered_at: datetime | None = None
     entry_number: int | None = None
+    loyalty: Loyalty | None = None  # None: no programme is live

@@ -13,6 +13,7 @@ from domain.conditions import buckets
 from domain.conditions.dates import shifted
 from domain.conditions.figures import compile_aggregate, compile_did
 from domain.conditions.history import History, PastMessage
+from domain.conditions.loyalty import compile_points, compile_tier
 from domain.conditions.model import (
     AggregateIs,
     AllHold,
@@ -70,7 +71,7 @@ def explain(condition: Condition, history: History, scope: Scope) -> str | None:
     return failed_leaf(condition, truths)
 
 
-_Fact = TraitIs | EventIs | VariantIs | InBucket | SegmentIs | PointsAre | TierIs | ScoreIs
+_Fact = TraitIs | EventIs | VariantIs | InBucket | PointsAre | TierIs | SegmentIs | ScoreIs
 
 
 def _compile_fact(condition: _Fact) -> HistoryJudge:
@@ -86,7 +87,11 @@ def _compile_fact(condition: _Fact) -> HistoryJudge:
         case InBucket(bucket=bucket, salt=salt):
             low, high = buckets.positions(bucket)
             return lambda history, _: low <= buckets.position(history.customer_id, salt) < high
-        case SegmentIs() | PointsAre() | TierIs() | ScoreIs():
+        case PointsAre():
+            return compile_points(condition)
+        case TierIs():
+            return compile_tier(condition)
+        case SegmentIs() | ScoreIs():
             raise NotAvailableYet(f"Conditions like {condition!r} come with a later release.")
         case _:
             assert_never(condition)

@@ -224,10 +224,18 @@ class SegmentIs(Document):
 
 
 class PointsAre(Compared):
-    """A figure of the points ledger compares so."""
+    """A figure of the customer's points compares so, as of the moment; missing while no programme is live."""
 
     points: Literal["available", "pending", "earned", "spent", "expiring"]
-    within: PeriodText | None = None
+    within: PeriodText | None = Field(default=None, description="Of `expiring`: how soon.")
+
+    @model_validator(mode="after")
+    def _compares_a_number(self) -> Self:
+        if (self.points == "expiring") != (self.within is not None):
+            raise ValueError("within says how soon points expire: write it with expiring, and only there")
+        if self.comparison.operator not in FIGURE_OPERATORS:
+            raise ValueError(f"points are a number; compare them by one of {', '.join(FIGURE_OPERATORS)}")
+        return self
 
 
 class TierAtLeast(Document):
@@ -237,7 +245,7 @@ class TierAtLeast(Document):
 
 
 class TierIs(Document):
-    """The current tier."""
+    """The current tier of the programme that is live."""
 
     tier: NameText | TierAtLeast
 

@@ -21,6 +21,8 @@ from domain.conditions.history import History, PastConsent, PastEvent, PastMessa
 from domain.conditions.operators import FIGURE_OPERATORS
 from domain.conditions.scope import Scope
 from domain.local_time import resolve_zone
+from tests.database.loyalty_world import TIERS, loyalty_leaves, loyalty_of, store_loyalty
+from tests.programmes import publish_programme
 
 SHOP = ShopDefaults(zone="Europe/Berlin", consent={"newsletter": "subscribed"})
 
@@ -117,6 +119,7 @@ class World:
 async def populate(database: Database, random: Random, size: int) -> World:
     """Make and store `size` customers."""
     audience_at = MOMENTS[0]
+    await publish_programme(database, MOMENTS[0], tiers=TIERS)
     outside, within_runs = [], []
     for number in range(size):
         customer_id = UUID(int=random.getrandbits(128), version=4)
@@ -127,8 +130,12 @@ async def populate(database: Database, random: Random, size: int) -> World:
             "zone": random.choice(ZONES + ODD_ZONES),
         }
         events, messages, consents = _events(random), _messages(random), _consents(random)
+        loyalty = loyalty_of(random, MOMENTS)
         await _store(database, row, events, messages, consents)
+        async with database.transaction() as session:
+            await store_loyalty(session, customer_id, loyalty)
         full = History(
+            loyalty=loyalty,
             customer_id=customer_id,
             events=events,
             messages=messages,
@@ -155,6 +162,7 @@ def _within_run(random: Random, row: dict[str, Any], full: History) -> Person:
         messages=full.messages,
         consents=full.consents,
         consent_defaults=SHOP.consent,
+        loyalty=full.loyalty,
         variants=variants,
         entered_at=random.choice([None, *MOMENTS]),
         entry_number=random.choice([None, 1, 3]),
@@ -421,6 +429,7 @@ LEAVES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         lambda low, width, salt: {"bucket": [low, low + width], "salt": salt},
         *(st.floats(0, 50), st.floats(0.001, 50), st.sampled_from(["", "x", "ä' --"])),
     ),
+    **loyalty_leaves(_figures, _periods),
 }
 
 conditions = st.recursive(st.one_of(*LEAVES.values()), _logic, max_leaves=4)

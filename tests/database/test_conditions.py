@@ -119,8 +119,6 @@ async def test_the_shops_zone_and_consent_hold_where_the_customer_says_nothing(d
 async def test_forms_of_a_later_release_are_refused(database: Database) -> None:
     later: list[dict[str, Any]] = [
         {"segment": "x"},
-        {"points": "available", "gt": 1},
-        {"tier": "x"},
         {"score": "churn", "gt": 1},
     ]
     for leaf in later:

@@ -73,6 +73,14 @@ async def test_sql_and_memory_agree_on_any_condition(
 
 
 @_thorough
+@given(document=LEAVES["points"] | LEAVES["tier"])
+async def test_sql_and_memory_agree_on_points_and_tiers(
+    shared_database: Database, world: World, document: dict[str, Any]
+) -> None:
+    await _check(shared_database, world, document)
+
+
+@_thorough
 @given(document=LEAVES["trait"])
 async def test_sql_and_memory_agree_on_every_operator(
     shared_database: Database, world: World, document: dict[str, Any]

@@ -1,0 +1,76 @@
+"""Points and tiers in memory: `points` and `tier`, as of the moment of the scope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from fractions import Fraction
+from typing import assert_never
+
+from domain.conditions.dates import shifted
+from domain.conditions.figures import compile_figure
+from domain.conditions.history import History, Loyalty, PastLot
+from domain.conditions.model import PointsAre, TierAtLeast, TierIs
+from domain.conditions.scope import Scope
+from domain.durations import parse_duration
+
+
+def compile_points(condition: PointsAre) -> Callable[[History, Scope], bool]:
+    """A function that compares a figure of the account; without a programme it is missing."""
+    holds = compile_figure(condition.comparison)
+
+    def judge(history: History, scope: Scope) -> bool:
+        loyalty = history.loyalty
+        return holds(None if loyalty is None else Fraction(_figure(condition, loyalty, scope)), scope)
+
+    return judge
+
+
+def _figure(condition: PointsAre, loyalty: Loyalty, scope: Scope) -> int:
+    active = [lot for lot in loyalty.lots if _is_active(lot, scope.as_of)]
+    match condition.points:
+        case "available":
+            return sum(lot.remaining for lot in active if _lasts(lot, scope.as_of)) - loyalty.deficit
+        case "pending":
+            return sum(lot.remaining for lot in loyalty.lots) - sum(lot.remaining for lot in active)
+        case "expiring":
+            until = shifted(scope.as_of, parse_duration(condition.within or "0d"), 1, scope.zone)
+            return sum(lot.remaining for lot in active if lot.expires_at and scope.as_of < lot.expires_at <= until)
+        case "earned":
+            return loyalty.earned
+        case "spent":
+            return loyalty.spent
+    assert_never(condition.points)
+
+
+def _is_active(lot: PastLot, as_of: datetime) -> bool:
+    return not lot.is_pending or (lot.activates_at is not None and lot.activates_at <= as_of)
+
+
+def _lasts(lot: PastLot, as_of: datetime) -> bool:
+    return lot.expires_at is None or lot.expires_at > as_of
+
+
+def compile_tier(condition: TierIs) -> Callable[[History, Scope], bool]:
+    """A function that compares the tier by the levels of the live programme."""
+
+    def judge(history: History, scope: Scope) -> bool:
+        loyalty = history.loyalty
+        tier = None if loyalty is None else tier_at(loyalty, scope.as_of)
+        if loyalty is None or tier is None:
+            return False
+        match condition.tier:
+            case TierAtLeast(at_least=lowest):
+                return lowest in loyalty.levels and loyalty.levels.get(tier, -1) >= loyalty.levels[lowest]
+            case name:
+                return tier == name
+
+    return judge
+
+
+def tier_at(loyalty: Loyalty, moment: datetime) -> str | None:
+    """The tier at a moment; whoever never changed has the one that takes nothing."""
+    for past in loyalty.tiers:
+        if past.start <= moment and (past.end is None or moment < past.end):
+            return past.tier
+    return next((tier for tier, threshold in loyalty.levels.items() if threshold == 0), None)
