@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -128,7 +129,7 @@ def _next_pooled(reward: str) -> Select[str]:
 async def make_code(session: WriteSession, reward: str, form: GeneratedCodes) -> str:
     """A new code that no other coupon has."""
     for _ in range(_TRIES):
-        code = (form.prefix or "") + "".join(secrets.choice(ALPHABET) for _ in range(form.length))
+        code = generated(form)
         if await _add(session, reward, [code], is_loaded=False):
             return code
     raise RuntimeError("no free code in twenty tries: the random source is broken")
@@ -179,3 +180,42 @@ async def is_in_use(session: ReadSession, redemption_id: UUID, as_of: datetime) 
     of_code = select(CouponUse.id).join(Coupon, Coupon.code == CouponUse.code)
     counts = (CouponUse.state == UseState.USED) | (CouponUse.state == UseState.HELD) & (CouponUse.held_until > as_of)
     return await session.scalar(of_code.where(Coupon.redemption_id == redemption_id, counts).limit(1)) is not None
+
+
+# Coupons of the shop's own -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Who may use a coupon that nobody redeemed, how often and when; None: anybody, without limit, always."""
+
+    customer_id: UUID | None = None
+    uses: int | None = None
+    uses_per_customer: int | None = None
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+
+
+async def add_coupon(session: WriteSession, code: str, reward: str, version: int, terms: Terms) -> bool:
+    """Make a code that can be used at once; False when it exists already, whatever for."""
+    values = {"code": code, "reward": reward, "version": version, "state": CouponState.ACTIVE, "is_loaded": False}
+    statement = insert(Coupon).values(**values, **asdict(terms)).on_conflict_do_nothing().returning(Coupon.code)
+    return (await session.execute(statement)).scalar_one_or_none() is not None
+
+
+async def find_coupon(session: ReadSession, code: str) -> Coupon | None:
+    """One code, whoever's it is."""
+    return (await session.execute(select(Coupon).where(Coupon.code == code))).scalar_one_or_none()
+
+
+async def count_uses(session: ReadSession, code: str, as_of: datetime) -> tuple[int, int]:
+    """How often a code was used, and how often it is held."""
+    held = (CouponUse.state == UseState.HELD) & (CouponUse.held_until > as_of)
+    used = func.count().filter(CouponUse.state == UseState.USED)
+    row = (await session.execute(select(used, func.count().filter(held)).where(CouponUse.code == code))).one()
+    return row[0], row[1]
+
+
+def generated(form: GeneratedCodes) -> str:
+    """Letters and digits that nobody guesses; whether they are free is for whoever stores them."""
+    return (form.prefix or "") + "".join(secrets.choice(ALPHABET) for _ in range(form.length))

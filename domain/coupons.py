@@ -17,12 +17,12 @@ from uuid import UUID
 from domain.conditions.memory import Scope, compile_where
 from domain.programmes.rules import Money, exactly
 from domain.rewards import (
-    Custom,
-    FixedAmount,
+    AmountOff,
+    CustomReward,
     FreeShipping,
     Gift,
     GiftCard,
-    Percent,
+    PercentOff,
     PointsMultiplier,
     RewardDefinition,
 )
@@ -233,13 +233,13 @@ def _gifts(offers: Iterable[Offered]) -> set[str]:
 def _unfit(cart: Cart, offer: Offered) -> Refusal | None:
     """Why the code is not good for this cart, whatever other codes there are."""
     reward = offer.reward
-    if isinstance(reward.gives, PointsMultiplier | Custom):
+    if isinstance(reward.gives, PointsMultiplier | CustomReward):
         return Refusal.NOT_ON_ORDERS
     if any(money.currency != cart.currency for money in _monies(reward)):
         return Refusal.CURRENCY_MISMATCH
     if reward.minimum is not None and cart.subtotal < reward.minimum.amount:
         return Refusal.BELOW_MINIMUM
-    if reward.lines and isinstance(reward.gives, Percent | FixedAmount) and not any(_matching(cart, reward)):
+    if reward.lines and isinstance(reward.gives, PercentOff | AmountOff) and not any(_matching(cart, reward)):
         return Refusal.NO_MATCHING_LINE
     return None
 
@@ -247,9 +247,9 @@ def _unfit(cart: Cart, offer: Offered) -> Refusal | None:
 def _monies(reward: RewardDefinition) -> list[Money]:
     least = [] if reward.minimum is None else [reward.minimum]
     match reward.gives:
-        case FixedAmount(amount=money) | GiftCard(gift_card=money):
+        case AmountOff(amount=money) | GiftCard(gift_card=money):
             return [money, *least]
-        case Percent(most=Money() as most) | FreeShipping(most=Money() as most):
+        case PercentOff(most=Money() as most) | FreeShipping(most=Money() as most):
             return [most, *least]
         case _:
             return least
@@ -295,10 +295,10 @@ def _effect(cart: Cart, rest: _Rest, offer: Offered) -> Applied:
     reward = offer.reward
     weights = [left if fits else 0 for left, fits in zip(rest.lines, _matching(cart, reward), strict=True)]
     match reward.gives:
-        case Percent(percent=percent, most=most):
+        case PercentOff(percent=percent, most=most):
             off = round(Fraction(sum(weights)) * exactly(percent) / 100)  # half-even, exactly
             return Applied(offer.code, _shares(cart, _at_most(off, most), weights))
-        case FixedAmount(amount=money):
+        case AmountOff(amount=money):
             return Applied(offer.code, _shares(cart, min(money.amount, sum(weights)), weights))
         case FreeShipping(most=most):
             return Applied(offer.code, _nothing(cart), _at_most(rest.shipping, most))
@@ -321,7 +321,7 @@ def _at_most(amount: int, most: Money | None) -> int:
 
 def _matching(cart: Cart, reward: RewardDefinition) -> list[bool]:
     """Which lines the coupon is good for. Predicates read what the shop says of a line, and its price and quantity."""
-    if not reward.lines or not isinstance(reward.gives, Percent | FixedAmount):
+    if not reward.lines or not isinstance(reward.gives, PercentOff | AmountOff):
         return [True] * len(cart.lines)
     fits = compile_where(reward.lines)
     return [fits({**line.properties, "price": line.price, "quantity": line.quantity}, _NOBODY) for line in cart.lines]

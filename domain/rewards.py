@@ -34,14 +34,14 @@ Count = Annotated[WholeNumber, Field(ge=0, le=MOST_POINTS)]
 # What it is ----------------------------------------------------------------------------------------------
 
 
-class Percent(Document):
+class PercentOff(Document):
     """A part of the price off, never more than `most`; rounded half-even to the minor unit, once per cart."""
 
     percent: Annotated[Rate, Field(gt=0, le=100)]
     most: Money | None = None
 
 
-class FixedAmount(Document):
+class AmountOff(Document):
     """So much off."""
 
     amount: Money
@@ -74,20 +74,20 @@ class PointsMultiplier(Document):
     lasts: PeriodText
 
 
-class Custom(Document):
+class CustomReward(Document):
     """Anything else; the shop's systems read what stands here."""
 
     custom: dict[str, Any] = Field(description="Any JSON object, handed to the shop as it is.")  # any JSON
 
 
 Gives = Annotated[
-    Annotated[Percent, Tag("percent")]
-    | Annotated[FixedAmount, Tag("amount")]
+    Annotated[PercentOff, Tag("percent")]
+    | Annotated[AmountOff, Tag("amount")]
     | Annotated[FreeShipping, Tag("free_shipping")]
     | Annotated[Gift, Tag("gift")]
     | Annotated[GiftCard, Tag("gift_card")]
     | Annotated[PointsMultiplier, Tag("points_multiplier")]
-    | Annotated[Custom, Tag("custom")],
+    | Annotated[CustomReward, Tag("custom")],
     by_key("percent", "amount", "free_shipping", "gift", "gift_card", "points_multiplier", "custom"),
 ]
 
@@ -96,7 +96,7 @@ RewardKind = Literal["percent", "amount", "free_shipping", "gift", "gift_card", 
 # What it costs, and whom ---------------------------------------------------------------------------------
 
 
-class Price(Document):
+class RewardPrice(Document):
     """So many points while the condition holds; of several prices the first that fits counts."""
 
     if_: Condition | None = Field(default=None, alias="if")
@@ -110,7 +110,7 @@ class Eligibility(Document):
     reason: str = Field(default="Not for you yet.", min_length=1, max_length=300)
 
 
-class Limit(Document):
+class RewardLimit(Document):
     """At most so many for one customer, in any period of this length; absent: ever."""
 
     per_customer: Annotated[WholeNumber, Field(ge=1, le=MOST_POINTS)]
@@ -158,11 +158,11 @@ class RewardDefinition(Document):
     name: str | None = Field(default=None, max_length=200)
     description: str | None = Field(default=None, max_length=2_000)
     gives: Gives
-    price: list[Price] = Field(
+    price: list[RewardPrice] = Field(
         default_factory=list, max_length=50, description="None: it cannot be bought, only be given or be a coupon."
     )
     stock: Count | None = None
-    limit: Limit | None = None
+    limit: RewardLimit | None = None
     valid: Validity = Validity()
     eligible: Eligibility | None = None
     codes: Literal["pool", "none"] | GeneratedCodes | None = Field(
@@ -182,7 +182,7 @@ class RewardDefinition(Document):
     @property
     def is_coupon(self) -> bool:
         """Whether its code is used on an order."""
-        return not isinstance(self.gives, PointsMultiplier | Custom)
+        return not isinstance(self.gives, PointsMultiplier | CustomReward)
 
     @property
     def code_source(self) -> Literal["pool"] | GeneratedCodes | None:
@@ -197,13 +197,13 @@ class RewardDefinition(Document):
 
 
 _KINDS: dict[type[Document], RewardKind] = {
-    Percent: "percent",
-    FixedAmount: "amount",
+    PercentOff: "percent",
+    AmountOff: "amount",
     FreeShipping: "free_shipping",
     Gift: "gift",
     GiftCard: "gift_card",
     PointsMultiplier: "points_multiplier",
-    Custom: "custom",
+    CustomReward: "custom",
 }
 
 

@@ -13,6 +13,7 @@ from triggers.challenges import follow_challenges
 from triggers.commerce import project_commerce
 from triggers.consent import record_consents
 from triggers.contests import follow_contests
+from triggers.coupons import follow_coupons
 from triggers.dates import keep_dates
 from triggers.earning import earn_points
 from triggers.journeys import react_in_journeys
@@ -28,6 +29,7 @@ REACTIONS: tuple[Reaction, ...] = (
     *(fold_profiles, record_consents, project_commerce, keep_dates),
     earn_points,
     follow_refunds,
+    follow_coupons,
     weigh_tiers,
     follow_referrals,
     follow_shares,
