@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AliasChoices, Field, StringConstraints
 
 from domain.consent import PURPOSE, ConsentState
 from domain.document import Document, WholeNumber
-from domain.durations import DurationText
+from domain.durations import PeriodText
 from domain.local_time import ZONES
 
 
@@ -58,7 +58,7 @@ class FrequencyCap(Document):
     channel: SettingsChannel = "email"
     purpose: Purpose | None = None
     at_most: WholeNumber = Field(ge=0, le=10_000)
-    per: DurationText | Literal["day", "week", "month"] = Field(
+    per: PeriodText | Literal["day", "week", "month"] = Field(
         description="A rolling window such as 7d, or a day, week or month of the customer's calendar"
     )
 

@@ -313,12 +313,7 @@ def _event_path(path: str, place: Place) -> Iterator[Finding]:
 
 
 def _length(duration: str | None, definition: JourneyDefinition, place: Place) -> Iterator[Finding]:
-    if duration is None:
-        return
-    longest = parse_duration(duration)
-    if longest.seconds < 0 or longest.months < 0:
-        yield _error("malformed_duration", place, "A wait cannot be negative; leave out the minus sign.")
-    elif longest.longest() > timedelta(days=definition.max_days):
+    if duration is not None and parse_duration(duration).longest() > timedelta(days=definition.max_days):
         message = (
             f"{duration} is longer than this journey's max_days ({definition.max_days}); shorten it or raise max_days."
         )

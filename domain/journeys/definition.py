@@ -10,7 +10,7 @@ from pydantic import Field, Tag, model_validator
 from domain.conditions.model import Condition
 from domain.consent import MARKETING
 from domain.document import Document, by_key
-from domain.durations import DurationText
+from domain.durations import DurationText, PeriodText
 from domain.journeys.matches import EventMatch, Match, SegmentMatch
 from domain.journeys.steps import (
     BranchStep,
@@ -95,9 +95,9 @@ AnyEntry.model_rebuild()
 class Again(Document):
     """Limits further occasions of one customer; `per` is the window of `at_most`."""
 
-    after: DurationText | None = None
+    after: PeriodText | None = None
     at_most: int | None = Field(default=None, ge=1)
-    per: DurationText | None = None
+    per: PeriodText | None = None
     while_active: bool = False
 
     @model_validator(mode="after")
@@ -138,7 +138,7 @@ def _opened(entry: Entry) -> Iterator[Entry]:
 class Goal(EventMatch):
     """Counts one conversion of a run if its event comes `within` a time after entry; `value` is a path to its worth."""
 
-    within: DurationText | None = None
+    within: PeriodText | None = None
     value: str | None = None
 
 

@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema
 
 from domain.conditions.model import Condition
 from domain.document import Document, by_key
-from domain.durations import DurationText
+from domain.durations import DurationText, PeriodText
 from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
 
 STEP_ID = r"^[a-z0-9][a-z0-9_./-]{0,99}$"
@@ -60,7 +60,7 @@ class Send(Document):
     template: str
     channel: Channel = "email"
     category: str | None = None
-    not_after: DurationText | None = None
+    not_after: PeriodText | None = None
     on_skip: Literal["continue", "exit"] | list[Step] = "continue"
     on_failure: Literal["continue", "exit"] | list[Step] = "continue"
 
@@ -76,7 +76,7 @@ class UntilDate(Document):
 class Wait(Document):
     """`for` and `until`: the first such local time at or after the duration. `zone`: customer, shop or an IANA name."""
 
-    for_: DurationText | None = Field(default=None, alias="for")
+    for_: PeriodText | None = Field(default=None, alias="for")
     until: LocalTime | None = None
     days: list[Weekday] | None = Field(default=None, min_length=1)
     zone: str = "customer"
@@ -130,7 +130,7 @@ class WaitFor(Document):
     """Waits for the first of `any`, or for `timeout`; a match of `restart_on` starts the timeout again."""
 
     any: list[Alternative] = Field(default_factory=list)
-    timeout: DurationText | None = None
+    timeout: PeriodText | None = None
     restart_on: list[EventMatch] = Field(default_factory=list)
     on_timeout: list[Step] = Field(default_factory=list)
 
@@ -203,7 +203,7 @@ class Call(Document):
     body: dict[str, Any] | None = None  # any JSON
     headers: dict[str, str] = Field(default_factory=dict)
     save_as: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]{0,62}$")
-    not_after: DurationText | None = None
+    not_after: PeriodText | None = None
     on_failure: Literal["continue", "exit"] | list[Step] = "continue"
 
 

@@ -75,6 +75,15 @@ def a_journey(**changes: Any) -> dict[str, Any]:
         ),
         (a_journey(enter={"on": {"any": [{"event": "A"}, {"event": ""}]}}), ["/enter/on/any/1/event"]),
         (a_journey(enter={"on": {"event": "A"}, "again": {"at_most": 0}}), ["/enter/again/at_most"]),
+        (
+            a_journey(enter={"on": {"event": "A"}, "again": {"after": "-1d", "per": "-1d"}}),
+            ["/enter/again/after", "/enter/again/per"],
+        ),
+        (a_journey(goal={"event": "B", "within": "-1d"}), ["/goal/within"]),
+        (a_journey(steps=[{"send": {"template": "t", "not_after": "-1h"}}]), ["/steps/0/send/not_after"]),
+        (a_journey(steps=[{"call": {"url": "https://a.example", "not_after": "-1h"}}]), ["/steps/0/call/not_after"]),
+        (a_journey(steps=[{"wait": {"for": "-1h"}}]), ["/steps/0/wait/for"]),
+        (a_journey(steps=[{"wait_for": {"timeout": "-1h"}}]), ["/steps/0/wait_for/timeout"]),
         (a_journey(goal={"event": "B", "where": [{"property": "p", "between": [1]}]}), ["/goal/where/0/between/1"]),
     ],
 )
@@ -87,3 +96,10 @@ def test_a_deep_document_is_pointed_into_at_once() -> None:
     for _ in range(15):
         document = {"all": [document]}
     assert pointers(_CONDITION, document) == ["/all/0" * 16]
+
+
+def test_an_offset_from_a_date_may_lead_back() -> None:
+    birthday = {"date": {"trait": "birthday", "offset": "-3d"}}
+    steps = [{"wait": {"until_date": {"trait": "trial_ends", "offset": "-2d"}}}]
+    document = a_journey(enter={"on": birthday}, steps=steps)
+    assert JourneyDefinition.model_validate(document).model_dump(mode="json", exclude_unset=True) == document
