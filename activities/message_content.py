@@ -16,8 +16,9 @@ from connectors.rendering import Renderer
 from database.customers import Customer
 from database.messages import Message
 from database.orders import Cart
+from database.referral_codes import code_for
 from database.runs import Run
-from database.session import ReadSession
+from database.session import ReadSession, WriteSession
 from database.templates import LiveTemplate
 from domain.carts import CartState
 from domain.consent import TRANSACTIONAL
@@ -32,6 +33,7 @@ from domain.message_context import cart_context, customer_context, shop_context
 from domain.shop_settings import ShopSettings
 from domain.templates import TemplateDocument, email_content, languages_of
 
+REFERRAL_LINK = "links.referral"
 Links = list[tuple[str, str, str | None]]
 """Token, kind, target."""
 
@@ -77,7 +79,7 @@ def new_addresses(settings: ShopSettings, public_url: str) -> Addresses:
 
 
 async def draft_for(
-    session: ReadSession,
+    session: WriteSession,
     message: Message,
     customer: Customer,
     run: Run,
@@ -102,11 +104,21 @@ async def draft_for(
             "saved": run.saved,
             "cart": cart_context(lines, run.entry, settings),
             "shop": shop_context(settings),
-            "links": addresses.links(),
+            "links": addresses.links() | await _referral_link(session, live, customer.id, addresses.base, message),
         },
         settings=settings,
         addresses=addresses,
     )
+
+
+async def _referral_link(
+    session: WriteSession, live: LiveTemplate, customer_id: UUID, base: str, message: Message
+) -> dict[str, str]:
+    """`links.referral` for templates that show it: the customer's code is made when it is first needed."""
+    if REFERRAL_LINK not in live.document.model_dump_json():
+        return {}
+    code = await code_for(session, customer_id, message.created_at)
+    return {"referral": f"{base}/r/{code}"}
 
 
 async def cart_lines(session: ReadSession, customer_id: UUID, entry: Mapping[str, Any]) -> list[Any] | None:

@@ -16,6 +16,7 @@ _LINKS = {
     "unsubscribe": "https://shop.example/u/preview",
     "preferences": "https://shop.example/u/preview",
     "view": "https://shop.example/v/preview",
+    "referral": "https://shop.example/r/PREV1EW0",
 }
 """A preview's links lead nowhere, so that nobody unsubscribes by clicking around in one."""
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 
 from database.session import Database
 from domain.errors import Conflict, NotFound
 from domain.events import EventKind
 from domain.referral_signals import SignalKind
+from perennial.document_files import read_folder
 from tests.referring import ReferringShop
 
 
@@ -319,3 +323,28 @@ async def merge(shop: ReferringShop, one: str, other: str) -> None:
     """The shop tells that two customers are one."""
     await shop.post(shop.event(kind=EventKind.ALIAS, previous_id=one, user_id=other))
     await shop.route()
+
+
+async def test_the_built_in_journey_follows_each_friend_on_both_sides(shop: ReferringShop) -> None:
+    await shop.publish(read_folder(Path("templates/journeys"), "journey")["referral-reward"])
+    await shop.sign_up("cid")
+    for friend in ("bob", "cid"):
+        await shop.claim("ann", friend)
+    await shop.route()
+    names = {(await shop.customer(user_id)).id: user_id for user_id in ("ann", "bob", "cid")}
+
+    runs = [(names[run.customer_id], run.entry["properties"]["side"]) for run in await shop.runs("referral-reward")]
+    assert sorted(runs) == [("ann", "referrer"), ("ann", "referrer"), ("bob", "referee"), ("cid", "referee")]
+
+    shop.later(hours=1)
+    await shop.order("bob")  # who has ordered is invited to bring friends, too: once
+    await shop.order("bob", "o-2")
+    own = [run for run in await shop.runs("referral-reward") if names[run.customer_id] == "bob"]
+    assert [run.entry["event"] for run in own] == ["Referral Claimed", "Order Completed", "Order Completed"]
+
+    shop.later(hours=1)
+    before = [run.id for run in await shop.runs() if run.state == "active"]
+    await shop.order("cid", "c-0", timestamp=shop.now - timedelta(hours=3))  # an older customer after all
+    await shop.route()
+    ended = {run.id for run in await shop.runs() if run.state == "exited"}
+    assert len(ended & set(before)) == 1
