@@ -11,9 +11,12 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict
 from temporalio import activity
 
+from activities.challenges import close_periods
 from activities.referrals import settle_referrals
+from activities.tiers import close_tier_periods
 from database.events import append
 from database.programmes import LiveProgramme, live_programme
+from database.redeeming import expire_some
 from database.session import Database
 from database.settling import DueAccount, ExpiringPoints, due_accounts, expiring_points, settle_accounts
 from domain.durations import parse_duration
@@ -59,6 +62,11 @@ class SettlingActivities:
         return Settled(count=count)
 
     @activity.defn
+    async def close_tier_periods(self, step: SettlingStep) -> Settled:
+        """Weigh customers whose period or grace has ended, and everybody once by new rules."""
+        return Settled(count=await close_tier_periods(self._database, step.as_of, activity.heartbeat))
+
+    @activity.defn
     async def warn_of_expiry(self, step: SettlingStep) -> Settled:
         """Append an event for points that come within a warning of the programme: once, whatever is repeated."""
         async with self._database.read() as session:
@@ -70,6 +78,20 @@ class SettlingActivities:
     async def end_referral_holds(self, step: SettlingStep) -> Settled:
         """Reward both sides of referrals whose hold is over, and end invitations and claims that have lapsed."""
         return Settled(count=await settle_referrals(self._database, step.as_of))
+
+    @activity.defn
+    async def expire_redemptions(self, step: SettlingStep) -> Settled:
+        """End redemptions whose time is over, in pages; what was never issued goes back to stock and pool."""
+        count = 0
+        while done := await self._expire_page(step.as_of):
+            count += done
+            activity.heartbeat()
+        return Settled(count=count)
+
+    @activity.defn
+    async def close_challenges(self, step: SettlingStep) -> Settled:
+        """Reach goals together, make ranks final, freeze the lists of contests, tell whoever won."""
+        return Settled(count=await close_periods(self._database, step.as_of, activity.heartbeat))
 
     async def _warn(self, step: SettlingStep, programme: LiveProgramme, before: str) -> int:
         """One of the programme's warnings; `before` is a period such as `30d`, by the programme's calendar."""
@@ -85,6 +107,10 @@ class SettlingActivities:
             after = page[-1]
             activity.heartbeat()
         return count
+
+    async def _expire_page(self, as_of: datetime) -> int:
+        async with self._database.transaction() as session:
+            return await expire_some(session, as_of, limit=PAGE)
 
     async def _sweep(self, as_of: datetime, *, wait: bool) -> int:
         count, after = 0, None

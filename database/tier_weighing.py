@@ -144,7 +144,7 @@ def _rank(rules: TierRules, tier: str | None) -> int:
 # Who is due ---------------------------------------------------------------------------------------------
 
 
-async def due_by_time(session: ReadSession, ladder: Ladder, as_of: datetime, limit: int) -> Sequence[UUID]:
+async def due_by_time(session: ReadSession, as_of: datetime, limit: int) -> Sequence[UUID]:
     """Customers whose period, grace or override has ended. Relies on ix_tier_standings_due."""
     statement = (
         select(TierStanding.customer_id)

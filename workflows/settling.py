@@ -21,8 +21,11 @@ _SCHEDULED = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 # In this order: points that become available, then what follows from the state of accounts.
 _STEPS = (
     (SettlingActivities.settle_accounts, "activate, time out and expire points"),
+    (SettlingActivities.close_tier_periods, "close the periods of tiers"),
     (SettlingActivities.warn_of_expiry, "tell of points that expire soon"),
     (SettlingActivities.end_referral_holds, "reward referrals whose hold is over"),
+    (SettlingActivities.expire_redemptions, "end redemptions whose time is over"),
+    (SettlingActivities.close_challenges, "close challenges, leaderboards and contests"),
 )
 
 

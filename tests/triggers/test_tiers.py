@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from activities.tiers import close_tier_periods
 from database import points
 from database.customers import lock
 from database.events import Event
@@ -314,3 +315,36 @@ async def test_two_routers_at_once_make_one_history(shop: Shop) -> None:
     async with shop.database.read() as session:
         told_of = (await session.execute(select(Event.properties).where(Event.name == "Tier Reached"))).scalars().all()
     assert [each["tier"] for each in told_of].count("gold") == 1
+
+
+# In the hourly pass -------------------------------------------------------------------------------------
+
+
+async def test_the_hourly_pass_ends_periods_of_customers_who_do_nothing(shop: Shop) -> None:
+    await publish_programme(shop.database, BEGUN)
+    await shop.track(ORDER, order(1, 25.00))
+    shop.later(days=396)
+    assert await close_tier_periods(shop.database, shop.now, lambda: None) == 1
+    assert await history(shop) == [("gold", "qualified"), ("silver", "period_ended")]
+    assert await close_tier_periods(shop.database, shop.now, lambda: None) == 0
+    await shop.route()
+    assert [name for name, _ in await told(shop)] == ["Tier Reached", "Tier Left"]
+
+
+async def test_customers_from_before_the_programme_are_weighed_when_it_begins(shop: Shop) -> None:
+    await shop.track(ORDER, order(1, 6.00))
+    shop.later(days=1)
+    await publish_programme(shop.database, shop.now)
+    shop.later(minutes=1)
+    await close_tier_periods(shop.database, shop.now, lambda: None)
+    assert await history(shop) == [("silver", "qualified")]
+
+
+async def test_lower_thresholds_lift_people_in_the_next_pass(shop: Shop) -> None:
+    await publish_programme(shop.database, BEGUN)
+    await shop.track(ORDER, order(1, 4.00))
+    shop.later(days=1)
+    levels = [{"tier": "bronze", "from": 0}, {"tier": "silver", "from": 300}]
+    await publish_programme(shop.database, shop.now, tiers=tiers(levels=levels))
+    await close_tier_periods(shop.database, shop.now, lambda: None)
+    assert await history(shop) == [("silver", "rules_changed")]
