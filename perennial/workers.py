@@ -135,6 +135,7 @@ def _journey_work(database: Database, library: DefinitionLibrary, renderer: Rend
             *(erasures.delete_executions, erasures.remove_records, erasures.prove),
             *(settling.settle_accounts, settling.close_tier_periods, settling.warn_of_expiry, settling.end_referral_holds),
             settling.expire_redemptions,
+            settling.expire_redemptions,
             settling.close_challenges,
             *(audiences.enter_due_dates, audiences.enter_audience, audiences.backfill_dates),
             ReferralActivities(database).reward_referral,
