@@ -17,7 +17,6 @@ from activities.tiers import close_tier_periods
 from database.events import append
 from database.programmes import LiveProgramme, live_programme
 from database.redeeming import expire_some
-from database.redeeming import expire_some
 from database.session import Database
 from database.settling import DueAccount, ExpiringPoints, due_accounts, expiring_points, settle_accounts
 from domain.durations import parse_duration
@@ -90,15 +89,6 @@ class SettlingActivities:
         return Settled(count=count)
 
     @activity.defn
-    async def expire_redemptions(self, step: SettlingStep) -> Settled:
-        """End redemptions whose time is over, in pages; what was never issued goes back to stock and pool."""
-        count = 0
-        while done := await self._expire_page(step.as_of):
-            count += done
-            activity.heartbeat()
-        return Settled(count=count)
-
-    @activity.defn
     async def close_challenges(self, step: SettlingStep) -> Settled:
         """Reach goals together, make ranks final, freeze the lists of contests, tell whoever won."""
         return Settled(count=await close_periods(self._database, step.as_of, activity.heartbeat))
@@ -117,10 +107,6 @@ class SettlingActivities:
             after = page[-1]
             activity.heartbeat()
         return count
-
-    async def _expire_page(self, as_of: datetime) -> int:
-        async with self._database.transaction() as session:
-            return await expire_some(session, as_of, limit=PAGE)
 
     async def _expire_page(self, as_of: datetime) -> int:
         async with self._database.transaction() as session:

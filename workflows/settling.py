@@ -25,7 +25,6 @@ _STEPS = (
     (SettlingActivities.warn_of_expiry, "tell of points that expire soon"),
     (SettlingActivities.end_referral_holds, "reward referrals whose hold is over"),
     (SettlingActivities.expire_redemptions, "end redemptions whose time is over"),
-    (SettlingActivities.expire_redemptions, "end redemptions whose time is over"),
     (SettlingActivities.close_challenges, "close challenges, leaderboards and contests"),
 )
 
