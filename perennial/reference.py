@@ -16,6 +16,7 @@ import typer
 
 from domain.conditions.operators import Operator
 from domain.journeys.definition import JourneyDefinition
+from domain.programmes.definition import ProgrammeDefinition
 from domain.shop_settings import ShopSettings
 from domain.templates import TemplateDocument
 from perennial.env_example import shown_default
@@ -34,6 +35,12 @@ _UNIONS = {
     "IfArm": "[arm](journeys.md#branch)",
     "ScheduleEntry": "[entry](journeys.md#entry)",
     "TraitMatch": "[match](journeys.md#matches)",
+    "FixedAmount": "[amount](loyalty/programme.md#amounts)",
+    "Quantity": "[money or a quantity](loyalty/programme.md#amounts)",
+    "UntilDay": "[pending](loyalty/programme.md#pending)",
+    "ExpiresAfter": "[expiry](loyalty/programme.md#expiry)",
+    "RollingWindow": "[window](loyalty/programme.md#tiers)",
+    "PointsMeasure": "[measure](loyalty/programme.md#tiers)",
 }
 # Text that has a shape, told by an example of it that the schema shows.
 _SHAPES = {
@@ -45,20 +52,25 @@ _SHAPES = {
 _WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 
 
-def refreshed(page: str) -> str:
+def refreshed(page: Path) -> str:
     """The page with every marked table written anew. Raises KeyError for a model that does not exist."""
-    return _MARKED.sub(lambda mark: mark[1] + _generated(mark[2], mark[3]) + mark[4], page)
+    up = "../" * (len(page.relative_to(DOCS).parts) - 1)
+
+    def table(mark: re.Match[str]) -> str:
+        return mark[1] + _generated(mark[2], mark[3]).replace("](", f"]({up}") + mark[4]
+
+    return _MARKED.sub(table, page.read_text())
 
 
 def pages() -> Iterator[Path]:
     """Every page that has a marked table."""
-    return (path for path in sorted(DOCS.glob("*.md")) if _MARKED.search(path.read_text()))
+    return (path for path in sorted(DOCS.rglob("*.md")) if _MARKED.search(path.read_text()))
 
 
 def schemas() -> dict[str, Any]:
     """The JSON Schema of each model that people write documents by, by the model's name."""
     found: dict[str, Any] = {}
-    for model in (JourneyDefinition, TemplateDocument, ShopSettings):
+    for model in (JourneyDefinition, TemplateDocument, ShopSettings, ProgrammeDefinition):
         schema = model.model_json_schema(by_alias=True)
         found |= schema.pop("$defs", {}) | {model.__name__: schema}
     return found
@@ -175,7 +187,7 @@ def main() -> None:
     """Rewrite every page that is behind."""
     for path in pages():
         before = path.read_text()
-        after = refreshed(before)
+        after = refreshed(path)
         if after != before:
             path.write_text(after)
             sys.stdout.write(f"updated {path.relative_to(PROJECT)}\n")

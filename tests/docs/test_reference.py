@@ -13,6 +13,8 @@ from domain.conditions.model import Condition, Predicate
 from domain.journeys.definition import Enter, JourneyDefinition
 from domain.journeys.matches import Match
 from domain.journeys.steps import STEP_KINDS, Step
+from domain.programmes.definition import ProgrammeDefinition, Tiers
+from domain.programmes.rules import EarnRule
 from domain.yaml import read_yaml
 from perennial.reference import DOCS, pages, refreshed
 from perennial.settings import PROJECT
@@ -24,6 +26,9 @@ READERS: dict[str, TypeAdapter[Any]] = {
     "matches": TypeAdapter(list[Match]),
     "condition": TypeAdapter(Condition),
     "predicates": TypeAdapter(list[Predicate]),
+    "programme": TypeAdapter(ProgrammeDefinition),
+    "rules": TypeAdapter(list[EarnRule]),
+    "tiers": TypeAdapter(Tiers),
 }
 EXAMPLE = re.compile(r"^```yaml (\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -32,14 +37,14 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 def _examples() -> list[Any]:
     return [
         pytest.param(kind, text, id=f"{page.stem}-{number}-{kind}")
-        for page in sorted(DOCS.glob("*.md"))
+        for page in sorted(DOCS.rglob("*.md"))
         for number, (kind, text) in enumerate(EXAMPLE.findall(page.read_text()), start=1)
     ]
 
 
 @pytest.mark.parametrize("page", list(pages()), ids=lambda page: page.name)
 def test_the_tables_are_up_to_date(page: Path) -> None:
-    assert page.read_text() == refreshed(page.read_text()), "run `make reference`"
+    assert page.read_text() == refreshed(page), "run `make reference`"
 
 
 @pytest.mark.parametrize(("kind", "text"), _examples())
