@@ -11,9 +11,10 @@ import orjson
 from sqlalchemy import select, text
 
 from database.announcements import Announcement, announce
-from database.contests import ContestDraw, ContestPlace, ContestTicket, LiveContest, live_contests
+from database.contests import ContestDraw, ContestPlace, ContestTicket, LiveContest, live_contests, lock_draw
 from database.customers import Customer
 from database.session import ReadSession, WriteSession
+from database.shop_settings import shop_settings
 from domain.challenges.told import prize_as_json
 from domain.contests.draws import Ticket, canonical_list, draw, list_hash, read_list, seed_of
 from domain.contests.places import Disqualification, Place, PlaceState, disqualify, settle
@@ -60,6 +61,27 @@ async def freeze(session: WriteSession, row: ContestDraw, contest: LiveContest, 
     row.list = canonical_list(Ticket(ticket.entry_id, ticket.weight) for ticket in tickets)
     row.list_hash, row.frozen_at, row.version = list_hash(row.list), as_of, contest.version
     await session.flush()
+
+
+async def freeze_closed(session: WriteSession, as_of: datetime) -> bool:
+    """Freeze one contest that has closed, so that the hash of its list is public early; False: there is none."""
+    shop = await shop_settings(session)
+    live = await live_contests(session)
+    closed = [each for each in live.values() if _has_closed(each, shop.zone, as_of)]
+    unfrozen = select(ContestDraw.contest).where(ContestDraw.frozen_at.is_(None))
+    statement = unfrozen.where(ContestDraw.contest.in_([each.key for each in closed])).order_by(ContestDraw.contest)
+    key = (await session.execute(statement.limit(1))).scalar_one_or_none()
+    row = None if key is None else await lock_draw(session, key)
+    if row is None:
+        return False
+    if row.frozen_at is None:
+        await freeze(session, row, live[row.contest], as_of)
+    return True
+
+
+def _has_closed(contest: LiveContest, shop_zone: str, as_of: datetime) -> bool:
+    closes = contest.definition.closes_at(contest.definition.zone_in(shop_zone))
+    return closes is not None and closes <= as_of
 
 
 async def draw_winners(
