@@ -157,8 +157,19 @@ PAIRS: dict[Operator, Pair] = {
 }
 
 
+# Capitals of Unicode 15 and 16: PostgreSQL 18 folds them, and Pythons before 3.14 do not know them yet.
+_NEW_LETTERS = {
+    **{capital: capital + 0x20 for capital in range(0x10D50, 0x10D66)},  # Garay
+    0x1C89: 0x1C8A,
+    0xA7CB: 0x0264,
+    0xA7CC: 0xA7CD,
+    0xA7DA: 0xA7DB,
+    0xA7DC: 0x019B,  # Cyrillic and Latin
+}
+
+
 def folded(value: Any) -> Any:
     """The value with its texts case-folded (Unicode's full folding, as `"case": "ignore"` compares)."""
     if type(value) is str:
-        return value.casefold()
+        return value.casefold() if value.isascii() else value.translate(_NEW_LETTERS).casefold()
     return [folded(element) for element in value] if type(value) is list else value
