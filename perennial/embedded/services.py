@@ -37,7 +37,7 @@ class Service:
         """Start and wait until it is ready; raises StartFailedError."""
         command = [sys.executable, "-m", "perennial", *self._command]
         self.child.spawn(command, environment=self._environment)
-        await self.child.wait_until(self._is_ready, within=60)
+        await self.child.wait_until(self._is_ready, within=180)
 
     async def stop(self) -> None:
         """Let it finish what it is doing, then end it."""

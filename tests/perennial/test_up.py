@@ -80,7 +80,7 @@ class Up:
 
 
 def until(holds: Callable[[], bool], may_hold: Callable[[], bool], what: str, said: Callable[[], str]) -> None:
-    give_up_at = time.monotonic() + 100
+    give_up_at = time.monotonic() + 200
     while not holds():
         assert may_hold(), f"ended without {what}: {said()}"
         assert time.monotonic() < give_up_at, f"no {what}: {said()}"
