@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, text
 
+from database import ledger_guarantees
 from database.customers import Customer
 from database.messages import Message
 from database.session import ReadSession
@@ -87,6 +88,13 @@ QUESTIONS = (
         "nothing left after its time",
         """SELECT id::text FROM messages WHERE attempting_at > not_after""",
     ),
+    Question("points", "every transaction of points sums to zero", ledger_guarantees.SUMS_TO_ZERO),
+    Question("points", "balances equal a replay of their entries", ledger_guarantees.BALANCES),
+    Question("points", "what is left of each lot equals a replay of its uses", ledger_guarantees.LOTS),
+    Question("points", "balances equal their lots and holds", ledger_guarantees.LOTS_AND_BALANCES),
+    Question("points", "no points of a lot are used twice", ledger_guarantees.USED_ONCE),
+    Question("points", "every hold ends once, whole", ledger_guarantees.HOLDS),
+    Question("points", "nothing is due for longer than a day", ledger_guarantees.SETTLED),
 )
 
 

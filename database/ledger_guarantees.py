@@ -1,0 +1,84 @@
+"""What would break the ledger, asked of live data for `perennial doctor`: sums, replays and bounds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SUMS_TO_ZERO: Final = """
+    SELECT transaction_id::text FROM point_entries GROUP BY transaction_id HAVING sum(amount) <> 0
+"""
+
+# Balances as replayed from the entries, bucket by bucket, also of accounts that have only one of the two.
+BALANCES: Final = """
+    SELECT coalesce(kept.account, replayed.account)::text
+    FROM point_balances AS kept
+    FULL JOIN (
+        SELECT programme, account, max(number) AS number,
+            coalesce(sum(amount) FILTER (WHERE bucket = 'issued'), 0) AS issued,
+            coalesce(sum(amount) FILTER (WHERE bucket = 'pending'), 0) AS pending,
+            coalesce(sum(amount) FILTER (WHERE bucket = 'available'), 0) AS available,
+            coalesce(sum(amount) FILTER (WHERE bucket = 'held'), 0) AS held,
+            coalesce(sum(amount) FILTER (WHERE bucket = 'redeemed'), 0) AS redeemed,
+            coalesce(sum(amount) FILTER (WHERE bucket = 'expired'), 0) AS expired,
+            coalesce(sum(amount) FILTER (WHERE bucket = 'reversed'), 0) AS reversed
+        FROM point_entries GROUP BY programme, account
+    ) AS replayed USING (programme, account)
+    WHERE (kept.issued, kept.pending, kept.available, kept.held, kept.redeemed, kept.expired, kept.reversed)
+        IS DISTINCT FROM (
+            coalesce(replayed.issued, 0), coalesce(replayed.pending, 0), coalesce(replayed.available, 0),
+            coalesce(replayed.held, 0), coalesce(replayed.redeemed, 0), coalesce(replayed.expired, 0),
+            coalesce(replayed.reversed, 0)
+        )
+       OR kept.number < replayed.number
+"""
+
+LOTS: Final = """
+    SELECT lots.id::text FROM point_lots AS lots
+    LEFT JOIN (
+        SELECT lot_id,
+            sum(points) FILTER (WHERE follows IS NULL) AS taken,
+            sum(points) FILTER (WHERE use = 'returned') AS returned
+        FROM point_consumptions GROUP BY lot_id
+    ) AS used ON used.lot_id = lots.id
+    WHERE lots.remaining <> lots.original - coalesce(used.taken, 0) + coalesce(used.returned, 0)
+"""
+
+LOTS_AND_BALANCES: Final = """
+    SELECT balances.account::text FROM point_balances AS balances
+    LEFT JOIN (
+        SELECT programme, account,
+            coalesce(sum(remaining) FILTER (WHERE is_pending), 0) AS pending,
+            coalesce(sum(remaining) FILTER (WHERE NOT is_pending), 0) AS active
+        FROM point_lots GROUP BY programme, account
+    ) AS lots USING (programme, account)
+    LEFT JOIN (
+        SELECT programme, account, sum(points) AS points FROM point_holds WHERE state = 'open'
+        GROUP BY programme, account
+    ) AS holds USING (programme, account)
+    WHERE balances.pending <> coalesce(lots.pending, 0)
+       OR balances.available <> coalesce(lots.active, 0) - balances.deficit
+       OR balances.held <> coalesce(holds.points, 0)
+       OR (balances.deficit > 0 AND lots.active > 0)
+"""
+
+USED_ONCE: Final = """
+    SELECT taken.id::text FROM point_consumptions AS taken
+    JOIN point_consumptions AS later ON later.follows = taken.id
+    GROUP BY taken.id HAVING sum(later.points) > taken.points
+"""
+
+HOLDS: Final = """
+    SELECT holds.id::text FROM point_holds AS holds
+    JOIN point_consumptions AS part ON part.transaction_id = holds.transaction_id AND part.use = 'held'
+    LEFT JOIN (
+        SELECT follows, sum(points) AS ended, sum(points) FILTER (WHERE use = 'redeemed') AS redeemed
+        FROM point_consumptions WHERE follows IS NOT NULL GROUP BY follows
+    ) AS later ON later.follows = part.id
+    GROUP BY holds.id
+    HAVING coalesce(sum(later.ended), 0) <> CASE WHEN state = 'open' THEN 0 ELSE holds.points END
+        OR coalesce(sum(later.redeemed), 0) <> captured
+"""
+
+SETTLED: Final = """
+    SELECT account::text FROM point_balances WHERE next_due < CAST(:as_of AS timestamptz) - interval '1 day'
+"""
