@@ -105,6 +105,7 @@ class Stored:
     is_final: bool
     reason: Unpaid | None
     order_id: str | None
+    tier: str | None
     frozen: Frozen
     activates_at: datetime | None
     expires_at: datetime | None
@@ -234,6 +235,32 @@ async def of_orders(session: ReadSession, programme: str, order_ids: Collection[
     return await _stored(session, wanted & touched) if order_ids else []
 
 
+_AWAITING = text("""
+    SELECT DISTINCT earnings.id
+    FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS event (customer_id uuid, name text, order_id text)
+    JOIN earnings ON earnings.customer_id = event.customer_id AND earnings.activates_on = event.name
+        AND (earnings.order_id IS NULL OR earnings.order_id = event.order_id)
+    WHERE earnings.programme = :programme AND earnings.points > 0 AND earnings.activates_at > :as_of
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """An event that points may wait for, of a customer, about an order or none."""
+
+    customer_id: UUID
+    name: str
+    order_id: str | None
+
+
+async def awaiting(session: ReadSession, programme: str, events: Iterable[Awaited], as_of: datetime) -> list[Stored]:
+    """Decisions whose points wait for one of these events of their customer, about their order if they have one."""
+    rows = [{"customer_id": each.customer_id, "name": each.name, "order_id": each.order_id} for each in events]
+    given = {"programme": programme, "events": orjson.dumps(rows).decode(), "as_of": as_of}
+    ids = (await session.execute(_AWAITING, given)).scalars().all() if rows else []
+    return await _stored(session, Earning.id.in_(ids)) if ids else []
+
+
 async def cancelled_orders(session: ReadSession, order_ids: Collection[str]) -> set[str]:
     """Which of these orders are cancelled."""
     statement = select(Order.order_id).where(Order.order_id.in_(order_ids), Order.cancelled)
@@ -320,6 +347,20 @@ async def write_credits(session: WriteSession, changed: Mapping[UUID, tuple[Sequ
     ]
     if rows:
         await session.execute(_WRITE_CREDITS, {"rows": orjson.dumps(rows).decode()})
+
+
+_MATURE = text("""
+    UPDATE earnings SET activates_at = :as_of, activates_on = NULL, expires_at = row.expires_at
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS row (id uuid, expires_at timestamptz)
+    WHERE earnings.id = row.id
+""")
+
+
+async def mature(session: WriteSession, expiries: Mapping[UUID, datetime | None], as_of: datetime) -> None:
+    """These decisions' points are available now, and lapse then."""
+    rows = [{"id": id_, "expires_at": expires_at} for id_, expires_at in expiries.items()]
+    if rows:
+        await session.execute(_MATURE, {"rows": orjson.dumps(rows).decode(), "as_of": as_of})
 
 
 async def withdraw(session: WriteSession, ids: Collection[UUID]) -> None:
@@ -438,6 +479,7 @@ def _read(row: Earning) -> Stored:
         is_final=row.is_final,
         reason=None if row.reason is None else Unpaid(row.reason),
         order_id=row.order_id,
+        tier=row.tier,
         frozen=Frozen(row.points, row.basis, row.currency, [Share(**share) for share in row.shares]),
         activates_at=row.activates_at,
         expires_at=row.expires_at,

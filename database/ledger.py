@@ -22,7 +22,7 @@ from database.session import ReadSession, WriteSession
 from domain.accounts import Account, Bucket, HeldPoints, HoldState, Lot, Part, Use
 from domain.book import Book
 from domain.ids import new_id
-from domain.points import Balance, Clawback, Move, Moved, Restore
+from domain.points import Activate, Balance, Clawback, Move, Moved, Restore
 from domain.transactions import Kind, PastMove, Transaction
 
 _DUE = ("next_due", "programme", "account")
@@ -289,7 +289,7 @@ def _account(row: Mapping[str, Any]) -> Account:  # a row of point_balances
 
 def _keys(moves: Iterable[Move]) -> set[str]:
     keys = {move.key for move in moves}
-    return keys | {move.of for move in moves if isinstance(move, Restore | Clawback)}
+    return keys | {move.of for move in moves if isinstance(move, Restore | Activate | Clawback)}
 
 
 async def _load_past(session: ReadSession, programme: str, book: Book, by_digest: Mapping[bytes, str]) -> None:
@@ -402,8 +402,11 @@ _STORE_NOTES = text("""
     )
 """)
 _CHANGE_LOTS = text("""
-    UPDATE point_lots SET remaining = r.remaining, is_pending = r.is_pending
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (id uuid, remaining bigint, is_pending boolean)
+    UPDATE point_lots SET
+        remaining = r.remaining, is_pending = r.is_pending, activates_at = r.activates_at, expires_at = r.expires_at
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+        id uuid, remaining bigint, is_pending boolean, activates_at timestamptz, expires_at timestamptz
+    )
     WHERE point_lots.id = r.id
 """)
 _END_HOLDS = text("""
@@ -442,7 +445,7 @@ async def store(
         (_STORE_CONSUMPTIONS, [row for made in transactions for row in _consumption_rows(made)]),
         (_STORE_HOLDS, [_hold_row(made.hold) for made in transactions if made.hold]),
         (_STORE_NOTES, [row for made in transactions for row in _note_rows(made, reasons or {})]),
-        (_CHANGE_LOTS, [{"id": lot.id, "remaining": lot.remaining, "is_pending": lot.is_pending} for lot in changed]),
+        (_CHANGE_LOTS, [_changed_row(lot) for lot in changed]),
         (_END_HOLDS, [_hold_row(hold) for hold in book.ended.values()]),
         (_CHANGE_BALANCES, [_balance_row(book.accounts[id_]) for id_ in sorted(touched)]),
     ]
@@ -450,6 +453,10 @@ async def store(
         if written:
             given = {"rows": orjson.dumps(written).decode(), "programme": programme, "as_of": as_of}
             await session.execute(statement, given)
+
+
+def _changed_row(lot: Lot) -> dict[str, object]:
+    return {name: getattr(lot, name) for name in ("id", "remaining", "is_pending", "activates_at", "expires_at")}
 
 
 def _transaction_row(programme: str, made: Transaction) -> dict[str, object]:

@@ -247,6 +247,21 @@ def occasion_of(rule: EarnRule, event: EarningEvent) -> Occasion:
     return Occasion(rule.rule, "/".join(str(value).replace("/", "//") for value in values), owner)
 
 
+def awaited_events(definition: ProgrammeDefinition) -> frozenset[str]:
+    """The events that make points available which wait for them."""
+    levels = definition.tiers.levels if definition.tiers is not None else []
+    waits = [*(rule.pending for rule in definition.earn), *(level.pending for level in levels)]
+    return frozenset(pending.event for pending in waits if isinstance(pending, UntilEvent))
+
+
+def lapses(programme: Programme, rule: str, tier: str | None, available: datetime) -> datetime | None:
+    """When points of a rule lapse that become available then: by the tier's word, the rule's or the programme's."""
+    definition = programme.definition
+    found, level = definition.rule(rule), definition.level(tier)
+    words = [level.expires if level else None, found.expires if found else None, definition.expires]
+    return expiry(next((word for word in words if word is not None), None), available, programme.zone)
+
+
 def order_of(event: EarningEvent) -> str | None:
     """The order that an event is about, if it is one of the events of orders."""
     return text_id(event.properties.get("order_id")) if event.name.startswith("Order ") else None
@@ -352,16 +367,14 @@ def _limited(case: _Case, decision: Decision, usage: Usage) -> Decision:
 
 
 def _dates(case: _Case) -> dict[str, Any]:  # members of Decision
-    """The tier's word goes before the rule's, the rule's before the programme's."""
-    level, rule, zone = case.level, case.rule, case.programme.zone
+    """The tier's word goes before the rule's."""
+    level, rule = case.level, case.rule
     pending = level.pending if level is not None and level.pending is not None else rule.pending
-    expires = level.expires if level is not None and level.expires is not None else rule.expires
-    activates_at = activation(pending, case.event.at, zone)
-    lapses = expires if expires is not None else case.programme.definition.expires
+    activates_at = activation(pending, case.event.at, case.programme.zone)
     return {
         "activates_at": activates_at,
         "activates_on": pending.event if isinstance(pending, UntilEvent) else None,
-        "expires_at": expiry(lapses, activates_at or case.event.at, zone),
+        "expires_at": lapses(case.programme, rule.rule, case.about.tier, activates_at or case.event.at),
     }
 
 

@@ -15,6 +15,7 @@ from uuid import UUID
 from domain.accounts import Account, Bucket, HeldPoints, HoldState, Lot, Part, Use
 from domain.book import Book, in_turn
 from domain.points import (
+    Activate,
     Capture,
     Clawback,
     Credit,
@@ -79,8 +80,8 @@ def _do(book: Book, move: Move, as_of: datetime) -> Transaction | Refusal:
             return _release(book, move, as_of)
         case Restore():
             return _restore(book, move, as_of)
-        case Clawback():
-            return _claw_back(book, move, as_of)
+        case Activate() | Clawback():
+            return _change_credit(book, move, as_of)
         case Transfer() | Merge():
             return _transfer(book, move, as_of) if isinstance(move, Transfer) else _merge(book, move, as_of)
         case _ as unreachable:
@@ -212,13 +213,35 @@ def _restore(book: Book, move: Restore, as_of: datetime) -> Transaction | Refusa
     return transaction
 
 
-def _claw_back(book: Book, move: Clawback, as_of: datetime) -> Transaction | Refusal:
+def _change_credit(book: Book, move: Activate | Clawback, as_of: datetime) -> Transaction | Refusal:
+    """What happens to a credit after it was made; it must be this account's."""
     credit = book.past.get(move.of)
     if credit is None or credit.account != move.account or credit.kind not in CREDITING or credit.parts:
         return Refusal.UNKNOWN_MOVE
+    if isinstance(move, Activate):
+        return _activate(book, move, credit, as_of)
+    return _claw_back(book, move, credit, as_of)
+
+
+def _activate(book: Book, move: Activate, credit: PastMove, as_of: datetime) -> Transaction:
+    account = book.accounts[move.account]
+    own = (lot for lot in account.lots.values() if lot.origin == credit.transaction_id)
+    waiting = [lot for lot in own if lot.is_pending and lot.remaining]
+    transaction = _begin(book, move, as_of, sum(lot.remaining for lot in waiting), of=credit.transaction_id)
+    for lot in waiting:
+        lot.is_pending, lot.activates_at, lot.expires_at = False, as_of, move.expires_at
+        book.changed[lot.id] = lot
+        book.transfer(transaction, account, Bucket.PENDING, Bucket.AVAILABLE, lot.remaining)
+        book.absorb(transaction, account, lot)
+    return transaction
+
+
+def _claw_back(book: Book, move: Clawback, credit: PastMove, as_of: datetime) -> Transaction:
     account = book.accounts[move.account]
     target = min(move.target, credit.points)
     due = max(0, target - credit.clawed - credit.expired)
+    if not move.may_owe:
+        due = min(due, _takeable(account, credit.transaction_id))
     transaction = _begin(book, move, as_of, due, of=credit.transaction_id)
     credit.clawed += due
     left = _take_own(book, transaction, account, credit.transaction_id, due)
@@ -228,6 +251,12 @@ def _claw_back(book: Book, move: Clawback, as_of: datetime) -> Transaction | Ref
         book.transfer(transaction, account, Bucket.AVAILABLE, Bucket.REVERSED, left)
     transaction.detail = {"deficit": missing}
     return transaction
+
+
+def _takeable(account: Account, origin: UUID) -> int:
+    """What can be taken back of a credit without owing: all that is available, and its own points that wait."""
+    own = (lot for lot in account.lots.values() if lot.origin == origin and lot.is_pending)
+    return max(account.available, 0) + sum(lot.remaining for lot in own)
 
 
 def _take_own(book: Book, transaction: Transaction, account: Account, origin: UUID, points: int) -> int:

@@ -116,13 +116,27 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True)
+class Activate:
+    """Makes what still waits of the credit under `of` available now; it lapses at `expires_at` (None: never)."""
+
+    account: UUID
+    key: str
+    of: str  # the key of the credit
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Clawback:
-    """Takes back what the credit under `of` gave, up to `target` points altogether over all clawbacks of it."""
+    """Takes back what the credit under `of` gave, up to `target` points altogether over all clawbacks of it.
+
+    `may_owe` False: only points that are there, never into a deficit.
+    """
 
     account: UUID
     key: str
     of: str  # the key of the credit
     target: int
+    may_owe: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +160,7 @@ class Merge:
     to: UUID
 
 
-Move = Credit | Debit | Hold | Capture | Release | Restore | Clawback | Transfer | Merge
+Move = Credit | Debit | Hold | Capture | Release | Restore | Activate | Clawback | Transfer | Merge
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from domain.accounts import Bucket, HeldPoints, Lot, Part, Use
 from domain.points import (
+    Activate,
     Balance,
     Capture,
     Clawback,
@@ -107,7 +108,7 @@ def kind_of(move: Move) -> Kind:
     match move:
         case Credit() | Debit():
             return Kind(move.kind.value)
-        case Hold() | Capture() | Release() | Restore() | Clawback() | Transfer() | Merge():
+        case Hold() | Capture() | Release() | Restore() | Activate() | Clawback() | Transfer() | Merge():
             return Kind(type(move).__name__.lower())
         case _ as unreachable:
             assert_never(unreachable)

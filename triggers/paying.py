@@ -29,6 +29,7 @@ class Due:
     net: int
     credits: Sequence[Posted] = ()
     taken_back: int = 0
+    may_owe: bool = True  # whether what is taken back may become a deficit
 
     @classmethod
     def of(cls, id_: UUID, decision: Decision, before: Stored | None = None) -> Due:
@@ -42,13 +43,14 @@ class Due:
         )
 
     @classmethod
-    def again(cls, row: Stored, net: int, back: int) -> Due:
+    def again(cls, row: Stored, net: int, back: int, *, may_owe: bool = True) -> Due:
         """By a stored decision."""
         return cls(
             *(row.id, row.customer_id, row.rule, row.stamp.timestamp),
             *(row.activates_at, row.expires_at, row.order_id, net),
             credits=row.credits,
             taken_back=back,
+            may_owe=may_owe,
         )
 
 
@@ -78,4 +80,6 @@ def _credit(due: Due, credit: Posted) -> Credit:
 
 
 def _clawback(due: Due, credit: Posted) -> Clawback:
-    return Clawback(due.account, f"{credit.key}/taken/{credit.taken}", of=credit.key, target=credit.taken)
+    return Clawback(
+        due.account, f"{credit.key}/taken/{credit.taken}", of=credit.key, target=credit.taken, may_owe=due.may_owe
+    )

@@ -17,6 +17,7 @@ from triggers.coupons import follow_coupons
 from triggers.dates import keep_dates
 from triggers.earning import earn_points
 from triggers.journeys import react_in_journeys
+from triggers.maturing import mature_points
 from triggers.profiles import fold_profiles
 from triggers.referrals import follow_referrals
 from triggers.refunds import follow_refunds
@@ -27,6 +28,7 @@ Reaction = Callable[[Wave], Awaitable[None]]
 
 REACTIONS: tuple[Reaction, ...] = (
     *(fold_profiles, record_consents, project_commerce, keep_dates),
+    mature_points,
     earn_points,
     follow_refunds,
     follow_coupons,

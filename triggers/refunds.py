@@ -8,6 +8,7 @@ from database import earnings
 from database.earnings import Stored
 from database.orders import refunds_of
 from domain.commerce import MAKES_ORDERS, text_id
+from domain.programmes.rules import Clawback
 from domain.refunds import taken_back
 from triggers.batch import Wave
 from triggers.paying import Due, pay
@@ -34,16 +35,18 @@ async def take_back(wave: Wave, order_ids: Collection[str]) -> None:
     for row in rows:
         order_id = row.order_id or ""
         target = taken_back(row.frozen, refunds[order_id], is_cancelled=order_id in cancelled)
-        if _is_kept(wave, row):
+        policy = _policy(wave, row)
+        if policy == "keep":
             target = 0
         if target != row.taken_back:
-            dues.append(Due.again(row, row.frozen.points - target, target))
+            net = row.frozen.points - target
+            dues.append(Due.again(row, net, target, may_owe=policy == "deficit"))
     await pay(wave.session, wave.programme.key, dues, wave.as_of)
 
 
-def _is_kept(wave: Wave, row: Stored) -> bool:
-    """Whether the version that decided lets customers keep what refunded orders earned."""
+def _policy(wave: Wave, row: Stored) -> Clawback:
+    """What refunds may take back, by the version that decided."""
     programme = next((each for each in wave.programmes if each.version == row.version), wave.programme)
     rule = programme.definition.rule(row.rule) if programme else None
-    policy = (rule and rule.clawback) or (programme and programme.definition.clawback)
-    return policy == "keep"
+    default = programme.definition.clawback if programme else "deficit"
+    return (rule and rule.clawback) or default

@@ -15,7 +15,7 @@ from database import earnings, points
 from database.earnings import Earning
 from database.session import Database
 from domain.events import EventKind, NewEvent
-from domain.points import Balance
+from domain.points import Balance, Debit, DebitKind
 from tests.programmes import publish_programme
 from tests.triggers.shop import Shop
 from triggers.live import JourneyCache
@@ -400,6 +400,55 @@ async def test_where_customers_may_keep_them_refunds_take_nothing_back(shop: Sho
     await shop.route()
 
     assert (await balance(shop)).available == 100
+
+
+async def test_spent_points_are_owed_or_forgiven_as_the_programme_says(shop: Shop) -> None:
+    """Open Loyalty 3 drops what it cannot find (R1); here it is a deficit, unless the programme says otherwise."""
+    mild = {**PURCHASE, "rule": "mild", "clawback": "available"}
+    await open_programme(shop, PURCHASE, mild)
+    await buy(shop, "o-1", 100)
+    customer = await shop.customer()
+    async with shop.database.transaction() as session:
+        spent = Debit(customer.id, "spent", 150, DebitKind.DEDUCT, "counter")
+        await points.post(session, "main", [spent], shop.now)
+
+    await shop.post(_refund(shop, "o-1", 100))
+    await shop.route()
+
+    # 50 are left of 200: the first rule takes its 100 and owes 50 of them, the second finds nothing and owes nothing
+    now = await balance(shop)
+    assert (now.available, now.reversed) == (-50, 100)
+
+
+async def test_points_that_wait_for_a_delivery_mature_with_it(shop: Shop) -> None:
+    waits = {"pending": {"event": "Order Delivered", "within": "60d"}, "expires": {"after": "10d"}}
+    await open_programme(shop, {**PURCHASE, **waits})
+    await buy(shop, "o-1", 100)
+    await buy(shop, "o-2", 30)
+    shop.later(days=3)
+
+    await shop.track("Order Delivered", {"order_id": "o-1"}, trusted=False)
+    assert (await balance(shop)).pending == 130
+    for _ in range(2):
+        await shop.track("Order Delivered", {"order_id": "o-1"})
+
+    now = await balance(shop)
+    assert (now.available, now.pending) == (100, 30)
+    shop.later(days=10)
+    assert await balance(shop) == Balance(pending=30, earned=130, expired=100)
+    shop.later(days=47)
+    assert (await balance(shop)).available == 30
+
+
+async def test_what_waits_no_longer_can_still_be_taken_back(shop: Shop) -> None:
+    await open_programme(shop, {**PURCHASE, "pending": {"event": "Order Delivered"}})
+    await buy(shop, "o-1", 100)
+    await shop.track("Order Delivered", {"order_id": "o-1"})
+
+    await shop.post(_refund(shop, "o-1", 40))
+    await shop.route()
+
+    assert (await balance(shop)).available == 60
 
 
 async def test_a_refund_told_by_a_browser_takes_nothing_back(shop: Shop) -> None:

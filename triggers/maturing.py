@@ -1,0 +1,38 @@
+"""The reaction of points that wait for an event, such as a delivery: they become available when it comes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from database import earnings, points
+from database.earnings import Awaited
+from domain.commerce import text_id
+from domain.earning import awaited_events, lapses
+from domain.points import Activate, Move
+from triggers.batch import Wave
+from triggers.earning_facts import as_programme
+
+
+async def mature_points(wave: Wave) -> None:
+    """Make points available that waited for the wave's events; a browser's word does not."""
+    if wave.programme is None:
+        return
+    names = frozenset(name for each in wave.programmes for name in awaited_events(each.definition))
+    told = [event for event in wave.events if event.event.trusted and event.event.name in names]
+    awaited = [
+        Awaited(event.customer.id, event.event.name, text_id(event.event.properties.get("order_id"))) for event in told
+    ]
+    key, versions = wave.programme.key, {each.version: each for each in wave.programmes}
+    moves: list[Move] = []
+    expiries: dict[UUID, datetime | None] = {}
+    for row in await earnings.awaiting(wave.session, key, awaited, wave.as_of):
+        programme = as_programme(versions.get(row.version, wave.programme), wave.shop)
+        expires_at = lapses(programme, row.rule, row.tier, wave.as_of)
+        expiries[row.id] = expires_at
+        moves += [
+            Activate(row.customer_id, f"{credit.key}/activated", of=credit.key, expires_at=expires_at)
+            for credit in row.credits
+        ]
+    await points.post(wave.session, key, moves, wave.as_of)
+    await earnings.mature(wave.session, expiries, wave.as_of)
