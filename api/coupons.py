@@ -22,7 +22,7 @@ from api.coupon_answers import (
 from api.customer_access import find_customer
 from api.dependencies import AsOf, Reading, Writing
 from api.paths import PathText
-from api.routing import ApiRoute
+from api.routing import ApiRoute, only_asks
 from database import coupon_uses
 from database.audit import write_audit
 from database.coupon_uses import Asked
@@ -43,7 +43,8 @@ _READ, _WRITE = [requires(Scope.LOYALTY_READ)], [requires(Scope.LOYALTY_WRITE)]
 
 
 @router.post("/v1/coupons/validate", dependencies=_READ, summary="What codes take off a cart")
-async def validate_coupons(wish: ValidateWish, session: Writing, as_of: AsOf) -> ValidateAnswer:
+@only_asks
+async def validate_coupons(wish: ValidateWish, session: Reading, as_of: AsOf) -> ValidateAnswer:
     """Nothing is held or used. Codes that take off nothing say why."""
     asked = Asked(wish.wanted(), await _known(session, wish.customer_id), wish.cart.cart(), wish.order_id)
     found = await coupon_uses.price(session, asked, as_of)

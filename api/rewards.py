@@ -34,7 +34,7 @@ from domain.errors import NotFound
 from domain.keys import Scope
 
 _documents = document_router(RewardKind, read=Scope.LOYALTY_READ, write=Scope.LOYALTY_WRITE)
-router = APIRouter(tags=["rewards"], route_class=ApiRoute)
+router = APIRouter(route_class=ApiRoute)
 
 RewardRef = Annotated[str, Path(pattern=DOCUMENT_KEY, description="The reward's key.", examples=["free-tea"])]
 
@@ -81,6 +81,7 @@ router.include_router(_documents)
     "/v1/customers/{customer_id}/rewards",
     dependencies=[requires(Scope.LOYALTY_READ)],
     summary="What the customer can have, and why not",
+    tags=["rewards"],
 )
 async def customer_rewards(
     customer_id: CustomerRef,
@@ -100,6 +101,7 @@ async def customer_rewards(
     "/v1/customers/{customer_id}/rewards/{reward}/redeem",
     dependencies=[requires(Scope.LOYALTY_WRITE)],
     summary="Redeem a reward",
+    tags=["rewards"],
 )
 async def redeem_reward(
     customer_id: CustomerRef, reward: RewardRef, session: Writing, as_of: AsOf, wish: RedeemWish | None = None
