@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from domain.conditions.checks import NOTHING_KNOWN, Place, Seen, check_condition, check_event, check_where
-from domain.conditions.model import Condition, PointsAre, TierAtLeast, TierIs
+from domain.conditions.model import Condition, TierAtLeast, TierIs
 from domain.conditions.paths import steps_of
 from domain.conditions.walk import leaves
 from domain.durations import parse_duration
@@ -91,10 +91,7 @@ def _multipliers(
 def _condition(
     definition: ProgrammeDefinition, condition: Condition, pointer: str, event: str | None, seen: Seen
 ) -> Iterator[Finding]:
-    loyal = {place for place, leaf in leaves(condition, pointer) if isinstance(leaf, TierIs | PointsAre)}
-    for finding in check_condition(condition, seen, Place(pointer=pointer, entry_events=[event] if event else ())):
-        if finding.code != "not_available_yet" or finding.pointer not in loyal:
-            yield finding
+    yield from check_condition(condition, seen, Place(pointer=pointer, entry_events=[event] if event else ()))
     levels = {level.tier for level in definition.tiers.levels} if definition.tiers is not None else set()
     for place, leaf in leaves(condition, pointer):
         if isinstance(leaf, TierIs):

@@ -12,12 +12,15 @@ from typing import Any, TypeVar  # documents and events are any JSON
 
 import httpx
 
+from domain.yaml import read_yaml
 from perennial.demo.haste import SUFFIX, hasty
 from perennial.demo.history import history
 from perennial.demo.people import Person
+from perennial.settings import PROJECT
 
 T = TypeVar("T")
 BATCH = 100
+PROGRAMME = PROJECT / "templates" / "programmes" / "petals.yaml"
 SETTINGS = {
     "name": "Hollyhock & Rye",
     "zone": "Europe/Berlin",
@@ -51,6 +54,7 @@ class BackOffice:
         await self._call("PUT", "/v1/settings", SETTINGS)
         await self._post_history(persons)
         await self._drained(persons[-1])
+        await self._publish_programme()
         for key in built_in:
             await self._publish_hasty(key)
         return True
@@ -89,6 +93,12 @@ class BackOffice:
                 if answer.status_code == httpx.codes.OK and answer.json()["traits"]:
                     return
                 await asyncio.sleep(0.5)
+
+    async def _publish_programme(self) -> None:
+        """After the past, which earns nothing."""
+        document = read_yaml(PROGRAMME.read_bytes())
+        await self._call("PUT", f"/v1/programmes/{PROGRAMME.stem}", document)
+        await self._call("POST", f"/v1/programmes/{PROGRAMME.stem}/publish", {})
 
     async def _publish_hasty(self, key: str) -> None:
         definition = (await self._call("GET", f"/v1/journeys/{key}"))["draft"]
