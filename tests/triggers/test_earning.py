@@ -163,6 +163,18 @@ async def test_the_tier_that_counts_is_that_before_the_event(shop: Shop) -> None
     assert [(each.tier, each.points) for each in await decided(shop)] == [("bronze", 100), ("gold", 200)]
 
 
+async def test_a_condition_on_the_tier_is_judged_before_the_event(shop: Shop) -> None:
+    levels = [{"tier": "bronze", "from": 0}, {"tier": "gold", "from": 100}]
+    triple = {"if": {"tier": {"at_least": "gold"}}, "by": 3}
+    await open_programme(shop, {**PURCHASE, "multiply": [triple]}, tiers={**TIERS, "levels": levels})
+
+    for n in range(2):
+        await buy(shop, f"o-{n}", 100)
+        shop.later(hours=1)
+
+    assert [each.points for each in await decided(shop)] == [100, 300]
+
+
 async def test_conditions_see_what_came_before_in_the_same_batch(shop: Shop) -> None:
     third = {"did": ORDER, "at_least": 3}
     await open_programme(shop, {**PURCHASE, "multiply": [{"if": third, "by": 10}]})
