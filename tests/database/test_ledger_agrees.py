@@ -116,6 +116,14 @@ class LedgerMachine(RuleBasedStateMachine):
         self.compare(moved, self.oracle.debit(name, key, n, correction=kind is DebitKind.ADJUST))
         self.spendings.append((name, key))
 
+    @rule(name=ANYBODY)
+    def spend_everything(self, name: str) -> None:
+        """So that refunds find nothing, and leave something to be owed."""
+        name = self.who(name)
+        self.oracle.settle(self.now)
+        if (left := self.oracle.balance(name)["available"]) > 0:
+            self.debit(name, left, DebitKind.REDEEM)
+
     @rule(name=ANYBODY, n=FEW, days=DAYS)
     def hold(self, name: str, n: int, days: int) -> None:
         name, key, hold_id = self.who(name), self.key(), new_id()

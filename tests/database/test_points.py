@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from database import points
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from database import ledger, points
 from database.session import Database
 from domain.ids import new_id
 from domain.points import (
@@ -145,6 +149,116 @@ async def test_a_clawback_beyond_the_balance_is_owed_by_later_credits(database: 
     assert spend.refusal is Refusal.INSUFFICIENT
     assert later.balance.available == 30
     assert sum(lot.remaining for lot in (await lots(database, ann)).lots) == 30
+
+
+async def test_pending_points_settle_what_is_owed_when_they_become_available(database: Database) -> None:
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1"), debit(ann, 90), credit(ann, 60, "later", activates=NOON + DAY))
+
+    (taken,) = await move(database, Clawback(ann, "refund-1", "order-1", 50))
+
+    assert taken.balance == Balance(available=-40, pending=60, earned=160, spent=90, reversed=50)
+    assert (await balance(database, ann, NOON + DAY)).available == 20
+    assert [lot.remaining for lot in (await lots(database, ann, NOON + DAY)).lots] == [20]
+
+
+async def test_seven_partial_returns_take_back_what_one_full_return_takes(database: Database) -> None:
+    """Open Loyalty 3.x: 100 points on 7, returned in seven steps, revoked 100.03; two 60 % returns 120 % (R3)."""
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1"))
+
+    taken = [await move(database, Clawback(ann, f"refund-{n}", "order-1", 100 * n // 7)) for n in range(1, 8)]
+    (further,) = await move(database, Clawback(ann, "refund-8", "order-1", 120))
+
+    assert [each.points for (each,) in taken] == [14, 14, 14, 15, 14, 14, 15]
+    assert further.points == 0
+    assert (await balance(database, ann)).available == 0
+
+
+async def test_points_never_lapse_under_who_holds_or_has_used_them(database: Database) -> None:
+    """FloCafe 78: expired credits left the sum while the debits that had used them stayed (R7)."""
+    ann, hold = new_id(), new_id()
+    await move(database, credit(ann, 100, "order-1", expires=NOON + DAY), debit(ann, 30))
+    await move(database, Hold(ann, "h", hold, 50, NOON + 9 * DAY, "gift"))
+
+    assert await balance(database, ann, NOON + 2 * DAY) == Balance(held=50, spent=30, expired=20, earned=100)
+    (captured,) = await move(database, Capture(ann, "c", hold), as_of=NOON + 2 * DAY)
+    assert captured.balance == Balance(spent=80, expired=20, earned=100)
+
+
+async def test_a_spending_is_given_back_once_however_many_ask_at_once(database: Database) -> None:
+    """Voucherify rolled one redemption back twice in the same millisecond (R11)."""
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1"), debit(ann, 100, "reward"))
+
+    outcomes = await asyncio.gather(*(move(database, Restore(ann, f"back-{n}", "reward")) for n in range(20)))
+
+    assert sum(outcome.refusal is None for (outcome,) in outcomes) == 1
+    assert (await balance(database, ann)).available == 100
+
+
+async def test_one_key_at_once_from_fifty_sides_moves_once(database: Database) -> None:
+    """formancehq/ledger 364: duplicates under concurrency, until a unique index on the key (R23)."""
+    ann = new_id()
+
+    outcomes = await asyncio.gather(*(move(database, credit(ann, 100, "order-1")) for _ in range(50)))
+
+    assert len({outcome.transaction_id for (outcome,) in outcomes}) == 1
+    assert sum(not outcome.repeated for (outcome,) in outcomes) == 1
+    assert (await balance(database, ann)).available == 100
+
+
+async def test_a_process_that_dies_after_its_commit_has_moved_once_when_it_asks_again(
+    database: Database, database_url: str
+) -> None:
+    """The answer is lost between commit and caller; the same key gets it again."""
+    ann = new_id()
+    dying = Database(database_url, pool_size=1)
+    async with dying.transaction() as session:
+        (lost,) = await points.post(session, MAIN, [credit(ann, 100, "order-1")], NOON)
+    async with dying.engine.connect() as connection:
+        await connection.invalidate()  # the connection goes as it does with the process
+    await dying.close()
+
+    (again,) = await move(database, credit(ann, 100, "order-1"), as_of=NOON + DAY)
+
+    assert (again.repeated, again.transaction_id, again.balance) == (True, lost.transaction_id, lost.balance)
+    assert (await balance(database, ann)).available == 100
+
+
+async def test_a_spending_waits_for_the_one_before_and_sees_what_it_left(database: Database) -> None:
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1"))
+
+    second = await _spend_during_a_spending(database, ann)
+
+    assert not isinstance(second, BaseException)
+    assert second[0].refusal is Refusal.INSUFFICIENT
+
+
+async def test_a_ledger_without_the_lock_fails_the_test_above(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It decides by a balance that is no longer so; the keys of the entries are the last line, and refuse it."""
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1"))
+    monkeypatch.setattr(ledger, "_LOCK", ledger._READ)
+
+    second = await _spend_during_a_spending(database, ann)
+
+    assert isinstance(second, IntegrityError)
+
+
+async def _spend_during_a_spending(database: Database, account: UUID) -> Sequence[Moved] | BaseException:
+    async with database.transaction() as session:
+        await points.post(session, MAIN, [debit(account, 100, "first")], NOON)
+        second = asyncio.create_task(move(database, debit(account, 100, "second")))
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        async with asyncio.timeout(20):
+            while not await session.scalar(waiting):
+                await asyncio.sleep(0.01)
+    (outcome,) = await asyncio.gather(second, return_exceptions=True)
+    return outcome
 
 
 async def test_expired_points_are_not_taken_back_a_second_time(database: Database) -> None:
