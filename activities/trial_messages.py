@@ -14,13 +14,12 @@ from activities.providers import EmailProvider
 from connectors.rendering import Renderer
 from database.messages import Message, lock_message
 from database.session import Database
+from domain.consent import TRIAL
 from domain.errors import Unavailable
 from domain.ids import new_id
 from domain.messages import MessageState
 from domain.shop_settings import ShopSettings
 from domain.templates import TemplateDocument
-
-PURPOSE = "test"
 
 
 class TrialSender:
@@ -51,7 +50,7 @@ class TrialSender:
         message = _row(template, as_of)
         draft = Draft(
             message_id=message.id,
-            purpose=PURPOSE,
+            purpose=TRIAL,
             to=to,
             template=template,
             layout=layout,
@@ -82,7 +81,7 @@ def _row(template: TemplateDocument, as_of: datetime) -> Message:
         id=new_id(),
         customer_id=None,
         channel=template.channel,
-        purpose=PURPOSE,
+        purpose=TRIAL,
         template=template.template,
         state=MessageState.CLAIMED,
         created_at=as_of,

@@ -25,7 +25,7 @@ from database.message_reports import report
 from database.messages import Link, Message, MessageEvent, link_of
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
-from domain.consent import MARKETING, TRANSACTIONAL, ConsentSource
+from domain.consent import MARKETING, TRANSACTIONAL, TRIAL, ConsentSource
 from domain.engagement import BURST, Actor, Visit, judge_click, judge_open
 from domain.ids import new_id
 from domain.message_events import Kind, Report
@@ -195,7 +195,7 @@ async def _gone(dependencies: ApiDependencies) -> Response:
 
 
 def _purpose(message: Message) -> str:
-    return MARKETING if message.purpose in (TRANSACTIONAL, "test") else message.purpose
+    return MARKETING if message.purpose in (TRANSACTIONAL, TRIAL) else message.purpose
 
 
 def _hidden(address: str) -> str:

@@ -18,6 +18,7 @@ from domain.consent import (
     CONSENT_GRANTED,
     MARKETING,
     TRANSACTIONAL,
+    TRIAL,
     ConsentRecord,
     ConsentSource,
     ConsentState,
@@ -45,7 +46,7 @@ async def choices_of(session: ReadSession, message: Message, settings: ShopSetti
     """The purposes that the customer has a record of, the message's own, and marketing, which comes first."""
     rows = [] if message.customer_id is None else await current(session, message.customer_id)
     records = [StandingConsent(row.purpose, row.channel, row.state, row.at, row.source) for row in rows]
-    purposes = {MARKETING, message.purpose, *(row.purpose for row in rows)} - {TRANSACTIONAL, "test"}
+    purposes = {MARKETING, message.purpose, *(row.purpose for row in rows)} - {TRANSACTIONAL, TRIAL}
     return [
         Choice(
             purpose=purpose,

@@ -12,6 +12,8 @@ from uuid import UUID
 PURPOSE = r"^[a-z][a-z0-9_-]{0,62}$"
 MARKETING = "marketing"
 TRANSACTIONAL = "transactional"
+TRIAL = "test"
+"""Of tests of templates, which go to whom a marketer names and may show any customer's data."""
 EVERY_CHANNEL = "all"
 """A record for every channel at once."""
 CONSENT_GRANTED = "Consent Granted"

@@ -22,10 +22,12 @@ from activities.erasures import ErasureActivities
 from database.erasure_rules import BLANKED, GOES_WITH_ITS_OWNER, KEPT, REMOVED
 from database.erasures import Erasure
 from database.exports import NOT_EXPORTED, SECTIONS
+from database.messages import Message
 from database.outbox import Command
 from database.runs import Run
 from database.session import Database
 from database.tables import metadata
+from domain.consent import TRIAL
 from domain.erasures import ErasureInput
 from tests.factories import NOON, make_customer
 from triggers.erasures import request_erasure
@@ -39,7 +41,13 @@ WORDS_OF_THE_SHOP = {
     *("state", "reason", "rule", "outcome", "variants", "moves", "actor", "execution_id"),
     *("programme", "suspicions", "reward", "currency"),
 }
-OUT_OF_REACH = {"customers", "identities", "outbox", "event_keys", "coupons"}  # made by hand below, or not the customer's text
+OUT_OF_REACH = {
+    "customers",
+    "identities",
+    "outbox",
+    "event_keys",
+    "coupons",
+}  # made by hand below, or not the customer's text
 
 
 @workflow.defn(name="abandoned-cart")
@@ -80,6 +88,25 @@ async def test_nothing_of_the_person_is_left_in_any_table_nor_in_temporal(
     assert proof.proof["removed"]["events"] == 1
     assert proof.proof["blanked"] == dict.fromkeys(BLANKED, 1)
     assert await where_found(database, "bob@example.com") >= PERSONAL - OUT_OF_REACH
+
+
+async def test_tests_of_templates_are_blanked_for_they_may_have_shown_the_customer(
+    database: Database, temporal_client: Client
+) -> None:
+    ann = await make_customer(database, "ann", traits={"first_name": "Ann"})
+    shown = Message(
+        id=uuid.uuid4(), customer_id=None, channel="email", purpose=TRIAL, template="hello", state="accepted",
+        created_at=NOON, to="marketer@shop.example", subject="Hello Ann", html="<p>Ann</p>", text="Ann", attempts=[],
+        headers={}, resent=False,
+    )  # fmt: skip
+    async with database.transaction() as session:
+        session.add(shown)
+    async with serving(database, temporal_client) as queue:
+        await asyncio.wait_for(carry_out(temporal_client, queue, await erase(database, ann)), 60)
+
+    async with database.read() as session:
+        left = (await session.execute(select(Message))).scalar_one()
+    assert (left.subject, left.html, left.text, left.state) == (None, None, None, "accepted")
 
 
 async def test_an_erasure_that_is_carried_out_twice_ends_the_same(database: Database, temporal_client: Client) -> None:
