@@ -116,7 +116,7 @@ async def import_posts(wish: PostsWish, session: Writing, as_of: AsOf) -> PostsA
     return PostsAnswer(received=len(wish.posts), written=written)
 
 
-@router.get("/engagement", dependencies=[requires(Scope.METRICS_READ)], summary="Engagement rates of posts")
+@router.get("/engagement", dependencies=[requires(Scope.LOYALTY_READ)], summary="Engagement rates of posts")
 async def get_engagement(
     *,
     session: Reading,

@@ -64,6 +64,7 @@ class ReferringShop(Shop):
         ours = {user_id: (await self.customer(user_id)).id for user_id in (referrer, referee)}
         async with self.database.transaction() as session:
             written = code or await code_for(session, ours[referrer], self.now)
+        async with self.database.transaction() as session:
             origin = await origin_of(session, written)
             return await claim(session, origin, ours[referee], signals or {}, self.now)
 
@@ -81,6 +82,8 @@ class ReferringShop(Shop):
         """Reward whatever is due now; how many."""
         rewarded = 0
         for row in await self.referrals():
+            if row.state != "held":
+                continue
             async with self.database.transaction() as session:
                 rewarded += bool(await reward(session, row.id, self.now))
         await self.route()

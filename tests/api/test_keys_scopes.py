@@ -22,8 +22,10 @@ SCOPES_OF_TAG = {
     "events": (Scope.EVENTS_WRITE, Scope.EVENTS_WRITE),
     "journeys": (Scope.JOURNEYS_READ, Scope.JOURNEYS_WRITE),
     "messages": (Scope.MESSAGES_READ, None),
+    "referrals": (Scope.LOYALTY_READ, Scope.LOYALTY_WRITE),
     "runs": (Scope.JOURNEYS_READ, Scope.JOURNEYS_WRITE),
     "settings": (Scope.SETTINGS_READ, Scope.SETTINGS_WRITE),
+    "sharing": (Scope.LOYALTY_READ, Scope.LOYALTY_WRITE),
     "templates": (Scope.TEMPLATES_READ, Scope.TEMPLATES_WRITE),
 }
 """What a key needs to read and to change things, by the tag of the operation."""
@@ -33,13 +35,15 @@ FOR_EVERYBODY = {
     *("GET /v1/projects/{write_key}/settings", "GET /sourceConfig"),  # browsers: the write key is in the address
     *("GET /c/{token}", "GET /o/{token}", "GET /v/{token}", "GET /u/{token}", "POST /u/{token}"),  # a token is the key
     *("GET /contests/{contest}/proof", "GET /contests/{contest}/entries.txt"),  # made for everybody to check
-    "POST /v1/hooks/sendgrid",  # signed by the provider
+    *("POST /v1/hooks/sendgrid", "POST /v1/hooks/meta"),  # signed by the provider
+    "GET /v1/hooks/meta",  # whoever asks knows the verify token
+    *("GET /r/{token}", "GET /s/{token}"),  # links that customers hand on
     *("GET /inbox", "GET /inbox/{message_id}", "GET /inbox/{message_id}/html"),  # development only
 }
 ONLY_READS = {"POST /v1/journeys/{key}/simulate", "POST /v1/templates/{key}/preview"}
 EVENT = {"userId": "nobody", "event": "Page Viewed", "groupId": "g", "previousId": "p", "batch": []}
 """A body for each of the calls that take events: they find a key in the body too, so they read it first."""
-IDS = {"run_id", "message_id", "erasure_id"}
+IDS = {"run_id", "message_id", "erasure_id", "referral_id", "submission_id"}
 
 
 class Operation(NamedTuple):
