@@ -57,8 +57,13 @@ class Command(Table):
     __table_args__ = (Index("ix_outbox_workflow", "workflow_id", "id"),)
 
 
-def start_command(given: JourneyInput, workflow_id: str, *, title: str, details: str) -> NewCommand:
-    """The command that starts a run's workflow, with what ops see of it in Temporal. Ids only, no personal data."""
+def start_command(
+    given: JourneyInput, workflow_id: str, *, title: str, details: str, is_transactional: bool = False
+) -> NewCommand:
+    """The command that starts a run's workflow, with what ops see of it in Temporal. Ids only, no personal data.
+
+    Where tasks queue up, runs of transactional journeys overtake all others.
+    """
     payload = {
         "workflow": given.journey,
         "input": given.model_dump(mode="json"),
@@ -70,6 +75,7 @@ def start_command(given: JourneyInput, workflow_id: str, *, title: str, details:
         },
         "summary": f"{title}, version {given.version}",
         "details": details,
+        "is_first": is_transactional,
     }
     return NewCommand(CommandKind.START, workflow_id, payload)
 

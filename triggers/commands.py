@@ -1,6 +1,6 @@
 """How each command becomes one call to Temporal, and which answers mean that it is done. Shapes of payloads are here.
 
-- `start`: `{"workflow", "input", "queue"?, "attributes"?, "summary"?, "details"?}`
+- `start`: `{"workflow", "input", "queue"?, "attributes"?, "summary"?, "details"?, "is_first"?}`
 - `wake`, `cancel`, `terminate`: `{}`, and `{"reason"}` for `terminate`
 - `schedule`: `{"workflow", "input", "cron", "zone", "paused", "summary"?}`; `unschedule`: `{}`
 """
@@ -24,6 +24,7 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 from temporalio.common import (
+    Priority,
     SearchAttributeKey,
     SearchAttributePair,
     TypedSearchAttributes,
@@ -37,6 +38,7 @@ from database.outbox import CommandKind, PendingCommand
 
 QUEUE = "journeys"
 WAKE = "wake"
+_FIRST = Priority(priority_key=1)  # of five; what has no priority is in the middle
 _RPC = timedelta(seconds=5)
 _CATCH_UP = timedelta(hours=1)
 """How late a schedule may still fire after Temporal was away."""
@@ -98,6 +100,7 @@ async def _start(client: Client, command: PendingCommand) -> None:
             search_attributes=_attributes(told.get("attributes", {})),
             static_summary=told.get("summary"),
             static_details=told.get("details"),
+            priority=_FIRST if told.get("is_first") else Priority.default,
             rpc_timeout=_RPC,
         )
     except WorkflowAlreadyStartedError:

@@ -28,6 +28,7 @@ from database.outbox import NewCommand, add_commands, start_command
 from database.session import WriteSession
 from domain.conditions import buckets
 from domain.conditions.paths import reader
+from domain.consent import TRANSACTIONAL
 from domain.durations import parse_duration
 from domain.ids import new_id
 from domain.journeys.reentry import barred_by, occasion_text
@@ -265,8 +266,9 @@ def workflow_id(journey: str, customer_id: UUID, occasion: str) -> str:
 def _start(candidate: Candidate, run: NewRun) -> NewCommand:
     given = JourneyInput(run_id=run.id, customer_id=run.customer_id, journey=run.journey, version=run.version)
     details = f"Entered by *{candidate.event}*." + (" Holdout: nothing is sent." if run.shadow else "")
-    title = candidate.journey.definition.name or run.journey
-    return start_command(given, run.workflow_id, title=title, details=details)
+    definition = candidate.journey.definition
+    title, is_transactional = definition.name or run.journey, definition.purpose == TRANSACTIONAL
+    return start_command(given, run.workflow_id, title=title, details=details, is_transactional=is_transactional)
 
 
 def _decision(outcome: EntryOutcome) -> Decision:
