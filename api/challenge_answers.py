@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from database.challenge_progress import ChallengeCompletion
 from database.challenge_trials import Trial
 from database.leaderboards import Ranked
-from domain.challenges.definition import Badge, ChallengeDefinition, Level
+from domain.challenges.definition import Badge, ChallengeDefinition, ChallengeLevel
 
 Number = int | float
 
@@ -33,7 +33,7 @@ class LevelAnswer(BaseModel):
     reached_at: AwareDatetime | None
 
     @classmethod
-    def of(cls, level: Level, reached: ChallengeCompletion | None) -> Self:
+    def of(cls, level: ChallengeLevel, reached: ChallengeCompletion | None) -> Self:
         """From the definition and the completion."""
         return cls(
             level=level.level,
@@ -155,7 +155,7 @@ class LeaderboardAnswer(BaseModel):
     next_cursor: str | None = None
 
 
-class TrialWish(BaseModel):
+class ChallengeTrialWish(BaseModel):
     """Which definition is to be tried; absent: the saved draft."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -171,7 +171,7 @@ class TrialLevel(BaseModel):
     completions: int
 
 
-class TrialAnswer(BaseModel):
+class ChallengeTrial(BaseModel):
     """Who would have completed it, by what is recorded. `members`: who did something that counts."""
 
     members: int
@@ -181,7 +181,7 @@ class TrialAnswer(BaseModel):
     complete: bool = Field(description="Everybody was looked at; false: the shop has too many customers for a try.")
 
     @classmethod
-    def of(cls, found: Trial, levels: Sequence[Level]) -> Self:
+    def of(cls, found: Trial, levels: Sequence[ChallengeLevel]) -> Self:
         """From what was found."""
         return cls(
             members=found.members,

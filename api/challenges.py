@@ -13,6 +13,8 @@ from fastapi import APIRouter, Depends, Query
 
 from api.auth import requires
 from api.challenge_answers import (
+    ChallengeTrial,
+    ChallengeTrialWish,
     CommunityAnswer,
     LeaderboardAnswer,
     LevelAnswer,
@@ -22,8 +24,6 @@ from api.challenge_answers import (
     NextLevel,
     RankAnswer,
     StreakAnswer,
-    TrialAnswer,
-    TrialWish,
     latest,
     number,
 )
@@ -42,7 +42,7 @@ from database.customers import Customer
 from database.leaderboards import final_ranks, running_ranks, snapshot_of
 from database.session import ReadSession
 from database.shop_settings import shop_settings
-from domain.challenges.definition import ChallengeDefinition, RollingWindow, Streak
+from domain.challenges.definition import ChallengeDefinition, SlidingWindow, Streak
 from domain.challenges.progress import Standing, next_level, standings
 from domain.challenges.streaks import StreakState, now
 from domain.drafts import read_draft
@@ -102,11 +102,13 @@ async def get_leaderboard(
 
 
 @router.post("/{key}/dry-run", dependencies=[requires(Scope.LOYALTY_WRITE)], summary="Who would have completed it")
-async def try_challenge(key: Key, session: Writing, as_of: AsOf, wish: TrialWish | None = None) -> TrialAnswer:
+async def try_challenge(
+    key: Key, session: Writing, as_of: AsOf, wish: ChallengeTrialWish | None = None
+) -> ChallengeTrial:
     """Counts everything that is recorded under the definition given, else the saved draft, and writes nothing."""
     definition = wish.definition if wish and wish.definition else await _draft(session, key)
     found = await trial(session, definition, EARLIEST, as_of, (await shop_settings(session)).zone)
-    return TrialAnswer.of(found, definition.levels)
+    return ChallengeTrial.of(found, definition.levels)
 
 
 @members.get("/challenges", dependencies=READ, summary="Where a customer stands in all challenges")
@@ -190,7 +192,7 @@ async def _standing(session: ReadSession, challenge: LiveChallenge, member: _Mem
     """What the router has kept; what a rolling window has left behind since, only counting tells."""
     customer, as_of = member.customer, member.as_of
     nothing = Standing(period, Decimal(), as_of, streak=StreakState())
-    if isinstance(challenge.definition.window, RollingWindow):
+    if isinstance(challenge.definition.window, SlidingWindow):
         read, zone = challenge.read_fact, member.zone_in(challenge)
         recorded = await recorded_events(session, [Wanted(customer.id, challenge.definition.event_names)])
         facts = [fact for event in recorded[customer.id] if (fact := read(event, zone))]

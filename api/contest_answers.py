@@ -78,7 +78,7 @@ class PlaceAnswer(BaseModel):
         )
 
 
-class Proof(BaseModel):
+class DrawProof(BaseModel):
     """Everything that it takes to recompute a draw, as far as it is published yet."""
 
     contest: str

@@ -13,8 +13,8 @@ from api.contest_answers import (
     ContestEnterAnswer,
     ContestEnterWish,
     DisqualifyWish,
+    DrawProof,
     DrawWish,
-    Proof,
 )
 from api.contest_kind import ContestKind
 from api.customer_access import customer_not_found, lock_customer
@@ -89,7 +89,7 @@ async def enter_contest(key: Key, wish: ContestEnterWish, session: Writing, as_o
 @router.post("/{key}/draw", dependencies=WRITE, summary="Freeze the list of a contest, and draw from it")
 async def draw_contest(
     *, key: Key, session: Writing, caller: Caller, as_of: AsOf, wish: DrawWish | None = None
-) -> Proof:
+) -> DrawProof:
     """Freezes the list if it is not, and draws. Where the contest announced a beacon, freeze first, and draw with its
     value once it is out. A contest is drawn once: 409 `contest_drawn`.
     """
@@ -108,7 +108,7 @@ async def draw_contest(
 @router.post("/{key}/disqualify", dependencies=WRITE, summary="Let the next alternate win instead")
 async def disqualify_contest_winner(
     key: Key, wish: DisqualifyWish, session: Writing, caller: Caller, as_of: AsOf
-) -> Proof:
+) -> DrawProof:
     """Nothing is drawn again. 409 `prize_given` once the prize was: the contest's `verify` says how long that takes."""
     contest, row = await _live(session, key), await _locked(session, key)
     if all(place.entry_id != wish.entry_id for place in await places_of(session, key)):
@@ -121,7 +121,7 @@ async def disqualify_contest_winner(
 
 
 @router.get("/{key}/proof", dependencies=[requires(Scope.LOYALTY_READ)], summary="The proof of a contest")
-async def get_contest_proof(key: Key, session: Reading) -> Proof:
+async def get_contest_proof(key: Key, session: Reading) -> DrawProof:
     """The commitment from the first day, the list and its hash once it is frozen, secret and places once drawn."""
     return await _proof(session, await _found(session, key))
 
@@ -195,9 +195,9 @@ async def _locked(session: WriteSession, key: str) -> ContestDraw:
     return row
 
 
-async def _proof(session: ReadSession, row: ContestDraw) -> Proof:
+async def _proof(session: ReadSession, row: ContestDraw) -> DrawProof:
     definition = await drawn_definition(session, row)
-    return Proof.of(row, definition, await places_of(session, row.contest))
+    return DrawProof.of(row, definition, await places_of(session, row.contest))
 
 
 def _rule(contest: LiveContest, name: str | None) -> EntryRule:

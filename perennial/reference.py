@@ -14,7 +14,9 @@ from typing import Any  # JSON Schema is any JSON
 
 import typer
 
+from domain.challenges.definition import ChallengeDefinition
 from domain.conditions.operators import Operator
+from domain.contests.definition import ContestDefinition
 from domain.journeys.definition import JourneyDefinition
 from domain.programmes.definition import ProgrammeDefinition
 from domain.shop_settings import ShopSettings
@@ -41,6 +43,8 @@ _UNIONS = {
     "ExpiresAfter": "[expiry](loyalty/programme.md#expiry)",
     "RollingWindow": "[window](loyalty/programme.md#tiers)",
     "PointsMeasure": "[measure](loyalty/programme.md#tiers)",
+    "Streak": "[metric](loyalty/challenges.md#metrics)",
+    "SlidingWindow": "[window](loyalty/challenges.md#windows)",
 }
 # Text that has a shape, told by an example of it that the schema shows.
 _SHAPES = {
@@ -70,7 +74,10 @@ def pages() -> Iterator[Path]:
 def schemas() -> dict[str, Any]:
     """The JSON Schema of each model that people write documents by, by the model's name."""
     found: dict[str, Any] = {}
-    for model in (JourneyDefinition, TemplateDocument, ShopSettings, ProgrammeDefinition):
+    for model in (
+        *(JourneyDefinition, TemplateDocument, ShopSettings, ProgrammeDefinition),
+        *(ChallengeDefinition, ContestDefinition),
+    ):
         schema = model.model_json_schema(by_alias=True)
         found |= schema.pop("$defs", {}) | {model.__name__: schema}
     return found

@@ -48,7 +48,7 @@ class Prize(Document):
         return self
 
 
-class Level(Prize):
+class ChallengeLevel(Prize):
     """Reached when the figure is `at` or more."""
 
     level: LevelText
@@ -107,20 +107,20 @@ Metric = Annotated[
 ]
 
 
-class CalendarWindow(Document):
+class EachPeriod(Document):
     """Each calendar period stands for itself."""
 
     every: Every
 
 
-class RollingWindow(Document):
+class SlidingWindow(Document):
     """At each moment what happened this long before it."""
 
     rolling: PeriodText
 
 
 Window = Annotated[
-    Annotated[CalendarWindow, Tag("every")] | Annotated[RollingWindow, Tag("rolling")], by_key("every", "rolling")
+    Annotated[EachPeriod, Tag("every")] | Annotated[SlidingWindow, Tag("rolling")], by_key("every", "rolling")
 ]
 
 
@@ -169,7 +169,7 @@ class ChallengeDefinition(Document):
     name: Text = ""
     description: Text = ""
     metric: Metric
-    levels: list[Level] = Field(default_factory=list, max_length=50)
+    levels: list[ChallengeLevel] = Field(default_factory=list, max_length=50)
     window: Window | None = None
     from_: MomentText | None = Field(default=None, alias="from")
     until: MomentText | None = None
@@ -189,7 +189,7 @@ class ChallengeDefinition(Document):
     @property
     def every(self) -> Every | None:
         """Its calendar, if it has one."""
-        return self.window.every if isinstance(self.window, CalendarWindow) else None
+        return self.window.every if isinstance(self.window, EachPeriod) else None
 
     @property
     def rounds(self) -> int:
@@ -213,7 +213,7 @@ class ChallengeDefinition(Document):
             raise ValueError("a challenge needs levels to reach, or a leaderboard")
         if self.zone is not None and self.zone not in ZONES:
             raise ValueError(f"{self.zone!r} is not the name of an IANA time zone, such as Europe/Berlin")
-        is_rolling = isinstance(self.window, RollingWindow)
+        is_rolling = isinstance(self.window, SlidingWindow)
         if is_rolling and isinstance(self.metric, Streak):
             raise ValueError("a streak breaks by itself; it has no rolling window")
         if is_rolling and self.is_shared:
@@ -225,7 +225,7 @@ class ChallengeDefinition(Document):
         return self
 
 
-def _check_levels(levels: list[Level]) -> None:
+def _check_levels(levels: list[ChallengeLevel]) -> None:
     if len({level.level for level in levels}) < len(levels):
         raise ValueError("each level has a name of its own")
     heights = [level.at for level in levels]

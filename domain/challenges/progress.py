@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from domain.challenges.definition import ChallengeDefinition, Distinct, Level, RollingWindow, Streak
+from domain.challenges.definition import ChallengeDefinition, ChallengeLevel, Distinct, SlidingWindow, Streak
 from domain.challenges.facts import Fact
 from domain.challenges.streaks import StreakState, step, walk
 from domain.durations import parse_duration
@@ -47,12 +47,12 @@ def standings(definition: ChallengeDefinition, facts: Iterable[Fact], as_of: dat
     return {period: _standing(definition, period, told, as_of) for period, told in periods.items()}
 
 
-def levels_reached(levels: Sequence[Level], figure: Decimal) -> list[Level]:
+def levels_reached(levels: Sequence[ChallengeLevel], figure: Decimal) -> list[ChallengeLevel]:
     """The levels that a figure has reached."""
     return [level for level in levels if figure >= level.at]
 
 
-def next_level(levels: Sequence[Level], figure: Decimal) -> Level | None:
+def next_level(levels: Sequence[ChallengeLevel], figure: Decimal) -> ChallengeLevel | None:
     """The level to come; None after the last."""
     return next((level for level in levels if figure < level.at), None)
 
@@ -78,7 +78,7 @@ class _Meter:
     def __init__(self, definition: ChallengeDefinition) -> None:
         self._definition = definition
         window = definition.window
-        self._reach = parse_duration(window.rolling) if isinstance(window, RollingWindow) else None
+        self._reach = parse_duration(window.rolling) if isinstance(window, SlidingWindow) else None
         self._metric = definition.metric
         self._within: deque[Fact] = deque()
         self._items: dict[str, int] = {}

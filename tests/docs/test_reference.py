@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from domain.challenges.definition import ChallengeDefinition
 from domain.conditions.model import Condition, Predicate
+from domain.contests.definition import ContestDefinition
 from domain.journeys.definition import Enter, JourneyDefinition
 from domain.journeys.matches import Match
 from domain.journeys.steps import STEP_KINDS, Step
@@ -29,6 +31,8 @@ READERS: dict[str, TypeAdapter[Any]] = {
     "programme": TypeAdapter(ProgrammeDefinition),
     "rules": TypeAdapter(list[EarnRule]),
     "tiers": TypeAdapter(Tiers),
+    "challenge": TypeAdapter(ChallengeDefinition),
+    "contest": TypeAdapter(ContestDefinition),
 }
 EXAMPLE = re.compile(r"^```yaml (\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
