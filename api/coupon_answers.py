@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
+from api.money import MoneyAnswer
 from api.redemption_answers import Code
 from database.coupon_uses import PricedCart
 from database.coupons import Coupon, CouponUse
@@ -23,13 +24,6 @@ Amount = Annotated[int, Field(ge=0, le=10**11, description="Minor units.")]
 OrderId = Annotated[str, Field(min_length=1, max_length=255, description="The shop's own.")]
 CustomerId = Annotated[str, Field(min_length=1, max_length=255, description="The shop's own.")]
 Limit = Annotated[int, Field(ge=0, le=MOST_POINTS)]
-
-
-class MoneyAnswer(BaseModel):
-    """Minor units of a currency."""
-
-    amount: int
-    currency: str
 
 
 class CartLineWish(BaseModel):

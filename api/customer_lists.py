@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from api.money import MoneyAnswer
 from database.events import Event
 from database.history import Happening
 from database.orders import Order
@@ -48,26 +49,19 @@ class EventAnswer(BaseModel):
         )
 
 
-class Money(BaseModel):
-    """An amount in minor units."""
-
-    amount: int
-    currency: str
-
-
 class OrderAnswer(BaseModel):
     """One order as its events have told it so far."""
 
     order_id: str
     state: str
     completed_at: datetime | None
-    total: Money | None
-    subtotal: Money | None
-    revenue: Money | None
-    shipping: Money | None
-    tax: Money | None
-    discount: Money | None
-    refunded: Money
+    total: MoneyAnswer | None
+    subtotal: MoneyAnswer | None
+    revenue: MoneyAnswer | None
+    shipping: MoneyAnswer | None
+    tax: MoneyAnswer | None
+    discount: MoneyAnswer | None
+    refunded: MoneyAnswer
     coupon: str | None
     lines: list[dict[str, Any]]
 
@@ -75,8 +69,8 @@ class OrderAnswer(BaseModel):
     def of(cls, row: Order) -> Self:
         """From the row."""
 
-        def money(amount: int | None) -> Money | None:
-            return None if amount is None else Money(amount=amount, currency=row.currency)
+        def money(amount: int | None) -> MoneyAnswer | None:
+            return None if amount is None else MoneyAnswer(amount=amount, currency=row.currency)
 
         return cls(
             order_id=row.order_id,
@@ -88,7 +82,7 @@ class OrderAnswer(BaseModel):
             shipping=money(row.shipping),
             tax=money(row.tax),
             discount=money(row.discount),
-            refunded=Money(amount=row.refunded, currency=row.currency),
+            refunded=MoneyAnswer(amount=row.refunded, currency=row.currency),
             coupon=row.coupon,
             lines=row.lines,
         )

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from api.money import MoneyAnswer
 from api.paths import MAX_ID_LENGTH
 from database.points import Happened, Holdings
 from domain.accounts import Lot
@@ -195,13 +196,6 @@ class RateAnswer(BaseModel):
         """The share of a part in a whole."""
         share = numerator / denominator if denominator > 0 else None
         return cls(rate=share, numerator=numerator, denominator=denominator)
-
-
-class MoneyAnswer(BaseModel):
-    """Minor units of a currency."""
-
-    amount: int
-    currency: str
 
 
 class LiabilityAnswer(BaseModel):
