@@ -93,6 +93,11 @@ TIERS = {"measure": {"points": "earned", "window": {"rolling": "12mo"}}, "levels
             ("unknown_tier", "/earn/0/multiply/0/if/tier"),
         ),
         (programme({"limit": {"per_customer": 3, "per": "36h"}}), ("malformed_duration", "/earn/0/limit/per")),
+        (
+            programme({"on": {"event": "Product Reviewed", "where": [{"property": "rating", "gte": 4}]}}),
+            ("pays_for_sentiment", "/earn/0"),
+        ),
+        (programme({"if": {"event": "properties.stars", "eq": 5}}), ("pays_for_sentiment", "/earn/0")),
         (programme({"once_per": ["customer", "product_id"]}), ("unknown_path", "/earn/0/once_per/1")),
         (
             programme(tiers={**TIERS, "levels": [{"tier": "a", "from": 5}, {"tier": "b", "from": 5}]}),
