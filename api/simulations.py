@@ -26,9 +26,9 @@ from domain.errors import ChecksFailed, Conflict, FieldError, NotFound
 from domain.findings import Finding
 from domain.funnels import StepCounts
 from domain.journeys.checks import check_journey
-from domain.journeys.definition import ApiEntry, DateEntry, JourneyDefinition, ScheduleEntry
+from domain.journeys.definition import ApiEntry, DateEntry, JourneyDefinition, ScheduleEntry, as_event
 from domain.journeys.identity import with_ids
-from domain.journeys.matches import EventMatch, TraitMatch
+from domain.journeys.matches import TraitMatch
 from domain.journeys.places import matches_with_places
 from domain.journeys.simulation import ASSUMPTIONS, Simulation
 from domain.keys import Scope
@@ -180,7 +180,7 @@ async def _play(
     session: ReadSession, simulation: Simulation, definition: JourneyDefinition, wish: SimulateWish
 ) -> list[str]:
     entries = definition.enter.entries
-    starting = {entry.event for entry in entries if isinstance(entry, EventMatch)}
+    starting = {match.event for entry in entries if (match := as_event(entry))}
     everybody = any(isinstance(entry, DateEntry | ScheduleEntry) for entry in entries)
     ids = await who_could_enter(session, starting, wish.start, wish.end, everybody=everybody, limit=MOST_CUSTOMERS + 1)
     with_traits = any(isinstance(match, TraitMatch) for match, _ in matches_with_places(definition))

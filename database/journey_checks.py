@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 
 from database.documents import DocumentRow, DocumentVersion
 from database.programmes import live_programme
+from database.rewards import live_rewards
 from database.session import ReadSession
 from database.shop_settings import shop_settings
 from domain.conditions.checks import Seen
@@ -29,6 +30,7 @@ async def surroundings(
     return Surroundings(
         templates=await _templates(session),
         journeys=await _journeys(session),
+        rewards=frozenset(reward.key for reward in await live_rewards(session)),
         seen=replace(await seen_events(session, names_of(definition)), tiers=await _tiers(session)),
         caps=(await shop_settings(session)).frequency_caps,
         allow_private_calls=allow_private_calls,

@@ -25,8 +25,9 @@ from database.tiers import (
     known_tiers,
 )
 from domain.ids import new_id
+from domain.tier_events import TIER_LEFT, TIER_REACHED
 from domain.tier_histories import Change, Evidence, TierHistory
-from domain.tiers import TIER_LEFT, TIER_REACHED, Measure, TierRules
+from domain.tiers import Measure, TierRules
 
 
 async def weigh(

@@ -24,10 +24,6 @@ from domain.programmes.definition import (
     SpendMeasure,
 )
 
-TIER_REACHED = "Tier Reached"
-TIER_LEFT = "Tier Left"
-"""Our own events: a customer rose to a tier, or fell out of one. Both say which, from or to which, and why."""
-
 CALENDAR = {"month": "1mo", "quarter": "3mo", "half": "6mo", "year": "1y"}
 """How long the periods of a calendar window are."""
 

@@ -19,11 +19,13 @@ from activities.calls import CallActivities
 from activities.erasures import ErasureActivities
 from activities.messages import MessageActivities
 from activities.pacing import Pacer
+from activities.points import PointsActivities
 from activities.providers import Providers
 from activities.reconciliation import ReconciliationActivities
 from activities.redemptions import RedemptionActivities
 from activities.referrals import ReferralActivities
 from activities.retention import RetentionActivities
+from activities.rewards import RewardActivities
 from activities.runs import RunActivities
 from activities.settling import SettlingActivities
 from activities.updates import UpdateActivities
@@ -129,6 +131,8 @@ def _journey_work(database: Database, library: DefinitionLibrary, renderer: Rend
             *(waits.wait, waits.wait_for),
             *(branches.branch, branches.split),
             *(updates.update, updates.emit, updates.start),
+            PointsActivities(database, library).points,
+            RewardActivities(database, library).reward,
             *(runs.finish_run, runs.fail_step),
             ReconciliationActivities(database, client).reconcile_runs,
             RetentionActivities(database).forget_decisions,

@@ -10,7 +10,7 @@ from database.entries import UnidentifiedEntry, received_since, unidentified_ent
 from database.routing import PendingEvent
 from domain.conditions.memory import Scope, compile_where
 from domain.events import EventKind
-from domain.journeys.matches import EventMatch
+from domain.journeys.definition import TierEntry, as_event
 from domain.journeys.waiting import Happening, Watcher
 from triggers.batch import BatchEvent, Wave
 from triggers.enrolment import Candidate, KeptOut
@@ -85,10 +85,13 @@ def _failed_where(journey: LiveJourney, event: BatchEvent, watcher: Watcher) -> 
     """The pointer to the first predicate that kept the event out, of the first entry that names the event."""
     entries = journey.definition.enter.entries
     for position, entry in enumerate(entries):
-        if not isinstance(entry, EventMatch) or entry.event != event.event.name:
+        match = as_event(entry)
+        if match is None or match.event != event.event.name:
             continue
+        if isinstance(entry, TierEntry):  # what it looks for is not written as predicates
+            return "/enter/on" if len(entries) == 1 else f"/enter/on/any/{position}"
         place = "/enter/on" if len(entries) == 1 else f"/enter/on/any/{position}"
-        for index, predicate in enumerate(entry.where):
+        for index, predicate in enumerate(match.where):
             if not compile_where([predicate])(event.event.properties, watcher.scope):
                 return f"{place}/where/{index}"
     return None

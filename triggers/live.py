@@ -17,11 +17,10 @@ from database.session import ReadSession, WriteSession
 from domain.conditions.paths import steps_of
 from domain.documents import DocumentState
 from domain.durations import Duration, parse_duration
-from domain.journeys.definition import DateEntry, JourneyDefinition
+from domain.journeys.definition import DateEntry, JourneyDefinition, as_event
 from domain.journeys.exits import exit_reason
-from domain.journeys.matches import EventMatch
 from domain.journeys.steps import WaitForStep, WaitStep
-from domain.journeys.waiting import CompiledWait, Matcher, compile_match, compile_wait
+from domain.journeys.waiting import CompiledWait, Matcher, compile_entry, compile_match, compile_wait
 
 KIND = "journey"
 
@@ -110,9 +109,10 @@ class LiveJourneys:
         found: dict[str, list[EntryMatch]] = {}
         for journey in self.journeys.values():
             for entry in journey.definition.enter.entries:
-                if isinstance(entry, EventMatch):
-                    varies = any("customer" in str(predicate.model_dump()) for predicate in entry.where)
-                    found.setdefault(entry.event, []).append(EntryMatch(journey, compile_match(entry), varies))
+                match, matches = as_event(entry), compile_entry(entry)
+                if match is not None and matches is not None:
+                    varies = any("customer" in str(predicate.model_dump()) for predicate in match.where)
+                    found.setdefault(match.event, []).append(EntryMatch(journey, matches, varies))
         return found
 
     @cached_property

@@ -15,6 +15,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.branches import BranchActivities
     from activities.calls import CallActivities
     from activities.messages import MessageActivities
+    from activities.points import PointsActivities
+    from activities.rewards import RewardActivities
     from activities.runs import RunActivities
     from activities.updates import UpdateActivities
     from activities.waits import WaitActivities
@@ -53,6 +55,8 @@ DECISIONS: Mapping[str, Perform] = {
     "wait_for": WaitActivities.wait_for,
     "branch": BranchActivities.branch,
     "split": BranchActivities.split,
+    "points": PointsActivities.points,
+    "reward": RewardActivities.reward,
     "update": UpdateActivities.update,
     "emit": UpdateActivities.emit,
     "start": UpdateActivities.start,

@@ -17,7 +17,7 @@ from domain.durations import parse_duration
 from domain.errors import Invalid
 from domain.findings import Finding, Severity
 from domain.journeys.call_checks import check_call
-from domain.journeys.definition import DateEntry, JourneyDefinition, LaterEntry, ScheduleEntry
+from domain.journeys.definition import DateEntry, JourneyDefinition, LaterEntry, ScheduleEntry, TierEntry, as_event
 from domain.journeys.flow import Flow
 from domain.journeys.graph import Graph
 from domain.journeys.identity import with_ids
@@ -35,6 +35,7 @@ from domain.journeys.steps import (
     EmitStep,
     GotoStep,
     LaterStep,
+    RewardStep,
     SendStep,
     SplitStep,
     StartStep,
@@ -59,6 +60,7 @@ class Surroundings:
 
     templates: Mapping[str, str] = field(default_factory=dict)
     journeys: Collection[str] = frozenset()
+    rewards: Collection[str] | None = None  # published ones; None: unknown
     seen: Seen = NOTHING_KNOWN
     caps: Sequence[FrequencyCap] = ()
     allow_private_calls: bool = False
@@ -98,6 +100,9 @@ def _entry(definition: JourneyDefinition, around: Surroundings) -> Iterator[Find
     place = Place("/enter/on")
     for entry in definition.enter.entries:
         match entry:
+            case TierEntry(tier=tier) if tier not in {"any", *(around.seen.tiers or [tier])}:
+                message = f"The live programme has no tier {tier}, so nobody enters until it has."
+                yield _warning("unknown_tier", place.within("/tier"), message)
             case SegmentMatch() | LaterEntry():
                 yield _not_yet(place, "This way to enter")
             case ScheduleEntry(schedule=cron, zone=zone):
@@ -146,7 +151,7 @@ def _event_match(match: EventMatch, place: Place, around: Surroundings) -> Itera
 
 def _conditions(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
     splits = {step.id for step in definition.walk() if isinstance(step, SplitStep)}
-    entries = [entry.event for entry in definition.enter.entries if isinstance(entry, EventMatch)]
+    entries = [match.event for entry in definition.enter.entries if (match := as_event(entry))]
     for condition, place in conditions_with_places(definition):
         in_run = not place.pointer.startswith("/enter/on")
         where = ConditionPlace(pointer=place.pointer, step=place.step, in_run=in_run, entry_events=entries)
@@ -211,6 +216,9 @@ def _ways(definition: JourneyDefinition, around: Surroundings) -> Iterator[Findi
                 yield from _weights(step, place.within("/split/variants"))
             case BranchStep():
                 yield from _arms(step, place.within("/branch"))
+            case RewardStep(reward=body) if around.rewards is not None and body.give not in around.rewards:
+                message = f"There is no published reward {body.give}; publish it first or name another."
+                yield _error("unknown_reward", place.within("/reward/give"), message)
             case LaterStep():
                 yield _not_yet(place, f"The step {step.kind}")
             case _:

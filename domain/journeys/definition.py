@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag, model_validator
 
-from domain.conditions.model import Condition
+from domain.conditions.model import Condition, Predicate, PropertyIs
 from domain.consent import MARKETING
 from domain.document import Document, by_key
 from domain.durations import DurationText, PeriodText
@@ -22,6 +22,7 @@ from domain.journeys.steps import (
     Step,
     WaitForStep,
 )
+from domain.tier_events import TIER_LEFT, TIER_REACHED
 
 KEY = r"^[a-z][a-z0-9-]{1,62}$"
 
@@ -63,12 +64,35 @@ class ApiEntry(Document):
     api: bool | dict[str, Any]  # `{}` or true: there is nothing to set
 
 
+class TierEntry(Document):
+    """Enters when the customer rises to a tier (`reached`) or falls out of it (`left`); `any` is every tier."""
+
+    tier: str = Field(min_length=1, max_length=63)
+    change: Literal["reached", "left"] = "reached"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_reached_or_left(cls, raw: Any) -> Any:  # raw document, any JSON
+        if isinstance(raw, dict):
+            for change in ("reached", "left"):
+                if raw.get(change) is True:
+                    return {**{k: v for k, v in raw.items() if k != change}, "change": change}
+        return raw
+
+    @property
+    def match(self) -> EventMatch:
+        """The event of ours that it stands for."""
+        where: list[Predicate] = (
+            [] if self.tier == "any" else [PropertyIs.model_validate({"property": "tier", "eq": self.tier})]
+        )
+        return EventMatch(event=TIER_REACHED if self.change == "reached" else TIER_LEFT, where=where)
+
+
 class LaterEntry(Document):
-    """An entry of a later release (`tier`, `score`): readable, refused by the checks."""
+    """An entry of a later release (`score`): readable, refused by the checks."""
 
     model_config = Document.model_config | {"extra": "allow"}
 
-    tier: Any = None
     score: Any = None
 
 
@@ -85,7 +109,7 @@ Entry = Annotated[
     | Annotated[ScheduleEntry, Tag("schedule")]
     | Annotated[ApiEntry, Tag("api")]
     | Annotated[AnyEntry, Tag("any")]
-    | Annotated[LaterEntry, Tag("tier")]
+    | Annotated[TierEntry, Tag("tier")]
     | Annotated[LaterEntry, Tag("score")],
     by_key("event", "segment", "date", "schedule", "api", "any", "tier", "score"),
 ]
@@ -125,6 +149,17 @@ class Enter(Document):
     def entries(self) -> list[Entry]:
         """The entries one by one, `any` opened up."""
         return list(_opened(self.on))
+
+
+def as_event(entry: Entry) -> EventMatch | None:
+    """The event on which an entry enters; None for those that go by dates, schedules or calls."""
+    match entry:
+        case EventMatch():
+            return entry
+        case TierEntry():
+            return entry.match
+        case _:
+            return None
 
 
 def _opened(entry: Entry) -> Iterator[Entry]:

@@ -16,6 +16,8 @@ from domain.journeys.steps import (
     ExitStep,
     GotoStep,
     LaterStep,
+    PointsStep,
+    RewardStep,
     SendStep,
     SplitStep,
     StartStep,
@@ -131,7 +133,7 @@ class Interpreter:
                 return self._after_split(step, outcome)
             case CallStep():
                 return self._after_call(step, outcome)
-            case UpdateStep() | EmitStep() | StartStep() | LaterStep():
+            case PointsStep() | RewardStep() | UpdateStep() | EmitStep() | StartStep() | LaterStep():
                 return self._flow.after(step)
             case GotoStep() | ExitStep():  # taken without asking; a moved version may have put one in this place
                 return step

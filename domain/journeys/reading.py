@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from domain.journeys.steps import BranchStep, CallStep, EmitStep, StartStep, Step, UpdateStep, WaitStep
+from domain.journeys.steps import BranchStep, CallStep, EmitStep, PointsStep, StartStep, Step, UpdateStep, WaitStep
 
 
 def reads_customer(step: Step) -> bool:
     """Whether what the step does depends on the profile. `send` and `wait_for` look for themselves, later."""
     match step:
-        case BranchStep():
+        case BranchStep() | PointsStep():  # what was earned a moment ago can be taken
             return True
         case WaitStep(wait=body):
             return body.until_date is not None

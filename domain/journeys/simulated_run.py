@@ -22,6 +22,8 @@ from domain.journeys.steps import (
     ExitStep,
     GotoStep,
     LaterStep,
+    PointsStep,
+    RewardStep,
     SendStep,
     SplitStep,
     StartStep,
@@ -187,7 +189,7 @@ class SimulatedRun:
                 return self._branch(step)
             case SplitStep():
                 return self._split(step)
-            case UpdateStep() | EmitStep() | CallStep() | StartStep():
+            case PointsStep() | RewardStep() | UpdateStep() | EmitStep() | CallStep() | StartStep():
                 return StepOutcome(kind=OutcomeKind.SKIPPED, reason=HOLDOUT) if self.shadow else DONE
             case GotoStep() | ExitStep() | LaterStep():  # never asked for, or refused by the checks
                 return DONE

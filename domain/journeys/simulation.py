@@ -23,11 +23,10 @@ from domain.journeys.dates import due_of
 from domain.journeys.definition import DateEntry, JourneyDefinition, ScheduleEntry
 from domain.journeys.exits import exit_reason
 from domain.journeys.flow import Flow
-from domain.journeys.matches import EventMatch
 from domain.journeys.reentry import barred_by, occasion_text
 from domain.journeys.simulated_run import Deciders, SimulatedRun
 from domain.journeys.steps import SendStep
-from domain.journeys.waiting import Happening, Matcher, Watcher, compile_match
+from domain.journeys.waiting import Happening, Matcher, Watcher, compile_entry, compile_match
 from domain.local_time import next_cron, resolve_zone
 from domain.messages import Candidate, Hold, Send, Sent, Skip, decide
 from domain.runs import OutcomeKind, RunState
@@ -71,7 +70,6 @@ class _Rules:
     def of(cls, definition: JourneyDefinition) -> _Rules:
         goal = definition.goal
         within = parse_duration(goal.within if goal and goal.within else f"{definition.max_days}d")
-        entries = [entry for entry in definition.enter.entries if isinstance(entry, EventMatch)]
         audiences = [entry.audience for entry in definition.enter.entries if isinstance(entry, ScheduleEntry)]
         condition = definition.enter.if_
         return cls(
@@ -80,7 +78,7 @@ class _Rules:
             deciders=Deciders.of(definition),
             qualifies=() if condition is None else (compile_condition(condition),),
             audiences=tuple(compile_condition(audience) for audience in audiences),
-            entries=tuple(compile_match(entry) for entry in entries),
+            entries=tuple(matches for entry in definition.enter.entries if (matches := compile_entry(entry))),
             exits=tuple((compile_match(match), exit_reason(match)) for match in definition.exit),
             goal=None if goal is None else compile_match(goal),
             goal_within=within.longest(),

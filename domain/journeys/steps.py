@@ -9,7 +9,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from domain.conditions.model import Condition
-from domain.document import Document, by_key
+from domain.document import Document, WholeNumber, by_key
 from domain.durations import DurationText, PeriodText
 from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
 
@@ -207,6 +207,48 @@ class Call(Document):
     on_failure: Literal["continue", "exit"] | list[Step] = "continue"
 
 
+MOST_POINTS = 1_000_000_000
+"""No single step moves more: beyond it an amount is a mistake."""
+
+PointsCount = Annotated[WholeNumber, Field(ge=1, le=MOST_POINTS)]
+
+
+class Points(Document):
+    """`award` gives points, `deduct` takes them, `multiply` raises what rules pay `for` a time (all, or one `rule`).
+
+    A deduction beyond what is available is skipped, with the reason. `expires`: how long awarded points can be used.
+    """
+
+    award: PointsCount | None = None
+    deduct: PointsCount | None = None
+    multiply: float | None = Field(default=None, gt=0, le=1_000)
+    for_: PeriodText | None = Field(default=None, alias="for")
+    rule: str | None = Field(default=None, max_length=63)
+    expires: PeriodText | None = None
+    reason: str | None = Field(default=None, max_length=500)
+
+    @model_validator(mode="after")
+    def _does_one_thing(self) -> Points:
+        if sum(each is not None for each in (self.award, self.deduct, self.multiply)) != 1:
+            raise ValueError("say one of award, deduct and multiply")
+        if (self.multiply is None) != (self.for_ is None) or (self.rule is not None and self.multiply is None):
+            raise ValueError("multiply needs for: how long; for and rule belong to multiply only")
+        if self.expires is not None and self.award is None:
+            raise ValueError("expires belongs to award: what is taken cannot expire")
+        return self
+
+
+class Reward(Document):
+    """A reward of the catalogue for nothing; what was given is kept under `save_as`: `{{ saved.reward.code }}`.
+
+    `expires` replaces what the reward says about how long it can be used.
+    """
+
+    give: str = Field(min_length=1, max_length=63)
+    expires: PeriodText | None = None
+    save_as: str = Field(default="reward", pattern=r"^[a-z][a-z0-9_]{0,62}$")
+
+
 class Start(Document):
     """Another journey for this customer, as its API entry would."""
 
@@ -275,6 +317,18 @@ class CallStep(StepBase):
     call: Call
 
 
+class PointsStep(StepBase):
+    """`points`."""
+
+    points: Points
+
+
+class RewardStep(StepBase):
+    """`reward`."""
+
+    reward: Reward
+
+
 class StartStep(StepBase):
     """`start`."""
 
@@ -304,10 +358,8 @@ class ExitStep(StepBase):
 
 
 class LaterStep(StepBase):
-    """A step kind of a later release (`points`, `reward`, `crm`, `recommend`): readable, refused by the checks."""
+    """A step kind of a later release (`crm`, `recommend`): readable, refused by the checks."""
 
-    points: Any = None
-    reward: Any = None
     crm: Any = None
     recommend: Any = None
 
@@ -317,8 +369,11 @@ class LaterStep(StepBase):
         return next(name for name in LATER_KINDS if name in self.model_fields_set)
 
 
-LATER_KINDS = ("points", "reward", "crm", "recommend")
-STEP_KINDS = ("send", "wait", "wait_for", "branch", "split", "update", "emit", "call", "start", "goto", "exit")
+LATER_KINDS = ("crm", "recommend")
+STEP_KINDS = (
+    *("send", "wait", "wait_for", "branch", "split", "points", "reward"),
+    *("update", "emit", "call", "start", "goto", "exit"),
+)
 
 Step = Annotated[
     Annotated[SendStep, Tag("send")]
@@ -329,11 +384,11 @@ Step = Annotated[
     | Annotated[UpdateStep, Tag("update")]
     | Annotated[EmitStep, Tag("emit")]
     | Annotated[CallStep, Tag("call")]
+    | Annotated[PointsStep, Tag("points")]
+    | Annotated[RewardStep, Tag("reward")]
     | Annotated[StartStep, Tag("start")]
     | Annotated[GotoStep, Tag("goto")]
     | Annotated[ExitStep, Tag("exit")]
-    | Annotated[LaterStep, Tag("points")]
-    | Annotated[LaterStep, Tag("reward")]
     | Annotated[LaterStep, Tag("crm")]
     | Annotated[LaterStep, Tag("recommend")],
     by_key(*STEP_KINDS, *LATER_KINDS),

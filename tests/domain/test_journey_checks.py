@@ -14,6 +14,7 @@ from domain.journeys.definition import JourneyDefinition
 from domain.shop_settings import FrequencyCap
 
 AROUND = Surroundings(
+    rewards=frozenset(),
     templates={"hello": "email", "ping": "webhook"},
     journeys={"other"},
     seen=Seen(events={"Signed Up": {}, "Order Completed": {"total": {"number"}}}),
@@ -145,7 +146,12 @@ CASES: Mapping[str, tuple[list[Any], dict[str, Any], tuple[str, str | None, str]
         {},
         ("channel_unavailable", "send-1", "/steps/0/send/channel"),
     ),
-    "points come later": ([{"points": {"award": 10}}], {}, ("not_available_yet", "points-1", "/steps/0")),
+    "customers in the CRM come later": ([{"crm": {"upsert": {}}}], {}, ("not_available_yet", "crm-1", "/steps/0")),
+    "a reward that is not in the catalogue": (
+        [{"reward": {"give": "nothing"}}],
+        {},
+        ("unknown_reward", "reward-1", "/steps/0/reward/give"),
+    ),
     "segments come later": (
         [SEND],
         {"enter": {"on": {"segment": "vip", "entered": True}}},
@@ -156,8 +162,8 @@ CASES: Mapping[str, tuple[list[Any], dict[str, Any], tuple[str, str | None, str]
         {"enter": {"on": {"score": "churn", "rises_above": 0.7}}},
         ("not_available_yet", None, "/enter/on"),
     ),
-    "tiers in a condition come later": (
-        [{"branch": [{"if": {"tier": "gold"}, "steps": [SEND]}], "id": "b"}],
+    "scores in a condition come later": (
+        [{"branch": [{"if": {"score": "churn", "gt": 0.7}, "steps": [SEND]}], "id": "b"}],
         {},
         ("not_available_yet", "b", "/steps/0/branch/0/if"),
     ),

@@ -89,6 +89,8 @@ CASES: Mapping[str, Case] = {
     ),
     "branch": Case([{"branch": [{"if": {"trait": "a", "eq": 1}, "steps": []}, {"else": [SEND]}]}]),
     "split": Case([{"split": {"variants": {"a": {"steps": [SEND]}, "b": {"steps": [{**SEND, "id": "other"}]}}}}]),
+    "points": Case([{"points": {"award": 100, "expires": "90d"}}]),
+    "reward": Case([{"reward": {"give": "free-tea", "expires": "14d"}}]),
     "update": Case([{"update": {"traits": {"welcomed": True}}}]),
     "emit": Case([{"emit": {"event": "Welcomed"}}]),
     "call": Case([{"call": {"url": "http://127.0.0.1:9/refuses", "not_after": "1s", "on_failure": "exit"}}]),

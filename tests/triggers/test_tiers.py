@@ -348,3 +348,41 @@ async def test_lower_thresholds_lift_people_in_the_next_pass(shop: Shop) -> None
     await publish_programme(shop.database, shop.now, tiers=tiers(levels=levels))
     await close_tier_periods(shop.database, shop.now, lambda: None)
     assert await history(shop) == [("silver", "rules_changed")]
+
+
+# Journeys -----------------------------------------------------------------------------------------------
+
+
+async def test_a_journey_starts_for_whoever_reaches_its_tier(shop: Shop) -> None:
+    await publish_programme(shop.database, BEGUN)
+    await shop.publish(_journey({"tier": "gold", "reached": True}))
+    await shop.track(ORDER, order(1, 6.00))
+    assert await shop.runs() == []
+    await shop.track(ORDER, order(2, 20.00))
+    [run] = await shop.runs()
+    assert (run.entry["properties"]["tier"], run.entry["properties"]["from"]) == ("gold", "silver")
+
+
+async def test_a_journey_starts_for_whoever_loses_any_tier(shop: Shop) -> None:
+    await publish_programme(shop.database, BEGUN)
+    await shop.publish(_journey({"tier": "any", "left": True}))
+    await shop.track(ORDER, order(1, 6.00))
+    shop.later(days=1)
+    await shop.track("Order Refunded", {"order_id": "o-1"})
+    assert len(await shop.runs()) == 1
+
+
+async def test_nobody_reaches_a_tier_by_saying_so(shop: Shop) -> None:
+    await publish_programme(shop.database, BEGUN)
+    await shop.publish(_journey({"tier": "gold", "reached": True}))
+    await shop.track("Tier Reached", {"tier": "gold"}, trusted=False)
+    assert await shop.runs() == []
+
+
+def _journey(entry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "journey": "welcome-to-tier",
+        "purpose": "transactional",
+        "enter": {"on": entry},
+        "steps": [{"wait": {"id": "pause", "for": "1d"}}],
+    }

@@ -27,6 +27,8 @@ from temporalio.worker import Worker
 from activities.branches import BranchActivities
 from activities.calls import CallActivities
 from activities.messages import Settled, SettleInput
+from activities.points import PointsActivities
+from activities.rewards import RewardActivities
 from activities.runs import RunActivities
 from activities.steps import OpenStep, open_step
 from activities.updates import UpdateActivities
@@ -346,6 +348,8 @@ async def staged(database: Database, client: Client, now: datetime, *, cached: i
         updates.update,
         updates.emit,
         updates.start,
+        PointsActivities(database, library).points,
+        RewardActivities(database, library).reward,
     ]
     async with AsyncExitStack() as stack:
         stack.push_async_callback(renderer.close)

@@ -1,0 +1,69 @@
+"""The step `reward`: gives something from the catalogue, and keeps what it was for later messages."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import assert_never
+
+from temporalio import activity
+
+from activities.points import UNTRUSTED, key_of
+from activities.steps import OpenStep, open_step
+from database.redemptions import give
+from database.session import Database, WriteSession
+from database.shop_settings import shop_settings
+from domain.durations import parse_duration
+from domain.journeys.library import DefinitionLibrary
+from domain.journeys.steps import Reward, RewardStep
+from domain.local_time import resolve_zone
+from domain.redemptions import Given, NotGiven
+from domain.runs import StepInput, StepOutcome
+
+
+class RewardActivities:
+    """What is given is keyed by run, step and visit, so that a repeated attempt gives nothing."""
+
+    def __init__(self, database: Database, library: DefinitionLibrary) -> None:
+        self._database = database
+        self._library = library
+
+    @activity.defn
+    async def reward(self, at: StepInput) -> StepOutcome:
+        """Gives a reward for nothing; skipped, with the reason, where none is left."""
+        async with self._database.transaction() as session:
+            match await open_step(session, self._library, at):
+                case OpenStep(step=RewardStep(reward=body)) as opened:
+                    return await _give(session, opened, body)
+                case StepOutcome() as settled:
+                    return settled
+                case OpenStep() as other:
+                    raise other.unexpected()
+
+
+async def _give(session: WriteSession, opened: OpenStep, body: Reward) -> StepOutcome:
+    if withheld := opened.withheld:
+        return withheld
+    if not opened.run.entry.get("trusted", True):
+        return opened.skipped(UNTRUSTED)
+    as_of, expires = opened.at.as_of, None
+    if body.expires is not None:
+        zone = resolve_zone(opened.customer.zone, (await shop_settings(session)).zone)
+        expires = parse_duration(body.expires).after(as_of.astimezone(zone)).astimezone(UTC)
+    given = await give(session, opened.customer.id, body.give, key_of(opened), as_of, expires=expires)
+    match given:
+        case NotGiven(reason=reason):
+            return opened.skipped(reason)
+        case Given():
+            opened.run.saved = {**opened.run.saved, body.save_as: _saved(given)}
+            return opened.done(redemption_id=str(given.redemption_id))
+    assert_never(given)
+
+
+def _saved(given: Given) -> dict[str, str | None]:
+    """What `{{ saved.reward.* }}` knows."""
+    return {
+        "reward": given.reward,
+        "code": given.code,
+        "expires_at": given.expires_at.isoformat() if given.expires_at else None,
+        "redemption_id": str(given.redemption_id),
+    }
