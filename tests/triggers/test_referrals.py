@@ -6,13 +6,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from database.redemptions import Redemption, fulfil_used
 from database.session import Database
 from domain.errors import Conflict, NotFound
 from domain.events import EventKind
 from domain.referral_signals import SignalKind
 from perennial.document_files import read_folder
 from tests.referring import ReferringShop
+from tests.rewarding import TENNER, publish_reward
 
 
 @pytest.fixture
@@ -348,3 +351,40 @@ async def test_the_built_in_journey_follows_each_friend_on_both_sides(shop: Refe
     await shop.route()
     ended = {run.id for run in await shop.runs() if run.state == "exited"}
     assert len(ended & set(before)) == 1
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+async def test_a_coupon_is_given_after_the_hold_and_void_after_a_return_unless_it_was_used(
+    shop: ReferringShop, database: Database, is_used: bool
+) -> None:
+    await publish_reward(database, TENNER, lasts="90d")
+    await shop.publish_programme(referee={"reward": "tenner"})
+    await rewarded(shop)
+    friend = (await shop.customer("bob")).id
+    [gift] = await redemptions(database)
+    assert (gift.customer_id, gift.state, gift.points) == (friend, "issued", 0)
+    assert gift.code is not None
+    if is_used:
+        async with database.transaction() as session:
+            await fulfil_used(session, [gift.id], shop.now)
+
+    await shop.refund("bob")
+    await shop.route()
+
+    [gift] = await redemptions(database)
+    assert gift.state == ("fulfilled" if is_used else "cancelled")
+    assert (await shop.states(), await shop.points("ann")) == (["revoked(refunded)"], 0)
+
+
+async def test_a_reward_that_is_sold_out_keeps_the_points_from_nobody(shop: ReferringShop, database: Database) -> None:
+    await publish_reward(database, TENNER, stock=0)
+    await shop.publish_programme(referrer={"points": 500, "reward": "tenner"})
+    await rewarded(shop)
+
+    assert await redemptions(database) == []
+    assert (await shop.points("ann"), await shop.points("bob")) == (500, 100)
+
+
+async def redemptions(database: Database) -> list[Redemption]:
+    async with database.read() as session:
+        return list((await session.execute(select(Redemption))).scalars())
