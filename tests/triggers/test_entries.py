@@ -25,10 +25,10 @@ async def reasons(shop: Shop) -> list[str | None]:
 async def test_an_event_enters_a_customer_and_commands_the_start_without_personal_data(shop: Shop) -> None:
     await shop.publish(abandoned_cart(name="Abandoned cart"))
     await shop.identify({"email": "ann@shop.example"})
-    await shop.track("Product Added", {"cart_id": "c-1"})
+    await shop.track("Product Added", {"cart_id": "cart-1"})
     [run] = await shop.runs()
     customer = await shop.customer()
-    assert (run.occasion, run.version, run.state, run.shadow) == ("c-1", 1, "active", False)
+    assert (run.occasion, run.version, run.state, run.shadow) == ("cart-1", 1, "active", False)
     assert (run.entry_number, run.seen_number) == (2, 2)
     async with shop.database.read() as session:
         [command] = (await session.execute(select(Command))).scalars()
@@ -36,7 +36,7 @@ async def test_an_event_enters_a_customer_and_commands_the_start_without_persona
     assert command.workflow_id.startswith(f"journey/abandoned-cart/{customer.id}/")
     assert command.payload["attributes"]["CustomerId"] == str(customer.id)
     assert "ann@" not in str(command.payload)
-    assert "c-1" not in str(command.payload) + command.workflow_id
+    assert "cart-1" not in str(command.payload) + command.workflow_id
 
 
 async def test_the_first_predicate_that_fails_is_remembered(shop: Shop) -> None:
