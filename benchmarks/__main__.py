@@ -20,7 +20,18 @@ from benchmarks.machine import Machine
 from benchmarks.report import markdown, print_table, write_page
 from benchmarks.world import Options, World, open_world
 
-MEASURES = ("ingest", "routing", "starts", "latency", "journeys", "rendering", "conditions", "memory")
+MEASURES = (
+    "ingest",
+    "routing",
+    "earning",
+    "starts",
+    "latency",
+    "journeys",
+    "rendering",
+    "conditions",
+    "points",
+    "memory",
+)
 
 
 class Measure(Protocol):
@@ -34,6 +45,7 @@ def main(
     waiting_runs: Annotated[
         list[int] | None, typer.Option(help="Waiting runs to measure memory with; may be repeated (2,000 and 6,000).")
     ] = None,
+    expiring_lots: Annotated[int, typer.Option(help="Lots that expire in one night.")] = Options().expiring_lots,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of a table.")] = False,
 ) -> None:
     """Measure, print one table, and (unless some measures were chosen) write docs/performance.md."""
@@ -41,7 +53,7 @@ def main(
     names = tuple(only or MEASURES)
     if unknown := set(names) - set(MEASURES):
         raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(MEASURES)}")
-    options = Options(tuple(waiting_runs)) if waiting_runs else Options()
+    options = Options(tuple(waiting_runs or Options().waiting_runs), expiring_lots)
     machine = Machine.here()
     figures = asyncio.run(run(names, options, console))
     if as_markdown:

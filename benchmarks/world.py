@@ -30,6 +30,7 @@ class Options:
     """What the command line lets people choose."""
 
     waiting_runs: tuple[int, ...] = (2_000, 6_000)
+    expiring_lots: int = 50_000
 
 
 @dataclass

@@ -19,10 +19,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, Table
 from database.session import ReadSession, WriteSession
-from domain.accounts import Account, Bucket, HeldPoints, HoldState, Lot, Part, Use
+from domain.accounts import NEVER, Account, Bucket, HeldPoints, HoldState, Lot, Part, Use
 from domain.book import Book
 from domain.ids import new_id
-from domain.points import Activate, Balance, Clawback, Move, Moved, Restore
+from domain.points import Activate, Balance, Clawback, Credit, Move, Moved, Restore
 from domain.transactions import Kind, PastMove, Transaction
 
 _DUE = ("next_due", "programme", "account")
@@ -245,18 +245,30 @@ _LOTS = text("""
 
 
 async def load(
-    session: ReadSession, programme: str, accounts: Collection[UUID], moves: Sequence[Move] = (), *, lock: bool
+    session: ReadSession,
+    programme: str,
+    accounts: Collection[UUID],
+    as_of: datetime,
+    moves: Sequence[Move] = (),
+    *,
+    lock: bool,
 ) -> Book:
-    """What is stored about accounts, as far as moves need it. Locked until the transaction ends, or just read."""
-    balances = (
-        await _lock(session, programme, accounts) if lock else await _balances(session, programme, accounts, _READ)
-    )
-    book = Book({id_: balances.get(id_) or Account(id_) for id_ in sorted(accounts)}, new_id)
+    """What is stored about accounts, as far as moves at `as_of` need it. Locked until the transaction ends, or read."""
+    found = await (_lock if lock else _read)(session, programme, accounts)
+    book = Book({id_: found.get(id_) or Account(id_) for id_ in sorted(accounts)}, new_id)
     by_digest = {digest(programme, key): key for key in _keys(moves)}
     if by_digest:
         await _load_past(session, programme, book, by_digest)
+    if _only_adds(moves) and all(account.unseen_due > as_of for account in book.accounts.values()):
+        return book  # what is there already does not matter, however many lots it is
     await _load_lots(session, programme, book, [move.hold_id for move in moves if hasattr(move, "hold_id")])
+    for account in book.accounts.values():
+        account.unseen_due = NEVER
     return book
+
+
+def _only_adds(moves: Sequence[Move]) -> bool:
+    return bool(moves) and all(isinstance(move, Credit) for move in moves)
 
 
 def digest(programme: str, key: str) -> bytes:
@@ -272,6 +284,10 @@ async def _lock(session: ReadSession, programme: str, accounts: Collection[UUID]
     return found
 
 
+async def _read(session: ReadSession, programme: str, accounts: Collection[UUID]) -> dict[UUID, Account]:
+    return await _balances(session, programme, accounts, _READ)
+
+
 async def _balances(
     session: ReadSession,
     programme: str,
@@ -284,7 +300,8 @@ async def _balances(
 
 def _account(row: Mapping[str, Any]) -> Account:  # a row of point_balances
     buckets = {bucket: row[bucket.value] for bucket in Bucket}
-    return Account(row["account"], buckets, deficit=row["deficit"], number=row["number"])
+    due = row["next_due"] or NEVER
+    return Account(row["account"], buckets, deficit=row["deficit"], number=row["number"], unseen_due=due)
 
 
 def _keys(moves: Iterable[Move]) -> set[str]:

@@ -34,7 +34,7 @@ async def post(
     if not moves:
         return []
     accounts = {id_ for move in moves for id_ in accounts_of(move)}
-    book = await load(session, programme, accounts, moves, lock=True)
+    book = await load(session, programme, accounts, as_of, moves, lock=True)
     outcomes = [apply(book, move, as_of) for move in moves]
     await store(session, programme, book, as_of, reasons)
     return outcomes
@@ -44,7 +44,7 @@ async def balances(
     session: ReadSession, programme: str, accounts: Collection[UUID], as_of: datetime
 ) -> dict[UUID, Balance]:
     """The balances as they are at `as_of`, whether or not anything was settled since; zeros for who has no account."""
-    book = await load(session, programme, accounts, lock=False)
+    book = await load(session, programme, accounts, as_of, lock=False)
     for account in book.accounts.values():
         settle(book, account, as_of)
     return {id_: account.balance() for id_, account in book.accounts.items()}
@@ -81,7 +81,7 @@ class Holdings:
 
 async def lots_of(session: ReadSession, programme: str, account: UUID, as_of: datetime) -> Holdings:
     """What an account consists of at `as_of`: pending lots too, which come last in order of activation."""
-    book = await load(session, programme, [account], lock=False)
+    book = await load(session, programme, [account], as_of, lock=False)
     found = book.accounts[account]
     settle(book, found, as_of)
     live = [lot for lot in found.lots.values() if lot.remaining]

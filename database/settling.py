@@ -61,7 +61,7 @@ async def settle_accounts(
     for programme, theirs in groupby(sorted(due, key=lambda each: each.programme), key=lambda each: each.programme):
         accounts = [each.account for each in theirs if each.account in free]
         if accounts:
-            book = await load(session, programme, accounts, lock=True)
+            book = await load(session, programme, accounts, as_of, lock=True)
             for account in book.accounts.values():
                 settle(book, account, as_of)
             await store(session, programme, book, as_of)
