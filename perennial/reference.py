@@ -19,6 +19,7 @@ from domain.conditions.operators import Operator
 from domain.contests.definition import ContestDefinition
 from domain.journeys.definition import JourneyDefinition
 from domain.programmes.definition import ProgrammeDefinition
+from domain.rewards import RewardDefinition
 from domain.shop_settings import ShopSettings
 from domain.templates import TemplateDocument
 from perennial.env_example import shown_default
@@ -44,6 +45,7 @@ _UNIONS = {
     "RollingWindow": "[window](loyalty/programme.md#tiers)",
     "PointsMeasure": "[measure](loyalty/programme.md#tiers)",
     "Streak": "[metric](loyalty/challenges.md#metrics)",
+    "PercentOff": "[gives](loyalty/rewards.md#what-it-gives)",
     "SlidingWindow": "[window](loyalty/challenges.md#windows)",
 }
 # Text that has a shape, told by an example of it that the schema shows.
@@ -76,7 +78,7 @@ def schemas() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for model in (
         *(JourneyDefinition, TemplateDocument, ShopSettings, ProgrammeDefinition),
-        *(ChallengeDefinition, ContestDefinition),
+        *(ChallengeDefinition, ContestDefinition, RewardDefinition),
     ):
         schema = model.model_json_schema(by_alias=True)
         found |= schema.pop("$defs", {}) | {model.__name__: schema}

@@ -17,6 +17,7 @@ from domain.journeys.matches import Match
 from domain.journeys.steps import STEP_KINDS, Step
 from domain.programmes.definition import ProgrammeDefinition, Tiers
 from domain.programmes.rules import EarnRule
+from domain.rewards import RewardDefinition
 from domain.yaml import read_yaml
 from perennial.reference import DOCS, pages, refreshed
 from perennial.settings import PROJECT
@@ -33,6 +34,7 @@ READERS: dict[str, TypeAdapter[Any]] = {
     "tiers": TypeAdapter(Tiers),
     "challenge": TypeAdapter(ChallengeDefinition),
     "contest": TypeAdapter(ContestDefinition),
+    "reward": TypeAdapter(RewardDefinition),
 }
 EXAMPLE = re.compile(r"^```yaml (\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
