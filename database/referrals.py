@@ -213,11 +213,11 @@ def listed(*, referrer_id: UUID | None = None, state: str | None = None) -> Sele
 async def states_of(session: ReadSession, referrer_id: UUID) -> Mapping[str, int]:
     """State -> how many friends of the referrer stand there."""
     statement = (
-        select(Referral.state, func.count().label("count"))
+        select(Referral.state, func.count().label("friends"))
         .where(Referral.referrer_id == referrer_id)
         .group_by(Referral.state)
     )
-    return {row.state: row.count for row in await session.execute(statement)}
+    return {row.state: row.friends for row in await session.execute(statement)}
 
 
 async def tell(
