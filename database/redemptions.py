@@ -16,13 +16,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 from database import coupons
 from database.announcements import Announcement, announce
 from database.base import Table
+from database.earnings import raise_multiplier
 from database.outbox import CommandKind, NewCommand, add_commands
 from database.rewards import PublishedReward, published_reward, put_back, take_from_stock
 from database.session import ReadSession, WriteSession
 from domain.durations import parse_duration
 from domain.ids import new_id
 from domain.redemptions import RESERVED_FOR, UNKNOWN_REWARD, Given, NotGiven, RedemptionState
-from domain.rewards import GeneratedCodes, GiftCard, Reason, RewardDefinition
+from domain.rewards import GeneratedCodes, GiftCard, PointsMultiplier, Reason, RewardDefinition
 
 WORKFLOW = "Redemption"
 
@@ -223,6 +224,16 @@ async def mark_issued(
     if not row.is_delivered:
         await coupons.activate(session, row.id, valid_until=row.expires_at)
     await announce(session, [_announcement(row, "Reward Issued", "issued")], as_of)
+    if isinstance(reward.gives, PointsMultiplier):
+        await _multiply(session, row, reward.gives, as_of)
+
+
+async def _multiply(session: WriteSession, row: Redemption, gives: PointsMultiplier, as_of: datetime) -> None:
+    """It is in force at once, so there is nothing left to deliver, and nothing that could be taken back."""
+    end = parse_duration(gives.lasts).after(as_of)
+    key = f"redemption/{row.id}"
+    await raise_multiplier(session, row.customer_id, key=key, by=gives.points_multiplier, start=as_of, end=end)
+    await mark_fulfilled(session, row, as_of)
 
 
 def _announcement(row: Redemption, name: str, word: str) -> Announcement:

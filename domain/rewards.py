@@ -233,6 +233,9 @@ def _of_coupon(reward: RewardDefinition) -> list[Finding]:
     if not reward.is_coupon and (reward.minimum or reward.lines or reward.stacking):
         message = f"A {reward.kind} is not used on an order, so minimum, lines and stacking mean nothing here."
         findings.append(_warning("not_a_coupon", "", message))
+    if isinstance(reward.gives, PointsMultiplier) and reward.fulfil is not None:
+        message = "A points_multiplier is in force when it is redeemed: the shop has nothing to deliver."
+        findings.append(Finding(code="nothing_to_deliver", pointer="/fulfil", message=message))
     if isinstance(reward.gives, Gift | GiftCard | FreeShipping) and reward.lines:
         message = f"A {reward.kind} does not come off single lines; `lines` means nothing here."
         findings.append(_warning("lines_unused", "/lines", message))

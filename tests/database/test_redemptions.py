@@ -6,12 +6,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from fractions import Fraction
 from uuid import UUID
 
 import pytest
 from sqlalchemy import select
 
 from database import coupons, customers
+from database.earnings import boosts_of
 from database.events import Event
 from database.outbox import Command
 from database.points import lots_of
@@ -210,6 +212,20 @@ async def test_every_reward_says_why_it_cannot_be_had(database: Database) -> Non
         "gift-only": ([Reason.NOT_FOR_SALE], None),
         "gone": ([Reason.SOLD_OUT], None),
     }
+
+
+async def test_a_multiplier_is_in_force_at_once_and_cannot_be_taken_back(database: Database) -> None:
+    await publish_reward(database, reward="double", gives={"points_multiplier": 2, "lasts": "7d"})
+    ann = await make_member(database, points=100)
+
+    row = await buy(database, ann, "double")
+
+    assert row.state == "fulfilled"
+    async with database.read() as session:
+        [boost] = (await boosts_of(session, [ann], NOON))[ann]
+    assert (boost.by, boost.start, boost.end, boost.rule) == (Fraction(2), NOON, NOON + 7 * DAY, None)
+    with pytest.raises(Conflict):
+        await end(database, row, Canceller.CUSTOMER)
 
 
 # Races ---------------------------------------------------------------------------------------------------

@@ -72,6 +72,14 @@ def test_a_shop_is_asked_to_deliver_over_https_only() -> None:
     assert [(finding.code, finding.pointer) for finding in findings] == [("url_not_https", "/fulfil/url")]
 
 
+def test_a_multiplier_has_nothing_that_a_shop_could_deliver() -> None:
+    gives = {"points_multiplier": 2, "lasts": "7d"}
+
+    findings = check_reward(reward(gives=gives, fulfil={"url": "https://shop.example/deliver"}))
+
+    assert [finding.code for finding in findings] == ["nothing_to_deliver"]
+
+
 @pytest.mark.parametrize(
     ("document", "facts", "reasons"),
     [
