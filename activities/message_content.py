@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import formataddr
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ from sqlalchemy import select
 
 from connectors.rendering import Renderer
 from database.customers import Customer
+from database.loyalty import loyalty_of
 from database.messages import Message
 from database.orders import Cart
 from database.referral_codes import code_for
@@ -87,10 +89,12 @@ async def draft_for(
     live: LiveTemplate,
     settings: ShopSettings,
     public_url: str,
+    as_of: datetime,
 ) -> Draft:
     """The draft of a claimed message of a run."""
     addresses = new_addresses(settings, public_url)
     lines = await cart_lines(session, customer.id, run.entry)
+    loyalty = await loyalty_of(session, customer.id, as_of)
     return Draft(
         message_id=message.id,
         purpose=message.purpose,
@@ -99,7 +103,9 @@ async def draft_for(
         layout=live.layout,
         languages=(*languages_of(customer.traits), *filter(None, [customer.locale])),
         context={
-            "customer": customer_context(customer.external_id, customer.traits),
+            "customer": customer_context(
+                customer.external_id, customer.traits, points=loyalty.points, tier=loyalty.tier
+            ),
             "entry": run.entry,
             "saved": run.saved,
             "cart": cart_context(lines, run.entry, settings),

@@ -201,6 +201,7 @@ class MessageActivities:
                 live=live,
                 settings=settings,
                 public_url=self._public_url,
+                as_of=as_of,
             )
         return _Claimed(
             message_id=message.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -33,10 +34,10 @@ Wanted = Annotated[PageRequest, Depends(page_request)]
 
 
 @router.get("", dependencies=READ, summary="A customer's profile")
-async def get_customer(customer_id: CustomerRef, session: Reading, dependencies: Dependencies) -> Profile:
+async def get_customer(customer_id: CustomerRef, session: Reading, dependencies: Dependencies, as_of: AsOf) -> Profile:
     """Traits, identities and consent; tier, points, scores and segments where the shop has them."""
     customer = await find_customer(session, customer_id)
-    return await read_profile(session, customer, customer_id, dependencies.temporal_ui)
+    return await read_profile(session, customer, customer_id, dependencies.temporal_ui, as_of)
 
 
 @router.patch(
@@ -70,7 +71,7 @@ async def patch_customer(
     async with dependencies.database.transaction() as own:  # committed now, so that a router sees it
         await append(own, [event])
     is_routed = await wait_until_routed(dependencies, event.id)
-    profile = await _profile_if_known(dependencies, customer_id)
+    profile = await _profile_if_known(dependencies, customer_id, as_of)
     if profile and profile.internal_id:
         concerns(session, profile.internal_id)
     if profile and is_routed:
@@ -129,9 +130,9 @@ async def list_customer_timeline(customer_id: CustomerRef, session: Reading, wan
     return page(rows, wanted, HappeningAnswer.of, lambda row: (row.at, row.kind, row.id))
 
 
-async def _profile_if_known(dependencies: ApiDependencies, customer_id: str) -> Profile | None:
+async def _profile_if_known(dependencies: ApiDependencies, customer_id: str, as_of: datetime) -> Profile | None:
     async with dependencies.database.read() as session:
         customer = await customer_of(session, customer_id)
         if customer is None:
             return None
-        return await read_profile(session, customer, customer_id, dependencies.temporal_ui)
+        return await read_profile(session, customer, customer_id, dependencies.temporal_ui, as_of)

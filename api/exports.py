@@ -37,6 +37,24 @@ class Export(BaseModel):
     runs: list[dict[str, Any]]
     journey_decisions: list[dict[str, Any]]
     dates_due: list[dict[str, Any]]
+    points: list[dict[str, Any]]
+    point_lots: list[dict[str, Any]]
+    referral_codes: list[dict[str, Any]]
+    referrals: list[dict[str, Any]]
+    share_links: list[dict[str, Any]]
+    submissions: list[dict[str, Any]]
+    redemptions: list[dict[str, Any]]
+    coupons: list[dict[str, Any]]
+    coupon_uses: list[dict[str, Any]]
+    tiers: list[dict[str, Any]]
+    tier_overrides: list[dict[str, Any]]
+    challenge_progress: list[dict[str, Any]]
+    challenge_completions: list[dict[str, Any]]
+    contest_entries: list[dict[str, Any]]
+    contest_tickets: list[dict[str, Any]]
+    leaderboard_ranks: list[dict[str, Any]]
+    earnings: list[dict[str, Any]]
+    point_boosts: list[dict[str, Any]]
 
 
 @router.get("", dependencies=[requires(Scope.CUSTOMERS_READ)], summary="Everything about a customer")
@@ -46,7 +64,7 @@ async def export_customer(
     """One JSON document. Each export is noted in the audit log."""
     async with dependencies.database.transaction() as session:
         customer = await find_customer(session, customer_id)
-        profile = await read_profile(session, customer, customer_id, dependencies.temporal_ui)
+        profile = await read_profile(session, customer, customer_id, dependencies.temporal_ui, as_of)
         sections = await everything_about(session, customer.id)
         write_audit(session, actor=caller.id, action="export", target=f"customer/{customer.id}", at=as_of)
     response.headers["Content-Disposition"] = f'attachment; filename="customer-{customer.id}.json"'

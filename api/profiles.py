@@ -8,10 +8,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.point_answers import BalanceAnswer
 from api.temporal_ui import TemporalUi, query_for
 from database import consent
 from database.consent import Consent
 from database.customers import Customer, Identity, identities_of
+from database.loyalty import loyalty_of
 from database.session import ReadSession
 from domain.consent import ConsentState
 
@@ -61,7 +63,7 @@ class Profile(BaseModel):
     identities: list[IdentityAnswer]
     consent: list[ConsentAnswer]
     tier: str | None = Field(default=None, description="Of the loyalty programme; null without one.")
-    points: dict[str, Any] | None = Field(default=None, description="Of the loyalty programme; null without one.")
+    points: BalanceAnswer | None = Field(default=None, description="Of the loyalty programme; null without one.")
     scores: dict[str, Any] = Field(default={}, description="Predictions with their reasons, by name.")
     segments: list[str] = []
     first_seen: datetime
@@ -77,9 +79,12 @@ class ProfileChange(BaseModel):
     traits: dict[str, Any]
 
 
-async def read_profile(session: ReadSession, customer: Customer, asked_for: str, ui: TemporalUi) -> Profile:
+async def read_profile(
+    session: ReadSession, customer: Customer, asked_for: str, ui: TemporalUi, as_of: datetime
+) -> Profile:
     """The profile of a customer who was asked for under one of the shop's ids."""
     user_id = customer.external_id or asked_for
+    loyalty = await loyalty_of(session, customer.id, as_of)
     return Profile(
         id=user_id,
         customer_id=user_id,
@@ -90,6 +95,8 @@ async def read_profile(session: ReadSession, customer: Customer, asked_for: str,
         locale=customer.locale,
         identities=[_identity(row) for row in await identities_of(session, customer.id)],
         consent=[ConsentAnswer.of(row) for row in await consent.current(session, customer.id)],
+        tier=loyalty.tier,
+        points=BalanceAnswer(**loyalty.points) if loyalty.points else None,
         first_seen=customer.first_seen,
         last_seen=customer.last_seen,
         temporal=TemporalQuery(query=query_for(customer.id), url=ui.workflows_of(customer.id)),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from activities.message_content import cart_lines
 from database.customers import Customer
+from database.loyalty import loyalty_of
 from database.run_lists import page_of_runs
 from database.session import ReadSession
 from domain.message_context import cart_context, customer_context, shop_context
@@ -37,13 +39,14 @@ def sample_context(sample: Mapping[str, Any], settings: ShopSettings) -> dict[st
 
 
 async def context_for(
-    session: ReadSession, customer: Customer, sample: Mapping[str, Any], settings: ShopSettings
+    session: ReadSession, customer: Customer, sample: Mapping[str, Any], settings: ShopSettings, *, as_of: datetime
 ) -> dict[str, Any]:
     """The context of a customer: the entry and answers of the latest run, where there is none those of the sample."""
     runs = await page_of_runs(session, customer_id=customer.id, limit=1)
+    loyalty = await loyalty_of(session, customer.id, as_of)
     entry = runs[0].run.entry if runs else _object(sample.get("entry"))
     return {
-        "customer": customer_context(customer.external_id, customer.traits),
+        "customer": customer_context(customer.external_id, customer.traits, points=loyalty.points, tier=loyalty.tier),
         "entry": entry,
         "saved": runs[0].run.saved if runs else _object(sample.get("saved")),
         "shop": shop_context(settings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,13 +66,19 @@ class Preview(BaseModel):
 @router.post("/{key}/preview", dependencies=[requires(Scope.TEMPLATES_READ)], summary="Render the draft")
 @only_asks
 async def preview_template(
-    key: Key, session: Writing, caller: Caller, dependencies: Dependencies, wish: PreviewWish | None = None
+    *,
+    key: Key,
+    session: Writing,
+    caller: Caller,
+    dependencies: Dependencies,
+    as_of: AsOf,
+    wish: PreviewWish | None = None,
 ) -> Preview:
     """Nothing is sent or kept. With a customer, it takes `customers:read` too."""
     wish = wish or PreviewWish()
     template, settings = await _draft(session, key), await shop_settings(session)
     customer = await _customer(session, wish, caller)
-    context = await _context(session, wish, template, customer, settings)
+    context = await _context(session, wish, template, customer, settings, as_of=as_of)
     if template.channel == "webhook":
         parts = {"url": template.url, "body": template.body}
         filled = await dependencies.renderer.render_strings(parts, context)
@@ -101,7 +108,7 @@ async def send_test(
     customer = await _customer(session, wish, caller)
     if customer is not None:
         concerns(session, customer.id)
-    context = await _context(session, wish, template, customer, settings)
+    context = await _context(session, wish, template, customer, settings, as_of=as_of)
     message_id = await dependencies.trials.send(
         template,
         None if key == LAYOUT else await layout(session),
@@ -142,11 +149,13 @@ async def _context(
     template: TemplateDocument,
     customer: Customer | None,
     settings: ShopSettings,
+    *,
+    as_of: datetime,
 ) -> dict[str, Any]:
     sample = template.sample if wish.sample is None else wish.sample
-    return (
-        sample_context(sample, settings) if customer is None else await context_for(session, customer, sample, settings)
-    )
+    if customer is None:
+        return sample_context(sample, settings)
+    return await context_for(session, customer, sample, settings, as_of=as_of)
 
 
 def _languages(wish: PreviewWish, customer: Customer | None, context: dict[str, Any]) -> list[str]:

@@ -11,9 +11,11 @@ from domain.shop_settings import ShopSettings
 Json = Mapping[str, Any]  # any JSON object
 
 
-def customer_context(customer_id: str | None, traits: Json) -> dict[str, Any]:
-    """`customer`. `points` and `tier` are the loyalty programme's, null without one."""
-    return {"id": customer_id, "traits": dict(traits), "points": None, "tier": None}
+def customer_context(
+    customer_id: str | None, traits: Json, *, points: Mapping[str, int] | None = None, tier: str | None = None
+) -> dict[str, Any]:
+    """`customer`. `points` (available, pending, held) and `tier` are the loyalty programme's, null without one."""
+    return {"id": customer_id, "traits": dict(traits), "points": points and dict(points), "tier": tier}
 
 
 def shop_context(settings: ShopSettings) -> dict[str, Any]:

@@ -131,3 +131,18 @@ async def test_the_same_override_twice_under_one_key_is_one(client: httpx.AsyncC
     first, again = [await client.put("/v1/customers/ann/tier", json=wish, headers=key) for _ in range(2)]
     assert first.json() == again.json()
     assert len(again.json()["history"]) == 1
+
+
+async def test_the_profile_and_messages_know_points_and_tier(client: httpx.AsyncClient, database: Database) -> None:
+    await publish_programme(database, BEGUN)
+    await buys(database, "ann", 6.00)
+    await client.post("/v1/customers/ann/points/award", json={"points": 40, "reason": "a gift"})
+    text = "{{ customer.tier }} with {{ customer.points.available }}"
+    template = {"template": "standing", "channel": "email", "subject": text, "html": "<p>{{ customer.tier }}</p>"}
+    await client.put("/v1/templates/standing", json=template)
+
+    profile = (await client.get("/v1/customers/ann")).json()
+    preview = (await client.post("/v1/templates/standing/preview", json={"customer_id": "ann"})).json()
+
+    assert (profile["tier"], profile["points"]) == ("silver", {"available": 40, "pending": 0, "held": 0})
+    assert preview["subject"] == "silver with 40"
