@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from api.one_of import one_of
 from database.referrals import Referral
 from domain.referral_signals import SignalKind
 from domain.referrals import Reason, ReferralState
@@ -37,6 +38,8 @@ class SignalsWish(Wish):
 
 class ClaimWish(Wish):
     """Who was brought, and by whom: by a `code` (personal or of an invitation) or by the `referrer`'s own id."""
+
+    model_config = ConfigDict(json_schema_extra=one_of("code", "referrer"))
 
     code: Code | None = None
     referrer: Text | None = Field(default=None, description="The shop's own id of who brought the friend.")

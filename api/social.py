@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from api.auth import requires
 from api.dependencies import AsOf, Reading, Writing
+from api.one_of import one_of
 from api.routing import ApiRoute
 from database.social_posts import SocialPost, posts_between, write_posts
 from domain.keys import Scope
@@ -45,7 +46,7 @@ class Figures(BaseModel):
 class PostWish(BaseModel):
     """One post as a network measured it: `engagements`, or the `figures` that add up to it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=one_of("engagements", "figures"))
 
     network: Network = Field(examples=["instagram"])
     post_id: Annotated[str, StringConstraints(min_length=1, max_length=200)]
