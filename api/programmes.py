@@ -20,7 +20,7 @@ from database.shop_settings import shop_settings
 from domain.documents import DocumentState
 from domain.drafts import read_draft
 from domain.earning import EarningEvent, Programme
-from domain.errors import FieldError, Forbidden, Invalid, NotFound
+from domain.errors import Conflict, Forbidden, NotFound
 from domain.findings import has_errors
 from domain.ids import new_id
 from domain.keys import Scope, StoredKey
@@ -61,8 +61,7 @@ async def preview_earning(key: Key, wish: EarningWish, session: Reading, caller:
 async def try_programme(key: Key, wish: TrialWish, session: Reading) -> TrialAnswer:
     """What the draft would have paid for the recorded events of a period; the first 20,000 or so of them."""
     if wish.end <= wish.start:
-        fault = FieldError("/to", "The period must end after it begins.", "period_empty")
-        raise Invalid("The period must end after it begins.", code="period_empty", errors=(fault,))
+        raise Conflict("The period must end after it begins.", code="period_empty")
     shop = await shop_settings(session)
     programme, _ = await _programme(session, shop, key, draft=True)
     trial, is_complete = await try_on_history(session, shop, programme, wish.start, wish.end)
@@ -80,11 +79,11 @@ async def _programme(session: ReadSession, shop: ShopSettings, key: str, *, draf
         raise NotFound(f"There is no programme {key}.")
     read = read_draft(ProgrammeDefinition, row.draft)
     if read.document is None:
-        raise Invalid(f"The draft cannot be read: {read.findings[0].message}", code="draft_unreadable")
+        raise Conflict(f"The draft cannot be read: {read.findings[0].message}", code="draft_unreadable")
     assert isinstance(read.document, ProgrammeDefinition)  # noqa: S101  read as one
     findings = check_programme(read.document)
     if has_errors(findings):
-        raise Invalid(f"The draft has a fault: {findings[0].message}", code="draft_unreadable")
+        raise Conflict(f"The draft has a fault: {findings[0].message}", code="draft_unreadable")
     zone = resolve_zone(read.document.zone, shop.zone)
     return Programme(key, (row.live_version or 0) + 1, read.document, zone, shop.currency), True
 

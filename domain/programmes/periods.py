@@ -6,6 +6,7 @@ Days are counted in blocks from a Monday, months from a January: `1w` is the ISO
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -54,6 +55,7 @@ def _between(start: date, end: date, zone: ZoneInfo) -> Period:
     return Period(start_of(start, zone), start_of(end, zone))
 
 
+@lru_cache(maxsize=4_096)
 def start_of(day: date, zone: ZoneInfo) -> datetime:
     """The first instant of a local day (UTC); where midnight does not exist, the end of the gap."""
     return local_instant(day, time(), zone).astimezone(UTC)

@@ -214,6 +214,6 @@ async def test_a_dry_run_needs_a_period_and_a_draft_that_can_be_read(client: htt
     empty = await client.post("/v1/programmes/main/dry-run", json={"from": at, "to": at})
     faulty = await client.post("/v1/programmes/main/preview", json={})
 
-    assert (nowhere.status_code, empty.status_code, faulty.status_code) == (404, 422, 422)
+    assert (nowhere.status_code, empty.status_code, faulty.status_code) == (404, 409, 409)
     assert empty.json()["code"] == "period_empty"
     assert faulty.json()["code"] == "draft_unreadable"
