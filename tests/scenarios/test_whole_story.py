@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import pytest
@@ -47,12 +48,15 @@ JOURNEY = {
 class Shopper:
     """One customer of the shop, as the shop's backend reports them with Segment's own client."""
 
+    clients: ClassVar[list[Segment]] = []
+
     def __init__(self, stack: Stack, first_name: str) -> None:
         self.id = f"{first_name.lower()}/{uuid.uuid4().hex[:8]}@shop"
         self.email = f"{uuid.uuid4().hex[:12]}@example.com"
         self.cart = f"cart-{uuid.uuid4().hex[:8]}"
         self.stack = stack
         self.segment = Segment(stack.addresses["write_key"], host=stack.addresses["api"], upload_interval=0.05)
+        self.clients.append(self.segment)
         self.segment.identify(self.id, {"email": self.email, "first_name": first_name, "timezone": "Europe/Berlin"})
         self.segment.track(self.id, "Consent Granted", {"purpose": "marketing", "channel": "email"})
         self.segment.flush()
@@ -79,10 +83,12 @@ class Shopper:
 
 
 @pytest.fixture(scope="module")
-def shop(stack: Stack) -> Stack:
+def shop(stack: Stack) -> Iterator[Stack]:
     """The stack with the journey published."""
     stack.publish(JOURNEY)
-    return stack
+    yield stack
+    for client in Shopper.clients:
+        client.shutdown()
 
 
 def test_a_cart_left_alone_brings_a_reminder_and_then_a_last_call(shop: Stack) -> None:
