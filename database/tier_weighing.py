@@ -129,11 +129,17 @@ def _moves(ladder: Ladder, weighed: _Weighed) -> Iterator[Announcement]:
     natural = f"tier/{ladder.programme}/{customer_id}/{last.at.isoformat()}/{last.tier}"
     why = {"programme": ladder.programme, "reason": last.reason, "at": last.at.isoformat()}
     if _rank(rules, history.tier) > _rank(rules, before):
-        properties = {"tier": history.tier, "from": before, **why}
+        properties = {"tier": history.tier, "from": before, **why, **_shown(ladder, history.tier)}
         yield Announcement(customer_id, TIER_REACHED, natural, properties)
     else:
         properties = {"tier": before, "to": history.tier, **why}
         yield Announcement(customer_id, TIER_LEFT, natural, properties)
+
+
+def _shown(ladder: Ladder, tier: str | None) -> dict[str, Any]:  # JSON
+    """What a message says of a tier: its name and what it brings."""
+    level = ladder.levels.get(tier or "")
+    return {} if level is None else {"name": level.name, "benefits": level.benefits}
 
 
 def _rank(rules: TierRules, tier: str | None) -> int:

@@ -19,6 +19,7 @@ from database.programmes import LiveProgramme, live_versions
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
 from database.tier_gains import gains_of
+from domain.programmes.definition import Level
 from domain.tier_histories import Evidence, Override, TierHistory, tier_history
 from domain.tiers import TierRules, tier_rules
 
@@ -96,6 +97,7 @@ class Ladder:
     programme: str
     versions: Sequence[TierRules]
     earning_events: frozenset[str] = frozenset()
+    levels: Mapping[str, Level] = field(default_factory=dict)  # of the rules in force, as they are written
 
     @property
     def rules(self) -> TierRules:
@@ -115,7 +117,8 @@ def ladder_by(versions: Sequence[LiveProgramme], currency: str) -> Ladder | None
         return None
     rules = [rules for version in versions if (rules := _rules(version, currency))]
     earning = frozenset(rule.on.event for rule in versions[-1].definition.earn)
-    return Ladder(versions[-1].key, rules, earning)
+    levels = {level.tier: level for level in versions[-1].definition.tiers.levels}
+    return Ladder(versions[-1].key, rules, earning, levels)
 
 
 def _rules(live: LiveProgramme, currency: str) -> TierRules | None:
