@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, text
 
-from database import ledger_guarantees
+from database import ledger_guarantees, reward_guarantees
 from database.customers import Customer
 from database.messages import Message
 from database.session import ReadSession
@@ -95,6 +95,9 @@ QUESTIONS = (
     Question("points", "no points of a lot are used twice", ledger_guarantees.USED_ONCE),
     Question("points", "every hold ends once, whole", ledger_guarantees.HOLDS),
     Question("points", "nothing is due for longer than a day", ledger_guarantees.SETTLED),
+    Question("rewards", "no more of a reward is handed out than was taken from stock", reward_guarantees.STOCK),
+    Question("rewards", "a code has one owner", reward_guarantees.ONE_OWNER),
+    Question("rewards", "uses and holds of a code stay within its limit", reward_guarantees.LIMITS),
 )
 
 
