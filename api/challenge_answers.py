@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from api.document_bodies import draft_schema
 from database.challenge_progress import ChallengeCompletion
 from database.challenge_trials import Trial
+from database.challenges import KIND
 from database.leaderboards import Ranked
 from domain.challenges.definition import Badge, ChallengeDefinition, ChallengeLevel
 
@@ -155,12 +157,15 @@ class LeaderboardAnswer(BaseModel):
     next_cursor: str | None = None
 
 
+Definition = Annotated[dict[str, Any], WithJsonSchema(draft_schema(ChallengeDefinition, KIND))]
+
+
 class ChallengeTrialWish(BaseModel):
     """Which definition is to be tried; absent: the saved draft."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    definition: ChallengeDefinition | None = None
+    definition: Definition | None = None
 
 
 class TrialLevel(BaseModel):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Query
@@ -106,7 +106,7 @@ async def try_challenge(
     key: Key, session: Writing, as_of: AsOf, wish: ChallengeTrialWish | None = None
 ) -> ChallengeTrial:
     """Counts everything that is recorded under the definition given, else the saved draft, and writes nothing."""
-    definition = wish.definition if wish and wish.definition else await _draft(session, key)
+    definition = await _definition(session, key, wish.definition if wish else None)
     found = await trial(session, definition, EARLIEST, as_of, (await shop_settings(session)).zone)
     return ChallengeTrial.of(found, definition.levels)
 
@@ -143,15 +143,16 @@ class _Member:
         return resolve_zone(definition.zone or (None if definition.is_shared else self.customer.zone), self.shop_zone)
 
 
-async def _draft(session: ReadSession, key: str) -> ChallengeDefinition:
-    row = await documents.load(session, KIND, key)
-    if row is None:
-        raise NotFound(f"There is no challenge {key}.")
-    draft = read_draft(ChallengeDefinition, row.draft)
+async def _definition(session: ReadSession, key: str, given: Mapping[str, Any] | None) -> ChallengeDefinition:
+    if given is None:
+        row = await documents.load(session, KIND, key)
+        if row is None:
+            raise NotFound(f"There is no challenge {key}.")
+        given = row.draft
+    draft = read_draft(ChallengeDefinition, {KIND: key, **given})
     if not isinstance(draft.document, ChallengeDefinition):
-        raise ChecksFailed(
-            "The draft contradicts itself.", members={"findings": [f.model_dump() for f in draft.findings]}
-        )
+        findings = [finding.model_dump(mode="json") for finding in draft.findings]
+        raise ChecksFailed(draft.findings[0].message, members={"findings": findings})
     return draft.document
 
 

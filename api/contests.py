@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import PlainTextResponse
@@ -50,6 +50,7 @@ from domain.keys import Scope
 router = document_router(ContestKind, read=Scope.LOYALTY_READ, write=Scope.LOYALTY_WRITE)
 public = APIRouter(prefix="/contests", tags=["contests"], route_class=ApiRoute)
 
+_PAGE: dict[str, Any] = {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}
 WRITE = [requires(Scope.LOYALTY_WRITE)]
 ContestKey = Annotated[str, Path(pattern=DOCUMENT_KEY, description="The contest's key.")]
 
@@ -126,7 +127,12 @@ async def get_contest_proof(key: Key, session: Reading) -> DrawProof:
     return await _proof(session, await _found(session, key))
 
 
-@public.get("/{contest}/proof", summary="The proof of a contest, as a page", response_class=Response)
+@public.get(
+    "/{contest}/proof",
+    summary="The proof of a contest, as a page",
+    response_class=Response,
+    responses={200: _PAGE, 404: _PAGE},
+)
 async def show_contest_proof(contest: ContestKey, session: Reading) -> Response:
     """For everybody: what was published when, and how to recompute the draw. It names nobody."""
     row = await draw_of(session, contest)

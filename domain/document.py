@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+# Behind a validator pydantic writes bounds under its own names, which JSON Schema does not know.
+_BOUNDS: Final = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
 
 
 def _is_a_number(value: Any) -> Any:  # any JSON
@@ -24,6 +28,26 @@ class Document(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False, serialize_by_alias=True
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema, with the bounds of its numbers under the names of JSON Schema."""
+        schema = handler(core)
+        _name_bounds(handler.resolve_ref_schema(schema).get("properties", {}))
+        return schema
+
+
+def _name_bounds(part: Any) -> None:  # any part of a JSON schema
+    if isinstance(part, list):
+        for each in part:
+            _name_bounds(each)
+    elif isinstance(part, dict):
+        if part.get("type") == "integer":
+            for ours, theirs in _BOUNDS.items():
+                if ours in part:
+                    part[theirs] = part.pop(ours)
+        for each in part.values():
+            _name_bounds(each)
 
 
 def by_key(*keys: str) -> Discriminator:

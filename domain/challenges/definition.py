@@ -5,10 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, Tag, model_validator
+from pydantic import AfterValidator, Field, Tag, model_validator
 
+from domain.conditions.dates import moment_of
 from domain.conditions.model import LARGEST, Predicate
-from domain.conditions.operators import MomentText, NameText, PathText, Text
+from domain.conditions.operators import NameText, PathText, Text
 from domain.document import Document, WholeNumber, by_key
 from domain.documents import DOCUMENT_KEY
 from domain.durations import PeriodText
@@ -20,6 +21,17 @@ MOST_ROUNDS = 1_000
 
 KeyText = Annotated[str, Field(pattern=DOCUMENT_KEY)]
 EventNames = NameText | Annotated[list[NameText], Field(min_length=1, max_length=20)]
+
+
+def _is_a_moment(text: str) -> str:
+    if moment_of(text) is None:
+        raise ValueError("write a day, 2026-05-01, or an instant, 2026-05-01T09:00:00Z")
+    return text
+
+
+Moment = Annotated[str, Field(max_length=40, examples=["2026-05-01"]), AfterValidator(_is_a_moment)]
+"""A day, which counts as a whole, or an instant."""
+
 LevelText = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 Points = Annotated[WholeNumber, Field(ge=1, le=MOST_POINTS)]
 
@@ -171,8 +183,8 @@ class ChallengeDefinition(Document):
     metric: Metric
     levels: list[ChallengeLevel] = Field(default_factory=list, max_length=50)
     window: Window | None = None
-    from_: MomentText | None = Field(default=None, alias="from")
-    until: MomentText | None = None
+    from_: Moment | None = Field(default=None, alias="from")
+    until: Moment | None = None
     zone: str | None = Field(default=None, json_schema_extra={"examples": ["Europe/Berlin"]})
     repeat: Repeat | None = None
     requires: list[KeyText] = Field(default_factory=list, max_length=20)

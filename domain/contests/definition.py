@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
-from domain.challenges.definition import KeyText, Prize
+from domain.challenges.definition import KeyText, Moment, Prize
 from domain.conditions.dates import moment_of
 from domain.conditions.model import LARGEST, Predicate
-from domain.conditions.operators import MomentText, NameText, Text
+from domain.conditions.operators import NameText, Text
 from domain.document import Document, WholeNumber
 from domain.durations import PeriodText
 from domain.local_time import ZONES, local_instant, resolve_zone
@@ -57,8 +57,8 @@ class ContestDefinition(Document):
     name: Text = ""
     description: Text = ""
     zone: str | None = Field(default=None, json_schema_extra={"examples": ["Europe/Berlin"]})
-    opens: MomentText | None = None
-    closes: MomentText | None = None
+    opens: Moment | None = None
+    closes: Moment | None = None
     entries: Annotated[list[EntryRule], Field(min_length=1, max_length=50)]
     winners: Places = 1
     alternates: Annotated[WholeNumber, Field(ge=0, le=MOST_PLACES)] = 0
