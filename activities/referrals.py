@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from database import customers, referrals
 from database.events import Event
+from database.programmes import live_programme
 from database.referral_gains import pay, version_of
 from database.referrals import Referral, tell
 from database.session import Database, ReadSession, WriteSession
@@ -88,9 +89,9 @@ async def reward(session: WriteSession, referral_id: UUID, as_of: datetime) -> b
 
 
 async def _pay_both(session: WriteSession, row: Referral, referee_id: UUID, as_of: datetime) -> bool:
-    programme = await version_of(session, row)
-    if programme is None:
-        return False
+    programme, live = await version_of(session, row), await live_programme(session)
+    if programme is None or live is None or live.key != programme.key:
+        return False  # nothing moves while the programme is archived
     people = await referrals.people(session, {row.referrer_id, referee_id})
     if people[row.referrer_id].is_same_as(people[referee_id]):
         row.state, row.reason, row.ended_at = ReferralState.REJECTED, Reason.SELF_REFERRAL, as_of

@@ -8,14 +8,17 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from database.documents import DocumentVersion
 from database.points import post
-from database.programmes import LiveProgramme, live_versions
+from database.programmes import KIND, LiveProgramme
 from database.redemptions import Redemption, give, mark_cancelled
 from database.referrals import Referral
 from database.session import ReadSession, WriteSession
+from database.shop_settings import shop_settings
 from domain.earned_dates import expiry
+from domain.local_time import resolve_zone
 from domain.points import Clawback, Credit, CreditKind
-from domain.programmes.definition import Gain
+from domain.programmes.definition import Gain, ProgrammeDefinition
 from domain.redemptions import Given, RedemptionState
 from domain.referrals import Side
 
@@ -31,9 +34,16 @@ def gain_of(programme: LiveProgramme, side: Side) -> Gain | None:
 
 
 async def version_of(session: ReadSession, row: Referral) -> LiveProgramme | None:
-    """The version of the programme by which a referral qualified; None while that programme is not live."""
-    found = (each for each in await live_versions(session) if each.version == row.version)
-    return next((each for each in found if each.key == row.programme), None)
+    """The version of the programme by which a referral qualified, also of one that is archived since."""
+    statement = select(DocumentVersion).where(
+        DocumentVersion.kind == KIND, DocumentVersion.key == row.programme, DocumentVersion.version == row.version
+    )
+    found = (await session.execute(statement)).scalar_one_or_none()
+    if found is None:
+        return None
+    definition = ProgrammeDefinition.model_validate(found.document)
+    zone = resolve_zone(definition.zone, (await shop_settings(session)).zone)
+    return LiveProgramme(found.key, found.version, definition, zone, found.published_at)
 
 
 def customer_of(row: Referral, side: Side) -> UUID | None:

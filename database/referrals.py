@@ -174,7 +174,7 @@ async def lapse(session: WriteSession, as_of: datetime, limit: int) -> Sequence[
     """End what nobody claimed or qualified for in time; answers the rows. By ix_referrals_lapsing."""
     due = (
         select(Referral.id)
-        .where(Referral.lapses_at <= as_of, Referral.state.in_(_LAPSING))
+        .where(Referral.lapses_at <= as_of, Referral.state.in_(_LAPSING), Referral.qualified_at.is_(None))
         .order_by(Referral.lapses_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -18,7 +18,7 @@ from database.events import Event
 from database.orders import Order
 from database.outbox import CommandKind, NewCommand, add_commands
 from database.programmes import LiveProgramme
-from database.referral_gains import customer_of, take_back
+from database.referral_gains import customer_of, take_back, version_of
 from database.referrals import Referral, tell
 from domain.commerce import ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, OrderState, text_id
 from domain.conditions.memory import Scope, compile_where
@@ -54,23 +54,25 @@ async def follow_referrals(wave: Wave) -> None:
     for event in wave.events:
         if event.is_own and event.event.name in (QUALIFIED, REVOKED):
             await _follow_own(wave, event, programme)
-        elif programme and terms and event in friends and (row := rows.get(event.customer.id)):
+        elif event in friends and (row := rows.get(event.customer.id)):
             await _follow_friend(wave, event, row, programme)
 
 
 def _is_of_a_friend(event: BatchEvent, terms: Terms | None) -> bool:
     """Whether an event can change where a friend stands: a browser's word does not, for it is worth money."""
-    if terms is None or not event.event.trusted:
+    if not event.event.trusted:
         return False
-    return event.event.name in (ORDER_COMPLETED, terms.qualifies_on.event) or event.event.name in _RETURNS
+    if event.event.name in _RETURNS:
+        return True  # what was given is taken back by the rules it was given by, whatever is live now
+    return terms is not None and event.event.name in (ORDER_COMPLETED, terms.qualifies_on.event)
 
 
-async def _follow_friend(wave: Wave, event: BatchEvent, row: Referral, programme: LiveProgramme) -> None:
+async def _follow_friend(wave: Wave, event: BatchEvent, row: Referral, programme: LiveProgramme | None) -> None:
     if event.event.name in _RETURNS and row.order_id is not None:
         await _recheck(wave, event, row)
     elif row.state in OPEN and _shows_an_older_customer(event, row):
         await _end(wave, row, ReferralState.REJECTED, Reason.EXISTING_CUSTOMER)
-    elif row.state in WAITING and row.qualified_at is None and not event.is_history:
+    elif programme and row.state in WAITING and row.qualified_at is None and not event.is_history:
         await _qualify(wave, event, row, programme)
 
 
@@ -103,7 +105,7 @@ async def _recheck(wave: Wave, event: BatchEvent, row: Referral) -> None:
     """Something of an order came back: before the reward the friend may qualify anew, after it that was all."""
     if text_id(event.event.properties.get("order_id")) != row.order_id:
         return
-    version = next((each for each in wave.programmes if each.version == row.version), None)
+    version = await version_of(wave.session, row)
     terms = version.definition.referral if version is not None else None
     properties = await wave.session.scalar(select(Event.properties).where(Event.id == row.event_id))
     if terms is None or properties is None:

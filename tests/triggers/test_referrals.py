@@ -137,6 +137,26 @@ async def test_a_return_after_the_reward_revokes_for_good_and_takes_back_from_bo
         await claim_for_a_third(shop)
 
 
+async def test_a_return_after_the_programme_was_archived_takes_back_what_it_gave(shop: ReferringShop) -> None:
+    """Referral ran in an inactive campaign: Voucherify changelog, 31 March 2026."""
+    await rewarded(shop)
+    await shop.archive_programme()
+    await shop.refund("bob")
+    await shop.route()
+    assert await shop.states() == ["revoked(refunded)"]
+    assert (await shop.points("ann"), await shop.points("bob")) == (0, 0)
+
+
+async def test_a_hold_that_ends_while_no_programme_is_live_pays_nothing_yet(shop: ReferringShop) -> None:
+    await shop.claim("ann", "bob")
+    shop.later(hours=1)
+    await shop.order("bob")
+    await shop.archive_programme()
+    shop.later(days=15)
+    assert await shop.end_holds() == 0
+    assert await shop.states() == ["held"]
+
+
 async def claim_for_a_third(shop: ReferringShop) -> None:
     await shop.sign_up("cid")
     await shop.claim("cid", "bob")
