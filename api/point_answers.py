@@ -7,19 +7,27 @@ from datetime import datetime, timedelta
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from api.money import MoneyAnswer
 from api.paths import MAX_ID_LENGTH
 from database.points import Happened, Holdings
 from domain.accounts import Lot
+from domain.document import WholeNumber
 from domain.points import Balance, Moved
 
 MOST_POINTS = 1_000_000_000
 LONGEST_HOLD = timedelta(days=366)
 Words = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH)]
-Points = Annotated[int, Field(strict=True, ge=1, le=MOST_POINTS)]
+# The bounds once more for the schema, which does not see them behind a validator.
+Points = Annotated[
+    WholeNumber,
+    Field(ge=1, le=MOST_POINTS, json_schema_extra={"minimum": 1, "maximum": MOST_POINTS}),
+]
+
+
+_SIGNED: dict[str, JsonValue] = {"minimum": -MOST_POINTS, "maximum": MOST_POINTS, "not": {"const": 0}}
 
 
 def _is_not_zero(points: int) -> int:
@@ -51,7 +59,11 @@ class Spending(_Wish):
 class Correction(_Wish):
     """Points to add or, below zero, to take. Who did it is kept with the reason."""
 
-    points: Annotated[int, Field(strict=True, ge=-MOST_POINTS, le=MOST_POINTS), AfterValidator(_is_not_zero)]
+    points: Annotated[
+        WholeNumber,
+        Field(ge=-MOST_POINTS, le=MOST_POINTS, json_schema_extra=_SIGNED),
+        AfterValidator(_is_not_zero),
+    ]
     reason: Words
     expires_at: AwareDatetime | None = Field(default=None, description="Of points that are added; null: never.")
 

@@ -14,6 +14,7 @@ from api.auth import Caller, requires
 from api.customer_access import customer_not_found, find_customer, lock_customer
 from api.dependencies import AsOf, Reading, Writing
 from api.idempotency import concerns
+from api.money import MoneyAnswer
 from api.pagination import Page, PageRequest, page, page_request
 from api.paths import CustomerRef
 from api.point_answers import (
@@ -24,7 +25,6 @@ from api.point_answers import (
     HoldAnswer,
     HoldWish,
     LiabilityAnswer,
-    MoneyAnswer,
     MoveAnswer,
     MoveWish,
     PointsAnswer,
