@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from api.money import MoneyAnswer
 from api.redemption_answers import Code
@@ -30,7 +30,7 @@ class CartLineWish(BaseModel):
     """One line. Whatever else the shop says of it (category, brand, ...) is what a coupon's `lines` are matched by."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, JsonValue]
+    __pydantic_extra__: dict[str, Any]  # any JSON
 
     product_id: str | None = Field(default=None, max_length=255)
     price: Annotated[int, Field(ge=0, le=10**9, description="Of one piece, in minor units.")]
