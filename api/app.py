@@ -39,6 +39,7 @@ from api import (
     settings,
     shares,
     social,
+    submissions,
     templates,
     tiers,
 )
@@ -79,6 +80,7 @@ _ROUTERS = (
     referrals.router,
     referral_links.router,
     shares.router,
+    submissions.router,
     social.router,
     hooks.router,
     meta_hooks.router,
