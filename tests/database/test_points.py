@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from database import ledger, points
+from database.guarantees import QUESTIONS, offenders
 from database.session import Database
 from domain.ids import new_id
 from domain.points import (
@@ -349,6 +350,29 @@ async def test_a_deficit_passes_with_the_account(database: Database) -> None:
 
     assert await balance(database, ann) == Balance(available=-30, spent=80, earned=150, reversed=100)
     assert (await lots(database, ann)).lots == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "promise"),
+    [
+        ("UPDATE point_balances SET available = available + 1", "balances equal a replay of their entries"),
+        ("UPDATE point_lots SET remaining = remaining - 1", "what is left of each lot equals a replay of its uses"),
+        ("UPDATE point_holds SET state = 'captured', captured = 1", "every hold ends once, whole"),
+    ],
+)
+async def test_the_doctor_finds_what_does_not_follow_from_the_entries(
+    database: Database, damage: str, promise: str
+) -> None:
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1"), Hold(ann, "h", new_id(), 30, NOON + DAY, "gift"))
+    question = next(each for each in QUESTIONS if each.promise == promise)
+
+    async with database.transaction() as session:
+        before = await offenders(session, question, NOON)
+        await session.execute(text(damage))
+        after = await offenders(session, question, NOON)
+
+    assert (len(before), len(after)) == (0, 1)
 
 
 async def test_history_tells_every_move_the_latest_first(database: Database) -> None:
