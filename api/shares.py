@@ -8,9 +8,9 @@ from typing import Annotated, Self
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.auth import requires
@@ -18,7 +18,6 @@ from api.customer_access import customer_not_found, find_customer, lock_customer
 from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
 from api.idempotency import concerns
 from api.pages import PRIVATE, show
-from api.pagination import PageRequest, page_request
 from api.paths import CustomerRef
 from api.referral_links import with_parameter
 from api.routing import ApiRoute
@@ -48,8 +47,6 @@ log = structlog.get_logger(__name__)
 router = APIRouter(tags=["sharing"], route_class=ApiRoute)
 
 READ, WRITE = [requires(Scope.LOYALTY_READ)], [requires(Scope.LOYALTY_WRITE)]
-Wanted = Annotated[PageRequest, Depends(page_request)]
-ById = TypeAdapter(tuple[UUID])
 Action = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Object = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 EventName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
