@@ -87,7 +87,9 @@ SECTIONS: Final[Mapping[str, str]] = {
         SELECT to_jsonb(t) - '{customer_id,number,is_loaded}'::text[]
         FROM coupons t WHERE customer_id = :customer AND state <> 'reserved' ORDER BY created_at, code
     """,
-    "coupon_uses": "SELECT to_jsonb(t) - 'customer_id' FROM coupon_uses t WHERE customer_id = :customer ORDER BY at, id",
+    "coupon_uses": """
+        SELECT to_jsonb(t) - 'customer_id' FROM coupon_uses t WHERE customer_id = :customer ORDER BY at, id
+    """,
     "tiers": """
         SELECT to_jsonb(t) - '{id,customer_id}'::text[] FROM tier_memberships t
         WHERE customer_id = :customer ORDER BY from_at
@@ -121,7 +123,9 @@ SECTIONS: Final[Mapping[str, str]] = {
     "earnings": """
         SELECT to_jsonb(t) - '{customer_id,owner}'::text[] FROM earnings t WHERE customer_id = :customer ORDER BY at, id
     """,
-    "point_boosts": "SELECT to_jsonb(t) - 'customer_id' FROM point_boosts t WHERE customer_id = :customer ORDER BY start",
+    "point_boosts": """
+        SELECT to_jsonb(t) - 'customer_id' FROM point_boosts t WHERE customer_id = :customer ORDER BY start
+    """,
     "dates_due": "SELECT to_jsonb(t) - 'customer_id' FROM dates_due t WHERE customer_id = :customer ORDER BY due_at",
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, RowMapping, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, Table
@@ -298,7 +298,7 @@ async def _balances(
     return {row["account"]: _account(row) for row in rows.mappings()}
 
 
-def _account(row: Mapping[str, Any]) -> Account:  # a row of point_balances
+def _account(row: RowMapping) -> Account:  # a row of point_balances
     buckets = {bucket: row[bucket.value] for bucket in Bucket}
     due = row["next_due"] or NEVER
     return Account(row["account"], buckets, deficit=row["deficit"], number=row["number"], unseen_due=due)
@@ -353,13 +353,13 @@ async def _parts(session: ReadSession, transactions: Sequence[UUID]) -> dict[UUI
     return found
 
 
-def _hold(row: Mapping[str, Any], parts: Sequence[Part]) -> HeldPoints:  # a row of point_holds
+def _hold(row: RowMapping, parts: Sequence[Part]) -> HeldPoints:  # a row of point_holds
     names = ("id", "account", "transaction_id", "points", "expires_at", "captured")
     held = [part for part in parts if part.use is Use.HELD]
     return HeldPoints(**{name: row[name] for name in names}, state=HoldState(row["state"]), parts=held)
 
 
-def _lot(row: Mapping[str, Any]) -> Lot:  # a row of point_lots
+def _lot(row: RowMapping) -> Lot:  # a row of point_lots
     return Lot(**{name: value for name, value in row.items() if name not in {"programme", "transaction_id"}})
 
 

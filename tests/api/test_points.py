@@ -60,7 +60,12 @@ async def test_points_are_awarded_and_shown_with_their_lots(client: httpx.AsyncC
     noon = NOON.isoformat().replace("+00:00", "Z")
     lot = {"original": 100, "remaining": 100, "earned_at": noon, "activates_at": None, "expires_at": soon}
     assert shown.json() == {
-        "available": 100, "pending": 0, "held": 0, "earned": 100, "spent": 0, "expired": 0,
+        "available": 100,
+        "pending": 0,
+        "held": 0,
+        "earned": 100,
+        "spent": 0,
+        "expired": 0,
         "next_expiry": {"points": 100, "at": soon},
         "lots": [{**lot, "source": "award"}],
     }

@@ -60,9 +60,9 @@ async def test_somebody_else_who_comes_by_the_link_verifies_the_share_once(
     client: httpx.AsyncClient, anybody: httpx.AsyncClient, shop: ReferringShop
 ) -> None:
     path = await share(client, shop)
-    for _ in range(3):
-        answer = await anybody.get(path)
+    answers = [await anybody.get(path) for _ in range(3)]
 
+    answer = answers[-1]
     assert answer.status_code == 302
     assert answer.headers["location"] == f"https://shop.example/lamp?size=l&share={path.removeprefix('/s/')}"
     events = await told(shop, "Share Verified", "Product Shared")

@@ -302,7 +302,7 @@ def start(machine: type[LedgerMachine], *, examples: int, steps: int) -> None:
     """Let Hypothesis try so many sequences of up to so many moves."""
     healthy = list(HealthCheck)
     wanted = settings(max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=healthy)
-    run_state_machine_as_test(machine, settings=wanted)  # type: ignore[no-untyped-call]  # Hypothesis has no types for it
+    run_state_machine_as_test(machine, settings=wanted)
 
 
 @pytest.mark.slow

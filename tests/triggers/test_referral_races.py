@@ -187,7 +187,7 @@ async def test_whatever_happens_in_whatever_order_the_rules_hold_and_nobody_is_p
     await shop.sign_up(*names.values())
     orders: dict[str, str] = {}
     for step, (act, whom) in enumerate(told):
-        about = tuple(names[each] for each in whom) if isinstance(whom, tuple) else names.get(whom, whom)
+        about: Any = tuple(names[each] for each in whom) if isinstance(whom, tuple) else names.get(whom, whom)
         shop.later(minutes=1)
         match act:
             case "claim":

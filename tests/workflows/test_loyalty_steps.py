@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from fractions import Fraction
 
 from database.earnings import boosts_of
 from database.points import balances, lots_of
@@ -54,7 +55,7 @@ async def test_a_journey_raises_what_rules_pay_for_a_time(stage: Stage) -> None:
 
     async with stage.database.read() as session:
         [boost] = (await boosts_of(session, [run.customer_id], stage.now))[run.customer_id]
-    assert (boost.by, boost.rule, boost.end - boost.start) == (2, "purchase", timedelta(days=7))
+    assert (boost.by, boost.rule, boost.end - boost.start) == (Fraction(2), "purchase", timedelta(days=7))
 
 
 async def test_without_a_programme_no_points_move(stage: Stage) -> None:
