@@ -160,6 +160,7 @@ def row_of(table: SqlTable, name: str, ids: Mapping[str, UUID]) -> dict[str, Any
             row |= {"id": ids["referral_id"], "referee_id": ids["customer_id"], "state": "claimed"}
         case "coupons" | "coupon_uses":
             row |= {"code": f"CODE-{ids['run_id']}"}
+            row |= {"shares": [100]} if table.name == "coupon_uses" else {}  # amounts, never words
             row.pop("number", None)
         case "tier_memberships":
             row |= {"until_at": None}
