@@ -101,7 +101,7 @@ async def get_leaderboard(
     )
 
 
-@router.post("/{key}/dry-run", dependencies=[requires(Scope.LOYALTY_WRITE)], summary="Who would have completed it")
+@router.post("/{key}/dry-run", dependencies=READ, summary="Who would have completed it")
 async def try_challenge(
     key: Key, session: Writing, as_of: AsOf, wish: ChallengeTrialWish | None = None
 ) -> ChallengeTrial:

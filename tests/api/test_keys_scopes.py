@@ -15,17 +15,15 @@ from tests.api.conftest import ApiServer
 from tests.api.toy import make_key
 from tests.factories import NOON
 
+LOYALTY = ("challenges", "contests", "coupons", "loyalty", "points", "programmes", "referrals", "rewards", "sharing")
 SCOPES_OF_TAG = {
-    "challenges": (Scope.LOYALTY_READ, Scope.LOYALTY_WRITE),
-    "contests": (Scope.LOYALTY_READ, Scope.LOYALTY_WRITE),
+    **dict.fromkeys(LOYALTY, (Scope.LOYALTY_READ, Scope.LOYALTY_WRITE)),
     "customers": (Scope.CUSTOMERS_READ, Scope.CUSTOMERS_WRITE),
     "events": (Scope.EVENTS_WRITE, Scope.EVENTS_WRITE),
     "journeys": (Scope.JOURNEYS_READ, Scope.JOURNEYS_WRITE),
     "messages": (Scope.MESSAGES_READ, None),
-    "referrals": (Scope.LOYALTY_READ, Scope.LOYALTY_WRITE),
     "runs": (Scope.JOURNEYS_READ, Scope.JOURNEYS_WRITE),
     "settings": (Scope.SETTINGS_READ, Scope.SETTINGS_WRITE),
-    "sharing": (Scope.LOYALTY_READ, Scope.LOYALTY_WRITE),
     "templates": (Scope.TEMPLATES_READ, Scope.TEMPLATES_WRITE),
 }
 """What a key needs to read and to change things, by the tag of the operation."""
@@ -40,10 +38,14 @@ FOR_EVERYBODY = {
     *("GET /r/{token}", "GET /s/{token}"),  # links that customers hand on
     *("GET /inbox", "GET /inbox/{message_id}", "GET /inbox/{message_id}/html"),  # development only
 }
-ONLY_READS = {"POST /v1/journeys/{key}/simulate", "POST /v1/templates/{key}/preview"}
+ONLY_READS = {
+    *("POST /v1/journeys/{key}/simulate", "POST /v1/templates/{key}/preview", "POST /v1/coupons/validate"),
+    *("POST /v1/programmes/{key}/preview", "POST /v1/programmes/{key}/dry-run"),
+    *("POST /v1/programmes/{key}/tiers/dry-run", "POST /v1/challenges/{key}/dry-run"),
+}
 EVENT = {"userId": "nobody", "event": "Page Viewed", "groupId": "g", "previousId": "p", "batch": []}
 """A body for each of the calls that take events: they find a key in the body too, so they read it first."""
-IDS = {"run_id", "message_id", "erasure_id", "referral_id", "submission_id"}
+IDS = {"run_id", "message_id", "erasure_id", "referral_id", "submission_id", "hold_id", "redemption_id"}
 
 
 class Operation(NamedTuple):
