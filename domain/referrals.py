@@ -136,9 +136,10 @@ def normal_phone(number: str | None) -> str | None:
     digits = re.sub(r"[^0-9+]", "", number or "")
     digits = f"+{digits[2:]}" if digits.startswith("00") else digits
     bare = digits.replace("+", "")
+    bare = bare if digits.startswith("+") else bare.lstrip("0")
     if len(bare) < 7:
         return None
-    return f"+{bare}" if digits.startswith("+") else bare.lstrip("0")
+    return f"+{bare}" if digits.startswith("+") else bare
 
 
 def _is_same_number(one: str | None, other: str | None) -> bool:

@@ -188,7 +188,7 @@ def test_killed_run_is_cleared_away_by_the_next_one(place: Path) -> None:
     killed.stop(signal.SIGKILL)
     assert any(orphan.is_running() for orphan in orphans)
 
-    with socket.create_server(("127.0.0.1", 0)) as busy:
+    with socket.create_server(("127.0.0.1", any_free_port())) as busy:
         port = busy.getsockname()[1]
         next_run = Up(place, killed.ports | {"PERENNIAL_API_PORT": str(port)})
         try:
