@@ -16,7 +16,7 @@ def any_free_port() -> int:
     The kernel's own choice (port 0) comes from the ports of outgoing connections (Linux: 32768 and up), so a client
     can get it between this answer and the moment a server listens on it.
     """
-    for port in random.sample(_LISTENING, len(_LISTENING)):  # noqa: S311 - not a secret
+    for port in random.sample(_LISTENING, len(_LISTENING)):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             try:
                 probe.bind((LOOPBACK, port))

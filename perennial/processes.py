@@ -15,6 +15,7 @@ from temporalio.service import RPCError
 from database.session import Database
 from perennial.composition import TemporalLink, build_api, build_router_loops, link_temporal, open_database
 from perennial.health import Check, health_pages
+from perennial.loading import loading
 from perennial.queues import Queue
 from perennial.serving import serving, stop_on_signals
 from perennial.settings import Settings
@@ -28,7 +29,8 @@ async def run_api(settings: Settings) -> None:
     """Serve the HTTP API."""
     stop = stop_on_signals()
     async with open_database(settings, "api") as database, AsyncExitStack() as closing:
-        app = await build_api(settings, database, closing)
+        with loading():
+            app = await build_api(settings, database, closing)
         async with serving(app, settings.host, settings.api_port, trusted_proxies=settings.forwarded_allow_ips):
             await stop.wait()
 
@@ -40,7 +42,9 @@ async def run_router(settings: Settings) -> None:
     async with open_database(settings, "router") as database:
         checks = {"database": database_check(database)}
         async with serving(health_pages(checks, link.metrics), settings.host, settings.router_port):
-            loops = build_router_loops(database, await link.lazy_client())
+            client = await link.lazy_client()
+            with loading():
+                loops = build_router_loops(database, client)
             async with asyncio.TaskGroup() as running:
                 for loop in loops:
                     running.create_task(loop(stop))
@@ -48,7 +52,8 @@ async def run_router(settings: Settings) -> None:
 
 async def run_worker(settings: Settings, queues: Collection[Queue]) -> None:
     """Serve task queues of Temporal. Waits for Temporal as long as it is away."""
-    from perennial.workers import working  # here, so that api and router do not carry what only workers need
+    with loading():
+        from perennial.workers import working  # here, so that api and router do not carry what only workers need
 
     stop = stop_on_signals()
     link = link_temporal(settings)

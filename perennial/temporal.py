@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.failure.v1 import Failure
@@ -15,15 +15,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.runtime import Runtime
 
 from domain.errors import PerennialError
-
-# What ops filter runs by in the Temporal UI (name -> type); `workflows/` sets them on every run.
-SEARCH_ATTRIBUTES: Mapping[str, str] = {
-    "CustomerId": "Keyword",
-    "Journey": "Keyword",
-    "JourneyVersion": "Int",
-    "RunState": "Keyword",
-    "Step": "Keyword",
-}
+from perennial.search_attributes import SEARCH_ATTRIBUTES
 
 
 class CodeOnlyFailureConverter(DefaultFailureConverter):

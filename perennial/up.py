@@ -12,9 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from database.migrations.upgrade import upgrade
+from database.migrations.upgrade import is_newest, upgrade
 from perennial.builtins import publish_builtins
-from perennial.demo import run_demo
 from perennial.embedded.accounts import make_folder
 from perennial.embedded.folder import announced, held
 from perennial.embedded.keyring import Keyring, ensure_keys
@@ -136,7 +135,8 @@ async def _start(stack: Stack, started: AsyncExitStack, console: Console) -> Key
     for server, says in ((stack.postgres, "PostgreSQL 18"), (stack.temporal, "Temporal with its UI")):
         await _start_one(server, says, started, console)
     with _step(console, "Database schema"):
-        await asyncio.to_thread(upgrade, stack.postgres.url())
+        if not await is_newest(stack.postgres.url()):
+            await asyncio.to_thread(upgrade, stack.postgres.url())
     with _step(console, "Keys"):
         keys = await ensure_keys(stack.postgres.url(), stack.folder / "keys.json")
     stack.configure_services()
@@ -169,6 +169,8 @@ async def _watch(stack: Stack, keys: Keyring, *, demo: bool, console: Console) -
     async with asyncio.TaskGroup() as running:
         running.create_task(supervise(stack.servers, console.print))
         if demo:
+            from perennial.demo import run_demo
+
             running.create_task(run_demo(stack.api_url, keys.admin_key, keys.write_key, tell=console.print))
 
 

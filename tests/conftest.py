@@ -20,9 +20,9 @@ from database.migrations.upgrade import upgrade
 from database.session import Database
 from perennial.embedded.postgres import EmbeddedPostgres
 from perennial.embedded.temporal import EmbeddedTemporal, binary
+from perennial.search_attributes import SEARCH_ATTRIBUTES
 from perennial.temporal import (
     DATA_CONVERTER,
-    SEARCH_ATTRIBUTES,
     add_search_attributes,
     connect,
     register_search_attributes,

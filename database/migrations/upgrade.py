@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from database.session import ReadSession
+from database.session import Database, ReadSession
 
 _HERE = Path(__file__).parent
 
 
 def upgrade(url: str) -> None:
     """Run every migration that is missing. Blocking; safe to call from several processes at once."""
-    command.upgrade(_config(url), "head")
+    from alembic import command  # here, as a process that starts on a migrated database has no use for it
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_HERE))
+    config.set_main_option("database_url", url.replace("%", "%%"))
+    command.upgrade(config, "head")
 
 
-def newest_revision() -> str | None:
-    """The revision that this code expects."""
-    return ScriptDirectory.from_config(_config("")).get_current_head()
+async def is_newest(url: str) -> bool:
+    """Whether there is nothing to run; quicker to ask than to run nothing."""
+    database = Database(url, pool_size=1)
+    try:
+        async with database.read() as session:
+            return await current_revision(session) == newest_revision()
+    finally:
+        await database.close()
+
+
+@cache
+def newest_revision() -> str:
+    """The revision that this code expects: the number of the last file, told without loading Alembic."""
+    return max(path.name.partition("_")[0] for path in (_HERE / "versions").glob("[0-9]*_*.py"))
 
 
 async def current_revision(session: ReadSession) -> str | None:
     """The revision the database stands at; None when it was never migrated."""
     exists = await session.scalar(text("SELECT to_regclass('alembic_version')"))
     return await session.scalar(text("SELECT version_num FROM alembic_version")) if exists else None
-
-
-def _config(url: str) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_HERE))
-    config.set_main_option("database_url", url.replace("%", "%%"))
-    return config

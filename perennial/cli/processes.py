@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from perennial.cli.terminal import faults_told, load_settings
+from perennial.loading import loading
 from perennial.queues import Queue
 from perennial.settings import Settings
 
@@ -27,9 +28,9 @@ def api() -> None:
     [dim]Example:[/dim]
       PERENNIAL_HOST=0.0.0.0 PERENNIAL_API_PORT=8080 perennial api
     """
-    from perennial.processes import run_api
-
     settings = _begin("api")
+    with loading():
+        from perennial.processes import run_api
     _run(run_api(settings))
 
 
@@ -42,9 +43,10 @@ def router() -> None:
     [dim]Example:[/dim]
       perennial router
     """
-    from perennial.processes import run_router
-
-    _run(run_router(_begin("router")))
+    settings = _begin("router")
+    with loading():
+        from perennial.processes import run_router
+    _run(run_router(settings))
 
 
 def worker(
@@ -62,9 +64,9 @@ def worker(
       perennial worker --queue journeys
       perennial worker --queue messages
     """
-    from perennial.processes import run_worker
-
     settings = _begin("worker")
+    with loading():
+        from perennial.processes import run_worker
     _run(run_worker(settings, queue or list(Queue)))
 
 

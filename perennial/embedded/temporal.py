@@ -11,7 +11,7 @@ from perennial.embedded.accounts import make_folder
 from perennial.embedded.faults import StartFailedError, explain_os_error
 from perennial.embedded.process import Child
 from perennial.loopback import LOOPBACK, any_free_port
-from perennial.temporal import SEARCH_ATTRIBUTES
+from perennial.search_attributes import SEARCH_ATTRIBUTES
 
 
 class EmbeddedTemporal:

@@ -7,9 +7,11 @@ from typing import Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from database.migrations.upgrade import current_revision, newest_revision, upgrade
+from database import migrations
+from database.migrations.upgrade import current_revision, is_newest, newest_revision, upgrade
 from database.session import Database
 from database.tables import metadata
 
@@ -26,6 +28,11 @@ async def test_migrating_twice_stands_at_the_newest_revision(database: Database,
 
     async with database.read() as session:
         assert await current_revision(session) == newest_revision()
+    assert await is_newest(database_url)
+
+
+def test_the_newest_revision_is_the_end_of_the_one_chain_of_migrations() -> None:
+    assert ScriptDirectory(migrations.__path__[0]).get_heads() == [newest_revision()]
 
 
 def _differences(connection: Connection) -> list[Any]:  # alembic's tuples

@@ -9,7 +9,7 @@ from temporalio.common import SearchAttributeIndexedValueType, SearchAttributeKe
 
 from database.outbox import start_command
 from domain.runs import JourneyInput
-from perennial.temporal import SEARCH_ATTRIBUTES
+from perennial.search_attributes import SEARCH_ATTRIBUTES
 from triggers.commands import _attributes
 from workflows import journey
 
