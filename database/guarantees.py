@@ -8,11 +8,18 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, text
 
-from database import ledger_guarantees, reward_guarantees
+from database import (
+    challenge_guarantees,
+    ledger_guarantees,
+    referral_guarantees,
+    reward_guarantees,
+    tier_guarantees,
+)
 from database.customers import Customer
 from database.messages import Message
 from database.session import ReadSession
 from domain.messages import RESERVED, Sent
+from domain.referrals import UNIQUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,13 @@ QUESTIONS = (
     Question("rewards", "no more of a reward is handed out than was taken from stock", reward_guarantees.STOCK),
     Question("rewards", "a code has one owner", reward_guarantees.ONE_OWNER),
     Question("rewards", "uses and holds of a code stay within its limit", reward_guarantees.LIMITS),
+    Question("referrals", "nobody has brought themselves", referral_guarantees.NOT_THEMSELVES),
+    Question("referrals", "nobody is brought by whom they have brought", referral_guarantees.RINGS),
+    Question("referrals", "no side is rewarded before the hold is over", referral_guarantees.HOLD),
+    Question("referrals", "points are paid for referrals that were rewarded", referral_guarantees.PAID),
+    Question("referrals", "an order that is gone qualifies nobody", referral_guarantees.QUALIFIED),
+    Question("tiers", "no period has been over for longer than a day", tier_guarantees.CLOSED),
+    Question("challenges", "a completion's points are in the ledger", challenge_guarantees.PAID),
 )
 
 
@@ -113,7 +127,11 @@ class ReservedMessage:
 
 async def offenders(session: ReadSession, question: Question, as_of: datetime, *, limit: int = 5) -> Sequence[str]:
     """The first few that break the promise; none when it holds."""
-    given: Mapping[str, object] = {"as_of": as_of, "reserved": [state.value for state in RESERVED]}
+    given: Mapping[str, object] = {
+        "as_of": as_of,
+        "reserved": [state.value for state in RESERVED],
+        "live": [state.value for state in UNIQUE],
+    }
     used = {name: value for name, value in given.items() if f":{name}" in question.statement}
     found = await session.scalars(text(f"{question.statement} LIMIT {limit}"), used)
     return [str(offender) for offender in found]

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
+from database.challenge_guarantees import drifted_progress
 from database.guarantees import (
     LOOK_BACK,
     QUESTIONS,
@@ -21,6 +22,7 @@ from database.guarantees import (
 from database.migrations.upgrade import current_revision, newest_revision
 from database.session import Database, ReadSession
 from database.shop_settings import ShopSettingsRow, shop_settings
+from database.tier_guarantees import drifted_tiers
 from domain.consent import TRANSACTIONAL, Permission
 from domain.messages import Candidate, Reason, Sent, Skip, decide
 from domain.shop_settings import ShopSettings
@@ -43,6 +45,8 @@ class Verdict:
 async def examine(database: Database, as_of: datetime, *, email_per_second: float, provider: str) -> list[Verdict]:
     """A verdict for each promise that the data can show."""
     async with database.read() as session:
+        # One snapshot: what is compared below belongs together, whatever is written meanwhile.
+        await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         revision = await current_revision(session)
         if revision != newest_revision():
             return [Verdict("schema", "the database is at this version's schema", [f"revision {revision}"])]
@@ -50,6 +54,8 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             *[Verdict(each.guarantee, each.promise, await offenders(session, each, as_of)) for each in QUESTIONS],
             await _rates(session, as_of, email_per_second, provider),
             await _caps(session, as_of),
+            Verdict("tiers", "tiers equal a replay of what counts", await drifted_tiers(session, as_of)),
+            Verdict("challenges", "progress equals a recount of events", await drifted_progress(session, as_of)),
         ]
 
 

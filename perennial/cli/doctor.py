@@ -31,9 +31,9 @@ def doctor() -> None:
     verdicts = run(_examine(load_settings()))
     for verdict in verdicts:
         mark = "[green]✓[/green]" if verdict.is_kept else "[red]✗[/red]"
-        console.print(f"{mark} {verdict.guarantee:<7} {verdict.promise}", highlight=False)
+        console.print(f"{mark} {verdict.guarantee:<10} {verdict.promise}", highlight=False)
         for offender in verdict.offenders:
-            console.print(f"          {offender}", markup=False, highlight=False)
+            console.print(f"             {offender}", markup=False, highlight=False)
     if not all(verdict.is_kept for verdict in verdicts):
         raise typer.Exit(1)
 
