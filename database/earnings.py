@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ForeignKey, Index, func, select, text, tuple_, update
+from sqlalchemy import ForeignKey, Index, func, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, JsonList, Table
@@ -22,9 +22,8 @@ from database.orders import Order, Refund
 from database.session import ReadSession, WriteSession
 from domain.earned_amounts import Share
 from domain.earned_credits import Posted
-from domain.earning import Boost, Decision, EarningEvent, Occasion, Unpaid, Usage, Used
+from domain.earning import Boost, Decision, EarningEvent, Occasion, Unpaid
 from domain.identities import Stamp
-from domain.programmes.periods import Period
 from domain.refunds import Frozen
 
 
@@ -136,12 +135,12 @@ async def decided_after(session: ReadSession, programme: str, moments: Mapping[U
     rows = [{"customer_id": id_, "at": at, "message_id": message} for id_, (at, message) in moments.items()]
     given = {"programme": programme, "moments": orjson.dumps(rows).decode()}
     ids = (await session.execute(_AFTER, given)).scalars().all()
-    return await _stored(session, Earning.id.in_(ids)) if ids else []
+    return await stored(session, Earning.id.in_(ids)) if ids else []
 
 
 async def events_by_id(session: ReadSession, earlier: Iterable[Stored]) -> list[EarningEvent]:
     """The events of these decisions once more, counting when they counted then."""
-    by_event = {stored.event_id: stored for stored in earlier}
+    by_event = {each.event_id: each for each in earlier}
     rows = (await session.execute(select(Event).where(Event.id.in_(by_event)))).scalars() if by_event else ()
     return [
         EarningEvent(
@@ -155,110 +154,13 @@ async def events_by_id(session: ReadSession, earlier: Iterable[Stored]) -> list[
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A limit that is about to be asked for: of a rule in a period (None: ever), as before a moment."""
-
-    customer_id: UUID
-    rule: str
-    period: Period | None
-    before: Stamp
-
-
-_USED = text("""
-    SELECT asked.ordinal, coalesce(sum(earnings.points), 0)::bigint AS points, count(earnings.id) AS times
-    FROM jsonb_to_recordset(CAST(:limits AS jsonb)) AS asked (
-        ordinal bigint, customer_id uuid, rule text, start timestamptz, "end" timestamptz, at timestamptz,
-        message_id text
-    )
-    JOIN earnings ON earnings.customer_id = asked.customer_id AND earnings.programme = :programme
-        AND earnings.rule = asked.rule AND earnings.points > 0
-        AND (asked.start IS NULL OR (earnings.at >= asked.start AND earnings.at < asked."end"))
-        AND (earnings.at, earnings.message_id) < (asked.at, asked.message_id)
-    GROUP BY asked.ordinal
-""")
-
-
-async def usage_of(
-    session: ReadSession,
-    programme: str,
-    limits: Sequence[Limit],
-    occasions: Collection[Occasion],
-    but: Collection[UUID],
-) -> Usage:
-    """What was used of limits by earlier events, and which occasions are taken, but by the decisions named in `but`."""
-    usage = Usage(occasions=await _taken(session, programme, occasions, but))
-    if not limits:
-        return usage
-    rows = [
-        {
-            "ordinal": ordinal,
-            "customer_id": limit.customer_id,
-            "rule": limit.rule,
-            "start": limit.period and limit.period.start,
-            "end": limit.period and limit.period.end,
-            "at": limit.before.timestamp,
-            "message_id": limit.before.message_id,
-        }
-        for ordinal, limit in enumerate(limits)
-    ]
-    given = {"programme": programme, "limits": orjson.dumps(rows).decode()}
-    for ordinal, points, times in await session.execute(_USED, given):
-        limit = limits[ordinal]
-        usage.limits[limit.customer_id, limit.rule, limit.period] = Used(points, times)
-    return usage
-
-
-async def _taken(
-    session: ReadSession, programme: str, occasions: Collection[Occasion], but: Collection[UUID]
-) -> set[Occasion]:
-    """Occasions of a customer's own are looked for among that customer's decisions, also from before a merge."""
-    wanted: dict[tuple[str, str], list[Occasion]] = {}
-    for occasion in occasions:
-        wanted.setdefault((occasion.rule, occasion.value), []).append(occasion)
-    statement = select(Earning.id, Earning.rule, Earning.occasion, Earning.owner, Earning.customer_id).where(
-        Earning.programme == programme, Earning.is_final, tuple_(Earning.rule, Earning.occasion).in_(wanted)
-    )
-    found: set[Occasion] = set()
-    for id_, rule, value, owner, customer_id in await session.execute(statement) if wanted else ():
-        if id_ not in but:
-            found |= {each for each in wanted[rule, value] if each.owner == (customer_id if owner else None)}
-    return found
-
-
 async def of_orders(session: ReadSession, programme: str, order_ids: Collection[str]) -> list[Stored]:
     """What was paid for orders of which something was given back, now or before. Relies on ix_earnings_order."""
     refunded = select(Refund.order_id).where(Refund.order_id.in_(order_ids))
     cancelled = select(Order.order_id).where(Order.order_id.in_(order_ids), Order.cancelled)
     touched = Earning.order_id.in_(refunded) | Earning.order_id.in_(cancelled) | (Earning.taken_back > 0)
     wanted = (Earning.programme == programme) & Earning.order_id.in_(order_ids) & (Earning.points > 0)
-    return await _stored(session, wanted & touched) if order_ids else []
-
-
-_AWAITING = text("""
-    SELECT DISTINCT earnings.id
-    FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS event (customer_id uuid, name text, order_id text)
-    JOIN earnings ON earnings.customer_id = event.customer_id AND earnings.activates_on = event.name
-        AND (earnings.order_id IS NULL OR earnings.order_id = event.order_id)
-    WHERE earnings.programme = :programme AND earnings.points > 0 AND earnings.activates_at > :as_of
-""")
-
-
-@dataclass(frozen=True, slots=True)
-class Awaited:
-    """An event that points may wait for, of a customer, about an order or none."""
-
-    customer_id: UUID
-    name: str
-    order_id: str | None
-
-
-async def awaiting(session: ReadSession, programme: str, events: Iterable[Awaited], as_of: datetime) -> list[Stored]:
-    """Decisions whose points wait for one of these events of their customer, about their order if they have one."""
-    rows = [{"customer_id": each.customer_id, "name": each.name, "order_id": each.order_id} for each in events]
-    given = {"programme": programme, "events": orjson.dumps(rows).decode(), "as_of": as_of}
-    ids = (await session.execute(_AWAITING, given)).scalars().all() if rows else []
-    return await _stored(session, Earning.id.in_(ids)) if ids else []
+    return await stored(session, wanted & touched) if order_ids else []
 
 
 async def cancelled_orders(session: ReadSession, order_ids: Collection[str]) -> set[str]:
@@ -299,7 +201,7 @@ _NAMES = ", ".join(part.split()[0] for part in _COLUMNS.strip().split(",") if pa
 # of keys, so that two routers never wait for each other.
 _ADD = text(f"""
     INSERT INTO earnings ({_NAMES}, taken_back, credits)
-    SELECT {_NAMES}, 0, '[]' FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS row ({_COLUMNS})
+    SELECT {_NAMES}, 0, credits FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS row ({_COLUMNS}, credits jsonb)
     ORDER BY rule, occasion, owner
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -313,9 +215,21 @@ _CHANGE = text(f"""
 """)  # noqa: S608  names of columns, written above
 
 
-async def add(session: WriteSession, programme: str, decisions: Mapping[UUID, Decision], as_of: datetime) -> set[UUID]:
-    """Store new decisions by their ids; answers those that were stored: the others' occasions were taken just now."""
-    rows = [_row(id_, programme, decision, as_of) for id_, decision in decisions.items()]
+async def add(
+    session: WriteSession,
+    programme: str,
+    decisions: Mapping[UUID, Decision],
+    posted: Mapping[UUID, Sequence[Posted]],
+    as_of: datetime,
+) -> set[UUID]:
+    """Store new decisions by their ids, with the credits that the caller posts for those that this answers.
+
+    The occasions of the others were taken just now.
+    """
+    rows = [
+        _row(id_, programme, decision, as_of) | {"credits": _credits(posted[id_])}
+        for id_, decision in decisions.items()
+    ]
     if not rows:
         return set()
     return set((await session.execute(_ADD, {"rows": orjson.dumps(rows).decode()})).scalars())
@@ -341,26 +255,12 @@ async def write_credits(session: WriteSession, changed: Mapping[UUID, tuple[Sequ
         {
             "id": id_,
             "taken_back": taken_back,
-            "credits": [{"key": each.key, "points": each.points, "taken": each.taken} for each in posted],
+            "credits": _credits(posted),
         }
         for id_, (posted, taken_back) in changed.items()
     ]
     if rows:
         await session.execute(_WRITE_CREDITS, {"rows": orjson.dumps(rows).decode()})
-
-
-_MATURE = text("""
-    UPDATE earnings SET activates_at = :as_of, activates_on = NULL, expires_at = row.expires_at
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS row (id uuid, expires_at timestamptz)
-    WHERE earnings.id = row.id
-""")
-
-
-async def mature(session: WriteSession, expiries: Mapping[UUID, datetime | None], as_of: datetime) -> None:
-    """These decisions' points are available now, and lapse then."""
-    rows = [{"id": id_, "expires_at": expires_at} for id_, expires_at in expiries.items()]
-    if rows:
-        await session.execute(_MATURE, {"rows": orjson.dumps(rows).decode(), "as_of": as_of})
 
 
 async def withdraw(session: WriteSession, ids: Collection[UUID]) -> None:
@@ -460,11 +360,16 @@ def _inputs(decision: Decision) -> dict[str, Any]:
     }
 
 
+def _credits(posted: Iterable[Posted]) -> list[dict[str, Any]]:
+    return [{"key": each.key, "points": each.points, "taken": each.taken} for each in posted]
+
+
 def _share(share: Share) -> dict[str, Any]:
     return {"product_id": share.product_id, "sku": share.sku, "quantity": share.quantity, "amount": share.amount}
 
 
-async def _stored(session: ReadSession, wanted: Any) -> list[Stored]:  # a condition of SQLAlchemy's
+async def stored(session: ReadSession, wanted: Any) -> list[Stored]:  # a condition of SQLAlchemy's
+    """The decisions for which a condition holds, locked in order of id."""
     statement = select(Earning).where(wanted).order_by(Earning.id).with_for_update()
     statement = statement.execution_options(populate_existing=True)
     return [_read(row) for row in (await session.execute(statement)).scalars()]

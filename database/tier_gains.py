@@ -34,36 +34,43 @@ async def gains_of(
     return found
 
 
-# Credits by rules of the programme, by when they were earned, each with its clawbacks. What an account earned before it
-# was merged into another counts for that one. Relies on pk_point_entries, ix_point_balances_merged and
-# ix_point_transactions_of.
+# Credits by rules of the programme and their clawbacks, both summed up by when it was earned: several rules pay for one
+# event. What an account earned before it was merged into another counts for that one. Relies on pk_point_entries,
+# ix_point_balances_merged and ix_point_transactions_of.
 _POINTS = text("""
     WITH accounts AS (
         SELECT id AS customer_id, id AS account FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
         UNION ALL
         SELECT merged_into, account FROM point_balances WHERE programme = :programme AND merged_into = ANY(:ids)
+    ),
+    credits AS MATERIALIZED (
+        SELECT accounts.customer_id, credit.id, credit.points, lot.earned_at
+        FROM accounts
+        JOIN point_entries AS entry
+            ON entry.programme = :programme AND entry.account = accounts.account AND entry.bucket = 'issued'
+        JOIN point_transactions AS credit ON credit.id = entry.transaction_id AND credit.kind = 'earn'
+        JOIN point_lots AS lot ON lot.id = credit.id
     )
-    SELECT
-        accounts.customer_id, credit.id, credit.points, lot.earned_at, back.points AS lost, back.effective_at AS lost_at
-    FROM accounts
-    JOIN point_entries AS entry
-        ON entry.programme = :programme AND entry.account = accounts.account AND entry.bucket = 'issued'
-    JOIN point_transactions AS credit ON credit.id = entry.transaction_id AND credit.kind = 'earn'
-    JOIN point_lots AS lot ON lot.id = credit.id
-    LEFT JOIN point_transactions AS back ON back."of" = credit.id AND back.kind = 'clawback' AND back.points > 0
-    ORDER BY credit.id, back.effective_at
+    SELECT customer_id, earned_at, sum(points)::bigint AS points, NULL::timestamptz AS lost_at
+    FROM credits GROUP BY customer_id, earned_at
+    UNION ALL
+    SELECT credits.customer_id, credits.earned_at, sum(back.points)::bigint, back.effective_at
+    FROM credits
+    JOIN point_transactions AS back ON back."of" = credits.id AND back.kind = 'clawback' AND back.points > 0
+    GROUP BY credits.customer_id, credits.earned_at, back.effective_at
 """)
 
 
 async def _add_points(session: ReadSession, programme: str, found: GainsById, measured: Measured) -> None:
-    gains: dict[UUID, Gain] = {}
-    losses: dict[UUID, list[Loss]] = {}
-    for row in await session.execute(_POINTS, {"programme": programme, "ids": list(found)}):
-        if row.id not in gains:
-            gains[row.id] = Gain(row.earned_at, row.points, losses.setdefault(row.id, []))
-            found[row.customer_id][measured].append(gains[row.id])
-        if row.lost is not None:
-            losses[row.id].append(Loss(row.lost_at, row.lost))
+    losses: dict[tuple[UUID, datetime], list[Loss]] = {}
+    for customer_id, earned_at, amount, lost_at in await session.execute(
+        _POINTS, {"programme": programme, "ids": list(found)}
+    ):
+        lost = losses.setdefault((customer_id, earned_at), [])
+        if lost_at is None:
+            found[customer_id][measured].append(Gain(earned_at, amount, lost))
+        else:
+            lost.append(Loss(lost_at, amount))
 
 
 async def _add_orders(session: ReadSession, found: GainsById, measured: Measured) -> None:

@@ -56,11 +56,8 @@ class NotCounted:
     reason: str
 
 
-def worth_of(
-    amount: FixedAmount | RatedAmount, properties: JsonObject, currency: str, scope: Scope
-) -> Worth | NotCounted:
-    """What the event is worth; `currency` is the shop's, where the event names none."""
-    sale = _sale(properties, currency)
+def worth_of(amount: FixedAmount | RatedAmount, sale: Sale, scope: Scope) -> Worth | NotCounted:
+    """What an event is worth to one rule, by the sale that it tells of."""
     if isinstance(amount, FixedAmount):
         return _with_basis(Fraction(amount.points), None, sale.worth, sale, sale.lines)
     if isinstance(amount.per, Money) and amount.per.currency != sale.currency:
@@ -105,7 +102,9 @@ def shared(total: int, weights: Sequence[int]) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
+    """One line of a sale; `price` in minor units. `raw`: as it was sent, for predicates."""
+
     raw: JsonObject
     product_id: str | None
     sku: str | None
@@ -114,39 +113,42 @@ class _Line:
 
     @property
     def amount(self) -> int:
+        """What the line came to."""
         return max(self.price or 0, 0) * self.quantity
 
 
 @dataclass(frozen=True, slots=True)
-class _Sale:
+class Sale:
     """What an event says was sold: its lines, and what they came to in `currency` (None: it does not say)."""
 
     properties: JsonObject
     currency: str
-    lines: Sequence[_Line]
-
-    @property
-    def worth(self) -> int | None:
-        """The goods' worth if it is told, else all that was paid, else the sum of the lines."""
-        told = (minor_units(self.properties.get(name), self.currency) for name in ("subtotal", "total", "revenue"))
-        return next((amount for amount in told if amount), _sane(sum(line.amount for line in self.lines))) or None
+    lines: Sequence[Line]
+    worth: int | None
 
 
-def _sale(properties: JsonObject, default_currency: str) -> _Sale:
+def sale_of(properties: JsonObject, default_currency: str) -> Sale:
+    """Read an event once for all rules; the currency is the shop's, where the event names none."""
     currency = currency_of(properties.get("currency"), default_currency)
     products = properties.get("products")
     listed = [product for product in products if isinstance(product, Mapping)] if isinstance(products, list) else []
     read = zip(listed, lines_of(listed, currency), strict=True)
-    lines = [_Line(raw, line["product_id"], line.get("sku"), line["quantity"], line["price"]) for raw, line in read]
-    return _Sale(properties, currency, lines)
+    lines = [Line(raw, line["product_id"], line.get("sku"), line["quantity"], line["price"]) for raw, line in read]
+    return Sale(properties, currency, lines, _told_worth(properties, currency, lines))
 
 
-def _matching(where: Sequence[Predicate], lines: Sequence[_Line], scope: Scope) -> list[_Line]:
+def _told_worth(properties: JsonObject, currency: str, lines: Sequence[Line]) -> int | None:
+    """The goods' worth if it is told, else all that was paid, else the sum of the lines."""
+    told = (minor_units(properties.get(name), currency) for name in ("subtotal", "total", "revenue"))
+    return next((amount for amount in told if amount), _sane(sum(line.amount for line in lines))) or None
+
+
+def _matching(where: Sequence[Predicate], lines: Sequence[Line], scope: Scope) -> list[Line]:
     judge = compile_where(where)
     return [line for line in lines if judge(dict(line.raw), scope)]
 
 
-def _counted(amount: RatedAmount, sale: _Sale, lines: Sequence[_Line]) -> int | None:
+def _counted(amount: RatedAmount, sale: Sale, lines: Sequence[Line]) -> int | None:
     """Minor units or pieces; None where the event lacks them or says something that is none."""
     by_money = isinstance(amount.per, Money)
     if amount.of is None:
@@ -169,7 +171,7 @@ def _pieces(value: Any) -> int | None:  # any JSON
 
 
 def _with_basis(
-    points: Fraction, counted: int | None, basis: int | None, sale: _Sale, counting: Sequence[_Line]
+    points: Fraction, counted: int | None, basis: int | None, sale: Sale, counting: Sequence[Line]
 ) -> Worth:
     """Freeze each line's share; lines that did not count have none. Lines without prices share by their quantities."""
     counts = {id(line) for line in counting}

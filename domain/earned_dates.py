@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from domain.durations import parse_duration
 from domain.local_time import in_year
+from domain.programmes.definition import ProgrammeDefinition
 from domain.programmes.periods import period_of, start_of
 from domain.programmes.rules import (
     ExpiresAfter,
@@ -57,6 +58,22 @@ def expiry(expires: Expiry | None, available: datetime, zone: ZoneInfo) -> datet
         case ExpiresOn(on=on):
             return _next_end(date.fromisoformat(f"2024-{on}"), available, zone)
     assert_never(expires)
+
+
+def lapses(
+    definition: ProgrammeDefinition, zone: ZoneInfo, rule: str, tier: str | None, available: datetime
+) -> datetime | None:
+    """When points of a rule lapse that become available then: by the tier's word, the rule's or the programme's."""
+    found, level = definition.rule(rule), definition.level(tier)
+    words = [level.expires if level else None, found.expires if found else None, definition.expires]
+    return expiry(next((word for word in words if word is not None), None), available, zone)
+
+
+def awaited_events(definition: ProgrammeDefinition) -> frozenset[str]:
+    """The events that make points available which wait for them."""
+    levels = definition.tiers.levels if definition.tiers is not None else []
+    waits = [*(rule.pending for rule in definition.earn), *(level.pending for level in levels)]
+    return frozenset(pending.event for pending in waits if isinstance(pending, UntilEvent))
 
 
 def _after(length: str, moment: datetime, zone: ZoneInfo) -> datetime:

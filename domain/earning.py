@@ -7,10 +7,11 @@ the limit applies. Rules are judged in the order they are written; nothing else 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
+from math import prod
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -19,8 +20,8 @@ from domain.commerce import text_id
 from domain.conditions.memory import Scope, compile_where
 from domain.conditions.model import Condition
 from domain.conditions.paths import reader
-from domain.earned_amounts import NotCounted, Share, Worth, rounded, worth_of
-from domain.earned_dates import activation, expiry
+from domain.earned_amounts import NotCounted, Sale, Share, Worth, rounded, sale_of, worth_of
+from domain.earned_dates import activation, lapses
 from domain.identities import Stamp
 from domain.programmes.definition import Level, ProgrammeDefinition
 from domain.programmes.periods import Period, period_of
@@ -195,9 +196,10 @@ class Usage:
 
 def decide(programme: Programme, event: EarningEvent, about: Circumstances, usage: Usage) -> list[Decision]:
     """One decision for each rule that names the event, in the order of the rules."""
+    sale = sale_of(event.properties, programme.currency)
     rules = enumerate(programme.definition.earn)
     return [
-        _decide(_Case(programme, position, rule, event, about), usage)
+        _decide(_Case(programme, position, rule, event, about, sale, occasion_of(rule, event)), usage)
         for position, rule in rules
         if rule.on.event == event.name
     ]
@@ -247,21 +249,6 @@ def occasion_of(rule: EarnRule, event: EarningEvent) -> Occasion:
     return Occasion(rule.rule, "/".join(str(value).replace("/", "//") for value in values), owner)
 
 
-def awaited_events(definition: ProgrammeDefinition) -> frozenset[str]:
-    """The events that make points available which wait for them."""
-    levels = definition.tiers.levels if definition.tiers is not None else []
-    waits = [*(rule.pending for rule in definition.earn), *(level.pending for level in levels)]
-    return frozenset(pending.event for pending in waits if isinstance(pending, UntilEvent))
-
-
-def lapses(programme: Programme, rule: str, tier: str | None, available: datetime) -> datetime | None:
-    """When points of a rule lapse that become available then: by the tier's word, the rule's or the programme's."""
-    definition = programme.definition
-    found, level = definition.rule(rule), definition.level(tier)
-    words = [level.expires if level else None, found.expires if found else None, definition.expires]
-    return expiry(next((word for word in words if word is not None), None), available, programme.zone)
-
-
 def order_of(event: EarningEvent) -> str | None:
     """The order that an event is about, if it is one of the events of orders."""
     return text_id(event.properties.get("order_id")) if event.name.startswith("Order ") else None
@@ -276,6 +263,8 @@ class _Case:
     rule: EarnRule
     event: EarningEvent
     about: Circumstances
+    sale: Sale
+    occasion: Occasion
 
     @property
     def pointer(self) -> str:
@@ -285,37 +274,33 @@ class _Case:
     def level(self) -> Level | None:
         return self.programme.definition.level(self.about.tier)
 
-    def decision(self, reason: Unpaid | None = None, failed: str | None = None) -> Decision:
+    @property
+    def period(self) -> Period | None:
+        return _period(self.rule, self.event.at, self.programme.zone)
+
+    def decision(self, reason: Unpaid | None = None, **more: Any) -> Decision:  # further members of it
         return Decision(
-            self.rule.rule,
-            self.programme.version,
-            self.event,
-            occasion_of(self.rule, self.event),
+            *(self.rule.rule, self.programme.version, self.event, self.occasion),
             reason=reason,
-            failed=failed,
             tier=self.about.tier,
-            period=_period(self.rule, self.event.at, self.programme.zone),
+            period=self.period,
             order_id=order_of(self.event),
+            **more,
         )
 
 
 def _decide(case: _Case, usage: Usage) -> Decision:
     if refused := _refused(case):
         return refused
-    worth = worth_of(case.rule.amount, case.event.properties, case.programme.currency, case.about.scope)
+    worth = worth_of(case.rule.amount, case.sale, case.about.scope)
     if isinstance(worth, NotCounted):
         return case.decision(Unpaid(worth.reason))
     factors = list(_factors(case))
-    exact = worth.points
-    for factor in factors:
-        exact *= factor.by
+    exact = prod((factor.by for factor in factors), start=worth.points)
     wanted = min(rounded(exact, case.rule.amount), MOST_POINTS)
-    decision = replace(case.decision(), wanted=wanted, exact=exact, worth=worth, factors=factors, **_dates(case))
-    if decision.occasion in usage.occasions:
-        return replace(decision, reason=Unpaid.ONCE)
-    if wanted <= 0:
-        return replace(decision, reason=Unpaid.NOTHING)
-    return _limited(case, decision, usage)
+    points, reason = _paid(case, wanted, usage)
+    inputs = {"wanted": wanted, "exact": exact, "worth": worth, "factors": factors}
+    return case.decision(reason, points=points, **inputs, **_dates(case))
 
 
 def _refused(case: _Case) -> Decision | None:
@@ -327,11 +312,11 @@ def _refused(case: _Case) -> Decision | None:
         return case.decision(Unpaid.HISTORY)
     for position, predicate in enumerate(rule.on.where):
         if not compile_where([predicate])(dict(event.properties), case.about.scope):
-            return case.decision(Unpaid.WHERE, f"{case.pointer}/on/where/{position}")
+            return case.decision(Unpaid.WHERE, failed=f"{case.pointer}/on/where/{position}")
     if event.is_guest:
         return case.decision(Unpaid.GUEST)
     if rule.if_ is not None and not case.about.truths[f"{case.pointer}/if"]:
-        return case.decision(Unpaid.CONDITION, f"{case.pointer}/if")
+        return case.decision(Unpaid.CONDITION, failed=f"{case.pointer}/if")
     return case.decision(Unpaid.VERIFY) if rule.verify != event.verified_by else None
 
 
@@ -350,31 +335,34 @@ def _factors(case: _Case) -> Iterator[Factor]:
             yield Factor(boost.source, boost.by)
 
 
-def _limited(case: _Case, decision: Decision, usage: Usage) -> Decision:
+def _paid(case: _Case, wanted: int, usage: Usage) -> tuple[int, Unpaid | None]:
+    """What is paid of the points that a rule comes to, and why not all of them."""
     limit = case.rule.limit
+    if case.occasion in usage.occasions:
+        return 0, Unpaid.ONCE
+    if wanted <= 0:
+        return 0, Unpaid.NOTHING
     if limit is None:
-        return replace(decision, points=decision.wanted)
-    used = usage.of(case.event.customer_id, case.rule.rule, decision.period)
+        return wanted, None
+    used = usage.of(case.event.customer_id, case.rule.rule, case.period)
     if case.rule.counts_times:
-        fits = used.times < limit.per_customer
-        return replace(decision, points=decision.wanted) if fits else replace(decision, reason=Unpaid.LIMIT)
+        return (wanted, None) if used.times < limit.per_customer else (0, Unpaid.LIMIT)
     left = max(limit.per_customer - used.points, 0)
-    if decision.wanted <= left:
-        return replace(decision, points=decision.wanted)
-    if limit.over == "clip" and left:
-        return replace(decision, points=left, reason=Unpaid.CLIPPED)
-    return replace(decision, reason=Unpaid.LIMIT)
+    if wanted <= left:
+        return wanted, None
+    return (left, Unpaid.CLIPPED) if limit.over == "clip" and left else (0, Unpaid.LIMIT)
 
 
 def _dates(case: _Case) -> dict[str, Any]:  # members of Decision
     """The tier's word goes before the rule's."""
     level, rule = case.level, case.rule
     pending = level.pending if level is not None and level.pending is not None else rule.pending
-    activates_at = activation(pending, case.event.at, case.programme.zone)
+    definition, zone = case.programme.definition, case.programme.zone
+    activates_at = activation(pending, case.event.at, zone)
     return {
         "activates_at": activates_at,
         "activates_on": pending.event if isinstance(pending, UntilEvent) else None,
-        "expires_at": lapses(case.programme, rule.rule, case.about.tier, activates_at or case.event.at),
+        "expires_at": lapses(definition, zone, rule.rule, case.about.tier, activates_at or case.event.at),
     }
 
 

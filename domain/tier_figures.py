@@ -55,16 +55,13 @@ class Figures:
     joined_at: datetime
     times: Sequence[datetime]
     sums: Sequence[int]  # sums[i]: of the first i gains
-    ends: Sequence[datetime]  # when each gain leaves a rolling window
 
     @classmethod
     def of(cls, gains: Sequence[Gain], known_at: datetime, rules: TierRules, joined_at: datetime) -> Figures:
         """Sum up; the order of the gains does not matter."""
         counted = sorted((gain.at, amount) for gain in gains if (amount := gain.known_at(known_at)))
         times = [at for at, _ in counted]
-        window = rules.window
-        ends = [window.length.after(at.astimezone(rules.zone)) for at in times] if isinstance(window, Rolling) else ()
-        return cls(rules, joined_at, times, [0, *accumulate(amount for _, amount in counted)], ends)
+        return cls(rules, joined_at, times, [0, *accumulate(amount for _, amount in counted)])
 
     def reached(self, moment: datetime) -> int:
         """The figure that reaches tiers: all gains up to and including a moment that are in its window."""
@@ -72,8 +69,10 @@ class Figures:
         match self.rules.window:
             case Lifetime():
                 return self.sums[upto]
-            case Rolling():
-                return self.sums[upto] - self.sums[min(upto, bisect_right(self.ends, moment))]
+            case Rolling(length=length):
+                zone = self.rules.zone
+                gone = bisect_right(self.times, moment, key=lambda at: length.after(at.astimezone(zone)))
+                return self.sums[upto] - self.sums[min(upto, gone)]
             case Calendar() | Anniversary():
                 return self.sums[upto] - self.sums[bisect_left(self.times, self.period_at(moment).start)]
 

@@ -160,10 +160,12 @@ async def _store(wave: Wave, programme: str, outcome: _Outcome) -> None:
     """Store decisions and post what they pay. A new one whose occasion another router has just taken is left out."""
     await earnings.withdraw(wave.session, [row.id for row in outcome.withdrawn])
     await earnings.change(wave.session, programme, outcome.changed, wave.as_of)
-    added = await earnings.add(wave.session, programme, outcome.new, wave.as_of)
+    new = {id_: Due.of(id_, decision) for id_, decision in outcome.new.items()}
+    posted = {id_: due.adjustment().credits for id_, due in new.items()}
+    added = await earnings.add(wave.session, programme, outcome.new, posted, wave.as_of)
     dues = [
-        *(Due.of(id_, decision) for id_, decision in outcome.new.items() if id_ in added),
+        *(due for id_, due in new.items() if id_ in added),
         *(Due.of(id_, decision, outcome.stored[id_]) for id_, decision in outcome.changed.items()),
         *(Due.again(row, 0, 0) for row in outcome.withdrawn),
     ]
-    await pay(wave.session, programme, dues, wave.as_of)
+    await pay(wave.session, programme, dues, wave.as_of, kept=added)

@@ -11,9 +11,9 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from database import earnings
+from database import earning_limits, earnings
 from database.conditions import ShopDefaults, Subject, judge
-from database.earnings import Limit
+from database.earning_limits import Limit
 from database.programmes import LiveProgramme, version_at
 from database.session import ReadSession
 from database.tiers import tiers_before
@@ -78,7 +78,7 @@ async def usage_before(
         for rule in programmes[event.id].definition.earn
         if rule.on.event == event.name
     }
-    return await earnings.usage_of(session, programme, list(limits), occasions, but)
+    return await earning_limits.usage_of(session, programme, list(limits), occasions, but)
 
 
 def first_of(events: Iterable[EarningEvent]) -> dict[UUID, Stamp]:

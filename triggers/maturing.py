@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from database import earnings, points
-from database.earnings import Awaited
+from database import maturing, points
+from database.maturing import Awaited
 from domain.commerce import text_id
-from domain.earning import awaited_events, lapses
+from domain.earned_dates import awaited_events, lapses
 from domain.points import Activate, Move
 from triggers.batch import Wave
-from triggers.earning_facts import as_programme
 
 
 async def mature_points(wave: Wave) -> None:
@@ -26,13 +25,13 @@ async def mature_points(wave: Wave) -> None:
     key, versions = wave.programme.key, {each.version: each for each in wave.programmes}
     moves: list[Move] = []
     expiries: dict[UUID, datetime | None] = {}
-    for row in await earnings.awaiting(wave.session, key, awaited, wave.as_of):
-        programme = as_programme(versions.get(row.version, wave.programme), wave.shop)
-        expires_at = lapses(programme, row.rule, row.tier, wave.as_of)
+    for row in await maturing.awaiting(wave.session, key, awaited, wave.as_of):
+        decided_by = versions.get(row.version, wave.programme)
+        expires_at = lapses(decided_by.definition, decided_by.zone, row.rule, row.tier, wave.as_of)
         expiries[row.id] = expires_at
         moves += [
             Activate(row.customer_id, f"{credit.key}/activated", of=credit.key, expires_at=expires_at)
             for credit in row.credits
         ]
     await points.post(wave.session, key, moves, wave.as_of)
-    await earnings.mature(wave.session, expiries, wave.as_of)
+    await maturing.mature(wave.session, expiries, wave.as_of)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 from database import earnings, points
 from database.earnings import Stored
 from database.session import WriteSession
-from domain.earned_credits import Posted, adjusted
+from domain.earned_credits import Adjustment, Posted, adjusted
 from domain.earning import Decision
 from domain.points import Clawback, Credit, CreditKind, Move
 
@@ -53,17 +53,24 @@ class Due:
             may_owe=may_owe,
         )
 
+    def adjustment(self) -> Adjustment:
+        """What brings the credits to the net."""
+        return adjusted(self.credits, self.net, f"earn/{self.rule}/{self.id}")
 
-async def pay(session: WriteSession, programme: str, dues: Iterable[Due], as_of: datetime) -> None:
-    """Bring what each decision has posted to what it must come to."""
+
+async def pay(
+    session: WriteSession, programme: str, dues: Iterable[Due], as_of: datetime, *, kept: Collection[UUID] = ()
+) -> None:
+    """Bring what each decision has posted to what it must come to. `kept`: these were stored with their credits."""
     moves: list[Move] = []
     changed: dict[UUID, tuple[Sequence[Posted], int]] = {}
     for due in dues:
-        adjustment = adjusted(due.credits, due.net, f"earn/{due.rule}/{due.id}")
+        adjustment = due.adjustment()
         if adjustment.added is not None:
             moves.append(_credit(due, adjustment.added))
         moves += [_clawback(due, lowered) for lowered in adjustment.lowered]
-        changed[due.id] = (adjustment.credits, due.taken_back)
+        if due.id not in kept:
+            changed[due.id] = (adjustment.credits, due.taken_back)
     await points.post(session, programme, moves, as_of)
     await earnings.write_credits(session, changed)
 

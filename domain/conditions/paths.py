@@ -25,6 +25,7 @@ def steps_of(path: str) -> Steps:
     return tuple(steps)
 
 
+@lru_cache(maxsize=4_096)
 def reader(path: str) -> Read:
     """A function from any JSON to the values that the path finds in it, without nulls: null counts as missing."""
     steps = steps_of(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, Tag, model_validator
@@ -27,6 +28,7 @@ Rate = Annotated[float, Field(ge=0, le=1_000_000)]
 DayText = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
 
 
+@lru_cache(maxsize=4_096)
 def exactly(rate: float) -> Fraction:
     """The decimal number that was written, not the binary one beside it."""
     return Fraction(Decimal(str(rate)))
