@@ -2,56 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import json
-import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from tests.scenarios.conftest import WEBHOOK_SECRET, Stack, eventually
+from tests.scenarios.conftest import Stack, eventually
 from tests.scenarios.shoppers import Json, Shopper
+from tests.scenarios.warehouse import Warehouse, open_warehouse, verified
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
-@dataclass
-class Warehouse:
-    """The shop's own system: answers with these statuses, then with 200, and keeps what it was asked."""
-
-    url: str = ""
-    statuses: list[int] = field(default_factory=list)
-    asked: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-
-
 @pytest.fixture
 def warehouse() -> Iterator[Warehouse]:
-    """A web server on this machine."""
-    warehouse = Warehouse()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            warehouse.asked.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(warehouse.statuses.pop(0) if warehouse.statuses else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  http.server's name
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    warehouse.url = f"http://127.0.0.1:{server.server_port}/deliver"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield warehouse
-    server.shutdown()
-    server.server_close()
+    """The shop's own system."""
+    with open_warehouse() as warehouse:
+        yield warehouse
 
 
 @pytest.fixture
@@ -124,11 +92,7 @@ def test_a_reward_is_delivered_by_the_shops_own_system(stack: Stack, programme: 
         f"redemption_{redemption['id'].replace('-', '')}"
     }
     for headers, body in warehouse.asked:
-        key = base64.b64decode(WEBHOOK_SECRET.removeprefix("whsec_"))
-        signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-        signature = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-        assert headers["webhook-signature"] == f"v1,{signature}"
-        assert json.loads(body)["data"]["gives"] == {"gift": "teapot", "quantity": 1}
+        assert verified(headers, body)["data"]["gives"] == {"gift": "teapot", "quantity": 1}
     assert refused(ann, reward) == "sold_out"
 
 
