@@ -1,4 +1,4 @@
-"""Points: the one way to move them, and how they are read. How they are stored: `ledger.py`."""
+"""Points: the one way to move them, and how they are read. Loading and storing: `accounts.py`, `transactions.py`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
-from database.ledger import PointBalance, PointHold, load, store
+from database.accounts import load
+from database.ledger import PointBalance, PointHold
 from database.session import ReadSession, WriteSession
+from database.transactions import store
 from domain.accounts import Lot
 from domain.ledger import accounts_of, apply
 from domain.points import Balance, Merge, Move, Moved
@@ -81,7 +83,7 @@ class Holdings:
 
 async def lots_of(session: ReadSession, programme: str, account: UUID, as_of: datetime) -> Holdings:
     """What an account consists of at `as_of`: pending lots too, which come last in order of activation."""
-    book = await load(session, programme, [account], as_of, lock=False)
+    book = await load(session, programme, [account], as_of, lock=False, whole=True)
     found = book.accounts[account]
     settle(book, found, as_of)
     live = [lot for lot in found.lots.values() if lot.remaining]

@@ -10,9 +10,10 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from database.accounts import load
 from database.customers import lock
-from database.ledger import load, store
 from database.session import ReadSession, WriteSession
+from database.transactions import store
 from domain.settling import settle
 
 

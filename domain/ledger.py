@@ -1,6 +1,6 @@
 """The points machine: accounts, a move and an instant in; transactions or a refusal out.
 
-`database/ledger.py` loads and stores them.
+`database/points.py` does them on what is stored.
 The rules, with their reasons, are in docs/loyalty/points.md.
 """
 

@@ -122,13 +122,22 @@ class Oracle:
             self._back(batch, now, until)
         return True
 
-    def claw_back(self, owner: str, of: str, target: int) -> int:
+    def activate(self, of: str, expires: datetime | None, now: datetime) -> int:
+        waiting = [p for p in self.points if p.credit == of and p.state == "pending"]
+        for point in waiting:
+            point.activates, point.expires = now, expires
+        self._wake(waiting)
+        self.settle(now)
+        return len(waiting)
+
+    def claw_back(self, owner: str, of: str, target: int, *, may_owe: bool) -> int:
         lapsed = sum(p.state == "expired" and p.credit == of for p in self.points)
         due = max(0, min(target, self.given[of]) - self.clawed[of] - lapsed)
         mine = [p for p in self.points if p.owner == owner]
         own = sorted((p for p in mine if p.credit == of and p.state in ("pending", "available")), key=_turn)
         others = sorted((p for p in mine if p.state == "available" and p not in own), key=_turn)
         taken = (own + others)[:due]
+        due = due if may_owe else len(taken)
         for point in taken:
             point.state = "reversed"
         self.debts[owner] += due - len(taken)

@@ -23,6 +23,7 @@ from database.guarantees import QUESTIONS, offenders
 from database.session import Database
 from domain.ids import new_id
 from domain.points import (
+    Activate,
     Capture,
     Clawback,
     Credit,
@@ -160,12 +161,24 @@ class LedgerMachine(RuleBasedStateMachine):
         self.compare(moved, self.oracle.restore(name, of, n, self.now, until))
 
     @precondition(lambda self: self.credits)
-    @rule(data=st.data(), up_to=st.integers(0, 15))
-    def claw_back(self, data: st.DataObject, up_to: int) -> None:
+    @rule(data=st.data(), expires=st.none() | DAYS)
+    def activate(self, data: st.DataObject, expires: int | None) -> None:
+        """What still waits of a credit need wait no longer; nothing if it does not."""
+        name, of = data.draw(st.sampled_from(self.credits))
+        if name == "twin" and expires is None:
+            expires = 5
+        key = self.key()
+        end = self.now + expires * DAY + timedelta(microseconds=self.count) if expires else None
+        moved = self.move(Activate(self.accounts[self.who(name)], key, of, end))
+        assert moved.points == self.oracle.activate(of, end, self.now)
+
+    @precondition(lambda self: self.credits)
+    @rule(data=st.data(), up_to=st.integers(0, 15), may_owe=st.booleans())
+    def claw_back(self, data: st.DataObject, up_to: int, may_owe: bool) -> None:
         name, of = data.draw(st.sampled_from(self.credits))
         name = self.who(name)
-        moved = self.move(Clawback(self.accounts[name], self.key(), of, up_to))
-        assert moved.points == self.oracle.claw_back(name, of, up_to)
+        moved = self.move(Clawback(self.accounts[name], self.key(), of, up_to, may_owe))
+        assert moved.points == self.oracle.claw_back(name, of, up_to, may_owe=may_owe)
 
     @rule(pair=FRIENDS, n=FEW)
     def transfer(self, pair: tuple[str, str], n: int) -> None:
@@ -256,10 +269,13 @@ class StoredMachine(LedgerMachine):
     async def _figures(self) -> Names:
         found: Names = {}
         async with self.database.read() as session:
+            balances = await points.balances(session, self.programme, self.accounts.values(), self.now)
             for name, account in self.accounts.items():
                 holdings = await points.lots_of(session, self.programme, account, self.now)
                 left = sorted((lot.expires_at or FAR, lot.remaining) for lot in holdings.lots)
                 found[name] = (asdict(holdings.balance), left)
+                assert balances[account] == holdings.balance
+            assert (await session.scalars(_MISTAKEN, {"programme": self.programme})).all() == []
         return found
 
     async def _verify(self) -> None:
@@ -277,6 +293,20 @@ class StoredMachine(LedgerMachine):
                 assert _replay(entries, account, at) == figures[name]
 
 
+# Accounts whose next moment is not the first at which one of their lots or holds falls due: moves that are not due
+# read no more lots than they take, so that they have to know.
+_MISTAKEN = text("""
+    SELECT balances.account FROM point_balances AS balances
+    LEFT JOIN (
+        SELECT account, min(CASE WHEN is_pending THEN activates_at ELSE expires_at END) AS first FROM point_lots
+        WHERE programme = :programme AND remaining > 0 GROUP BY account
+    ) AS lots USING (account)
+    LEFT JOIN (
+        SELECT account, min(expires_at) AS first FROM point_holds
+        WHERE programme = :programme AND state = 'open' GROUP BY account
+    ) AS holds USING (account)
+    WHERE programme = :programme AND next_due IS DISTINCT FROM least(lots.first, holds.first)
+""")
 _ENTRIES = text("""
     SELECT point_entries.account, bucket, amount, effective_at FROM point_entries
     JOIN point_transactions ON point_transactions.id = transaction_id WHERE point_entries.programme = :programme

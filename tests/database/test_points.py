@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from database import ledger, points
+from database import accounts, points
 from database.guarantees import QUESTIONS, offenders
 from database.session import Database
 from domain.ids import new_id
@@ -243,7 +243,7 @@ async def test_a_ledger_without_the_lock_fails_the_test_above(
     """It decides by a balance that is no longer so; the keys of the entries are the last line, and refuse it."""
     ann = new_id()
     await move(database, credit(ann, 100, "order-1"))
-    monkeypatch.setattr(ledger, "_LOCK", ledger._READ)
+    monkeypatch.setattr(accounts, "_LOCK", accounts._READ)
 
     second = await _spend_during_a_spending(database, ann)
 
