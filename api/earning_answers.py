@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from database.earnings import Earning
 from domain.conditions.operators import NameText
 from domain.earning import Decision, Factor
+from domain.instants import Instant
 from domain.trials import Trial
 
 
@@ -88,8 +89,8 @@ class TrialWish(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    start: AwareDatetime = Field(alias="from")
-    end: AwareDatetime = Field(alias="to")
+    start: Instant = Field(alias="from")
+    end: Instant = Field(alias="to")
 
 
 class TrialRule(BaseModel):

@@ -7,7 +7,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import AwareDatetime
 
 from api import simulations
 from api.auth import requires
@@ -27,6 +26,7 @@ from database.shop_settings import shop_settings
 from domain.errors import Conflict, NotFound
 from domain.events import KIND_NAMES, EventKind
 from domain.ids import new_id
+from domain.instants import Instant
 from domain.journeys.definition import ApiEntry, JourneyDefinition
 from domain.keys import Scope
 from triggers.enrolment import Candidate, enrol
@@ -86,8 +86,8 @@ async def journey_funnel(
     key: Key,
     session: Reading,
     version: Annotated[int | None, Query(ge=1, lt=2**31, description="Absent: the live one.")] = None,
-    start: Annotated[AwareDatetime | None, Query(alias="from", description="Runs entered from then on.")] = None,
-    end: Annotated[AwareDatetime | None, Query(alias="to", description="Runs entered before.")] = None,
+    start: Annotated[Instant | None, Query(alias="from", description="Runs entered from then on.")] = None,
+    end: Annotated[Instant | None, Query(alias="to", description="Runs entered before.")] = None,
 ) -> FunnelAnswer:
     """Counts runs of one version by when they entered."""
     wanted, definition = await _version(session, key, version)

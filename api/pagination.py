@@ -13,21 +13,22 @@ from uuid import UUID
 
 import orjson
 from fastapi import Query
-from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from domain.errors import FieldError, NotFound
+from domain.instants import Instant
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
 Position = TypeVar("Position")
 
 MAX_LIMIT = 200
-TimeAndId = TypeAdapter(tuple[AwareDatetime, UUID])
+TimeAndId = TypeAdapter(tuple[Instant, UUID])
 """Where lists stand that are ordered by time: the time of the last row and its id."""
 Word = Annotated[str, Field(max_length=300, pattern=r"^[^\x00]*$")]
 Text = TypeAdapter(tuple[Word])
-TimeAndText = TypeAdapter(tuple[AwareDatetime, Word])
-TimeAndTexts = TypeAdapter(tuple[AwareDatetime, Word, Word])
+TimeAndText = TypeAdapter(tuple[Instant, Word])
+TimeAndTexts = TypeAdapter(tuple[Instant, Word, Word])
 Number = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**63)]])
 
 

@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from api.money import MoneyAnswer
 from api.paths import MAX_ID_LENGTH
 from database.points import Happened, Holdings
 from domain.accounts import Lot
 from domain.document import WholeNumber
+from domain.instants import Instant
 from domain.points import Balance, Moved
 
 MOST_POINTS = 1_000_000_000
@@ -47,7 +48,7 @@ class MoveWish(_Wish):
     """Points for a customer, outside the rules of the programme."""
 
     points: Points
-    expires_at: AwareDatetime | None = Field(default=None, description="Null: never.")
+    expires_at: Instant | None = Field(default=None, description="Null: never.")
 
 
 class Spending(_Wish):
@@ -65,14 +66,14 @@ class Correction(_Wish):
         AfterValidator(_is_not_zero),
     ]
     reason: Words
-    expires_at: AwareDatetime | None = Field(default=None, description="Of points that are added; null: never.")
+    expires_at: Instant | None = Field(default=None, description="Of points that are added; null: never.")
 
 
 class HoldWish(_Wish):
     """Points to reserve until they are captured, released or `expires_at` has come: an hour, at most a year."""
 
     points: Points
-    expires_at: AwareDatetime | None = None
+    expires_at: Instant | None = None
 
 
 class TransferWish(_Wish):

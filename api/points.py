@@ -8,7 +8,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import AwareDatetime, TypeAdapter
+from pydantic import TypeAdapter
 
 from api.auth import Caller, requires
 from api.customer_access import customer_not_found, find_customer, lock_customer
@@ -42,6 +42,7 @@ from database.session import ReadSession, WriteSession
 from domain.documents import DOCUMENT_KEY
 from domain.errors import Conflict, FieldError, Invalid, NotFound, Unavailable
 from domain.ids import new_id
+from domain.instants import Instant
 from domain.keys import Scope
 from domain.liability import expected_redemption, liability
 from domain.points import Capture, Credit, CreditKind, Debit, DebitKind, Hold, Move, Moved, Refusal, Release, Transfer
@@ -178,8 +179,8 @@ async def get_liability(
     key: Annotated[str, Path(pattern=DOCUMENT_KEY)],
     session: Reading,
     as_of: AsOf,
-    from_: Annotated[AwareDatetime | None, Query(alias="from", description="Null: from the beginning.")] = None,
-    to: Annotated[AwareDatetime | None, Query(description="Null: until now.")] = None,
+    from_: Annotated[Instant | None, Query(alias="from", description="Null: from the beginning.")] = None,
+    to: Annotated[Instant | None, Query(description="Null: until now.")] = None,
 ) -> LiabilityAnswer:
     """Points issued, redeemed, expired and reversed, breakage, and the liability, from the ledger's own entries."""
     programme = await live_programme(session)

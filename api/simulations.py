@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from api.auth import requires
 from api.dependencies import Dependencies, Writing
@@ -25,6 +25,7 @@ from domain.drafts import read_draft
 from domain.errors import ChecksFailed, Conflict, FieldError, NotFound
 from domain.findings import Finding
 from domain.funnels import StepCounts
+from domain.instants import Instant
 from domain.journeys.checks import check_journey
 from domain.journeys.definition import ApiEntry, DateEntry, JourneyDefinition, ScheduleEntry, as_event
 from domain.journeys.identity import with_ids
@@ -61,8 +62,8 @@ class SimulateWish(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     definition: Definition | None = None
-    start: AwareDatetime = Field(alias="from")
-    end: AwareDatetime = Field(alias="to")
+    start: Instant = Field(alias="from")
+    end: Instant = Field(alias="to")
 
 
 class SimulatedStep(BaseModel):

@@ -7,13 +7,14 @@ from fractions import Fraction
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from api.auth import requires
 from api.dependencies import AsOf, Reading, Writing
 from api.one_of import one_of
 from api.routing import ApiRoute
 from database.social_posts import SocialPost, posts_between, write_posts
+from domain.instants import Instant
 from domain.keys import Scope
 from domain.shop_settings import WebAddress
 from domain.social import PostFigures, Rate, by_followers, by_impressions, by_reach, per_day
@@ -51,8 +52,8 @@ class PostWish(BaseModel):
     network: Network = Field(examples=["instagram"])
     post_id: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     url: WebAddress | None = None
-    posted_at: AwareDatetime
-    measured_at: AwareDatetime | None = Field(default=None, description="Absent: now. A later measurement replaces.")
+    posted_at: Instant
+    measured_at: Instant | None = Field(default=None, description="Absent: now. A later measurement replaces.")
     engagements: Count | None = None
     figures: Figures | None = None
     reach: Count | None = None
@@ -96,8 +97,8 @@ class RateAnswer(BaseModel):
 class EngagementAnswer(BaseModel):
     """Engagement rates of posts of a period, by variant: they have different denominators and are never mixed."""
 
-    from_: AwareDatetime = Field(serialization_alias="from")
-    to: AwareDatetime
+    from_: Instant = Field(serialization_alias="from")
+    to: Instant
     network: str | None
     posts: int
     engagements: int
@@ -122,8 +123,8 @@ async def get_engagement(
     *,
     session: Reading,
     as_of: AsOf,
-    from_: Annotated[AwareDatetime | None, Query(alias="from", description="Absent: 30 days before `to`.")] = None,
-    to: Annotated[AwareDatetime | None, Query(description="Absent: now.")] = None,
+    from_: Annotated[Instant | None, Query(alias="from", description="Absent: 30 days before `to`.")] = None,
+    to: Annotated[Instant | None, Query(description="Absent: now.")] = None,
     network: Annotated[Network | None, Query()] = None,
 ) -> EngagementAnswer:
     """By when posts were posted."""

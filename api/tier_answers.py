@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from database.tier_trials import Move, Trial
 from database.tiers import Ladder, TierOverride
+from domain.instants import Instant
 from domain.programmes.definition import Tiers
 from domain.tier_histories import Change, Evidence, TierHistory, TierReason
 from domain.tier_progress import Goal, tier_progress
@@ -92,7 +93,7 @@ class OverrideRequest(BaseModel):
 
     tier: Annotated[str, Field(min_length=1, max_length=63)]
     reason: Annotated[str, Field(min_length=1, max_length=500)]
-    until: AwareDatetime | None = None
+    until: Instant | None = None
 
 
 class DryRunRequest(BaseModel):

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, Field, StringConstraints, Tag, model_validator
+from pydantic import Field, StringConstraints, Tag, model_validator
 
 from domain.conditions.checks import Place, check_condition
 from domain.conditions.model import Condition, Predicate
@@ -19,6 +19,7 @@ from domain.document import Document, WholeNumber, by_key
 from domain.documents import DOCUMENT_KEY
 from domain.durations import PeriodText
 from domain.findings import Finding, Severity
+from domain.instants import Instant
 from domain.journeys import places
 from domain.journeys.call_checks import check_call
 from domain.journeys.steps import Call
@@ -120,8 +121,8 @@ class RewardLimit(Document):
 class Validity(Document):
     """From when until before when it can be redeemed."""
 
-    from_: AwareDatetime | None = Field(default=None, alias="from")
-    until: AwareDatetime | None = None
+    from_: Instant | None = Field(default=None, alias="from")
+    until: Instant | None = None
 
     @model_validator(mode="after")
     def _is_a_period(self) -> Self:

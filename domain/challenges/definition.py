@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import MAXYEAR
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
@@ -24,7 +25,8 @@ EventNames = NameText | Annotated[list[NameText], Field(min_length=1, max_length
 
 
 def _is_a_moment(text: str) -> str:
-    if moment_of(text) is None:
+    moment = moment_of(text)
+    if moment is None or moment.year == MAXYEAR:  # the day after the last one is no day
         raise ValueError("write a day, 2026-05-01, or an instant, 2026-05-01T09:00:00Z")
     return text
 

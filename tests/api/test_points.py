@@ -191,3 +191,16 @@ async def test_liability_is_worked_out_of_the_ledger(client: httpx.AsyncClient, 
     assert figures["expected_redemption_rate"] == {"rate": 0.6, "numerator": 60, "denominator": 100}
     assert figures["liability"] == {"amount": 204, "currency": "EUR"}
     assert datetime.fromisoformat(figures["to"]).astimezone(UTC) == clock.now
+
+
+@pytest.mark.usefixtures("ann")
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00"])
+async def test_a_moment_at_an_end_of_the_calendar_is_refused_and_the_account_stays_readable(
+    client: httpx.AsyncClient, moment: str
+) -> None:
+    awarded = await post(client, "customers/ann/points/award", points=100, expires_at=moment)
+    asked = await client.get("/v1/programmes/main/liability", params={"from": moment})
+
+    assert (awarded.status_code, awarded.json()["errors"][0]["pointer"]) == (422, "/expires_at")
+    assert (asked.status_code, asked.json()["errors"][0]["pointer"]) == (422, "/query/from")
+    assert (await client.get("/v1/customers/ann/points")).json()["lots"] == []

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from domain.contests.definition import ContestDefinition
 from domain.contests.draws import Ticket, canonical_list, commitment_to, draw, list_hash, read_list, seed_of
@@ -114,3 +115,8 @@ def test_a_closing_day_counts_to_its_local_midnight() -> None:
 def test_contradictions_are_refused(members: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"[a-z]"):
         contest(**members)
+
+
+def test_a_contest_cannot_close_on_the_last_day_there_is() -> None:
+    with pytest.raises(ValidationError, match="write a day"):
+        ContestDefinition.model_validate({"contest": "spring", "entries": [{"rule": "call"}], "closes": "9999-12-31"})
