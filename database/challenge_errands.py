@@ -95,7 +95,7 @@ async def find_errands(session: WriteSession, as_of: datetime) -> None:
             await _find_final(session, challenge, shop.zone, as_of)
 
 
-async def run_errand(session: WriteSession, as_of: datetime) -> bool:
+async def run_errand(session: WriteSession, as_of: datetime, *, at_once: int = MEMBERS_AT_ONCE) -> bool:
     """Tell one page of members of the oldest errand; False: there is none. Two at once take different ones."""
     statement = (
         select(ChallengeErrand)
@@ -108,9 +108,9 @@ async def run_errand(session: WriteSession, as_of: datetime) -> bool:
     if errand is None:
         return False
     challenge = (await live_challenges(session)).get(errand.challenge)
-    page = [] if challenge is None else await _page(session, errand, challenge)
+    page = [] if challenge is None else await _page(session, errand, challenge, at_once)
     await announce(session, [announcement for _, announcement in page], as_of)
-    if len(page) < MEMBERS_AT_ONCE:
+    if len(page) < at_once:
         errand.done_at = as_of
     else:
         errand.after = page[-1][0]
@@ -121,24 +121,24 @@ async def run_errand(session: WriteSession, as_of: datetime) -> bool:
 _Page = list[tuple[UUID, Announcement]]  # where the errand stands after each
 
 
-async def _page(session: ReadSession, errand: ChallengeErrand, challenge: LiveChallenge) -> _Page:
+async def _page(session: ReadSession, errand: ChallengeErrand, challenge: LiveChallenge, limit: int) -> _Page:
     match told.Errand(errand.kind):
         case told.Errand.RECOUNT:
-            return await _counted_again(session, errand, challenge)
+            return await _counted_again(session, errand, challenge, limit)
         case told.Errand.COMMUNITY:
-            return await _contributors(session, errand, challenge)
+            return await _contributors(session, errand, challenge, limit)
         case told.Errand.LEADERBOARD:
-            return await _winners(session, errand, challenge)
+            return await _winners(session, errand, challenge, limit)
 
 
-async def _counted_again(session: ReadSession, errand: ChallengeErrand, challenge: LiveChallenge) -> _Page:
+async def _counted_again(session: ReadSession, errand: ChallengeErrand, challenge: LiveChallenge, limit: int) -> _Page:
     wanted = {"names": sorted(challenge.definition.event_names), "after": errand.after or _NOBODY}
-    members = (await session.execute(_TOUCHED, wanted | {"limit": MEMBERS_AT_ONCE})).scalars()
+    members = (await session.execute(_TOUCHED, wanted | {"limit": limit})).scalars()
     told_to = {"challenge": challenge.key}
     return [(id_, _announcement(errand, id_, told.RECOUNT_REQUESTED, told_to)) for id_ in members]
 
 
-async def _contributors(session: ReadSession, errand: ChallengeErrand, challenge: LiveChallenge) -> _Page:
+async def _contributors(session: ReadSession, errand: ChallengeErrand, challenge: LiveChallenge, limit: int) -> _Page:
     """Whoever gave enough, as long as the level is still defined."""
     level = next((each for each in challenge.definition.levels if each.level == errand.level), None)
     community = challenge.definition.community
@@ -150,7 +150,7 @@ async def _contributors(session: ReadSession, errand: ChallengeErrand, challenge
         .where(ChallengeProgress.figure >= community.contribute)
         .where(ChallengeProgress.customer_id > (errand.after or _NOBODY))
         .order_by(ChallengeProgress.customer_id)
-        .limit(MEMBERS_AT_ONCE)
+        .limit(limit)
     )
     about = {"challenge": challenge.key, "period": errand.period, "level": level.level, "version": errand.version}
     about |= {"prize": told.prize_as_json(level)}
@@ -158,15 +158,13 @@ async def _contributors(session: ReadSession, errand: ChallengeErrand, challenge
     return [(id_, _announcement(errand, id_, told.COMMUNITY_REACHED, about)) for id_ in members]
 
 
-async def _winners(session: ReadSession, errand: ChallengeErrand, challenge: LiveChallenge) -> _Page:
+async def _winners(session: ReadSession, errand: ChallengeErrand, challenge: LiveChallenge, limit: int) -> _Page:
     """Paid from the snapshot only, however late events change the running figures."""
     board = challenge.definition.leaderboard
     if board is None or not board.prizes or errand.period is None:
         return []
     after = (errand.after or _NOBODY).int  # a position
-    ranks = await winners(
-        session, challenge.key, errand.period, board.prizes[-1].to_rank, after=after, limit=MEMBERS_AT_ONCE
-    )
+    ranks = await winners(session, challenge.key, errand.period, board.prizes[-1].to_rank, after=after, limit=limit)
     about = {"challenge": challenge.key, "period": errand.period, "version": errand.version}
     return [
         (

@@ -57,12 +57,20 @@ class ChallengeCompletion(Table):
     redemption_id: Mapped[UUID | None]
     badge: Mapped[dict[str, Any] | None]  # domain.challenges.definition.Badge
     badge_expires_at: Mapped[datetime | None]
+    not_given: Mapped[dict[str, Any] | None]  # points, reward or badge -> why it was not given
     revoked_at: Mapped[datetime | None]
+    reward_kept: Mapped[str | None]  # domain.redemptions.Refused: why the reward was not taken back
     times: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
 
     __table_args__ = (
         PrimaryKeyConstraint("challenge", "period", "level", "round", "customer_id"),
         Index("ix_challenge_completions_customer_id", "customer_id"),
+        Index(
+            "ix_challenge_completions_badge",
+            text("(badge ->> 'badge')"),
+            "customer_id",
+            postgresql_where=text("badge IS NOT NULL AND revoked_at IS NULL"),
+        ),
     )
 
 

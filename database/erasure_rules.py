@@ -48,7 +48,7 @@ from database.messages import Link, Message, MessageEvent
 from database.orders import Cart, Order, Refund
 from database.outbox import Command
 from database.products import ProductView
-from database.redemptions import Redemption
+from database.redemptions import Redemption, let_go
 from database.referral_codes import ReferralCode
 from database.referral_signals import ReferralSignal
 from database.referrals import Referral
@@ -156,7 +156,8 @@ async def remove_rows(session: WriteSession, traces: Traces) -> dict[str, int]:
 
 
 async def blank_rows(session: WriteSession, customers: Sequence[UUID]) -> dict[str, int]:
-    """Take everything personal out of the rows that stay. Answers table -> rows."""
+    """Take everything personal out of the rows that stay; what was only reserved goes back. Answers table -> rows."""
+    await let_go(session, customers)
     of_messages = MessageEvent.message_id.in_(select(Message.id).where(Message.customer_id.in_(customers)))
     of_runs = RunStep.run_id.in_(select(Run.id).where(Run.customer_id.in_(customers)))
     blanked: list[tuple[type[Table], ColumnElement[bool], dict[str, Any]]] = [

@@ -41,7 +41,7 @@ from domain.ids import new_id
 from domain.local_time import resolve_zone
 from domain.points import Capture, Hold, Move, Moved, Release, Restore
 from domain.redemptions import RESERVED_FOR, Canceller, RedemptionState, Refused
-from domain.rewards import Facts, Reason, RewardDefinition, availability
+from domain.rewards import Facts, Reason, RewardDefinition, availability, counted
 
 _GRACE: Final = timedelta(days=30)
 """Of points that come back when no programme is live that says it."""
@@ -67,7 +67,9 @@ async def offers(
     judged = await _Judge.of(session, customer_id, as_of)
     taken, pools = await taken_of(session, keys), await coupons.pools_with_codes(session, keys)
     bought = await bought_by(session, customer_id)
-    points = await _available(session, customer_id, as_of)
+    programme = await live_programme(session)
+    zone = programme.zone if programme else resolve_zone(None, judged.shop.zone)
+    points = await _available(session, programme, customer_id, as_of)
     found = []
     for reward in rewards:
         definition = reward.definition
@@ -76,7 +78,7 @@ async def offers(
             is_live=reward.is_live,
             price=await judged.price(definition),
             is_eligible=definition.eligible is None or await judged.holds(definition.eligible.if_),
-            had=_had(definition, bought.get(reward.key, ()), judged.local(as_of)),
+            had=counted(definition.limit, bought.get(reward.key, ()), as_of, zone),
             taken=taken.get(reward.key, 0),
             codes_left=reward.key in pools,
             available_points=points,
@@ -93,15 +95,9 @@ def _offer(reward: PublishedReward, facts: Facts) -> Offer:
     return Offer(reward, facts.price, reasons, left, told)
 
 
-def _had(reward: RewardDefinition, bought: Sequence[datetime], as_of: datetime) -> int:
-    if reward.limit is None or reward.limit.per is None:
-        return len(bought)
-    since = parse_duration(reward.limit.per).before(as_of)
-    return sum(at > since for at in bought)
-
-
-async def _available(session: ReadSession, customer_id: UUID, as_of: datetime) -> int | None:
-    programme = await live_programme(session)
+async def _available(
+    session: ReadSession, programme: LiveProgramme | None, customer_id: UUID, as_of: datetime
+) -> int | None:
     if programme is None:
         return None
     return (await balances(session, programme.key, [customer_id], as_of))[customer_id].available
@@ -131,10 +127,6 @@ class _Judge:
             if price.if_ is None or await self.holds(price.if_):
                 return price.points
         return None
-
-    def local(self, as_of: datetime) -> datetime:
-        """In the shop's zone, whose calendar periods count."""
-        return as_of.astimezone(resolve_zone(None, self.shop.zone))
 
 
 # Redeeming -----------------------------------------------------------------------------------------------
@@ -255,15 +247,34 @@ async def cancel(session: WriteSession, row: Redemption, by: Canceller, reason: 
     """
     _still_open(row, as_of)
     if by is Canceller.CUSTOMER and row.is_doubtful:
-        detail = "The shop may be delivering it already; only the shop can cancel it now."
-        raise Conflict(detail, code=Refused.BEING_FULFILLED, members={"state": row.state})
+        raise _refused(row, Refused.BEING_FULFILLED)
     await _give_back(session, row, by, as_of)
-    if row.code is not None:
-        await coupons.lock_coupons(session, [row.code])
-        if await coupons.is_in_use(session, row.id, as_of):
-            detail = "Its code is used, or held for an order: release it first."
-            raise Conflict(detail, code=Refused.COUPON_USED, members={"state": row.state})
+    if await _has_code_in_use(session, row, as_of):
+        raise _refused(row, Refused.COUPON_USED)
     await mark_cancelled(session, row, reason, as_of)
+
+
+async def withdraw(session: WriteSession, redemption_id: UUID, reason: str, as_of: datetime) -> Refused | None:
+    """Take back what was given for nothing; None: it is cancelled, else why it stays with its customer, who is locked.
+
+    What the shop may be delivering just now stays, and so does a code that is used or held for an order.
+    """
+    row = await lock_redemption(session, redemption_id)
+    if row is None:
+        return Refused.ENDED
+    refused = _why_closed(row, as_of) or (Refused.BEING_FULFILLED if row.is_doubtful else None)
+    if refused is None and await _has_code_in_use(session, row, as_of):
+        refused = Refused.COUPON_USED
+    if refused is None:
+        await mark_cancelled(session, row, reason, as_of)
+    return refused
+
+
+async def _has_code_in_use(session: WriteSession, row: Redemption, as_of: datetime) -> bool:
+    if row.code is None:
+        return False
+    await coupons.lock_coupons(session, [row.code])
+    return await coupons.is_in_use(session, row.id, as_of)
 
 
 async def _give_back(session: WriteSession, row: Redemption, by: Canceller, as_of: datetime) -> None:
@@ -290,11 +301,26 @@ async def _grace(session: ReadSession, as_of: datetime) -> datetime:
 
 
 def _still_open(row: Redemption, as_of: datetime) -> None:
-    state = RedemptionState(row.state)
-    if not state.is_open:
-        raise Conflict(f"This redemption is over: {state}.", code=Refused.ENDED, members={"state": state})
-    if row.is_over(as_of):
-        raise Conflict("This redemption has expired.", code=Refused.EXPIRED, members={"state": state})
+    if refused := _why_closed(row, as_of):
+        raise _refused(row, refused)
+
+
+def _why_closed(row: Redemption, as_of: datetime) -> Refused | None:
+    if not RedemptionState(row.state).is_open:
+        return Refused.ENDED
+    return Refused.EXPIRED if row.is_over(as_of) else None
+
+
+_DETAILS: Final = {
+    Refused.ENDED: "This redemption is over: {}.",
+    Refused.EXPIRED: "This redemption has expired.",
+    Refused.BEING_FULFILLED: "The shop may be delivering it already; only the shop can cancel it now.",
+    Refused.COUPON_USED: "Its code is used, or held for an order: release it first.",
+}
+
+
+def _refused(row: Redemption, refused: Refused) -> Conflict:
+    return Conflict(_DETAILS[refused].format(row.state), code=refused, members={"state": row.state})
 
 
 async def expire_some(session: WriteSession, as_of: datetime, *, limit: int = 100) -> int:

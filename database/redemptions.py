@@ -276,6 +276,22 @@ async def mark_expired(session: WriteSession, row: Redemption, as_of: datetime) 
     await announce(session, [_announcement(row, "Reward Expired", "expired")], as_of)
 
 
+async def let_go(session: WriteSession, customer_ids: Collection[UUID]) -> None:
+    """Put back what is only reserved for customers who are erased: one of the stock each, and the codes that nobody has
+    seen. Nobody is told; the rows are blanked by the erasure.
+    """
+    reserved = (
+        select(Redemption)
+        .where(Redemption.customer_id.in_(customer_ids), Redemption.state == RedemptionState.RESERVED)
+        .order_by(Redemption.id)
+        .with_for_update()
+    )
+    rows = (await session.execute(reserved.execution_options(populate_existing=True))).scalars().all()
+    await put_back(session, [row.reward for row in rows])
+    for row in rows:
+        await coupons.give_up(session, row.id)
+
+
 async def mark_for_review(session: WriteSession, row: Redemption, reason: str) -> None:
     """Nobody knows whether the shop has delivered: a person says it, by /fulfil or /cancel; nothing lapses before."""
     row.review = reason

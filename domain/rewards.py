@@ -5,10 +5,12 @@ Whether one customer may have it now is decided by `availability`, from facts th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, StringConstraints, Tag, model_validator
 
@@ -17,12 +19,13 @@ from domain.conditions.model import Condition, Predicate
 from domain.conditions.operators import NameText
 from domain.document import Document, WholeNumber, by_key
 from domain.documents import DOCUMENT_KEY
-from domain.durations import PeriodText
+from domain.durations import PeriodText, parse_duration
 from domain.findings import Finding, Severity
 from domain.instants import Instant
 from domain.journeys import places
 from domain.journeys.call_checks import check_call
 from domain.journeys.steps import Call
+from domain.programmes.periods import is_calendar, period_of
 from domain.programmes.rules import MOST_POINTS, Money, PointsCount, Rate
 from domain.shop_settings import WebAddress
 
@@ -112,7 +115,10 @@ class Eligibility(Document):
 
 
 class RewardLimit(Document):
-    """At most so many for one customer, in any period of this length; absent: ever."""
+    """At most so many for one customer in a calendar period of the programme's zone (`per`; absent: ever).
+
+    A length of hours or minutes has no calendar: then it is any period of this length.
+    """
 
     per_customer: Annotated[WholeNumber, Field(ge=1, le=MOST_POINTS)]
     per: PeriodText | None = None
@@ -277,6 +283,17 @@ class Facts:
     taken: int = 0
     codes_left: bool = True
     available_points: int | None = None  # None: they are not asked for, or there is no programme
+
+
+def counted(limit: RewardLimit | None, bought: Sequence[datetime], as_of: datetime, zone: ZoneInfo) -> int:
+    """How many of those bought count against the limit now."""
+    if limit is None or limit.per is None:
+        return len(bought)
+    if is_calendar(limit.per):
+        start, end = period_of(as_of, limit.per, zone)
+        return sum(start <= at < end for at in bought)
+    since = parse_duration(limit.per).before(as_of)
+    return sum(at > since for at in bought)
 
 
 def availability(reward: RewardDefinition, facts: Facts) -> list[Reason]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,12 +14,15 @@ from sqlalchemy import select
 from database import customers, documents
 from database.coupons import Coupon
 from database.points import balances, post
-from database.redemptions import Redemption
+from database.redeeming import cancel, fulfil, lock_with_customer, redeem
+from database.redemptions import Redemption, give
 from database.rewards import RewardStock
 from database.session import Database
 from domain.documents import DocumentState
+from domain.errors import Conflict
 from domain.ids import new_id
 from domain.points import Balance, Credit, CreditKind
+from domain.redemptions import Canceller, Given, NotGiven
 from tests.factories import NOON, make_customer
 
 MAIN = "main"
@@ -28,6 +33,8 @@ TENNER: Mapping[str, Any] = {
     "gives": {"amount": {"amount": 1_000, "currency": "EUR"}},
     "price": [{"points": 100}],
 }
+
+DELIVERED: Mapping[str, Any] = {"fulfil": {"url": "https://shop.example/deliver"}}
 
 
 async def publish(
@@ -111,3 +118,34 @@ async def coupons_of(database: Database, reward: str) -> list[Coupon]:
     async with database.read() as session:
         statement = select(Coupon).where(Coupon.reward == reward).order_by(Coupon.number)
         return list((await session.execute(statement)).scalars())
+
+
+# What customers and the shop do --------------------------------------------------------------------------
+
+
+async def buy(database: Database, who: UUID, reward: str = "free-tea", at: datetime = NOON) -> Redemption:
+    async with database.transaction() as session:
+        await customers.lock(session, [who], skip_locked=False)
+        return await redeem(session, who, reward, at)
+
+
+async def end(database: Database, row: Redemption, by: Canceller | None = None, at: datetime = NOON) -> Redemption:
+    """Cancel by somebody, or fulfil."""
+    async with database.transaction() as session:
+        locked = await lock_with_customer(session, row.id)
+        await (fulfil(session, locked, at) if by is None else cancel(session, locked, by, "changed my mind", at))
+        return locked
+
+
+async def gift(database: Database, who: UUID, reward: str, key: str) -> Given | NotGiven:
+    async with database.transaction() as session:
+        await customers.lock(session, [who], skip_locked=False)
+        return await give(session, who, reward, key, NOON)
+
+
+async def tried(attempts: Sequence[asyncio.Future[Redemption] | asyncio.Task[Redemption]]) -> Counter[str]:
+    """How the attempts ended: the codes of refusals, `done` for the others."""
+    ended = await asyncio.gather(*attempts, return_exceptions=True)
+    unexpected = [each for each in ended if isinstance(each, BaseException) and not isinstance(each, Conflict)]
+    assert unexpected == []
+    return Counter(each.code if isinstance(each, Conflict) else "done" for each in ended)

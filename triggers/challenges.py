@@ -1,5 +1,6 @@
 """The reaction of challenges: whom the wave's events bring how far, what they complete, and what returns undo.
 
+What a completion gives, and how it is taken back, is triggers/completions.py.
 Members that an event may concern are counted again from their recorded events (domain/challenges/progress.py), so what
 is stored never drifts from what a full recount comes to, whatever order events come in.
 """
@@ -12,30 +13,25 @@ from datetime import UTC, datetime, time, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from database.announcements import Announcement, announce
 from database.challenge_progress import (
     ChallengeCompletion,
     ChallengeProgress,
     ProgressRow,
     completions_of,
     forget_progress,
-    keep_completions,
     progress_of,
     write_progress,
 )
 from database.challenges import LiveChallenge, Wanted, live_for_deciding, recorded_events
 from domain.challenges import told
-from domain.challenges.definition import Prize
 from domain.challenges.facts import COMPLETED, RecordedEvent
-from domain.challenges.progress import Reached, Standing, standings
+from domain.challenges.progress import Standing, standings
 from domain.commerce import MAKES_ORDERS
-from domain.durations import parse_duration
 from domain.local_time import resolve_zone
 from domain.periods import days_of, period_of
 from triggers.batch import BatchCustomer, BatchEvent, Wave
-from triggers.prizes import Grant, can_be_given, grant, take_back
-
-REVOKED = "Challenge Revoked"
+from triggers.completions import Completed, Place, give, hand_out, place_of, reach, revoke
+from triggers.prizes import can_be_given
 
 _DAY = timedelta(days=1)
 
@@ -63,7 +59,7 @@ async def follow_challenges(wave: Wave) -> None:
     await _count(wave, list(_touches(wave, live).values()))
     won = [event for event in wave.events if event.is_own and event.event.name in (told.COMMUNITY_REACHED, told.RANKED)]
     if won:
-        await _hand_out(wave, won)
+        await hand_out(wave, won)
 
 
 async def recount(wave: Wave, customers: Iterable[BatchCustomer]) -> None:
@@ -215,39 +211,34 @@ def _row(touch: Touch, standing: Standing) -> ProgressRow:
     )
 
 
-# Completing, and undoing it ----------------------------------------------------------------------
-
-_Place = tuple[str, str, str, int, UUID]  # challenge, period, level, round, customer
-
-
-def _place(row: ChallengeCompletion) -> _Place:
-    return (row.challenge, row.period, row.level, row.round, row.customer_id)
+# What was reached, and what no longer is ----------------------------------------------------------
 
 
 async def _settle(wave: Wave, counted: Sequence[_Counted], stored: Sequence[ChallengeCompletion]) -> None:
-    known = {_place(row): row for row in stored}
-    changed: list[tuple[ChallengeCompletion, Prize]] = []
-    revoked: list[ChallengeCompletion] = []
+    known = {place_of(row): row for row in stored}
+    changed: list[Completed] = []
+    revoked: list[Completed] = []
     for each in counted:
         challenge, customer = each.touch.challenge, each.touch.customer
         if challenge.is_paused:
             continue
+        levels = {level.level: level for level in challenge.definition.levels}
         reached = {
-            (challenge.key, period, one.level, one.round, customer.id): one
+            Place(challenge.key, period, one.level, one.round, customer.id): one
             for period, standing in each.found.items()
             for one in standing.reached
         }
         if each.touch.returned and challenge.definition.refunds == "revoke":
-            revoked += [row for place, row in known.items() if place not in reached and _was_given(row, each)]
+            lost = [row for place, row in known.items() if place not in reached and _was_given(row, each)]
+            revoked += [Completed(row, levels[row.level]) for row in lost]
         if not _has_required(challenge, customer, stored):
             continue
-        levels = {level.level: level for level in challenge.definition.levels}
         for place, one in reached.items():
             row, level = known.get(place), levels[one.level]
             if (row is None or row.revoked_at is not None) and await can_be_given(wave.session, level):
-                changed.append((_completed(wave, challenge, place, one, row), level))
-    await _give(wave, changed)
-    await _revoke(wave, revoked)
+                changed.append(Completed(reach(row, place, challenge.version, one.at, wave.as_of), level))
+    await give(wave, changed)
+    await revoke(wave, revoked)
 
 
 def _was_given(row: ChallengeCompletion, each: _Counted) -> bool:
@@ -262,97 +253,3 @@ def _has_required(challenge: LiveChallenge, customer: BatchCustomer, stored: Seq
     """Whether the member has completed, at any level and time, each challenge that this one requires."""
     done = {row.challenge for row in stored if row.customer_id == customer.id and row.revoked_at is None}
     return set(challenge.definition.requires) <= done
-
-
-def _completed(
-    wave: Wave, challenge: LiveChallenge, place: _Place, reached: Reached, row: ChallengeCompletion | None
-) -> ChallengeCompletion:
-    """A new completion; or one that was revoked and is reached again, which is given a further time."""
-    if row is None:
-        key, period, level, number, customer = place
-        row = ChallengeCompletion(
-            challenge=key, period=period, level=level, round=number, customer_id=customer, times=0
-        )
-    row.version, row.reached_at, row.completed_at = challenge.version, reached.at, wave.as_of
-    row.revoked_at, row.times = None, row.times + 1
-    return row
-
-
-async def _give(wave: Wave, completed: Sequence[tuple[ChallengeCompletion, Prize]]) -> None:
-    """Pay, keep and announce in one transaction: a completion is never without its prize, nor paid twice."""
-    if not completed:
-        return
-    grants = [
-        Grant(row.customer_id, _key(row), prize, f"challenge/{row.challenge}", row.reached_at)
-        for row, prize in completed
-    ]
-    given = await grant(wave.session, grants, wave.as_of)
-    for (row, prize), what in zip(completed, given, strict=True):
-        row.points, row.credit, row.redemption_id = what.points, what.credit, what.redemption_id
-        row.badge = None if prize.badge is None else prize.badge.model_dump(mode="json", exclude_none=True)
-        lapses = prize.badge and prize.badge.expires
-        row.badge_expires_at = parse_duration(lapses).after(wave.as_of) if lapses else None
-    await keep_completions(wave.session, [row for row, _ in completed])
-    await announce(wave.session, [_announcement(row, COMPLETED, prize) for row, prize in completed], wave.as_of)
-
-
-async def _revoke(wave: Wave, rows: Sequence[ChallengeCompletion]) -> None:
-    """What the policy takes back: points by a clawback, the badge; a reward that was handed out stays."""
-    if not rows:
-        return
-    await take_back(
-        wave.session,
-        [(row.customer_id, row.credit, row.points) for row in rows if row.credit is not None and row.points],
-        wave.as_of,
-    )
-    for row in rows:
-        row.revoked_at = wave.as_of
-    await keep_completions(wave.session, rows)
-    await announce(wave.session, [_announcement(row, REVOKED, Prize()) for row in rows], wave.as_of)
-
-
-def _key(row: ChallengeCompletion) -> str:
-    key = told.credit_key(row.challenge, row.version, row.period, f"{row.level}.{row.round}", str(row.customer_id))
-    return key if row.times == 1 else f"{key}/{row.times}"
-
-
-def _announcement(row: ChallengeCompletion, name: str, prize: Prize) -> Announcement:
-    about: dict[str, object] = {"challenge": row.challenge, "level": row.level, "period": row.period}
-    about |= {"round": row.round, "points": row.points, "reward": prize.reward}
-    about |= {"badge": None if prize.badge is None else prize.badge.badge}
-    word = "completed" if name == COMPLETED else "revoked"
-    place = f"{row.challenge}/{row.period}/{row.level}.{row.round}/{row.customer_id}/{row.times}"
-    return Announcement(row.customer_id, name, f"challenge-{word}/{place}", about)
-
-
-# What members won together or against each other --------------------------------------------------
-
-
-async def _hand_out(wave: Wave, events: Sequence[BatchEvent]) -> None:
-    """Each prize once, however often the event is told."""
-    members = {event.customer.id for event in events}
-    known = {_place(row) for row in await completions_of(wave.session, members)}
-    completed: list[tuple[ChallengeCompletion, Prize]] = []
-    for event in events:
-        row, prize = _won(wave, event)
-        if _place(row) not in known:
-            known.add(_place(row))
-            completed.append((row, prize))
-    await _give(wave, completed)
-
-
-def _won(wave: Wave, event: BatchEvent) -> tuple[ChallengeCompletion, Prize]:
-    about = event.event.properties
-    level = about["level"] if event.event.name == told.COMMUNITY_REACHED else f"rank:{about['rank']}"
-    row = ChallengeCompletion(
-        challenge=about["challenge"],
-        period=about["period"],
-        level=level,
-        round=1,
-        customer_id=event.customer.id,
-        version=about["version"],
-        reached_at=event.event.timestamp,
-        completed_at=wave.as_of,
-        times=1,
-    )
-    return row, Prize.model_validate(about["prize"])

@@ -1,9 +1,9 @@
-"""Giving the prizes of challenges and contests: points by the ledger, rewards by the catalogue."""
+"""Prizes of challenges and contests, given and taken back: points by the ledger, rewards by the catalogue."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -11,13 +11,15 @@ import structlog
 
 from database.points import post
 from database.programmes import LiveProgramme, live_programme
+from database.redeeming import withdraw
 from database.redemptions import give
 from database.session import WriteSession
 from domain.challenges.definition import Prize
 from domain.durations import parse_duration
 from domain.earned_dates import expiry
-from domain.points import Clawback, Credit, CreditKind
-from domain.redemptions import Given
+from domain.points import Clawback, Credit, CreditKind, Moved
+from domain.redemptions import Given, NotGiven, Refused
+from domain.rewards import Reason
 
 log = structlog.get_logger(__name__)
 
@@ -35,11 +37,22 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What was given. `credit`: the ledger's key, by which it is taken back."""
+    """What was given. `credit`: the ledger's key, by which it is taken back. `missing`: a part of it -> why not."""
 
     points: int | None = None
     credit: str | None = None
     redemption_id: UUID | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What a prize gave a locked customer, and is to be taken back."""
+
+    customer_id: UUID
+    points: int | None
+    credit: str | None
+    redemption_id: UUID | None
 
 
 async def can_be_given(session: WriteSession, prize: Prize) -> bool:
@@ -48,32 +61,54 @@ async def can_be_given(session: WriteSession, prize: Prize) -> bool:
 
 
 async def grant(session: WriteSession, grants: Sequence[Grant], as_of: datetime) -> list[Granted]:
-    """Give each prize; a part of it that cannot be given is left out and logged."""
-    programme = await live_programme(session) if any(each.prize.points for each in grants) else None
-    credits_ = [_credit(each, programme, as_of) for each in grants if programme and each.prize.points]
-    paid: dict[str, int] = {}
-    if programme is not None:
-        outcomes = await post(session, programme.key, credits_, as_of)
-        paid = {
-            move.key: outcome.points for move, outcome in zip(credits_, outcomes, strict=True) if not outcome.refusal
-        }
-    given = []
-    for each in grants:
-        points = paid.get(each.key)
-        if each.prize.points is not None and points is None:
-            log.warning("points of a prize were not given", key=each.key)
-        redemption = await _reward(session, each, as_of)
-        given.append(Granted(points, each.key if points is not None else None, redemption))
-    return given
+    """Give each prize; a part of it that cannot be given is left out, with the reason, and logged."""
+    moved = await _pay(session, [each for each in grants if each.prize.points], as_of)
+    return [await _granted(session, each, moved.get(each.key), as_of) for each in grants]
 
 
-async def take_back(session: WriteSession, taken: Sequence[tuple[UUID, str, int]], as_of: datetime) -> None:
-    """Take back points that prizes gave: (customer, key of the credit, points)."""
-    programme = await live_programme(session)
+async def _granted(session: WriteSession, each: Grant, moved: Moved | None, as_of: datetime) -> Granted:
+    paid = moved if moved is not None and moved.refusal is None else None
+    missing: dict[str, str] = {}
+    if each.prize.points is not None and paid is None:
+        missing["points"] = moved.refusal if moved is not None and moved.refusal else Reason.NO_PROGRAMME
+    outcome = None
+    if each.prize.reward is not None:
+        outcome = await give(session, each.customer_id, each.prize.reward, f"{each.key}/reward", as_of)
+    if isinstance(outcome, NotGiven):
+        missing["reward"] = outcome.reason
+    if missing:
+        log.warning("a part of a prize was not given", key=each.key, missing=missing)
+    redemption_id = outcome.redemption_id if isinstance(outcome, Given) else None
+    return Granted(paid.points if paid else None, each.key if paid else None, redemption_id, missing)
+
+
+async def _pay(session: WriteSession, grants: Sequence[Grant], as_of: datetime) -> dict[str, Moved]:
+    """Key -> what the ledger has moved; nothing while no programme is live."""
+    programme = await live_programme(session) if grants else None
     if programme is None:
-        return
-    moves = [Clawback(customer, key=f"{key}/revoke", of=key, target=points) for customer, key, points in taken]
-    await post(session, programme.key, moves, as_of)
+        return {}
+    moved = await post(session, programme.key, [_credit(each, programme, as_of) for each in grants], as_of)
+    return {each.key: one for each, one in zip(grants, moved, strict=True)}
+
+
+async def take_back(
+    session: WriteSession, returned: Sequence[Returned], reason: str, as_of: datetime
+) -> list[Refused | None]:
+    """Take back what prizes gave: points by clawbacks, rewards by cancelling them. Answers, for each, why its reward
+    stays with the customer; None: it does not.
+    """
+    programme = await live_programme(session)
+    moves = [
+        Clawback(each.customer_id, key=f"{each.credit}/revoke", of=each.credit, target=each.points)
+        for each in returned
+        if each.credit is not None and each.points
+    ]
+    if programme is not None:
+        await post(session, programme.key, moves, as_of)
+    return [
+        None if each.redemption_id is None else await withdraw(session, each.redemption_id, reason, as_of)
+        for each in returned
+    ]
 
 
 def _credit(each: Grant, programme: LiveProgramme, as_of: datetime) -> Credit:
@@ -91,13 +126,3 @@ def _credit(each: Grant, programme: LiveProgramme, as_of: datetime) -> Credit:
         source=each.source,
         expires_at=lapses,
     )
-
-
-async def _reward(session: WriteSession, each: Grant, as_of: datetime) -> UUID | None:
-    if each.prize.reward is None:
-        return None
-    outcome = await give(session, each.customer_id, each.prize.reward, f"{each.key}/reward", as_of)
-    if isinstance(outcome, Given):
-        return outcome.redemption_id
-    log.warning("the reward of a prize was not given", key=each.key, reason=outcome.reason)
-    return None

@@ -39,21 +39,24 @@ Points = Annotated[WholeNumber, Field(ge=1, le=MOST_POINTS)]
 
 
 class Badge(Document):
-    """What a member may wear: shown as long as it is not revoked and, where it lapses, not older than `expires`."""
+    """What a member may wear: shown as long as it is not revoked and, where it lapses, not older than `expires`.
+
+    `most`: how many members may have it, whichever challenge they have it by; absent: all.
+    """
 
     badge: KeyText
     name: Text | None = None
     image: Text | None = None
     expires: PeriodText | None = None
+    most: Annotated[WholeNumber, Field(ge=1, le=1_000_000)] | None = None
 
 
 class Prize(Document):
-    """What is given: points by the ledger, a reward of the catalogue, a badge; any of them together."""
+    """What is given: points by the ledger, a reward of the catalogue, or both."""
 
     points: Points | None = None
     expires: PeriodText | None = None  # of the points, from when they are given
     reward: KeyText | None = None
-    badge: Badge | None = None
 
     @model_validator(mode="after")
     def _expiry_is_of_points(self) -> Self:
@@ -62,7 +65,13 @@ class Prize(Document):
         return self
 
 
-class ChallengeLevel(Prize):
+class ChallengePrize(Prize):
+    """The same, and a badge."""
+
+    badge: Badge | None = None
+
+
+class ChallengeLevel(ChallengePrize):
     """Reached when the figure is `at` or more."""
 
     level: LevelText
@@ -150,7 +159,7 @@ class Community(Document):
     contribute: Annotated[WholeNumber, Field(ge=1)] = 1
 
 
-class RankPrize(Prize):
+class RankPrize(ChallengePrize):
     """For ranks up to `to_rank` that no earlier prize took."""
 
     to_rank: Annotated[WholeNumber, Field(ge=1, le=1_000)]

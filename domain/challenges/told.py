@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from domain.challenges.definition import Prize
+from domain.challenges.definition import ChallengePrize, Prize
 from domain.challenges.facts import COMPLETED
 
 RECOUNT_REQUESTED = "Challenge Recount Requested"
@@ -24,7 +24,7 @@ class Errand(StrEnum):
 
 def prize_as_json(prize: Prize) -> dict[str, Any]:
     """What a prize gives, as the event carries it: the definition may have changed when the event is routed."""
-    return prize.model_dump(mode="json", include=set(Prize.model_fields), exclude_none=True)
+    return prize.model_dump(mode="json", include=set(ChallengePrize.model_fields), exclude_none=True)
 
 
 def credit_key(challenge: str, version: int, period: str, level: str, member: str) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from fractions import Fraction
-from uuid import UUID
 
 import pytest
 from sqlalchemy import select
@@ -16,68 +14,40 @@ from database import coupons, customers
 from database.earnings import boosts_of
 from database.events import Event
 from database.outbox import Command
-from database.points import lots_of
-from database.redeeming import cancel, expire_some, fulfil, issue, lock_with_customer, offers, redeem
-from database.redemptions import Redemption, give, mark_for_review
+from database.redeeming import offers, redeem
 from database.rewards import live_rewards
 from database.session import Database
 from domain.documents import DocumentState
 from domain.errors import Conflict, NotFound
 from domain.points import Balance
-from domain.redemptions import RESERVED_FOR, Canceller, Given, NotGiven, RedemptionState, Review
+from domain.redemptions import RESERVED_FOR, Canceller, Given, NotGiven, RedemptionState
 from domain.rewards import Reason
 from tests.factories import NOON
 from tests.rewarding import (
     DAY,
-    MAIN,
+    DELIVERED,
     TEA,
     TENNER,
     award,
     balance_of,
+    buy,
     coupon,
     coupons_of,
+    end,
+    gift,
     make_member,
     publish,
     publish_programme,
     publish_reward,
     redemptions_of,
     taken,
+    tried,
 )
-
-DELIVERED = {"fulfil": {"url": "https://shop.example/deliver"}}
 
 
 @pytest.fixture(autouse=True)
 async def programme(database: Database) -> None:
     await publish_programme(database, restore_grace="30d")
-
-
-async def buy(database: Database, who: UUID, reward: str = "free-tea", at: datetime = NOON) -> Redemption:
-    async with database.transaction() as session:
-        await customers.lock(session, [who], skip_locked=False)
-        return await redeem(session, who, reward, at)
-
-
-async def end(database: Database, row: Redemption, by: Canceller | None = None, at: datetime = NOON) -> Redemption:
-    """Cancel by somebody, or fulfil."""
-    async with database.transaction() as session:
-        locked = await lock_with_customer(session, row.id)
-        await (fulfil(session, locked, at) if by is None else cancel(session, locked, by, "changed my mind", at))
-        return locked
-
-
-async def gift(database: Database, who: UUID, reward: str, key: str) -> Given | NotGiven:
-    async with database.transaction() as session:
-        await customers.lock(session, [who], skip_locked=False)
-        return await give(session, who, reward, key, NOON)
-
-
-async def tried(attempts: Sequence[asyncio.Future[Redemption] | asyncio.Task[Redemption]]) -> Counter[str]:
-    """How the attempts ended: the codes of refusals, `done` for the others."""
-    ended = await asyncio.gather(*attempts, return_exceptions=True)
-    unexpected = [each for each in ended if isinstance(each, BaseException) and not isinstance(each, Conflict)]
-    assert unexpected == []
-    return Counter(each.code if isinstance(each, Conflict) else "done" for each in ended)
 
 
 # Redeeming -----------------------------------------------------------------------------------------------
@@ -178,18 +148,21 @@ async def test_a_price_that_was_raised_since_the_customer_saw_it_is_not_taken(da
     assert (await balance_of(database, ann)).available == 500
 
 
-async def test_a_limit_for_each_customer_counts_what_was_kept_in_the_period(database: Database) -> None:
-    await publish_reward(database, limit={"per_customer": 1, "per": "7d"})
-    ann = await make_member(database, points=500)
-    first = await buy(database, ann)
+async def test_a_limit_counts_what_was_kept_in_a_month_of_the_programmes_zone(database: Database) -> None:
+    """Half past ten in the evening of 31 May is June in Berlin, and May where the shop is."""
+    await publish_programme(database, zone="Europe/Berlin")
+    await publish_reward(database, limit={"per_customer": 1, "per": "1mo"})
+    in_may, in_june = datetime(2026, 5, 31, 21, 30, tzinfo=UTC), datetime(2026, 5, 31, 22, 30, tzinfo=UTC)
+    ann = await make_member(database)
+    await award(database, ann, 500, at=in_may)
+    kept = await buy(database, ann, at=in_may)
     with pytest.raises(Conflict) as refused:
-        await buy(database, ann, at=NOON + 6 * DAY)
+        await buy(database, ann, at=in_may)
     assert refused.value.code == "limit_reached"
 
-    await end(database, first, Canceller.CUSTOMER)
-    await buy(database, ann)
-
-    assert (await buy(database, ann, at=NOON + 7 * DAY)).state == "issued"
+    assert (await buy(database, ann, at=in_june)).state == "issued"
+    await end(database, kept, Canceller.CUSTOMER, at=in_may)
+    assert (await buy(database, ann, at=in_may)).state == "issued"
 
 
 async def test_every_reward_says_why_it_cannot_be_had(database: Database) -> None:
@@ -284,137 +257,6 @@ async def test_of_fulfilling_and_cancelling_at_once_one_wins(database: Database)
         balance = await balance_of(database, who)
         is_fulfilled = (await redemptions_of(database))[-1].state == "fulfilled"
         assert (balance.available, balance.spent) == ((0, 100) if is_fulfilled else (100, 0))
-
-
-# Ends ----------------------------------------------------------------------------------------------------
-
-
-async def test_a_customer_who_cancels_gets_the_points_back_as_they_were(database: Database) -> None:
-    await publish_reward(database, stock=1)
-    ann = await make_member(database, points=100, expires=NOON + 5 * DAY)
-    row = await buy(database, ann)
-
-    cancelled = await end(database, row, Canceller.CUSTOMER, NOON + DAY)
-
-    assert (cancelled.state, cancelled.reason) == ("cancelled", "changed my mind")
-    assert await taken(database, "free-tea") == 0
-    assert (await balance_of(database, ann, NOON + 4 * DAY)).available == 100
-    assert (await balance_of(database, ann, NOON + 5 * DAY)) == Balance(expired=100, earned=100)
-
-
-async def test_points_that_lapsed_meanwhile_stay_lapsed_for_a_customer_who_cancels(database: Database) -> None:
-    await publish_reward(database)
-    ann = await make_member(database, points=100, expires=NOON + 5 * DAY)
-    row = await buy(database, ann)
-
-    await end(database, row, Canceller.CUSTOMER, NOON + 6 * DAY)
-
-    assert await balance_of(database, ann, NOON + 6 * DAY) == Balance(expired=100, earned=100)
-
-
-@pytest.mark.parametrize(("lot_lasts", "usable_for"), [(5 * DAY, 36 * DAY), (100 * DAY, 100 * DAY)])
-async def test_a_shop_that_cancels_leaves_time_to_use_the_points(
-    database: Database, lot_lasts: timedelta, usable_for: timedelta
-) -> None:
-    """Until max(original expiry, now + restore_grace): Open Loyalty's rollbacks lost the date."""
-    await publish_reward(database)
-    ann = await make_member(database, points=100, expires=NOON + lot_lasts)
-    row = await buy(database, ann)
-
-    await end(database, row, Canceller.SHOP, NOON + 6 * DAY)
-
-    async with database.read() as session:
-        [lot] = (await lots_of(session, MAIN, ann, NOON + 6 * DAY)).lots
-    assert (lot.remaining, lot.expires_at) == (100, NOON + usable_for)
-
-
-async def test_a_second_cancel_gives_nothing_more(database: Database) -> None:
-    """Open Loyalty: several rollbacks of one redemption each gave the points back."""
-    await publish_reward(database)
-    ann = await make_member(database, points=100)
-    row = await buy(database, ann)
-    await end(database, row, Canceller.SHOP)
-
-    with pytest.raises(Conflict) as refused:
-        await end(database, row, Canceller.SHOP)
-
-    assert (refused.value.code, refused.value.members) == ("redemption_ended", {"state": "cancelled"})
-    assert (await balance_of(database, ann)).available == 100
-
-
-async def test_a_code_that_was_shown_is_void_and_one_that_was_not_goes_back(database: Database) -> None:
-    await publish_reward(database, TENNER, codes="pool")
-    await publish_reward(database, TENNER, reward="by-post", codes="pool", **DELIVERED)
-    async with database.transaction() as session:
-        await coupons.load_codes(session, "tenner", ["SHOWN"])
-        await coupons.load_codes(session, "by-post", ["HIDDEN"])
-    ann = await make_member(database, points=200)
-
-    for reward in ("tenner", "by-post"):
-        await end(database, await buy(database, ann, reward), Canceller.CUSTOMER)
-
-    shown, hidden = await coupon(database, "SHOWN"), await coupon(database, "HIDDEN")
-    assert (shown.state, shown.customer_id) == ("void", ann)
-    assert (hidden.state, hidden.customer_id, hidden.redemption_id) == ("pooled", None, None)
-    assert (await balance_of(database, ann)) == Balance(available=200, earned=200)
-
-
-async def test_what_is_not_issued_in_time_gives_everything_back(database: Database) -> None:
-    await publish_reward(database, stock=1, **DELIVERED)
-    ann = await make_member(database, points=100)
-    row = await buy(database, ann)
-    late = NOON + RESERVED_FOR
-
-    async with database.transaction() as session:
-        assert await expire_some(session, late) == 1
-
-    [expired] = await redemptions_of(database)
-    assert (expired.state, await taken(database, "free-tea")) == ("expired", 0)
-    assert await balance_of(database, ann, late) == Balance(available=100, earned=100)
-    with pytest.raises(Conflict):
-        await end(database, row, at=late)
-
-
-async def test_issuing_too_late_expires_it_whether_or_not_anybody_swept(database: Database) -> None:
-    await publish_reward(database, stock=1, **DELIVERED)
-    ann = await make_member(database, points=100)
-    row = await buy(database, ann)
-    late = NOON + RESERVED_FOR
-
-    async with database.transaction() as session:
-        await issue(session, await lock_with_customer(session, row.id), late)
-
-    [expired] = await redemptions_of(database)
-    assert (expired.state, await taken(database, "free-tea")) == ("expired", 0)
-    assert await balance_of(database, ann, late) == Balance(available=100, earned=100)
-
-
-async def test_what_lapses_after_it_was_issued_is_forfeited(database: Database) -> None:
-    await publish_reward(database, TENNER, lasts="7d", stock=1)
-    ann = await make_member(database, points=100)
-    row = await buy(database, ann, "tenner")
-    async with database.transaction() as session:
-        assert await expire_some(session, NOON + 7 * DAY - timedelta(seconds=1)) == 0
-
-    async with database.transaction() as session:
-        await expire_some(session, NOON + 7 * DAY)
-
-    assert row.code is not None
-    assert ((await coupon(database, row.code)).state, await taken(database, "tenner")) == ("void", 1)
-    assert (await balance_of(database, ann, NOON + 8 * DAY)) == Balance(spent=100, earned=100)
-
-
-async def test_nothing_lapses_while_a_person_has_to_look_at_it(database: Database) -> None:
-    await publish_reward(database, lasts="7d")
-    row = await buy(database, await make_member(database, points=100))
-    async with database.transaction() as session:
-        await mark_for_review(session, await lock_with_customer(session, row.id), Review.NO_ANSWER)
-
-    async with database.transaction() as session:
-        assert await expire_some(session, NOON + 8 * DAY) == 0
-    fulfilled = await end(database, row, at=NOON + 9 * DAY)
-
-    assert (fulfilled.state, fulfilled.review) == ("fulfilled", None)
 
 
 # Giving --------------------------------------------------------------------------------------------------

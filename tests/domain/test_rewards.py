@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import ValidationError
 
-from domain.rewards import Facts, GeneratedCodes, Reason, RewardDefinition, availability, check_reward
+from domain.rewards import (
+    Facts,
+    GeneratedCodes,
+    Reason,
+    RewardDefinition,
+    RewardLimit,
+    availability,
+    check_reward,
+    counted,
+)
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -114,3 +124,25 @@ def test_no_stock_is_unlimited_and_zero_is_sold_out(stock: int | None, taken: in
     facts = Facts(NOON + timedelta(days=1), taken=taken)
 
     assert (Reason.SOLD_OUT not in availability(reward(stock=stock, price=[]), facts)) is is_left
+
+
+@pytest.mark.parametrize(
+    ("per", "as_of", "had"),
+    [
+        (None, "2026-06-02T12:00+02:00", 3),
+        ("1mo", "2026-05-31T23:59+02:00", 2),  # in UTC too it is May, when June has come to Berlin:
+        ("1mo", "2026-06-01T00:00+02:00", 1),
+        ("1w", "2026-05-31T23:59+02:00", 1),  # a Sunday
+        ("1d", "2026-05-31T00:00+02:00", 1),
+        ("12h", "2026-06-01T11:00+02:00", 1),  # no calendar has half days: any twelve hours
+        ("12h", "2026-06-01T13:00+02:00", 1),
+    ],
+)
+def test_a_limit_counts_in_the_calendar_of_the_zone(per: str | None, as_of: str, had: int) -> None:
+    bought = [
+        datetime.fromisoformat(at)
+        for at in ("2026-05-01T00:00+02:00", "2026-05-31T22:30+02:00", "2026-06-01T01:30+02:00")
+    ]
+    limit = RewardLimit(per_customer=1, per=per)
+
+    assert counted(limit, bought, datetime.fromisoformat(as_of), ZoneInfo("Europe/Berlin")) == had

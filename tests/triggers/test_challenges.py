@@ -4,96 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, select
 
-from database import documents
-from database.challenge_errands import ChallengeErrand, find_errands, recount, run_errand
-from database.challenge_progress import ChallengeCompletion, ChallengeProgress
-from database.events import Event
-from database.leaderboards import LeaderboardRank, final_ranks, running_ranks
-from database.points import balances
+from database.challenge_errands import recount
+from database.challenge_progress import ChallengeProgress
 from database.session import Database
 from domain.documents import DocumentState
 from domain.events import EventKind
-from domain.points import Balance
+from tests.challenging import PROGRAMME, TWO_ORDERS, balance, completions, order, progress, put_live, run_errands, told
 from tests.triggers.shop import Shop
 from triggers.live import JourneyCache
 from triggers.routing import Routing
-
-PROGRAMME = {"programme": "main", "earn": []}
-TWO_ORDERS: dict[str, Any] = {
-    "challenge": "two-orders",
-    "metric": {"count": "Order Completed"},
-    "levels": [{"level": "done", "at": 2, "points": 50, "badge": {"badge": "regular", "name": "Regular"}}],
-}
-
-
-async def put_live(
-    shop: Shop, kind: str, document: Mapping[str, Any], state: DocumentState = DocumentState.LIVE
-) -> int:
-    """Publish a document, as the API does; answers its version."""
-    key = document[kind]
-    async with shop.database.transaction() as session:
-        row = await documents.lock(session, kind, key)
-        row = row or await documents.save_draft(session, kind, key, document, shop.now)
-        return await documents.add_version(session, row, document=document, state=state, as_of=shop.now, by="test")
-
-
-@pytest.fixture
-async def loyal_shop(shop: Shop) -> Shop:
-    """A shop with a programme, and a challenge to order twice."""
-    await put_live(shop, "programme", PROGRAMME)
-    await put_live(shop, "challenge", TWO_ORDERS)
-    return shop
-
-
-async def order(shop: Shop, order_id: str, *, total: float = 10, **given: Any) -> None:
-    await shop.track("Order Completed", {"order_id": order_id, "total": total, "currency": "EUR"}, **given)
-
-
-async def completions(shop: Shop) -> list[ChallengeCompletion]:
-    statement = select(ChallengeCompletion).order_by(ChallengeCompletion.completed_at, ChallengeCompletion.reached_at)
-    async with shop.database.read() as session:
-        return list((await session.execute(statement)).scalars())
-
-
-async def progress(shop: Shop) -> dict[tuple[str, str], Decimal]:
-    """(challenge, period) -> figure, summed over customers."""
-    found: dict[tuple[str, str], Decimal] = {}
-    async with shop.database.read() as session:
-        for row in (await session.execute(select(ChallengeProgress))).scalars():
-            found[row.challenge, row.period] = found.get((row.challenge, row.period), Decimal()) + row.figure
-    return found
-
-
-async def balance(shop: Shop, user_id: str = "u-1") -> Balance:
-    customer = await shop.customer(user_id)
-    async with shop.database.read() as session:
-        return (await balances(session, "main", [customer.id], shop.now))[customer.id]
-
-
-async def told(shop: Shop, name: str) -> list[dict[str, Any]]:
-    """The properties of our own events of one name, the oldest first."""
-    async with shop.database.read() as session:
-        statement = select(Event.properties).where(Event.name == name).order_by(Event.id)
-        return list((await session.execute(statement)).scalars())
-
-
-async def run_errands(shop: Shop) -> None:
-    """What the hourly job does, and what the router then routes."""
-    async with shop.database.transaction() as session:
-        await find_errands(session, shop.now)
-    more = True
-    while more:
-        async with shop.database.transaction() as session:
-            more = await run_errand(session, shop.now)
-    await shop.route()
 
 
 async def test_the_second_order_completes_it_pays_the_points_gives_the_badge_and_says_so(loyal_shop: Shop) -> None:
@@ -184,68 +109,6 @@ async def test_what_requires_another_challenge_waits_for_it(loyal_shop: Shop) ->
 
     assert {done.challenge for done in await completions(loyal_shop)} == {"two-orders", "window-shopper"}
     assert (await balance(loyal_shop)).available == 57
-
-
-# Refunds -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("policy", "figure", "points", "is_revoked"),
-    [("ignore", 2, 50, False), ("uncount", 1, 50, False), ("revoke", 1, 0, True)],
-)
-async def test_a_cancelled_order_after_the_completion_follows_the_policy(
-    shop: Shop, policy: str, figure: int, points: int, *, is_revoked: bool
-) -> None:
-    """Talon.One `allow_rollback_after_completion`: each definition says what a return does."""
-    await put_live(shop, "programme", PROGRAMME)
-    await put_live(shop, "challenge", TWO_ORDERS | {"refunds": policy})
-    await order(shop, "o-1")
-    await order(shop, "o-2")
-
-    shop.later(days=1)
-    await shop.track("Order Cancelled", {"order_id": "o-1"})
-
-    assert await progress(shop) == {("two-orders", "ever"): figure}
-    assert (await balance(shop)).available == points
-    [done] = await completions(shop)
-    assert (done.revoked_at is not None) is is_revoked
-
-
-async def test_what_was_revoked_can_be_completed_again_and_is_paid_again_once(shop: Shop) -> None:
-    await put_live(shop, "programme", PROGRAMME)
-    await put_live(shop, "challenge", TWO_ORDERS | {"refunds": "revoke"})
-    await order(shop, "o-1")
-    await order(shop, "o-2")
-    shop.later(days=1)
-    await shop.track("Order Refunded", {"order_id": "o-1", "total": 10, "currency": "EUR"})
-    assert (await balance(shop)).available == 0
-
-    await order(shop, "o-3")
-    await order(shop, "o-4")
-
-    [done] = await completions(shop)
-    assert (done.revoked_at, done.times) == (None, 2)
-    assert (await balance(shop)).available == 50
-
-
-async def test_a_refund_before_the_completion_takes_the_order_out_of_the_count(loyal_shop: Shop) -> None:
-    await order(loyal_shop, "o-1")
-    await loyal_shop.track("Order Refunded", {"order_id": "o-1", "total": 10, "currency": "EUR"})
-
-    await order(loyal_shop, "o-2")
-
-    assert await completions(loyal_shop) == []
-
-
-async def test_half_a_return_takes_half_of_the_sum(loyal_shop: Shop) -> None:
-    spent = {"sum": "properties.total", "over": "Order Completed", "currency": "EUR"}
-    levels = [{"level": "done", "at": 1_000, "points": 5}]
-    await put_live(loyal_shop, "challenge", {"challenge": "spender", "metric": spent, "levels": levels})
-
-    await order(loyal_shop, "o-1", total=9.99)
-    await loyal_shop.track("Order Refunded", {"order_id": "o-1", "total": 5, "currency": "EUR"})
-
-    assert (await progress(loyal_shop))["spender", "ever"] == 499
 
 
 # Identity ----------------------------------------------------------------------------------------
@@ -372,104 +235,3 @@ async def _rows(database: Database) -> set[tuple[object, ...]]:
     )
     async with database.read() as session:
         return {tuple(row) for row in await session.execute(select(*columns))}
-
-
-# Together and against each other -----------------------------------------------------------------
-
-
-async def test_a_community_reaches_its_goal_together_and_whoever_gave_is_paid_once(shop: Shop) -> None:
-    await put_live(shop, "programme", PROGRAMME)
-    trees = {"challenge": "trees", "metric": {"count": "Order Completed"}, "community": {"contribute": 2}}
-    await put_live(shop, "challenge", trees | {"levels": [{"level": "wood", "at": 5, "points": 20}]})
-    for number, user in enumerate(["u-1", "u-1", "u-2", "u-2", "u-3"]):
-        await order(shop, f"o-{number}", user_id=user)
-
-    await run_errands(shop)
-    await run_errands(shop)
-
-    assert [(await balance(shop, user)).available for user in ("u-1", "u-2", "u-3")] == [20, 20, 0]
-
-
-RACE = {
-    "challenge": "race",
-    "metric": {"count": "Store Visited"},
-    "window": {"every": "month"},
-    "leaderboard": {"prizes": [{"to_rank": 1, "points": 100}, {"to_rank": 2, "points": 10}]},
-}
-
-
-async def visit(shop: Shop, *users: str) -> None:
-    for user in users:
-        shop.later(minutes=1)
-        await shop.track("Store Visited", user_id=user)
-
-
-@pytest.mark.parametrize(
-    ("ties", "ranks"), [("first", [1, 2, 3, 4]), ("shared", [1, 2, 2, 4]), ("dense", [1, 2, 2, 3])]
-)
-async def test_ties_are_ranked_by_the_published_rule(shop: Shop, ties: Any, ranks: list[int]) -> None:
-    """agoragames/leaderboard #25, ProjectLighthouse #418: what a tie means was left open."""
-    await put_live(shop, "challenge", RACE | {"leaderboard": {"ties": ties}})
-    await visit(shop, "ann", "ann", "ann", "cem", "cem", "bob", "bob", "dora")
-
-    async with shop.database.read() as session:
-        board = await running_ranks(session, "race", "2026-05", ties, after=0, limit=10)
-
-    assert [line.customer_id for line in board] == ["ann", "cem", "bob", "dora"]
-    assert [line.rank for line in board] == ranks
-
-
-async def test_a_finished_month_is_final_whatever_comes_later_and_pays_from_the_snapshot(shop: Shop) -> None:
-    await put_live(shop, "programme", PROGRAMME)
-    await put_live(shop, "challenge", RACE)
-    await visit(shop, "ann", "ann", "bob")
-    in_may = shop.now
-    shop.later(days=31)
-
-    await run_errands(shop)
-    for _ in range(5):
-        await shop.track("Store Visited", user_id="bob", timestamp=in_may)
-    await run_errands(shop)
-
-    async with shop.database.read() as session:
-        final = await final_ranks(session, "race", "2026-05", after=0, limit=10)
-    assert [(line.rank, line.customer_id, int(line.figure)) for line in final] == [(1, "ann", 2), (2, "bob", 1)]
-    assert [(await balance(shop, user)).available for user in ("ann", "bob")] == [100, 10]
-
-
-async def test_a_running_month_and_its_day_of_grace_are_not_final(shop: Shop) -> None:
-    await put_live(shop, "challenge", RACE)
-    await visit(shop, "ann")
-    shop.now = shop.now.replace(month=6, day=1, hour=23)
-
-    await run_errands(shop)
-
-    async with shop.database.read() as session:
-        assert (await session.execute(select(LeaderboardRank))).all() == []
-
-
-async def test_whoever_opted_out_has_no_rank_and_leaves_no_gap(shop: Shop) -> None:
-    await put_live(shop, "challenge", RACE)
-    await visit(shop, "ann", "ann", "bob")
-    await shop.identify({"leaderboard_opt_out": True}, user_id="ann")
-
-    async with shop.database.read() as session:
-        board = await running_ranks(session, "race", "2026-05", "first", after=0, limit=10)
-
-    assert [(line.rank, line.customer_id) for line in board] == [(1, "bob")]
-
-
-async def test_an_errand_is_told_page_by_page_and_ends(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("database.challenge_errands.MEMBERS_AT_ONCE", 2)
-    await visit(shop, "ann", "bob", "cem", "dora", "eve")
-    await put_live(shop, "challenge", RACE | {"from": "2026-01-01"})
-    async with shop.database.transaction() as session:
-        await recount(session, "race", 1, shop.now)
-
-    await run_errands(shop)
-
-    assert await progress(shop) == {("race", "2026-05"): 5}
-    async with shop.database.read() as session:
-        assert [
-            errand.done_at is not None for errand in (await session.execute(select(ChallengeErrand))).scalars()
-        ] == [True]
