@@ -15,11 +15,13 @@ from database.programmes import live_programme
 from database.session import ReadSession, WriteSession
 from domain.challenges.checks import check_prize
 from domain.conditions.checks import Place, Seen, check_event, check_where
+from domain.conditions.inputs import comparisons_of
 from domain.contests.definition import ContestDefinition
 from domain.document import Document
 from domain.documents import Change, Planned, Publication, Published
 from domain.errors import Conflict
 from domain.findings import Finding
+from domain.shares import asks_for_sentiment
 
 
 class ContestKind:
@@ -73,3 +75,6 @@ def _of_rules(draft: ContestDefinition, seen: Seen) -> Iterator[Finding]:
         yield from check_event(rule.on.event, f"{pointer}/event", seen)
         place = Place(pointer=f"{pointer}/where", in_run=False)
         yield from check_where(rule.on.where, rule.on.event, seen, place)
+        if path := asks_for_sentiment([each.property for each in comparisons_of(rule.on.where)]):
+            message = f"{path} is what somebody felt: the same entries for one star and five, and none for likes."
+            yield Finding(code="pays_for_sentiment", pointer=pointer, message=message)

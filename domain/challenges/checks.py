@@ -9,9 +9,11 @@ from domain.challenges.definition import ChallengeDefinition, Distinct, Prize, S
 from domain.challenges.facts import COMPLETED
 from domain.conditions.checks import EVENT_ROOTS, NOTHING_KNOWN, Place, Seen, check_event, check_where
 from domain.conditions.dates import moment_of, order
+from domain.conditions.inputs import comparisons_of
 from domain.conditions.paths import steps_of
 from domain.findings import Finding, Severity
 from domain.local_time import resolve_zone
+from domain.shares import asks_for_sentiment
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +28,14 @@ class Surroundings:
 
 def check_challenge(definition: ChallengeDefinition, around: Surroundings) -> list[Finding]:
     """Errors refers_to_customer, unknown_path, unknown_challenge, requires_cycle, unknown_reward, counts_itself,
-    ends_before_it_starts, and those of conditions; warnings no_programme, event_never_seen.
+    pays_for_sentiment, ends_before_it_starts, and those of conditions; warnings no_programme, event_never_seen.
     """
     return [
         *_of_metric(definition, around.seen),
         *_of_time(definition),
         *_of_requirements(definition, around.requires),
         *_of_prizes(definition, around),
+        *_of_sentiment(definition),
     ]
 
 
@@ -86,6 +89,17 @@ def _of_prizes(definition: ChallengeDefinition, around: Surroundings) -> Iterato
         prizes += [(f"/leaderboard/prizes/{i}", prize) for i, prize in enumerate(definition.leaderboard.prizes)]
     for pointer, prize in prizes:
         yield from check_prize(prize, pointer, rewards=around.rewards, has_programme=around.has_programme)
+
+
+def _of_sentiment(definition: ChallengeDefinition) -> Iterator[Finding]:
+    """Whether something of value is given for what was felt (domain/shares.py says why it may not be)."""
+    prizes = [*definition.levels, *(definition.leaderboard.prizes if definition.leaderboard else [])]
+    metric = definition.metric
+    told = [each.property for each in comparisons_of(metric.where)] + ([metric.sum] if isinstance(metric, Sum) else [])
+    path = asks_for_sentiment(told)
+    if path is not None and any(prize.points or prize.reward for prize in prizes):
+        message = f"{path} is what somebody felt: give the same for one star and five, and nothing for likes."
+        yield Finding(code="pays_for_sentiment", pointer="/metric", message=message)
 
 
 def check_prize(prize: Prize, pointer: str, *, rewards: Collection[str], has_programme: bool) -> Iterator[Finding]:

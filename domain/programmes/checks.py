@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from domain.conditions.checks import NOTHING_KNOWN, Place, Seen, check_condition, check_event, check_where
-from domain.conditions.model import Condition, EventIs, PropertyIs, TierAtLeast, TierIs
+from domain.conditions.inputs import comparisons_of
+from domain.conditions.model import AggregateIs, Condition, Did, EventIs, TierAtLeast, TierIs
 from domain.conditions.paths import steps_of
 from domain.conditions.walk import leaves
 from domain.durations import parse_duration
@@ -66,21 +67,36 @@ def _rule(definition: ProgrammeDefinition, rule: EarnRule, pointer: str, seen: S
     yield from _multipliers(definition, rule.multiply, pointer, rule.on.event, seen)
     yield from _amount(rule, pointer)
     yield from _once_per(rule, pointer)
-    yield from _sentiment(rule, pointer)
+    yield from _sentiment(definition, rule, pointer)
     if rule.limit is not None and rule.limit.per is not None:
         yield from _calendar(rule.limit.per, f"{pointer}/limit/per")
     if isinstance(rule.pending, UntilPeriodEnd):
         yield from _calendar(rule.pending.period_end, f"{pointer}/pending/period_end")
 
 
-def _sentiment(rule: EarnRule, pointer: str) -> Iterator[Finding]:
-    """Whether a rule asks what was felt (domain/shares.py says why it may not)."""
-    told = [predicate.property for predicate in rule.on.where if isinstance(predicate, PropertyIs)]
-    told += [leaf.event for _, leaf in leaves(rule.if_, "") if isinstance(leaf, EventIs)] if rule.if_ else []
+def _sentiment(definition: ProgrammeDefinition, rule: EarnRule, pointer: str) -> Iterator[Finding]:
+    """Whether what a rule pays depends on what was felt (domain/shares.py says why it may not)."""
+    conditions = [rule.if_, *(each.if_ for each in (*rule.multiply, *definition.multiply))]
+    told = [each.property for each in comparisons_of(rule.on.where)]
+    told += [path for each in conditions if each for _, leaf in leaves(each) for path in _read_of_events(leaf)]
     told += [rule.amount.of] if isinstance(rule.amount, RatedAmount) and rule.amount.of is not None else []
     if path := asks_for_sentiment(told):
         message = f"{path} is what somebody felt: pay the same for one star and five, and nothing for likes."
         yield _error("pays_for_sentiment", pointer, message)
+
+
+def _read_of_events(leaf: Condition) -> Iterator[str]:
+    """The paths into events, this one or earlier ones, that a condition looks at."""
+    match leaf:
+        case EventIs(event=path):
+            yield path
+        case Did(where=where):
+            yield from (each.property for each in comparisons_of(where))
+        case AggregateIs(of=of, where=where):
+            yield from (each.property for each in comparisons_of(where))
+            yield of or ""
+        case _:
+            return
 
 
 def _match(match: EventMatch, pointer: str, seen: Seen) -> Iterator[Finding]:
