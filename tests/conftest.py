@@ -27,6 +27,7 @@ from perennial.temporal import (
     connect,
     register_search_attributes,
 )
+from tests.databases import Databases
 
 _TEMPLATE = "perennial_template"
 
@@ -58,18 +59,25 @@ async def postgres(server_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
 @pytest.fixture(scope="session")
 async def migrated_template(postgres: EmbeddedPostgres) -> str:
     """The name of a database holding the migrated schema, which every test's database is copied from."""
-    await _execute(postgres, f"CREATE DATABASE {_TEMPLATE}")
+    connection = await asyncpg.connect(postgres.url("postgres"))
+    await connection.execute(f"CREATE DATABASE {_TEMPLATE}")
+    await connection.close()
     await asyncio.to_thread(upgrade, postgres.url(_TEMPLATE))
     return _TEMPLATE
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres, migrated_template: str) -> Databases:
+    """The databases that tests get."""
+    return Databases(postgres, migrated_template)
+
+
 @pytest.fixture
-async def database_url(postgres: EmbeddedPostgres, migrated_template: str) -> AsyncIterator[str]:
-    """`postgresql://` address of a migrated database that is this test's alone."""
-    name = f"test_{uuid.uuid4().hex}"
-    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {migrated_template} STRATEGY FILE_COPY")
+async def database_url(postgres: EmbeddedPostgres, databases: Databases) -> AsyncIterator[str]:
+    """`postgresql://` address of a migrated, empty database that is this test's alone."""
+    name = await databases.take()
     yield postgres.url(name)
-    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    await databases.give_back(name)
 
 
 @pytest.fixture
@@ -120,15 +128,6 @@ async def _has_search_attributes(client: Client) -> bool:
     except RPCError:
         return False
     return True
-
-
-async def _execute(server: EmbeddedPostgres, statement: str) -> None:
-    """Run one statement that cannot stand in a transaction, such as CREATE DATABASE."""
-    connection = await asyncpg.connect(server.url("postgres"))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 @pytest.fixture(scope="session")

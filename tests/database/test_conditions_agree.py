@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from pydantic import TypeAdapter
@@ -18,22 +16,20 @@ from domain.conditions.memory import compile_condition, explain
 from domain.conditions.model import Condition
 from perennial.embedded.postgres import EmbeddedPostgres
 from tests.database.condition_world import LEAVES, SHOP, Person, World, conditions, populate
+from tests.databases import Databases
 
 _CONDITION: TypeAdapter[Condition] = TypeAdapter(Condition)
 _PEOPLE = 60
 
 
 @pytest.fixture(scope="module")
-async def shared_database(postgres: EmbeddedPostgres, migrated_template: str) -> AsyncIterator[Database]:
+async def shared_database(postgres: EmbeddedPostgres, databases: Databases) -> AsyncIterator[Database]:
     """One database for all the conditions: they only read."""
-    name = f"conditions_{uuid.uuid4().hex}"
-    connection = await asyncpg.connect(postgres.url("postgres"))
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
+    name = await databases.take()
     database = Database(postgres.url(name))
     yield database
     await database.close()
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
+    await databases.give_back(name)
 
 
 @pytest.fixture(scope="module")
