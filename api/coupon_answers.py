@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.money import MoneyAnswer
 from api.redemption_answers import Code
@@ -16,6 +16,7 @@ from database.coupons import Coupon, CouponUse
 from domain.coupons import Cart, CartLine, CouponState, Refusal, UseState, normal_code
 from domain.documents import DOCUMENT_KEY
 from domain.durations import PeriodText
+from domain.instants import Instant
 from domain.programmes.rules import MOST_POINTS
 from domain.rewards import Gift, RewardKind
 from domain.shop_settings import Currency
@@ -72,7 +73,7 @@ class ValidateWish(_Codes):
     """Codes for a cart. With `order_id` what is held for that order does not stand in its own way."""
 
     customer_id: CustomerId | None = None
-    cart: CartWish
+    cart: CartWish | None = Field(default=None, description="Absent: may the code be used, whatever it takes off?")
     order_id: OrderId | None = None
 
 
@@ -86,7 +87,9 @@ class CouponHoldWish(_Codes):
 
 
 class UseWish(_Codes):
-    """An order that was placed. Without a cart what is held for it is used (no codes: all of it)."""
+    """An order that was placed. Without a cart what is held for it is used (no codes: all of it), or a code that is
+    good for any cart: what comes off is then for the shop to work out.
+    """
 
     customer_id: CustomerId | None = None
     cart: CartWish | None = None
@@ -117,7 +120,7 @@ class ValidateAnswer(BaseModel):
     valid: bool
     discount: MoneyAnswer = Field(description="Altogether, shipping included.")
     shipping_discount: MoneyAnswer
-    total: MoneyAnswer = Field(description="What is left to pay.")
+    total: MoneyAnswer | None = Field(description="What is left to pay; null where no cart was shown.")
     coupons: list[PricedCoupon]
     lines: list[MoneyAnswer] = Field(description="What comes off each line of the cart.")
 
@@ -135,7 +138,7 @@ class ValidateAnswer(BaseModel):
             valid=not found.priced.refused,
             discount=money(discount),
             shipping_discount=money(sum(each.shipping for each in applied)),
-            total=money(cart.subtotal + cart.shipping - discount),
+            total=money(cart.subtotal + cart.shipping - discount) if cart.is_shown else None,
             coupons=[_priced(found, code, cart.currency) for code in codes],
             lines=[money(share) for share in shares],
         )
@@ -205,8 +208,8 @@ class CouponWish(BaseModel):
     customer_id: CustomerId | None = Field(default=None, description="Whose it is; absent: anybody's.")
     uses: Limit | None = None
     uses_per_customer: Limit | None = None
-    valid_from: AwareDatetime | None = None
-    valid_until: AwareDatetime | None = None
+    valid_from: Instant | None = None
+    valid_until: Instant | None = None
 
 
 class CouponAnswer(BaseModel):

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 
 from api.auth import Caller, requires
 from api.coupon_answers import (
+    CartWish,
     CouponAnswer,
     CouponHoldWish,
     CouponWish,
@@ -30,7 +31,8 @@ from database.coupons import Terms, add_coupon, count_uses, find_coupon, generat
 from database.customers import customer_of
 from database.rewards import published_reward
 from database.session import ReadSession
-from domain.coupons import CouponState, normal_code
+from database.shop_settings import shop_settings
+from domain.coupons import Cart, CouponState, normal_code
 from domain.durations import parse_duration
 from domain.errors import Conflict, NotFound
 from domain.keys import Scope
@@ -45,8 +47,9 @@ _READ, _WRITE = [requires(Scope.LOYALTY_READ)], [requires(Scope.LOYALTY_WRITE)]
 @router.post("/v1/coupons/validate", dependencies=_READ, summary="What codes take off a cart")
 @only_asks
 async def validate_coupons(wish: ValidateWish, session: Reading, as_of: AsOf) -> ValidateAnswer:
-    """Nothing is held or used. Codes that take off nothing say why."""
-    asked = Asked(wish.wanted(), await _known(session, wish.customer_id), wish.cart.cart(), wish.order_id)
+    """Nothing is held or used. Codes that take off nothing say why. Without a cart: whether the code may be used."""
+    cart = await _cart(session, wish.cart)
+    asked = Asked(wish.wanted(), await _known(session, wish.customer_id), cart, wish.order_id)
     found = await coupon_uses.price(session, asked, as_of)
     return ValidateAnswer.of(found, asked.codes, asked.cart)
 
@@ -62,10 +65,12 @@ async def hold_coupons(wish: CouponHoldWish, session: Writing, as_of: AsOf) -> O
 @router.post("/v1/coupons/redeem", dependencies=_WRITE, summary="Use codes on an order")
 async def redeem_coupons(wish: UseWish, session: Writing, as_of: AsOf) -> OrderCoupons:
     """All of them or none, once for each order: asking again answers the same. The shares of its lines are frozen."""
-    if wish.cart is None:
-        rows = await coupon_uses.use_held(session, wish.order_id, wish.wanted(), as_of)
+    codes = wish.wanted()
+    if wish.cart is None and await coupon_uses.is_held(session, wish.order_id, codes):
+        rows = await coupon_uses.use_held(session, wish.order_id, codes, as_of)
     else:
-        asked = Asked(wish.wanted(), await _known(session, wish.customer_id), wish.cart.cart(), wish.order_id)
+        cart = await _cart(session, wish.cart)
+        asked = Asked(codes, await _known(session, wish.customer_id), cart, wish.order_id)
         rows = await coupon_uses.use(session, asked, as_of)
     return OrderCoupons.of(wish.order_id, rows)
 
@@ -124,6 +129,13 @@ async def _shown(session: ReadSession, code: str, as_of: datetime) -> CouponAnsw
     if row is None or row.state in (CouponState.POOLED, CouponState.RESERVED):
         raise NotFound(f"There is no coupon {code}.", code="coupon_not_found")
     return CouponAnswer.of(row, await count_uses(session, code, as_of))
+
+
+async def _cart(session: ReadSession, wish: CartWish | None) -> Cart:
+    """The cart; where none is shown, one that says so, in the shop's currency."""
+    if wish is not None:
+        return wish.cart()
+    return Cart((await shop_settings(session)).currency, (), is_shown=False)
 
 
 async def _known(session: ReadSession, customer_id: str | None) -> UUID | None:

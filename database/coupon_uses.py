@@ -155,6 +155,11 @@ async def use(session: WriteSession, asked: Asked, as_of: datetime) -> list[Coup
     return await _take(session, asked, as_of, state=UseState.USED, until=None)
 
 
+async def is_held(session: ReadSession, order_id: str, codes: Collection[str]) -> bool:
+    """Whether all of these are held for the order, or used on it. No codes: it has some, or none are asked for."""
+    return not set(codes) - {row.code for row in await uses_of(session, order_id) if row.state != UseState.RELEASED}
+
+
 async def use_held(session: WriteSession, order_id: str, codes: Collection[str], as_of: datetime) -> list[CouponUse]:
     """Use what is held for the order, with the shares as they were then; `codes` empty: everything.
 

@@ -66,6 +66,7 @@ class Refusal(StrEnum):
     NO_MATCHING_LINE = "no_matching_line"
     NOT_COMBINABLE = "not_combinable"  # another code of the cart is worth more
     NOTHING_LEFT = "nothing_left"  # of the price, or on the gift card
+    CART_NEEDED = "cart_needed"  # whether it counts, or what it pays, depends on the cart, which was not shown
 
 
 def normal_code(written: str) -> str:
@@ -134,11 +135,12 @@ class CartLine:
 
 @dataclass(frozen=True, slots=True)
 class Cart:
-    """What somebody is about to order."""
+    """What somebody is about to order. Not `is_shown`: only codes are told, and the shop works out what comes off."""
 
     currency: str
     lines: tuple[CartLine, ...]
     shipping: int = 0
+    is_shown: bool = True
 
     @property
     def subtotal(self) -> int:
@@ -205,13 +207,15 @@ def price_cart(cart: Cart, offered: Iterable[Offered]) -> Priced:
     it takes more off than all others together; ties go to the smaller code. Gift cards always count, last.
     """
     refused: dict[str, Refusal] = {}
-    fitting = []
+    fitting: list[Offered] = []
     for offer in sorted(offered, key=_place):
         reason = _unfit(cart, offer)
         if reason is None:
             fitting.append(offer)
         else:
             refused[offer.code] = reason
+    if not cart.is_shown:
+        return _unshown(fitting, refused)
     chosen = _combined(cart, [offer for offer in fitting if not isinstance(offer.reward.gives, GiftCard)])
     paying = [offer for offer in fitting if isinstance(offer.reward.gives, GiftCard)]
     applied = _apply(cart, [*chosen, *paying])
@@ -220,6 +224,13 @@ def price_cart(cart: Cart, offered: Iterable[Offered]) -> Priced:
     empty = {each.code for each in applied if not each.discount and each.code not in _gifts(chosen)}
     refused |= dict.fromkeys(empty, Refusal.NOTHING_LEFT)
     return Priced(tuple(each for each in applied if each.code not in empty), refused)
+
+
+def _unshown(fitting: Sequence[Offered], refused: Mapping[str, Refusal]) -> Priced:
+    """Which of several codes count depends on the cart; one alone counts."""
+    if len(fitting) > 1:
+        return Priced((), {**refused, **{offer.code: Refusal.CART_NEEDED for offer in fitting}})
+    return Priced(tuple(Applied(offer.code, ()) for offer in fitting), refused)
 
 
 def _place(offer: Offered) -> tuple[int, str, str]:
@@ -235,6 +246,9 @@ def _unfit(cart: Cart, offer: Offered) -> Refusal | None:
     reward = offer.reward
     if isinstance(reward.gives, PointsMultiplier | CustomReward):
         return Refusal.NOT_ON_ORDERS
+    if not cart.is_shown:
+        is_conditional = reward.minimum is not None or bool(reward.lines) or isinstance(reward.gives, GiftCard)
+        return Refusal.CART_NEEDED if is_conditional else None
     if any(money.currency != cart.currency for money in _monies(reward)):
         return Refusal.CURRENCY_MISMATCH
     if reward.minimum is not None and cart.subtotal < reward.minimum.amount:

@@ -140,6 +140,31 @@ def test_a_coupon_that_is_not_good_for_the_cart_says_why(reward: dict[str, Any],
     assert price_cart(cart(1_000), [offered("CODE", **reward)]).refused == {"CODE": reason}
 
 
+@pytest.mark.parametrize(
+    ("reward", "reason"),
+    [
+        ({}, None),
+        ({"gives": {"free_shipping": True}}, None),
+        ({"gives": {"amount": {"amount": 5, "currency": "USD"}}}, None),
+        ({"minimum": euros(1_001)}, Refusal.CART_NEEDED),
+        ({"lines": [{"property": "category", "eq": "tea"}]}, Refusal.CART_NEEDED),
+        ({"gives": {"gift_card": euros(500)}}, Refusal.CART_NEEDED),
+        ({"gives": {"points_multiplier": 2, "lasts": "7d"}}, Refusal.NOT_ON_ORDERS),
+    ],
+)
+def test_a_code_counts_without_a_cart_where_it_is_good_for_any(reward: dict[str, Any], reason: Refusal | None) -> None:
+    priced = price_cart(Cart(EUR, (), is_shown=False), [offered("CODE", **reward)])
+
+    assert [each.code for each in priced.applied] == ([] if reason else ["CODE"])
+    assert priced.refused == ({"CODE": reason} if reason else {})
+
+
+def test_of_several_codes_without_a_cart_nobody_can_say_which_count() -> None:
+    priced = price_cart(Cart(EUR, (), is_shown=False), [offered("ONE"), offered("TWO")])
+
+    assert (priced.applied, set(priced.refused.values())) == ((), {Refusal.CART_NEEDED})
+
+
 # Properties ----------------------------------------------------------------------------------------------
 
 GIVES = st.one_of(
