@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+import orjson
 from fastapi import Request, Response
 from sqlalchemy.exc import DBAPIError
 
@@ -105,7 +106,15 @@ def _read_key(request: Request) -> str | None:
 async def _fingerprint(request: Request) -> bytes:
     """SHA-256 over what was asked: method, path, query and body."""
     asked = [request.method, request.scope["path"], request.url.query]
-    return hashlib.sha256("\n".join(asked).encode() + b"\n" + await request.body()).digest()
+    return hashlib.sha256("\n".join(asked).encode() + b"\n" + _canonical(await request.body())).digest()
+
+
+def _canonical(body: bytes) -> bytes:
+    """JSON however its keys are ordered and spaced: who tries again may write it anew. Other bodies as they are."""
+    try:
+        return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
+    except ValueError:
+        return body
 
 
 def _again(earlier: IdempotencyKey) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -43,8 +43,15 @@ class ClaimWish(Wish):
 
     code: Code | None = None
     referrer: Text | None = Field(default=None, description="The shop's own id of who brought the friend.")
-    referee: Text = Field(description="The shop's own id of the friend.")
+    referee: Text = Field(description="The shop's own id of the friend; `customer_id` is taken for it too.")
     signals: SignalsWish = SignalsWish()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_customer_id(cls, raw: Any) -> Any:  # any JSON
+        if isinstance(raw, dict) and "customer_id" in raw and "referee" not in raw:
+            return {"referee" if key == "customer_id" else key: value for key, value in raw.items()}
+        return raw
 
     @model_validator(mode="after")
     def _names_one_origin(self) -> Self:

@@ -134,7 +134,7 @@ async def test_a_claim_is_safe_to_repeat_and_shows_nothing_of_the_friend_to_the_
     code = (await referral_of(client, "ann"))["code"]
     first = await claim(client, code=code, referee="bob")
     again = await claim(client, code=code, referee="bob")
-    by_name = await claim(client, referrer="ann", referee="bob")
+    by_name = await claim(client, referrer="ann", customer_id="bob")
 
     assert (first.status_code, again.status_code, by_name.status_code) == (201, 200, 200)
     assert first.json() == again.json() == by_name.json()

@@ -64,6 +64,16 @@ async def test_the_same_key_with_another_body_is_refused(toys: httpx.AsyncClient
     assert await names(toys) == ["ball-0"]
 
 
+async def test_a_body_written_anew_is_the_same_body(toys: httpx.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "k-1", "Content-Type": "application/json"}
+    first = await toys.post("/toys", content='{"name": "ball", "seconds": 0}', headers=headers)
+
+    again = await toys.post("/toys", content='{"seconds":0,"name":"ball"}', headers=headers)
+
+    assert (again.status_code, again.content) == (201, first.content)
+    assert await names(toys) == ["ball-0"]
+
+
 @pytest.mark.parametrize("mood", ["refusing", "answering", "broken"])
 async def test_after_a_refusal_the_key_may_be_tried_afresh(toys: httpx.AsyncClient, mood: str) -> None:
     headers = {"Idempotency-Key": "k-1"}
