@@ -130,6 +130,8 @@ class MessageActivities:
             return _outcome(claimed)
         content = None
         if claimed.draft is not None:
+            if not self._pacer.has_room(claimed.provider, is_transactional=claimed.is_transactional):
+                raise await self._line_too_long(claimed)  # rather than render what is thrown away
             try:
                 content = await render(self._renderer, claimed.draft)
             except TemplateFailed as error:
@@ -213,7 +215,10 @@ class MessageActivities:
 
     async def _stand_in_line(self, claimed: _Claimed) -> None:
         if not await self._pacer.stand_in_line(claimed.provider, is_transactional=claimed.is_transactional):
-            raise _TryAgain("line_too_long", await self._pacer.retry_in(claimed.channel, claimed.provider)).error()
+            raise await self._line_too_long(claimed)
+
+    async def _line_too_long(self, claimed: _Claimed) -> ApplicationError:
+        return _TryAgain("line_too_long", await self._pacer.retry_in(claimed.channel, claimed.provider)).error()
 
     async def _keep_pace(self, claimed: _Claimed, granted: float) -> None:
         """A grant is good for a moment only; whoever was held up on the way to the provider takes a fresh one."""

@@ -35,15 +35,22 @@ class Pacer:
         self._spacings = {provider: spacing(rate) for provider, rate in rates.items()}
         self._lines = {provider: _Line() for provider in rates}
 
+    def has_room(self, provider: str, *, is_transactional: bool) -> bool:
+        """Whether the line is short enough to stand in now."""
+        if provider not in self._spacings:
+            return True
+        ahead = self._lines[provider].ahead(urgent=is_transactional)
+        return ahead * self._spacings[provider] <= _patience(is_transactional=is_transactional)
+
     async def stand_in_line(self, provider: str, *, is_transactional: bool) -> bool:
         """Wait for the next attempt at a provider; False when the line is too long to stand in now."""
         if provider not in self._spacings:
             return True
-        patience = _TRANSACTIONAL_PATIENCE if is_transactional else _MARKETING_PATIENCE
-        if self._lines[provider].ahead(urgent=is_transactional) * self._spacings[provider] > patience:
+        if not self.has_room(provider, is_transactional=is_transactional):
             return False
+        patience = _patience(is_transactional=is_transactional).total_seconds()
         try:
-            async with asyncio.timeout(patience.total_seconds()), self._lines[provider].turn(urgent=is_transactional):
+            async with asyncio.timeout(patience), self._lines[provider].turn(urgent=is_transactional):
                 await self._wait_for_grant(provider, is_transactional=is_transactional)
         except TimeoutError:
             return False
@@ -74,6 +81,10 @@ class Pacer:
             return await provider_rates.take(
                 session, provider, spacing=self._spacings[provider], is_transactional=is_transactional
             )
+
+
+def _patience(*, is_transactional: bool) -> timedelta:
+    return _TRANSACTIONAL_PATIENCE if is_transactional else _MARKETING_PATIENCE
 
 
 class _Line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -9,8 +10,10 @@ from sqlalchemy import select, update
 from temporalio.exceptions import ApplicationError
 
 from activities.messages import SettleInput
+from connectors.rendering import Renderer
 from database.messages import Link, Suppression
 from database.runs import Run, RunStep
+from database.session import Database
 from database.suppressions import suppress
 from domain.provider_answers import Accepted, Deferred, Rejected, Unknown
 from domain.runs import OutcomeKind
@@ -24,6 +27,7 @@ from tests.sending import (
     consent_record,
     enter,
     hello_template,
+    open_shop,
     publish,
     welcome_journey,
 )
@@ -189,6 +193,24 @@ async def test_a_template_that_loops_costs_its_own_message_only(shop: Shop) -> N
 
     assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, "template_too_slow")
     assert (await shop.message()).reason == "template_too_slow"
+
+
+async def test_a_message_that_finds_the_line_too_long_is_not_rendered_in_vain(
+    database: Database, renderer: Renderer
+) -> None:
+    async with open_shop(database, renderer, rates={"scripted": 0.4}) as shop:
+        async with shop.database.transaction() as session:
+            await publish(session, "template", "hello", hello_template(html="{{ 1 / 0 }}"))
+        run_id, pacer = await enter(shop), shop.activities._pacer
+        assert await pacer.stand_in_line("scripted", is_transactional=True)
+        standing = asyncio.create_task(pacer.stand_in_line("scripted", is_transactional=True))
+        await asyncio.sleep(0)  # it stands for longer than marketing has patience
+
+        with pytest.raises(ApplicationError) as refused:
+            await shop.send(run_id)
+
+        standing.cancel()
+        assert (refused.value.type, (await shop.message()).state) == ("line_too_long", "claimed")
 
 
 async def test_a_webhook_template_is_posted_with_its_values_filled_in(shop: Shop) -> None:
