@@ -9,9 +9,12 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from database.definitions import JOURNEY
+from database.documents import version_of
 from database.outbox import Command, CommandKind, NewCommand, add_commands, start_command
 from database.runs import Run, Wait, can_reopen, cancel_waits, lock_run
 from database.session import ReadSession, WriteSession
+from domain.consent import TRANSACTIONAL
 from domain.runs import JourneyInput, RunState
 
 
@@ -86,11 +89,13 @@ async def start_again(session: WriteSession, run_id: UUID) -> bool:
     if (await session.execute(waiting.limit(1))).first() is not None:
         return False
     run.first_run_id, run.execution_id = None, None
-    await add_commands(session, [_start(run)])
+    version = await version_of(session, JOURNEY, run.journey, run.version)
+    purpose = None if version is None else version.document.get("purpose")
+    await add_commands(session, [_start(run, is_transactional=purpose == TRANSACTIONAL)])
     return True
 
 
-def _start(run: Run) -> NewCommand:
+def _start(run: Run, *, is_transactional: bool) -> NewCommand:
     given = JourneyInput(run_id=run.id, customer_id=run.customer_id, journey=run.journey, version=run.version)
     details = "Started again: the workflow of this run was gone."
-    return start_command(given, run.workflow_id, title=run.journey, details=details)
+    return start_command(given, run.workflow_id, title=run.journey, details=details, is_transactional=is_transactional)
