@@ -18,6 +18,13 @@ def new_key(prefix: str) -> str:
     return f"{prefix}-{uuid.uuid4().hex[:8]}"
 
 
+def archive_programmes(stack: Stack) -> None:
+    """Make room for another programme: one is live at a time."""
+    for document in stack.get("/v1/programmes")["data"]:
+        if document["state"] == "live":
+            stack.client.post(f"/v1/programmes/{document['key']}/archive", json={}).raise_for_status()
+
+
 def note(stack: Stack, **parts: Any) -> str:
     """The key of a published template of one line."""
     key = new_key("note")

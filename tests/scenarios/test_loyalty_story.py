@@ -36,7 +36,7 @@ import pytest
 from segment.analytics.client import Client as Segment
 
 from tests.scenarios.conftest import Stack, eventually
-from tests.scenarios.shoppers import Json, new_key
+from tests.scenarios.shoppers import Json, archive_programmes, new_key
 from tests.scenarios.warehouse import Warehouse, open_warehouse, verified
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -118,9 +118,7 @@ class Member:
 @pytest.fixture
 def programme(stack: Stack) -> Iterator[str]:
     """The story's own programme, live; no other is meanwhile."""
-    for other in stack.get("/v1/programmes")["data"]:
-        if other["state"] == "live":
-            stack.client.post(f"/v1/programmes/{other['key']}/archive", json={})
+    archive_programmes(stack)
     key = new_key("story")
     publish(stack, "programmes", key, TERMS)
     stack.client.put("/v1/settings", json=stack.get("/v1/settings") | {"website": WEBSITE}).raise_for_status()

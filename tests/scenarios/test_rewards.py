@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.scenarios.conftest import Stack, eventually
-from tests.scenarios.shoppers import Json, Shopper
+from tests.scenarios.shoppers import Json, Shopper, archive_programmes
 from tests.scenarios.warehouse import Warehouse, open_warehouse, verified
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -25,9 +25,7 @@ def warehouse() -> Iterator[Warehouse]:
 @pytest.fixture
 def programme(stack: Stack) -> Iterator[str]:
     """A live programme; no other is live meanwhile."""
-    for other in stack.get("/v1/programmes")["data"]:
-        if other["state"] == "live":
-            stack.client.post(f"/v1/programmes/{other['key']}/archive", json={})
+    archive_programmes(stack)
     key = f"petals-{uuid.uuid4().hex[:8]}"
     publish(stack, "programmes", key, {})
     yield key

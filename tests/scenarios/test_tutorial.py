@@ -1,4 +1,4 @@
-"""The tutorial does what it says: its blocks run in order against the real stack and print what the page shows."""
+"""The tutorials do what they say: their blocks run in order against the real stack and print what the page shows."""
 
 from __future__ import annotations
 
@@ -13,19 +13,24 @@ import pytest
 
 from perennial.reference import DOCS
 from tests.scenarios.conftest import Stack
+from tests.scenarios.shoppers import archive_programmes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-def test_the_tutorial_prints_what_it_shows(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["tutorial.md", "loyalty/tutorial.md"])
+def test_a_tutorial_prints_what_it_shows(
+    stack: Stack, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive_programmes(stack)
     (tmp_path / ".perennial").mkdir()
     (tmp_path / ".perennial" / "dev.json").write_text(json.dumps(stack.addresses))
     monkeypatch.chdir(tmp_path)
     session: dict[str, Any] = {}  # one Python session, as a reader's
 
-    for code, shown in _blocks((DOCS / "tutorial.md").read_text()):
+    for code, shown in _blocks((DOCS / page).read_text()):
         assert _printed(code, session) == shown, code
 
 
