@@ -18,13 +18,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, JsonList, Table
 from database.events import Event
-from database.orders import Order, Refund
 from database.session import ReadSession, WriteSession
 from domain.earned_amounts import Share
 from domain.earned_credits import Posted
 from domain.earning import Boost, Decision, EarningEvent, Occasion, Unpaid
 from domain.identities import Stamp
+from domain.journeys.waiting import PRODUCT_SOURCE
 from domain.refunds import Frozen
+from domain.shares import VERIFIED_BY
 
 
 class Earning(Table):
@@ -149,24 +150,10 @@ async def events_by_id(session: ReadSession, earlier: Iterable[Stored]) -> list[
             trusted=row.trusted,
             is_history=row.source == "import",
             is_late=by_event[row.id].is_late,
+            verified_by=row.properties.get(VERIFIED_BY) if row.source == PRODUCT_SOURCE else None,
         )
         for row in rows
     ]
-
-
-async def of_orders(session: ReadSession, programme: str, order_ids: Collection[str]) -> list[Stored]:
-    """What was paid for orders of which something was given back, now or before. Relies on ix_earnings_order."""
-    refunded = select(Refund.order_id).where(Refund.order_id.in_(order_ids))
-    cancelled = select(Order.order_id).where(Order.order_id.in_(order_ids), Order.cancelled)
-    touched = Earning.order_id.in_(refunded) | Earning.order_id.in_(cancelled) | (Earning.taken_back > 0)
-    wanted = (Earning.programme == programme) & Earning.order_id.in_(order_ids) & (Earning.points > 0)
-    return await stored(session, wanted & touched) if order_ids else []
-
-
-async def cancelled_orders(session: ReadSession, order_ids: Collection[str]) -> set[str]:
-    """Which of these orders are cancelled."""
-    statement = select(Order.order_id).where(Order.order_id.in_(order_ids), Order.cancelled)
-    return set((await session.execute(statement)).scalars()) if order_ids else set()
 
 
 async def page_of_earnings(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -37,6 +37,28 @@ async def awaiting(session: ReadSession, programme: str, events: Iterable[Awaite
     given = {"programme": programme, "events": orjson.dumps(rows).decode(), "as_of": as_of}
     ids = (await session.execute(_AWAITING, given)).scalars().all() if rows else []
     return await stored(session, Earning.id.in_(ids)) if ids else []
+
+
+# Decisions whose event came before they were made: of the order, whenever it was; else later than what earned. Relies
+# on pk_earnings and ix_events_customer_name.
+_COME = text("""
+    SELECT earnings.id FROM earnings
+    WHERE earnings.id = ANY(CAST(:ids AS uuid[])) AND earnings.activates_on IS NOT NULL
+      AND earnings.points > 0 AND earnings.activates_at > :as_of
+      AND EXISTS (
+          SELECT FROM events
+          WHERE events.customer_id = earnings.customer_id AND events.name = earnings.activates_on AND events.trusted
+            AND events.status = 'routed'
+            AND CASE WHEN earnings.order_id IS NULL THEN events.timestamp > earnings.at
+                ELSE events.properties ->> 'order_id' = earnings.order_id END
+      )
+""")
+
+
+async def awaited_before(session: ReadSession, ids: Collection[UUID], as_of: datetime) -> list[Stored]:
+    """Those of these decisions whose points wait for an event that has been routed already."""
+    come = (await session.execute(_COME, {"ids": list(ids), "as_of": as_of})).scalars().all() if ids else []
+    return await stored(session, Earning.id.in_(come)) if come else []
 
 
 _MATURE = text("""

@@ -130,28 +130,39 @@ def _rules(live: LiveProgramme, currency: str) -> TierRules | None:
 
 async def tiers_of(session: ReadSession, ids: Collection[UUID], at: datetime) -> dict[UUID, str | None]:
     """The tier of each customer at a moment, settled up to it: a period that has ended counts as ended."""
-    return await _tiers(session, [(id_, at) for id_ in ids])
+    found = await _tiers(session, {(id_, at) for id_ in ids}, frozenset(), inclusive=True)
+    return {id_: tier for (id_, _), tier in found.items()}
 
 
-async def tiers_before(session: ReadSession, moments: Mapping[UUID, datetime]) -> dict[UUID, str | None]:
-    """The tier of each customer as it was just before a moment of their own: what happens then does not count yet."""
-    return await _tiers(session, [(id_, moment) for id_, moment in moments.items()], inclusive=False)
+Moment = tuple[UUID, datetime]
+"""A customer, and a time of theirs."""
+
+
+async def tiers_before(
+    session: ReadSession, moments: Collection[Moment], *, unweighed: Collection[UUID] = ()
+) -> dict[Moment, str | None]:
+    """Each customer's tier as it was just before a moment: what happens then does not count yet.
+
+    `unweighed`: what counts for these may have changed since they were weighed.
+    """
+    return await _tiers(session, moments, unweighed, inclusive=False)
 
 
 async def _tiers(
-    session: ReadSession, moments: Sequence[tuple[UUID, datetime]], *, inclusive: bool = True
-) -> dict[UUID, str | None]:
+    session: ReadSession, moments: Collection[Moment], unweighed: Collection[UUID], *, inclusive: bool
+) -> dict[Moment, str | None]:
     ladder = await ladder_of(session)
     if ladder is None or not moments:
-        return {id_: None for id_, _ in moments}
-    known = await known_tiers(session, ladder, [id_ for id_, _ in moments])
-    unsettled = [id_ for id_, at in moments if (due := known[id_].due) is not None and due <= at]
+        return dict.fromkeys(moments)
+    known = await known_tiers(session, ladder, {id_ for id_, _ in moments})
+    unsettled = {id_ for id_, at in moments if (due := known[id_].due) is not None and due <= at}
+    unsettled |= known.keys() & set(unweighed)
     settled = await histories(session, ladder, unsettled, max(at for _, at in moments))
     changes: dict[UUID, list[tuple[datetime, str | None]]] = {
         id_: [(row.from_at, row.tier) for row in each.memberships] for id_, each in known.items()
     }
     changes |= {id_: [(change.at, change.tier) for change in each.changes] for id_, each in settled.items()}
-    return {id_: _tier_at(ladder, changes[id_], at, inclusive=inclusive) for id_, at in moments}
+    return {(id_, at): _tier_at(ladder, changes[id_], at, inclusive=inclusive) for id_, at in moments}
 
 
 def _tier_at(

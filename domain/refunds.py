@@ -14,6 +14,9 @@ from typing import Any
 from domain.commerce import RefundFact
 from domain.earned_amounts import Share
 
+ORDER_REVISED = "Order Revised"
+"""Our own event to the owner of an order that somebody else's event refunded, cancelled or changed: it says which."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frozen:

@@ -5,18 +5,30 @@ What is decided is `domain/earning.py`; here its decisions are stored and paid.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from database import earnings
 from database.earnings import Stored
+from domain.commerce import MAKES_ORDERS
 from domain.earning import Decision, EarningEvent, Unpaid, decide_in_order
+from domain.identities import Stamp
 from domain.ids import new_id
+from domain.programmes.definition import PointsMeasure
 from domain.shares import VERIFIED_BY
 from triggers.batch import IMPORT_SOURCE, BatchEvent, Wave
-from triggers.earning_facts import Person, circumstances, first_of, programmes_for, usage_before
+from triggers.earning_facts import (
+    Person,
+    circumstances,
+    first_of,
+    programmes_for,
+    tiers_before_each,
+    usage_before,
+)
+from triggers.maturing import mature_decided
 from triggers.paying import Due, pay
 from triggers.refunds import take_back
 
@@ -35,8 +47,7 @@ async def earn_points(wave: Wave) -> None:
     known = await earnings.decided_events(wave.session, wave.programme.key, [event.event.id for event in told])
     fresh = [_earning_event(wave, event) for event in told if event.event.id not in known]
     claimed = await _claimed(wave)
-    if events := [*fresh, *claimed]:
-        await _decide(wave, events, {event.id for event in claimed})
+    await _decide(wave, [*fresh, *claimed], {event.id for event in claimed})
 
 
 def may_earn(wave: Wave, event: BatchEvent) -> bool:
@@ -90,26 +101,75 @@ async def _claimed(wave: Wave) -> list[EarningEvent]:
 
 
 async def _decide(wave: Wave, events: Sequence[EarningEvent], claimed: Collection[UUID]) -> None:
-    """Decide events, and once more what happened after them; store both, and post the difference."""
+    """Decide events, and what happened after them once more: limits, occasions and tiers may be others now.
+
+    What is paid for one event may lift the tier before the next one, so this goes on from the first event whose tier
+    turns out to be another one. Each round leaves at least one more event of a customer as it is.
+    """
+    decided = await _settle(wave, events, _earlier(first_of(events), _moving_tiers(wave)))
+    orders = {decision.order_id for decision in decided if decision.event.id in claimed}
+    await take_back(wave, {order_id for order_id in orders if order_id is not None})
+    for _ in {decision.event.id for decision in decided}:
+        moved = await _with_another_tier(wave, decided)
+        if not moved:
+            return
+        decided = await _settle(wave, (), moved)
+
+
+def _moving_tiers(wave: Wave) -> dict[UUID, Stamp]:
+    """The customers whose orders may have changed their tiers, and since when."""
+    assert wave.programme is not None  # noqa: S101  the caller has asked
+    first: dict[UUID, Stamp] = {}
+    tiers = wave.programme.definition.tiers
+    if tiers is None or isinstance(tiers.measure, PointsMeasure):
+        return first
+    for event in wave.events:
+        if event.event.trusted and event.event.name in MAKES_ORDERS:
+            at, _ = _counts_at(event.event.timestamp, wave.as_of)
+            first = _earlier(first, {event.customer.id: Stamp(at, event.event.message_id)})
+    return first
+
+
+def _earlier(one: Mapping[UUID, Stamp], other: Mapping[UUID, Stamp]) -> dict[UUID, Stamp]:
+    return {id_: min(each[id_] for each in (one, other) if id_ in each) for id_ in one.keys() | other.keys()}
+
+
+async def _settle(wave: Wave, fresh: Sequence[EarningEvent], since: Mapping[UUID, Stamp]) -> list[Decision]:
+    """Decide fresh events, and once more what was decided after a moment; store both, and post the difference."""
     assert wave.programme is not None  # noqa: S101  the caller has asked
     key = wave.programme.key
-    stored = await earnings.decided_after(wave.session, key, first_of(events))
+    stored = await earnings.decided_after(wave.session, key, since) if since else []
     again = await earnings.events_by_id(wave.session, stored)
     known = {event.id for event in again}
     later = [row for row in stored if row.event_id in known]  # an event that is gone keeps its decision
-    decided = await _decisions(wave, [*events, *again], later)
+    decided = await _decisions(wave, [*fresh, *again], later)
     outcome = _Outcome.of(decided, later)
     await _store(wave, key, outcome)
-    orders = {decision.order_id for decision in decided if decision.event.id in claimed}
-    await take_back(wave, {order_id for order_id in orders | outcome.changed_orders if order_id is not None})
+    await take_back(wave, {order_id for order_id in outcome.changed_orders if order_id is not None})
+    return decided
+
+
+async def _with_another_tier(wave: Wave, decided: Sequence[Decision]) -> dict[UUID, Stamp]:
+    """Where each customer's decisions begin to have another tier than they were made by."""
+    events = list({decision.event.id: decision.event for decision in decided}.values())
+    several = {id_ for id_, count in Counter(event.customer_id for event in events).items() if count > 1}
+    events = [event for event in events if event.customer_id in several]
+    if not events:
+        return {}
+    tiers = await tiers_before_each(wave.session, events, programmes_for(wave.programmes, wave.shop, events))
+    moved = (each.event for each in decided if each.event.id in tiers and each.tier != tiers[each.event.id])
+    return {id_: Stamp(at, "") for id_, (at, _) in first_of(moved).items()}
 
 
 async def _decisions(wave: Wave, sequence: Sequence[EarningEvent], later: Sequence[Stored]) -> list[Decision]:
     assert wave.programme is not None  # noqa: S101  the caller has asked
+    if not sequence:
+        return []
     programmes = programmes_for(wave.programmes, wave.shop, sequence)
     again = {stored.id for stored in later}
     usage = await usage_before(wave.session, wave.programme.key, sequence, programmes, but=again)
-    about = await circumstances(wave.session, wave.shop, sequence, programmes, _people(wave))
+    changed = {stored.customer_id for stored in later}
+    about = await circumstances(wave.session, wave.shop, sequence, programmes, _people(wave), unweighed=changed)
     found = decide_in_order(sequence, lambda event: programmes[event.id], lambda event: about[event.id], usage)
     return [decision for decision in found if decision.reason not in _FORGOTTEN]
 
@@ -169,3 +229,4 @@ async def _store(wave: Wave, programme: str, outcome: _Outcome) -> None:
         *(Due.again(row, 0, 0) for row in outcome.withdrawn),
     ]
     await pay(wave.session, programme, dues, wave.as_of, kept=added)
+    await mature_decided(wave, {*added, *outcome.changed})

@@ -5,6 +5,7 @@ Routing, previews and dry runs ask here, so that all three decide alike.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,9 +96,11 @@ async def circumstances(
     events: Sequence[EarningEvent],
     programmes: Programmes,
     people: Mapping[UUID, Person],
+    *,
+    unweighed: Collection[UUID] = (),
 ) -> dict[UUID, Circumstances]:
-    """Each event's customer as before it, by the event's id."""
-    tiers = await _tiers(session, events, programmes)
+    """Each event's customer as before it, by the event's id. `unweighed`: customers whose stored tiers may be past."""
+    tiers = await tiers_before_each(session, events, programmes, unweighed=unweighed)
     truths = await _truths(session, shop, events, programmes, people)
     boosts = await earnings.boosts_of(
         session, {event.customer_id for event in events}, min(event.at for event in events)
@@ -128,18 +131,20 @@ def _entry(event: EarningEvent) -> dict[str, Any]:
     }
 
 
-async def _tiers(
-    session: ReadSession, events: Sequence[EarningEvent], programmes: Programmes
+async def tiers_before_each(
+    session: ReadSession,
+    events: Sequence[EarningEvent],
+    programmes: Programmes,
+    *,
+    unweighed: Collection[UUID] = (),
 ) -> dict[UUID, str | None]:
-    """The tier before each event. One question for the first event of every customer, one for the second, ..."""
-    found: dict[UUID, str | None] = {}
-    waiting = [event for event in events if programmes[event.id].definition.tiers is not None]
-    while waiting:
-        asked = {event.customer_id: event for event in waiting}
-        tiers = await tiers_before(session, {id_: event.at for id_, event in asked.items()})
-        found |= {event.id: tiers.get(id_) for id_, event in asked.items()}
-        waiting = [event for event in waiting if event.id not in found]
-    return found
+    """The tier before each event, by the event's id; of several events of one customer each counts for the next."""
+    told = [event for event in events if programmes[event.id].definition.tiers is not None]
+    several = {id_ for id_, count in Counter(event.customer_id for event in told).items() if count > 1}
+    tiers = await tiers_before(
+        session, {(event.customer_id, event.at) for event in told}, unweighed=several.union(unweighed)
+    )
+    return {event.id: tiers[event.customer_id, event.at] for event in told}
 
 
 async def _truths(

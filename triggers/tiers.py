@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from database.tier_weighing import due_among, weigh
 from database.tiers import ladder_by
-from domain.commerce import MAKES_ORDERS
 from triggers.batch import BatchCustomer, Wave
+from triggers.refunds import tells_of_orders
 
 
 async def weigh_tiers(wave: Wave) -> None:
@@ -13,8 +13,11 @@ async def weigh_tiers(wave: Wave) -> None:
     ladder = ladder_by(wave.programmes, wave.shop.currency)
     if ladder is None:
         return
-    counting = MAKES_ORDERS | ladder.earning_events
-    touched = {event.customer.id for event in wave.events if event.event.name in counting}
+    touched = {
+        event.customer.id
+        for event in wave.events
+        if event.event.name in ladder.earning_events or tells_of_orders(event)
+    }
     touched |= set(await due_among(wave.session, [customer.id for customer in wave.customers()], wave.as_of))
     if touched:
         quiet = {customer.id for customer in wave.customers() if _is_history(wave, customer)}

@@ -170,7 +170,8 @@ async def test_the_tier_before_an_event_is_the_one_without_it(shop: Shop) -> Non
     await shop.track(ORDER, order(1, 6.00))
     customer = await shop.customer()
     async with shop.database.read() as session:
-        assert await tiers_before(session, {customer.id: shop.now}) == {customer.id: "bronze"}
+        before = (customer.id, shop.now)
+        assert await tiers_before(session, [before]) == {before: "bronze"}
         assert await tiers_of(session, [customer.id], shop.now) == {customer.id: "silver"}
 
 

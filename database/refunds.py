@@ -1,0 +1,44 @@
+"""What refunds and cancellations are to take back: the decisions about their orders, and whose those orders are.
+
+The refunds themselves are kept beside their orders: orders.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from database.earnings import Earning, Stored, stored
+from database.orders import Order, Refund
+from database.session import ReadSession
+
+
+async def decisions_about(session: ReadSession, programme: str, order_ids: Collection[str]) -> list[Stored]:
+    """What was paid for orders of which something was given back, now or before. Relies on ix_earnings_order."""
+    refunded = select(Refund.order_id).where(Refund.order_id.in_(order_ids))
+    cancelled = select(Order.order_id).where(Order.order_id.in_(order_ids), Order.cancelled)
+    touched = Earning.order_id.in_(refunded) | Earning.order_id.in_(cancelled) | (Earning.taken_back > 0)
+    wanted = (Earning.programme == programme) & Earning.order_id.in_(order_ids) & (Earning.points > 0)
+    return await stored(session, wanted & touched) if order_ids else []
+
+
+# Whoever an order belongs to, and whoever earned by it. Relies on pk_orders and ix_earnings_order.
+_OWNERS = text("""
+    SELECT order_id, customer_id FROM orders WHERE order_id = ANY(CAST(:ids AS text[]))
+    UNION
+    SELECT order_id, customer_id FROM earnings WHERE programme = :programme AND order_id = ANY(CAST(:ids AS text[]))
+""")
+
+
+async def owners_of_orders(session: ReadSession, programme: str, order_ids: Collection[str]) -> set[tuple[str, UUID]]:
+    """The orders with the customers for whom they count."""
+    given = {"programme": programme, "ids": list(order_ids)}
+    return {(order_id, owner) for order_id, owner in await session.execute(_OWNERS, given)} if order_ids else set()
+
+
+async def cancelled_orders(session: ReadSession, order_ids: Collection[str]) -> set[str]:
+    """Which of these orders are cancelled."""
+    statement = select(Order.order_id).where(Order.order_id.in_(order_ids), Order.cancelled)
+    return set((await session.execute(statement)).scalars()) if order_ids else set()

@@ -1,0 +1,193 @@
+"""Refunds and cancellations take back what orders earned, by the decision as it was made and in any order."""
+
+from __future__ import annotations
+
+from database import points
+from domain.points import Balance, Debit, DebitKind
+from tests.programmes import publish_programme
+from tests.triggers.earning import PURCHASE, balance, buy, open_programme, refunded
+from tests.triggers.shop import Shop
+from tests.triggers.test_tiers import history
+
+RISING = {
+    "measure": {"points": "earned", "window": {"rolling": "12mo"}},
+    "levels": [{"tier": "bronze", "from": 0}, {"tier": "gold", "from": 100, "multiply": 2}],
+}
+
+
+async def test_a_partial_refund_takes_back_its_part(shop: Shop) -> None:
+    await open_programme(shop)
+    await buy(shop, "o-1", 100)
+
+    await shop.post(refunded(shop, "o-1", 33.33))
+    await shop.route()
+
+    now = await balance(shop)
+    assert (now.available, now.reversed) == (67, 33)
+
+
+async def test_points_that_still_wait_are_taken_back_too(shop: Shop) -> None:
+    """Open Loyalty 3 takes back active points only, so that locked ones mature later (R2)."""
+    await open_programme(shop, {**PURCHASE, "pending": "14d"})
+    await buy(shop, "o-1", 100)
+
+    await shop.post(refunded(shop, "o-1", 100))
+    await shop.route()
+    shop.later(days=15)
+
+    assert await balance(shop) == Balance(earned=100, reversed=100)
+
+
+async def test_seven_partial_refunds_take_back_exactly_what_was_earned(shop: Shop) -> None:
+    """Open Loyalty 3 takes 100.03 points back for seven returns of a seventh (R3)."""
+    await open_programme(shop, {**PURCHASE, "amount": {"points": 100}})
+    await buy(shop, "o-1", 7)
+
+    found = []
+    for _ in range(7):
+        await shop.post(refunded(shop, "o-1", 1))
+        await shop.route()
+        found.append((await balance(shop)).reversed)
+
+    assert found == [14, 28, 42, 57, 71, 85, 100]
+
+
+async def test_more_refunds_than_the_order_take_back_no_more_than_it_earned(shop: Shop) -> None:
+    """Two returns of 60 percent took back 120 percent in Open Loyalty 3 (R3)."""
+    await open_programme(shop)
+    await buy(shop, "o-1", 100)
+
+    await shop.post(refunded(shop, "o-1", 60), refunded(shop, "o-1", 60))
+    await shop.route()
+
+    assert (await balance(shop)).reversed == 100
+
+
+async def test_a_refund_that_comes_before_its_order_takes_back_when_the_order_comes(shop: Shop) -> None:
+    await open_programme(shop)
+
+    await shop.post(refunded(shop, "o-1", 25))
+    await shop.route()
+    await buy(shop, "o-1", 100)
+
+    assert (await balance(shop)).available == 75
+
+
+async def test_returned_products_take_back_their_frozen_shares(shop: Shop) -> None:
+    """30 euros of goods sold for 24 after a discount: the cups' share of 24 is a third, 8 points."""
+    await open_programme(shop)
+    lines = [{"product_id": "tea", "price": 10, "quantity": 2}, {"product_id": "cup", "price": 5, "quantity": 2}]
+    await buy(shop, "o-1", 24, properties={"products": lines})
+
+    cups = {"products": [{"product_id": "cup", "quantity": 2}], "total": None}
+    await shop.post(refunded(shop, "o-1", 0, properties=cups))
+    await shop.route()
+
+    assert (await balance(shop)).available == 16
+
+
+async def test_a_cancelled_order_keeps_nothing_and_a_refund_after_it_changes_nothing(shop: Shop) -> None:
+    await open_programme(shop)
+    await buy(shop, "o-1", 100)
+    shop.later(minutes=1)
+
+    await buy(shop, "o-1", 100, name="Order Cancelled")
+    await shop.post(refunded(shop, "o-1", 100))
+    await shop.route()
+
+    assert (await balance(shop)).available == 0
+
+
+async def test_a_clawback_never_reopens_a_limit(shop: Shop) -> None:
+    await open_programme(shop, {**PURCHASE, "limit": {"per_customer": 100, "per": "1mo"}})
+    await buy(shop, "o-1", 100)
+    await shop.post(refunded(shop, "o-1", 100))
+    await shop.route()
+
+    await buy(shop, "o-2", 100)
+
+    assert (await balance(shop)).available == 0
+
+
+async def test_a_refund_of_a_clipped_order_is_proportional_to_what_was_paid(shop: Shop) -> None:
+    await open_programme(shop, {**PURCHASE, "limit": {"per_customer": 50}})
+    await buy(shop, "o-1", 200)
+
+    await shop.post(refunded(shop, "o-1", 100))
+    await shop.route()
+
+    assert (await balance(shop)).available == 25
+
+
+async def test_the_rule_as_it_was_decides_about_a_refund(shop: Shop) -> None:
+    await open_programme(shop)
+    await buy(shop, "o-1", 100)
+    kept = [{**PURCHASE, "amount": {"points": 7}, "clawback": "keep"}]
+    await publish_programme(shop.database, shop.now, earn=kept, tiers=None)
+
+    await shop.post(refunded(shop, "o-1", 50))
+    await shop.route()
+
+    assert (await balance(shop)).available == 50
+
+
+async def test_where_customers_may_keep_them_refunds_take_nothing_back(shop: Shop) -> None:
+    await open_programme(shop, {**PURCHASE, "clawback": "keep"})
+    await buy(shop, "o-1", 100)
+
+    await shop.post(refunded(shop, "o-1", 100))
+    await shop.route()
+
+    assert (await balance(shop)).available == 100
+
+
+async def test_spent_points_are_owed_or_forgiven_as_the_programme_says(shop: Shop) -> None:
+    """Open Loyalty 3 drops what it cannot find (R1); here it is a deficit, unless the programme says otherwise."""
+    mild = {**PURCHASE, "rule": "mild", "clawback": "available"}
+    await open_programme(shop, PURCHASE, mild)
+    await buy(shop, "o-1", 100)
+    customer = await shop.customer()
+    async with shop.database.transaction() as session:
+        spent = Debit(customer.id, "spent", 150, DebitKind.DEDUCT, "counter")
+        await points.post(session, "main", [spent], shop.now)
+
+    await shop.post(refunded(shop, "o-1", 100))
+    await shop.route()
+
+    # 50 are left of 200: the first rule takes its 100 and owes 50 of them, the second finds nothing and owes nothing
+    now = await balance(shop)
+    assert (now.available, now.reversed) == (-50, 100)
+
+
+async def test_a_refund_told_by_a_browser_takes_nothing_back(shop: Shop) -> None:
+    await open_programme(shop)
+    await buy(shop, "o-1", 100)
+
+    await shop.post(refunded(shop, "o-1", 100, trusted=False))
+    await shop.route()
+
+    assert (await balance(shop)).available == 100
+
+
+async def test_a_refund_told_by_somebody_else_reaches_the_points_and_the_tier_of_the_owner(shop: Shop) -> None:
+    """Both of the owner's 200 points and gold go at once, and nothing of whoever told it: 200 of 200 less 150 is 50."""
+    await open_programme(shop, tiers=RISING)
+    await buy(shop, "o-1", 200)
+    shop.later(days=1)
+
+    await shop.post(refunded(shop, "o-1", 150, user_id="till"))
+    await shop.route()
+
+    assert (await balance(shop)).available == 50
+    assert await history(shop) == [("gold", "qualified"), ("bronze", "taken_back")]
+    names = [event.name for event in await shop.events_of((await shop.customer()).id)]
+    assert names.count("Order Revised") == 1
+
+
+async def test_a_customer_says_in_vain_that_an_order_was_revised(shop: Shop) -> None:
+    await open_programme(shop)
+    await buy(shop, "o-1", 200)
+
+    await shop.track("Order Revised", {"order_id": "o-1"}, user_id="u-2")
+
+    assert (await balance(shop)).available == 200
