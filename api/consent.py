@@ -21,11 +21,10 @@ from database.events import append
 from database.messages import cancel_claimed
 from database.session import WriteSession
 from domain.consent import (
-    CONSENT_GRANTED,
-    CONSENT_WITHDRAWN,
     EVERY_CHANNEL,
     MARKETING,
     PURPOSE,
+    STATE_OF_EVENT,
     ConsentRecord,
     ConsentSource,
     ConsentState,
@@ -48,7 +47,7 @@ class ConsentChange(BaseModel):
 
     purpose: Annotated[str, StringConstraints(pattern=PURPOSE)] = "marketing"
     channel: ConsentChannel = "email"
-    state: Literal[ConsentState.SUBSCRIBED, ConsentState.UNSUBSCRIBED]
+    state: ConsentState = Field(description="`pending` permits nothing until the customer confirms it.")
     source: Short | None = Field(default=None, description="The form, page or shop where it was given.")
     text: Annotated[str, StringConstraints(max_length=10_000)] | None = None
     ip: Short | None = None
@@ -137,12 +136,12 @@ async def _cancel_waiting_messages(session: WriteSession, withdrawn: ConsentReco
 
 def _event(customer_id: str, change: ConsentChange, as_of: datetime) -> NewEvent:
     """The same as an event, so that journeys can wait for it. Its record is made here; the router makes no second."""
-    granted = change.state is ConsentState.SUBSCRIBED
+    name = next(name for name, state in STATE_OF_EVENT.items() if state is change.state)
     return NewEvent(
         source=SOURCE,
         message_id=f"consent/{new_id()}",
         kind=EventKind.TRACK,
-        name=CONSENT_GRANTED if granted else CONSENT_WITHDRAWN,
+        name=name,
         timestamp=as_of,
         received_at=as_of,
         user_id=customer_id,

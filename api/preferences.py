@@ -16,6 +16,7 @@ from database.messages import Message
 from database.session import ReadSession, WriteSession
 from domain.consent import (
     CONSENT_GRANTED,
+    EVERY_CHANNEL,
     MARKETING,
     TRANSACTIONAL,
     TRIAL,
@@ -85,12 +86,19 @@ async def unsubscribe(
 async def subscribe(
     session: WriteSession, message: Message, purposes: Collection[str], *, evidence: Mapping[str, Any], as_of: datetime
 ) -> None:
-    """Give consent again, by the customer's own hand on the page."""
+    """Give consent again, or confirm the one that is pending, by the customer's own hand on the page."""
     if message.customer_id is None:
         return
     await lock(session, [message.customer_id], skip_locked=False)
+    rows = await current(session, message.customer_id)
+    pending = {
+        row.purpose
+        for row in rows
+        if row.state == ConsentState.PENDING and row.channel in (message.channel, EVERY_CHANNEL)
+    }
     for purpose in purposes:
-        await _grant(session, message, message.customer_id, purpose, evidence=evidence, as_of=as_of)
+        source = ConsentSource.DOUBLE_OPT_IN if purpose in pending else ConsentSource.PREFERENCES
+        await _grant(session, message, message.customer_id, purpose, source=source, evidence=evidence, as_of=as_of)
 
 
 async def _grant(
@@ -99,6 +107,7 @@ async def _grant(
     customer_id: UUID,
     purpose: str,
     *,
+    source: ConsentSource,
     evidence: Mapping[str, Any],
     as_of: datetime,
 ) -> None:
@@ -112,7 +121,7 @@ async def _grant(
         channel=message.channel,
         state=ConsentState.SUBSCRIBED,
         at=as_of,
-        source=ConsentSource.PREFERENCES,
+        source=source,
         event_id=event.id,
         evidence={"message_id": str(message.id), **evidence},
     )

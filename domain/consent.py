@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 PURPOSE = r"^[a-z][a-z0-9_-]{0,62}$"
@@ -17,6 +17,8 @@ TRIAL = "test"
 EVERY_CHANNEL = "all"
 """A record for every channel at once."""
 CONSENT_GRANTED = "Consent Granted"
+CONSENT_REQUESTED = "Consent Requested"
+"""Somebody asked for messages and is to confirm it from their own mailbox: the first half of a double opt-in."""
 CONSENT_WITHDRAWN = "Consent Withdrawn"
 
 
@@ -26,6 +28,13 @@ class ConsentState(StrEnum):
     SUBSCRIBED = "subscribed"
     UNSUBSCRIBED = "unsubscribed"
     PENDING = "pending"
+
+
+STATE_OF_EVENT: Final = {
+    CONSENT_GRANTED: ConsentState.SUBSCRIBED,
+    CONSENT_REQUESTED: ConsentState.PENDING,
+    CONSENT_WITHDRAWN: ConsentState.UNSUBSCRIBED,
+}
 
 
 class ConsentSource(StrEnum):
@@ -55,11 +64,11 @@ class ConsentRecord:
 
 
 def consent_of_event(name: str, properties: Mapping[str, Any]) -> tuple[str, str, ConsentState] | None:
-    """Purpose, channel and state that a `Consent Granted` or `Consent Withdrawn` event tells, or None for any other.
+    """Purpose, channel and state that one of the events of `STATE_OF_EVENT` tells, or None for any other.
 
     `purpose` may be absent (marketing) and so may `channel` (email).
     """
-    state = {CONSENT_GRANTED: ConsentState.SUBSCRIBED, CONSENT_WITHDRAWN: ConsentState.UNSUBSCRIBED}.get(name)
+    state = STATE_OF_EVENT.get(name)
     purpose, channel = properties.get("purpose", "marketing"), properties.get("channel", "email")
     if state is None or not isinstance(purpose, str) or not isinstance(channel, str):
         return None

@@ -8,8 +8,8 @@ from triggers.batch import IMPORT_SOURCE, BatchEvent, Wave
 
 
 async def record_consents(wave: Wave) -> None:
-    """Record what `Consent Granted` and `Consent Withdrawn` say. A browser may withdraw, but never grant: anybody can
-    post in its name."""
+    """Record what `Consent Granted`, `Consent Requested` and `Consent Withdrawn` say. A browser may ask and withdraw,
+    but never grant: anybody can post in its name."""
     records = [record for event in wave.events if (record := _record(event)) is not None]
     await consent.record(wave.session, records)
 

@@ -129,6 +129,20 @@ async def test_a_consent_is_an_event_that_journeys_can_wait_for_and_is_recorded_
     assert record.event_id == event.id
 
 
+async def test_a_consent_that_was_asked_for_is_pending_until_it_is_confirmed(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await make_customer(database, "ann")
+
+    answer = await client.put("/v1/customers/ann/consent", json={"state": "pending"})
+
+    assert (answer.status_code, answer.json()["state"]) == (200, "pending")
+    assert (await client.get("/v1/customers/ann/consent")).json() == {"data": [answer.json()]}
+    async with database.read() as session:
+        event = (await session.execute(select(Event))).scalar_one()
+    assert (event.name, event.properties) == ("Consent Requested", {"purpose": "marketing", "channel": "email"})
+
+
 async def test_for_an_id_that_is_new_the_consent_waits_for_the_router(
     client: httpx.AsyncClient, database: Database
 ) -> None:
@@ -144,7 +158,7 @@ async def test_consent_of_another_shape_is_refused(client: httpx.AsyncClient, da
     await make_customer(database, "ann")
     bodies: list[dict[str, Any]] = [
         {},
-        {"state": "pending"},
+        {"state": "perhaps"},
         {"state": "subscribed", "channel": "pigeon"},
         {"state": "subscribed", "purpose": "Not A Key"},
         {"state": "subscribed", "since": "ever"},

@@ -200,6 +200,18 @@ async def test_the_page_shows_choices_and_saves_only_what_was_changed(shop: Shop
     ]
 
 
+async def test_a_pending_consent_is_confirmed_from_the_mailbox(shop: Shop, anybody: httpx.AsyncClient) -> None:
+    url = path(shop.provider.taken[0], "u")
+    async with shop.database.transaction() as session:
+        await session.execute(update(Consent).values(state="pending", source="event"))
+
+    before = await anybody.get(url)
+    await anybody.post(url, data={"action": "save", "subscribed": "marketing"})
+
+    assert "checked" not in before.text
+    assert await consents(shop) == [("pending", "event"), ("subscribed", "double-opt-in")]
+
+
 async def test_a_message_is_viewed_in_the_browser_inside_a_sandbox(shop: Shop, anybody: httpx.AsyncClient) -> None:
     async with shop.database.read() as session:
         token = (await session.execute(select(Link.token).where(Link.kind == "view"))).scalar_one()

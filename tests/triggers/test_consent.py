@@ -1,0 +1,28 @@
+"""Consent that events tell of: who may give it, ask for it and take it back."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from database.consent import Consent
+from tests.triggers.shop import Shop
+
+
+@pytest.mark.parametrize(
+    ("name", "trusted", "state"),
+    [
+        ("Consent Granted", True, "subscribed"),
+        ("Consent Granted", False, None),
+        ("Consent Requested", False, "pending"),
+        ("Consent Withdrawn", False, "unsubscribed"),
+    ],
+)
+async def test_a_browser_may_ask_and_withdraw_but_only_the_shops_server_grants(
+    shop: Shop, name: str, trusted: bool, state: str | None
+) -> None:
+    await shop.track(name, {"purpose": "marketing", "channel": "email"}, trusted=trusted)
+
+    async with shop.database.read() as session:
+        rows = (await session.execute(select(Consent.state, Consent.source))).all()
+    assert [tuple(row) for row in rows] == ([] if state is None else [(state, "event")])
