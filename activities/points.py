@@ -13,7 +13,8 @@ from database.programmes import LiveProgramme, live_programme
 from database.session import Database, WriteSession
 from domain.durations import parse_duration
 from domain.journeys.library import DefinitionLibrary
-from domain.journeys.steps import Points, PointsStep
+from domain.journeys.step_bodies import Points
+from domain.journeys.steps import PointsStep
 from domain.points import Credit, CreditKind, Debit, DebitKind, Moved
 from domain.runs import StepInput, StepOutcome
 
@@ -57,29 +58,37 @@ async def _move(session: WriteSession, opened: OpenStep, body: Points) -> StepOu
 
 
 async def _award(session: WriteSession, opened: OpenStep, body: Points, count: int, programme: LiveProgramme) -> Moved:
-    as_of, key = opened.at.as_of, key_of(opened)
+    as_of = opened.at.as_of
     credit = Credit(
         account=opened.customer.id,
-        key=key,
+        key=key_of(opened),
         points=count,
         kind=CreditKind.AWARD,
         earned_at=as_of,
         source=f"journey/{opened.run.journey}",
         expires_at=_after(body.expires, as_of, programme) if body.expires else None,
     )
-    return (await points.post(session, programme.key, [credit], as_of, reasons=_reasons(key, body)))[0]
+    return await _post(session, opened, body, programme, credit)
 
 
 async def _deduct(session: WriteSession, opened: OpenStep, body: Points, count: int, programme: LiveProgramme) -> Moved:
-    as_of, key = opened.at.as_of, key_of(opened)
     debit = Debit(
         account=opened.customer.id,
-        key=key,
+        key=key_of(opened),
         points=count,
         kind=DebitKind.DEDUCT,
         source=f"journey/{opened.run.journey}",
     )
-    return (await points.post(session, programme.key, [debit], as_of, reasons=_reasons(key, body)))[0]
+    return await _post(session, opened, body, programme, debit)
+
+
+async def _post(
+    session: WriteSession, opened: OpenStep, body: Points, programme: LiveProgramme, move: Credit | Debit
+) -> Moved:
+    reasons = {move.key: body.reason} if body.reason else {}
+    depth = opened.run.depth + 1  # of what starts because of it
+    (moved,) = await points.post(session, programme.key, [move], opened.at.as_of, reasons=reasons, depth=depth)
+    return moved
 
 
 async def _multiply(session: WriteSession, opened: OpenStep, body: Points, programme: LiveProgramme) -> StepOutcome:
@@ -106,10 +115,6 @@ def _told(opened: OpenStep, moved: Moved) -> StepOutcome:
     if moved.refusal is not None:
         return opened.skipped(moved.refusal)
     return opened.done(points=moved.points, transaction_id=str(moved.transaction_id))
-
-
-def _reasons(key: str, body: Points) -> dict[str, str]:
-    return {key: body.reason} if body.reason else {}
 
 
 def _after(period: str, as_of: datetime, programme: LiveProgramme) -> datetime:

@@ -14,7 +14,8 @@ from database.session import Database, WriteSession
 from database.shop_settings import shop_settings
 from domain.durations import parse_duration
 from domain.journeys.library import DefinitionLibrary
-from domain.journeys.steps import Reward, RewardStep
+from domain.journeys.step_bodies import Reward
+from domain.journeys.steps import RewardStep
 from domain.local_time import resolve_zone
 from domain.redemptions import Given, NotGiven
 from domain.runs import StepInput, StepOutcome

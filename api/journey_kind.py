@@ -13,6 +13,7 @@ from database.journey_checks import surroundings
 from database.publishing import finish_runs, move_runs, standing, wake_held_runs
 from database.runs import Run, end_runs
 from database.session import ReadSession, WriteSession
+from database.thresholds import watch_thresholds
 from domain.document import Document
 from domain.documents import Change, DocumentState, Planned, Publication, Published
 from domain.errors import Conflict
@@ -61,6 +62,7 @@ class JourneyKind:
         row = await documents.load(session, self.name, publication.key)
         is_paused = row is not None and row.state == DocumentState.PAUSED
         await follow_publish(session, definition, previous or None, is_paused=is_paused, as_of=as_of)
+        await watch_thresholds(session, publication.key, definition.enter.thresholds)
         return Published(as_json(definition))
 
     async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> None:
@@ -75,6 +77,7 @@ class JourneyKind:
             case Change.ARCHIVE:
                 await end_runs(session, Run.journey == key, reason="archived", as_of=as_of)
                 await follow_archive(session, definition)
+                await watch_thresholds(session, key, ())
 
     async def _carry_out(
         self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime

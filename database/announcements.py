@@ -26,6 +26,7 @@ class Announcement:
     name: str
     message_id: str
     properties: Mapping[str, Any] = field(default_factory=dict)  # any JSON object, without personal data
+    depth: int = 0  # of the chain of journeys that brought it about
 
 
 async def announce(session: WriteSession, told: Sequence[Announcement], as_of: datetime) -> None:
@@ -42,6 +43,7 @@ async def announce(session: WriteSession, told: Sequence[Announcement], as_of: d
             user_id=known[each.customer_id][0],
             anonymous_id=known[each.customer_id][1],
             properties=dict(each.properties),
+            depth=each.depth,
         )
         for each in told
         if each.customer_id in known

@@ -12,6 +12,7 @@ from sqlalchemy import select, text
 from database.accounts import load
 from database.ledger import PointBalance, PointHold
 from database.session import ReadSession, WriteSession
+from database.thresholds import tell_crossings
 from database.transactions import store
 from domain.accounts import Lot
 from domain.ledger import accounts_of, apply
@@ -26,12 +27,14 @@ async def post(
     as_of: datetime,
     *,
     reasons: Mapping[str, str] | None = None,
+    depth: int = 0,
 ) -> list[Moved]:
     """Do moves in order, all in this transaction; answers one outcome for each, in the same order.
 
     Locks the accounts' balances in order of id; who also locks customers does so before. A refused move writes nothing;
     the others are done. A key that has moved before gets its first answer again. `reasons`: by key, what somebody
-    wrote about the move; kept apart from the ledger, and removed with the customer.
+    wrote about the move; kept apart from the ledger, and removed with the customer. Crossed thresholds are announced;
+    `depth` is that of the chain of journeys that makes the moves.
     """
     if not moves:
         return []
@@ -39,6 +42,7 @@ async def post(
     book = await load(session, programme, accounts, as_of, moves, lock=True)
     outcomes = [apply(book, move, as_of) for move in moves]
     await store(session, programme, book, as_of, reasons)
+    await tell_crossings(session, programme, book, as_of, depth=depth)
     return outcomes
 
 

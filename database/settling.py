@@ -13,6 +13,7 @@ from sqlalchemy import text
 from database.accounts import load
 from database.customers import lock
 from database.session import ReadSession, WriteSession
+from database.thresholds import tell_crossings
 from database.transactions import store
 from domain.settling import settle
 
@@ -66,6 +67,7 @@ async def settle_accounts(
             for account in book.accounts.values():
                 settle(book, account, as_of)
             await store(session, programme, book, as_of)
+            await tell_crossings(session, programme, book, as_of)
             written += len(book.written)
     return written
 

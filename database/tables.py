@@ -31,6 +31,7 @@ from database import (
     shares,
     shop_settings,
     social_posts,
+    thresholds,
     tiers,
 )
 from database.base import Table
@@ -67,6 +68,7 @@ __all__ = [
     "shares",
     "shop_settings",
     "social_posts",
+    "thresholds",
     "tiers",
 ]
 

@@ -23,10 +23,19 @@ WholeNumber = Annotated[int, BeforeValidator(_is_a_number)]
 
 
 class Document(BaseModel):
-    """A frozen model that refuses unknown keys, so that a typo is a finding and never a silent default."""
+    """A frozen model that refuses unknown keys, so that a typo is a finding and never a silent default.
+
+    Validators are built when they are first used: documents nest each other, and built one by one at import they would
+    cost every process a third of a second, most of them for nothing.
+    """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False, serialize_by_alias=True
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        allow_inf_nan=False,
+        serialize_by_alias=True,
+        defer_build=True,
     )
 
     @classmethod

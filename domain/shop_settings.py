@@ -66,6 +66,8 @@ class FrequencyCap(Document):
 class ShopSettings(Document):
     """`GET/PUT /v1/settings`. A PUT replaces all of it; what is left out gets its default."""
 
+    model_config = Document.model_config | {"defer_build": False}  # FastAPI takes only built models for bodies
+
     name: Line = "My shop"
     zone: Zone = "UTC"
     currency: Currency = "EUR"

@@ -10,7 +10,7 @@ from database.entries import UnidentifiedEntry, received_since, unidentified_ent
 from database.routing import PendingEvent
 from domain.conditions.memory import Scope, compile_where
 from domain.events import EventKind
-from domain.journeys.definition import TierEntry, as_event
+from domain.journeys.definition import PointsEntry, TierEntry, as_event
 from domain.journeys.waiting import Happening, Watcher
 from triggers.batch import BatchEvent, Wave
 from triggers.enrolment import Candidate, KeptOut
@@ -88,7 +88,7 @@ def _failed_where(journey: LiveJourney, event: BatchEvent, watcher: Watcher) -> 
         match = as_event(entry)
         if match is None or match.event != event.event.name:
             continue
-        if isinstance(entry, TierEntry):  # what it looks for is not written as predicates
+        if isinstance(entry, TierEntry | PointsEntry):  # what it looks for is not written as predicates
             return "/enter/on" if len(entries) == 1 else f"/enter/on/any/{position}"
         place = "/enter/on" if len(entries) == 1 else f"/enter/on/any/{position}"
         for index, predicate in enumerate(match.where):

@@ -279,6 +279,3 @@ Condition = Annotated[
     | Annotated[ScoreIs, Tag("score")],
     by_key(*FORMS),
 ]
-
-for _model in (AllOf, AnyOf, NotOf, AllHold, AnyHolds, NotHolds, Did, AggregateIs):
-    _model.model_rebuild()

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from domain.conditions.dates import moment_of
 from domain.conditions.paths import reader
 from domain.durations import Duration, parse_duration
-from domain.journeys.steps import UntilDate, Wait
+from domain.journeys.step_bodies import UntilDate, Wait
 from domain.local_time import first_at, local_instant, resolve_zone
 
 DATE_TIME_OF_DAY = time(9)

@@ -9,22 +9,25 @@ from pydantic import Field, Tag, model_validator
 
 from domain.conditions.model import Condition, Predicate, PropertyIs
 from domain.consent import MARKETING
-from domain.document import Document, by_key
+from domain.document import Document, WholeNumber, by_key
 from domain.durations import DurationText, PeriodText
 from domain.journeys.matches import EventMatch, Match, SegmentMatch
+from domain.journeys.step_bodies import MOST_POINTS, LocalTime
 from domain.journeys.steps import (
     BranchStep,
     CallStep,
-    LocalTime,
     Send,
     SendStep,
     SplitStep,
     Step,
     WaitForStep,
 )
+from domain.thresholds import EVENT_OF, PointsFigure, Threshold
 from domain.tier_events import TIER_LEFT, TIER_REACHED
 
 KEY = r"^[a-z][a-z0-9-]{1,62}$"
+
+PointsLevel = Annotated[WholeNumber, Field(ge=0, le=MOST_POINTS)]
 
 
 class DateRule(Document):
@@ -88,6 +91,39 @@ class TierEntry(Document):
         return EventMatch(event=TIER_REACHED if self.change == "reached" else TIER_LEFT, where=where)
 
 
+class PointsEntry(Document):
+    """Enters when a figure of the customer's points `reaches` a threshold, or `falls_below` it, once per crossing."""
+
+    points: PointsFigure
+    reaches: PointsLevel | None = None
+    falls_below: PointsLevel | None = None
+
+    @model_validator(mode="after")
+    def _has_one_threshold(self) -> PointsEntry:
+        if (self.reaches is None) == (self.falls_below is None):
+            raise ValueError("say one of reaches and falls_below: the points at which it enters")
+        if self.points == "earned" and self.falls_below is not None:
+            raise ValueError("what was earned in all never falls; write reaches, or another figure")
+        return self
+
+    @property
+    def threshold(self) -> Threshold:
+        """What moves of points are compared with."""
+        if self.falls_below is not None:
+            return Threshold(self.points, "falls_below", self.falls_below)
+        return Threshold(self.points, "reaches", self.reaches or 0)
+
+    @property
+    def match(self) -> EventMatch:
+        """The event of ours that it stands for."""
+        figure, change, points = self.threshold
+        where = {"figure": figure, "threshold": points}.items()
+        predicates: list[Predicate] = [
+            PropertyIs.model_validate({"property": name, "eq": value}) for name, value in where
+        ]
+        return EventMatch(event=EVENT_OF[change], where=predicates)
+
+
 class LaterEntry(Document):
     """An entry of a later release (`score`): readable, refused by the checks."""
 
@@ -110,10 +146,10 @@ Entry = Annotated[
     | Annotated[ApiEntry, Tag("api")]
     | Annotated[AnyEntry, Tag("any")]
     | Annotated[TierEntry, Tag("tier")]
+    | Annotated[PointsEntry, Tag("points")]
     | Annotated[LaterEntry, Tag("score")],
-    by_key("event", "segment", "date", "schedule", "api", "any", "tier", "score"),
+    by_key("event", "segment", "date", "schedule", "api", "any", "tier", "points", "score"),
 ]
-AnyEntry.model_rebuild()
 
 
 class Again(Document):
@@ -150,13 +186,18 @@ class Enter(Document):
         """The entries one by one, `any` opened up."""
         return list(_opened(self.on))
 
+    @property
+    def thresholds(self) -> frozenset[Threshold]:
+        """The thresholds of points on which it enters."""
+        return frozenset(entry.threshold for entry in self.entries if isinstance(entry, PointsEntry))
+
 
 def as_event(entry: Entry) -> EventMatch | None:
     """The event on which an entry enters; None for those that go by dates, schedules or calls."""
     match entry:
         case EventMatch():
             return entry
-        case TierEntry():
+        case TierEntry() | PointsEntry():
             return entry.match
         case _:
             return None

@@ -1,4 +1,7 @@
-"""The steps of a journey as written: one key names the kind, its value is the body; `id` and `name` stand in either."""
+"""The steps of a journey as written: one key names the kind, its value is the body; `id` and `name` stand in either.
+
+Bodies that hold no further steps are in step_bodies.py.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,12 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from domain.conditions.model import Condition
-from domain.document import Document, WholeNumber, by_key
-from domain.durations import DurationText, PeriodText
+from domain.document import Document, by_key
+from domain.durations import PeriodText
 from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
+from domain.journeys.step_bodies import Emit, Exit, Goto, Points, Reward, Start, Update, Wait
 
 STEP_ID = r"^[a-z0-9][a-z0-9_./-]{0,99}$"
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-LocalTime = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["09:00"])]
 Channel = Literal["email", "push", "sms", "webhook"]
 
 
@@ -63,34 +65,6 @@ class Send(Document):
     not_after: PeriodText | None = None
     on_skip: Literal["continue", "exit"] | list[Step] = "continue"
     on_failure: Literal["continue", "exit"] | list[Step] = "continue"
-
-
-class UntilDate(Document):
-    """A date held in a trait, moved by `offset`, at a local time."""
-
-    trait: str
-    offset: DurationText | None = None
-    at: LocalTime | None = None
-
-
-class Wait(Document):
-    """`for` and `until`: the first such local time at or after the duration. `zone`: customer, shop or an IANA name."""
-
-    for_: PeriodText | None = Field(default=None, alias="for")
-    until: LocalTime | None = None
-    days: list[Weekday] | None = Field(default=None, min_length=1)
-    zone: str = "customer"
-    until_date: UntilDate | None = None
-
-    @model_validator(mode="after")
-    def _waits_for_something(self) -> Wait:
-        if self.until_date is not None and (self.for_ or self.until or self.days):
-            raise ValueError("until_date stands alone; it has its own offset and at")
-        if self.for_ is None and self.until is None and self.until_date is None:
-            raise ValueError("say how long: for, until or until_date")
-        if self.days and not self.until:
-            raise ValueError("days needs until: the local time on those days")
-        return self
 
 
 class EventAlternative(EventMatch):
@@ -183,19 +157,6 @@ class Split(Document):
         return raw
 
 
-class Update(Document):
-    """Sets traits on the profile; text values may use templates."""
-
-    traits: dict[str, Any] = Field(min_length=1)  # any JSON is a trait value
-
-
-class Emit(Document):
-    """Posts an event of our own for this customer."""
-
-    event: str = Field(min_length=1, max_length=200)
-    properties: dict[str, Any] = Field(default_factory=dict)  # any JSON
-
-
 class Call(Document):
     """A signed outbound webhook (Standard Webhooks); the JSON answer is kept under `save_as`."""
 
@@ -205,68 +166,6 @@ class Call(Document):
     save_as: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]{0,62}$")
     not_after: PeriodText | None = None
     on_failure: Literal["continue", "exit"] | list[Step] = "continue"
-
-
-MOST_POINTS = 1_000_000_000
-"""No single step moves more: beyond it an amount is a mistake."""
-
-PointsCount = Annotated[WholeNumber, Field(ge=1, le=MOST_POINTS)]
-
-
-class Points(Document):
-    """`award` gives points, `deduct` takes them, `multiply` raises what rules pay `for` a time (all, or one `rule`).
-
-    A deduction beyond what is available is skipped, with the reason. `expires`: how long awarded points can be used.
-    """
-
-    award: PointsCount | None = None
-    deduct: PointsCount | None = None
-    multiply: float | None = Field(default=None, gt=0, le=1_000)
-    for_: PeriodText | None = Field(default=None, alias="for")
-    rule: str | None = Field(default=None, max_length=63)
-    expires: PeriodText | None = None
-    reason: str | None = Field(default=None, max_length=500)
-
-    @model_validator(mode="after")
-    def _does_one_thing(self) -> Points:
-        if sum(each is not None for each in (self.award, self.deduct, self.multiply)) != 1:
-            raise ValueError("say one of award, deduct and multiply")
-        if (self.multiply is None) != (self.for_ is None) or (self.rule is not None and self.multiply is None):
-            raise ValueError("multiply needs for: how long; for and rule belong to multiply only")
-        if self.expires is not None and self.award is None:
-            raise ValueError("expires belongs to award: what is taken cannot expire")
-        return self
-
-
-class Reward(Document):
-    """A reward of the catalogue for nothing; what was given is kept under `save_as`: `{{ saved.reward.code }}`.
-
-    `expires` replaces what the reward says about how long it can be used.
-    """
-
-    give: str = Field(min_length=1, max_length=63)
-    expires: PeriodText | None = None
-    save_as: str = Field(default="reward", pattern=r"^[a-z][a-z0-9_]{0,62}$")
-
-
-class Start(Document):
-    """Another journey for this customer, as its API entry would."""
-
-    journey: str
-    properties: dict[str, Any] = Field(default_factory=dict)  # any JSON
-
-
-class Goto(Document):
-    """Back to a step; past `visits` the flow goes on with the step after this one."""
-
-    step: str
-    visits: int = Field(default=10, ge=1, le=10_000)
-
-
-class Exit(Document):
-    """Ends the run with a reason."""
-
-    reason: str = Field(default="exit", max_length=200)
 
 
 class SendStep(StepBase):
@@ -393,9 +292,3 @@ Step = Annotated[
     | Annotated[LaterStep, Tag("recommend")],
     by_key(*STEP_KINDS, *LATER_KINDS),
 ]
-
-for _model in (
-    Send, EventAlternative, MessageAlternative, TraitAlternative, SegmentAlternative, WaitFor, IfArm, ElseArm, Variant,
-    Split, Call, SendStep, WaitForStep, BranchStep, SplitStep, CallStep,
-):  # fmt: skip
-    _model.model_rebuild()

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from domain.conditions.memory import Scope, compile_where
 from domain.conditions.model import PropertyIs
 from domain.durations import parse_duration
-from domain.journeys.definition import Entry, TierEntry, as_event
+from domain.journeys.definition import Entry, PointsEntry, TierEntry, as_event
 from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
 from domain.journeys.steps import WaitFor
 
@@ -157,11 +157,11 @@ def compile_match(match: EventMatch | MessageMatch | TraitMatch | SegmentMatch) 
 def compile_entry(entry: Entry) -> Matcher | None:
     """A function that answers whether an event enters by this; None for what goes by dates, schedules or calls.
 
-    Only our own word about a tier counts.
+    Only our own word about a tier or about points counts.
     """
     match = as_event(entry)
     matches = None if match is None else compile_match(match)
-    if matches is None or not isinstance(entry, TierEntry):
+    if matches is None or not isinstance(entry, TierEntry | PointsEntry):
         return matches
     return lambda event, watcher: event.source == PRODUCT_SOURCE and matches(event, watcher)
 

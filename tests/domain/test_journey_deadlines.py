@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from domain.journeys.deadlines import CannotWait, EndsAt, Zones, end_of
-from domain.journeys.steps import Wait
+from domain.journeys.step_bodies import Wait
 
 BERLIN = Zones("Europe/Berlin", "UTC")
 FRIDAY = datetime(2026, 3, 27, 12, 0, tzinfo=UTC)  # two days before clocks go forward in Berlin
