@@ -17,12 +17,22 @@ from database.social_posts import SocialPost, posts_between, write_posts
 from domain.instants import Instant
 from domain.keys import Scope
 from domain.shop_settings import WebAddress
-from domain.social import PostFigures, Rate, by_followers, by_impressions, by_reach, per_day
+from domain.social import (
+    MOST,
+    NETWORK,
+    MeasuredPost,
+    PostFigures,
+    Rate,
+    by_followers,
+    by_impressions,
+    by_reach,
+    per_day,
+)
 
 router = APIRouter(prefix="/v1/social", tags=["sharing"], route_class=ApiRoute)
 
-Network = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
-Count = Annotated[int, Field(ge=0, le=2**53)]
+Network = Annotated[str, StringConstraints(pattern=f"^{NETWORK}$")]
+Count = Annotated[int, Field(ge=0, le=MOST)]
 _PERIOD = timedelta(days=30)
 _DIGITS = 4
 
@@ -111,10 +121,7 @@ class EngagementAnswer(BaseModel):
 @router.post("/posts", dependencies=[requires(Scope.LOYALTY_WRITE)], summary="Import posts and their figures")
 async def import_posts(wish: PostsWish, session: Writing, as_of: AsOf) -> PostsAnswer:
     """Repeatable; of several measurements of a post the latest counts."""
-    latest: dict[tuple[str, str], PostWish] = {}
-    for post in sorted(wish.posts, key=lambda post: post.measured_at or as_of):
-        latest[post.network, post.post_id] = post
-    written = await write_posts(session, [_row(post, as_of) for post in latest.values()])
+    written = await write_posts(session, [_measured(post, as_of) for post in wish.posts])
     return PostsAnswer(received=len(wish.posts), written=written)
 
 
@@ -145,10 +152,10 @@ async def get_engagement(
     )
 
 
-def _row(post: PostWish, as_of: datetime) -> dict[str, object]:
+def _measured(post: PostWish, as_of: datetime) -> MeasuredPost:
     told = post.model_dump(exclude={"figures", "engagements", "measured_at"})
-    engagements = post.figures.sum if post.figures is not None else post.engagements
-    return told | {"measured_at": post.measured_at or as_of, "engagements": engagements}
+    engagements = post.figures.sum if post.figures is not None else post.engagements or 0
+    return MeasuredPost(**told, measured_at=post.measured_at or as_of, engagements=engagements)
 
 
 def _figures(post: SocialPost) -> PostFigures:

@@ -11,7 +11,8 @@ from sqlalchemy import select
 from database.documents import DocumentVersion
 from database.points import post
 from database.programmes import KIND, LiveProgramme
-from database.redemptions import Redemption, give, mark_cancelled
+from database.redeeming import withdraw
+from database.redemptions import Redemption, give
 from database.referrals import Referral
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
@@ -19,10 +20,8 @@ from domain.earned_dates import expiry
 from domain.local_time import resolve_zone
 from domain.points import Clawback, Credit, CreditKind
 from domain.programmes.definition import Gain, ProgrammeDefinition
-from domain.redemptions import Given, RedemptionState
+from domain.redemptions import Given
 from domain.referrals import Side
-
-_UNUSED = (RedemptionState.RESERVED, RedemptionState.ISSUED)
 
 
 def gain_of(programme: LiveProgramme, side: Side) -> Gain | None:
@@ -79,7 +78,7 @@ async def pay(
 
 
 async def take_back(session: WriteSession, row: Referral, side: Side, as_of: datetime) -> None:
-    """Claw a side's points back and void a coupon that is not used yet. The caller has locked the customer."""
+    """Claw a side's points back, and the reward unless it is used or on its way. The caller has locked the customer."""
     programme, customer_id = await version_of(session, row), customer_of(row, side)
     gain = gain_of(programme, side) if programme is not None else None
     if gain is None or programme is None or customer_id is None:
@@ -88,10 +87,9 @@ async def take_back(session: WriteSession, row: Referral, side: Side, as_of: dat
     if gain.points:
         back = Clawback(account=customer_id, key=f"{key}/revoked", of=key, target=gain.points)
         await post(session, programme.key, [back], as_of)
-    statement = select(Redemption).where(Redemption.key == key).with_for_update()
-    redemption = (await session.execute(statement.execution_options(populate_existing=True))).scalar_one_or_none()
-    if redemption is not None and redemption.state in _UNUSED:
-        await mark_cancelled(session, redemption, "referral_revoked", as_of)
+    redemption_id = await session.scalar(select(Redemption.id).where(Redemption.key == key))
+    if redemption_id is not None:
+        await withdraw(session, redemption_id, "referral_revoked", as_of)
 
 
 def _key(row: Referral, side: Side) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Index, PrimaryKeyConstraint, select
 from sqlalchemy.dialects.postgresql import insert
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped
 
 from database.base import Table
 from database.session import ReadSession, WriteSession
+from domain.social import MeasuredPost
 
 
 class SocialPost(Table):
@@ -35,10 +36,13 @@ class SocialPost(Table):
     )
 
 
-async def write_posts(session: WriteSession, rows: Sequence[dict[str, Any]]) -> int:
-    """Take posts in; of two measurements the later stays. Answers how many rows changed."""
-    fresh = insert(SocialPost).values(sorted(rows, key=lambda row: (row["network"], row["post_id"])))
-    told = {name: fresh.excluded[name] for name in rows[0] if name not in ("network", "post_id")}
+async def write_posts(session: WriteSession, posts: Iterable[MeasuredPost]) -> int:
+    """Take posts in; of two measurements of one the later stays. Answers how many rows changed."""
+    latest = {(post.network, post.post_id): post for post in sorted(posts, key=lambda post: post.measured_at)}
+    if not latest:
+        return 0
+    fresh = insert(SocialPost).values([asdict(latest[key]) for key in sorted(latest)])
+    told = {field.name: fresh.excluded[field.name] for field in fields(MeasuredPost)}
     later = fresh.on_conflict_do_update(
         index_elements=["network", "post_id"], set_=told, where=fresh.excluded.measured_at >= SocialPost.measured_at
     )

@@ -2,6 +2,7 @@
 
 Customers and orders become events like any others, with the source `import`: they fill profiles and orders, and start
 nothing. The message id is a hash of the row, so a file that is imported twice changes nothing the second time.
+Products and posts of the shop are rows of their own, of which the latest counts.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +24,7 @@ from domain.consent import CONSENT_GRANTED, CONSENT_WITHDRAWN, ConsentState
 from domain.events import EARLIEST, FUTURE_ALLOWED, KIND_NAMES, EventKind, NewEvent
 from domain.money import currency_of, minor_units
 from domain.payload import find_fault
+from domain.social import COUNTED, MOST, NETWORK, MeasuredPost
 
 SOURCE = "import"
 MOST_COLUMNS = 500
@@ -34,6 +37,7 @@ class ImportKind(StrEnum):
     CUSTOMERS = "customers"
     PRODUCTS = "products"
     ORDERS = "orders"
+    POSTS = "posts"
 
 
 class ImportFormat(StrEnum):
@@ -161,7 +165,7 @@ def _read_json_lines(lines: Iterable[str]) -> Iterator[Row | RowProblem]:
             yield RowProblem(number, "not_an_object", "each line must be one JSON object")
 
 
-Imported = list[NewEvent] | ProductFact
+Imported = list[NewEvent] | ProductFact | MeasuredPost
 
 
 def take_row(kind: ImportKind, row: Row, *, currency: str, as_of: datetime) -> Imported | RowProblem:
@@ -170,6 +174,7 @@ def take_row(kind: ImportKind, row: Row, *, currency: str, as_of: datetime) -> I
         ImportKind.CUSTOMERS: _customer,
         ImportKind.PRODUCTS: _product,
         ImportKind.ORDERS: _order,
+        ImportKind.POSTS: _post,
     }
     if fault := find_fault(dict(row.values)):
         return RowProblem(row.number, fault.code, f"{fault.pointer}: {fault.message}")
@@ -247,6 +252,41 @@ def _product(values: dict[str, Any], currency: str, as_of: datetime) -> ProductF
     described: dict[str, Any] = {name: None if value is None else str(value) for name, value in texts.items()}
     described |= {"price": price, "currency": None if price is None else own}
     return ProductFact(product_id, described, values, at, trusted=True)
+
+
+def _post(values: dict[str, Any], _: str, as_of: datetime) -> MeasuredPost:
+    """`engagements`, or the figures that add up to them."""
+    network, post_id = (text_id(values.get(name)) for name in ("network", "post_id"))
+    if network is None or re.fullmatch(NETWORK, network) is None or post_id is None:
+        raise RowError("post_id_missing", "each post needs a network, such as instagram, and the network's post_id")
+    if values.get("posted_at") is None:
+        raise RowError("time_missing", "each post needs posted_at, a time such as 2026-03-01T09:30:00Z")
+    nested = values.get("figures")
+    figures = [_count(nested if isinstance(nested, dict) else values, name) for name in COUNTED]
+    engagements = _count(values, "engagements")
+    if (engagements is None) == (figures == [None] * len(figures)):
+        raise RowError("engagements_missing", f"write engagements, or some of {', '.join(COUNTED)}; not both")
+    return MeasuredPost(
+        network=network,
+        post_id=post_id,
+        posted_at=_time_of(values, as_of, ("posted_at",)),
+        measured_at=_time_of(values, as_of, ("measured_at",)),
+        engagements=sum(figure or 0 for figure in figures) if engagements is None else engagements,
+        url=text_id(values.get("url")),
+        reach=_count(values, "reach"),
+        impressions=_count(values, "impressions"),
+        followers=_count(values, "followers"),
+    )
+
+
+def _count(values: Mapping[str, Any], name: str) -> int | None:
+    told = values.get(name)
+    if told is None:
+        return None
+    count = int(told) if isinstance(told, str) and told.isascii() and told.isdecimal() else told
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST:
+        raise RowError("count_malformed", f"{name}: {str(told)[:50]!r} is no whole number")
+    return count
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,38 @@
-"""Engagement rates of posts. Each variant has its own denominator and its own name; they are never mixed.
+"""Posts as networks measure them, and their engagement rates.
 
-Formulas: Hootsuite's (by reach, by impressions, by followers for each post, daily). A post that a network tells no
-denominator for is left out of that variant, numerator and all.
+Each variant has its own denominator and its own name; they are never mixed. Formulas: Hootsuite's (by reach, by
+impressions, by followers for each post, daily). A post that a network tells no denominator for is left out of that
+variant, numerator and all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
+from typing import Final
+
+NETWORK: Final = r"[a-z][a-z0-9_-]{0,62}"
+COUNTED: Final = ("likes", "comments", "shares", "saves", "clicks")
+"""What is an engagement. All count alike: a like is no better than a comment, and none is paid for."""
+MOST: Final = 2**53
+"""No figure is larger, so that every program reads it exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredPost:
+    """One post of the shop as a network measured it; None where it tells nothing."""
+
+    network: str
+    post_id: str  # the network's own
+    posted_at: datetime
+    measured_at: datetime
+    engagements: int
+    url: str | None = None
+    reach: int | None = None
+    impressions: int | None = None
+    followers: int | None = None  # of the account, when it was measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Imports: rows become events and products in bounded transactions, with a report of each row that was not taken."""
+"""Imports: rows become events, products and posts in bounded transactions, with a report of each row not taken."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from database.events import append
 from database.products import describe
 from database.session import Database, WriteSession
 from database.shop_settings import shop_settings
+from database.social_posts import write_posts
 from domain.commerce import ProductFact
 from domain.events import NewEvent
-from domain.imports import ImportFormat, ImportKind, RowProblem, read_rows, take_row
+from domain.imports import Imported, ImportFormat, ImportKind, RowProblem, read_rows, take_row
+from domain.social import MeasuredPost
 
 ROWS_AT_ONCE = 500
 MOST_PROBLEMS = 1_000
@@ -79,26 +81,31 @@ class _Importer:
         self._as_of = as_of
         self._rows: list[tuple[int, list[NewEvent]]] = []
         self._products: list[ProductFact] = []
+        self._posts: list[MeasuredPost] = []
 
-    def add(self, number: int, taken: list[NewEvent] | ProductFact | RowProblem) -> None:
-        if isinstance(taken, RowProblem):
-            self.report.refuse(taken)
-        elif isinstance(taken, ProductFact):
-            self._products.append(taken)
-        else:
-            self._rows.append((number, taken))
+    def add(self, number: int, taken: Imported | RowProblem) -> None:
+        match taken:
+            case RowProblem():
+                self.report.refuse(taken)
+            case ProductFact():
+                self._products.append(taken)
+            case MeasuredPost():
+                self._posts.append(taken)
+            case _:
+                self._rows.append((number, taken))
 
     async def flush(self) -> None:
         async with self._database.transaction() as session:
             await describe(session, self._products)
+            posts = await write_posts(session, self._posts)
             rows = await self._without_the_erased(session)
             events = [event for row in rows for event in row]
             result = await append(session, events)
         accepted = {events[position].id for position in result.accepted}
         new = sum(any(event.id in accepted for event in row) for row in rows)
-        self.report.imported += new + len(self._products)
-        self.report.duplicates += len(rows) - new
-        self._rows, self._products = [], []
+        self.report.imported += new + len(self._products) + posts
+        self.report.duplicates += len(rows) - new + len(self._posts) - posts
+        self._rows, self._products, self._posts = [], [], []
 
     async def _without_the_erased(self, session: WriteSession) -> list[list[NewEvent]]:
         """The router would drop their events; here the row is reported too."""

@@ -8,15 +8,13 @@ from temporalio.client import (
     Client,
     Schedule,
     ScheduleActionStartWorkflow,
-    ScheduleAlreadyRunningError,
     ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleSpec,
-    ScheduleUpdate,
-    ScheduleUpdateInput,
 )
 
+from triggers.standing_schedules import keep_schedule
 from workflows.settling import EVERY, SETTLING, SettlingInput, SettlingWorkflow
 
 SCHEDULE_ID = "loyalty"
@@ -25,12 +23,8 @@ _CAUGHT_UP = timedelta(days=7)
 
 
 async def schedule_settling(client: Client, *, task_queue: str) -> None:
-    """Create the schedule, or bring it to what this release wants. Repeatable, from several processes at once."""
-    wanted = _schedule(task_queue)
-    try:
-        await client.create_schedule(SCHEDULE_ID, wanted, trigger_immediately=True)
-    except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(SCHEDULE_ID).update(lambda found: _updated(found, wanted))
+    """Keep the schedule. Repeatable, from several processes at once."""
+    await keep_schedule(client, SCHEDULE_ID, _schedule(task_queue))
 
 
 def _schedule(task_queue: str) -> Schedule:
@@ -47,9 +41,3 @@ def _schedule(task_queue: str) -> Schedule:
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=EVERY)]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.BUFFER_ALL, catchup_window=_CAUGHT_UP),
     )
-
-
-def _updated(found: ScheduleUpdateInput, wanted: Schedule) -> ScheduleUpdate:
-    """Whether ops have paused it stays as it is."""
-    wanted.state = found.description.schedule.state
-    return ScheduleUpdate(wanted)

@@ -6,27 +6,21 @@ from temporalio.client import (
     Client,
     Schedule,
     ScheduleActionStartWorkflow,
-    ScheduleAlreadyRunningError,
     ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleSpec,
-    ScheduleUpdate,
-    ScheduleUpdateInput,
 )
 
+from triggers.standing_schedules import keep_schedule
 from workflows.upkeep import LASTS, UPKEEP, UpkeepWorkflow
 
 SCHEDULE_ID = "upkeep"
 
 
 async def schedule_upkeep(client: Client, *, task_queue: str) -> None:
-    """Create the schedule, or bring it to what this release wants. Repeatable, from several processes at once."""
-    wanted = _schedule(task_queue)
-    try:
-        await client.create_schedule(SCHEDULE_ID, wanted, trigger_immediately=True)
-    except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(SCHEDULE_ID).update(lambda found: _updated(found, wanted))
+    """Keep the schedule. Repeatable, from several processes at once."""
+    await keep_schedule(client, SCHEDULE_ID, _schedule(task_queue))
 
 
 def _schedule(task_queue: str) -> Schedule:
@@ -43,9 +37,3 @@ def _schedule(task_queue: str) -> Schedule:
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=LASTS)]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.BUFFER_ONE),
     )
-
-
-def _updated(found: ScheduleUpdateInput, wanted: Schedule) -> ScheduleUpdate:
-    """Whether ops have paused it stays as it is."""
-    wanted.state = found.description.schedule.state
-    return ScheduleUpdate(wanted)

@@ -1,4 +1,4 @@
-"""`perennial import`: past customers, products and orders from files."""
+"""`perennial import`: past customers, products and orders, and posts with their figures, from files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def import_file(
         ImportFormat | None, typer.Option("--format", help="If the file's name does not end in .csv or .jsonl.")
     ] = None,
 ) -> None:
-    """Bring in the past: it fills profiles, orders and the catalogue, and starts no journey.
+    """Bring in the past: it fills profiles, orders, the catalogue and the shop's posts, and starts no journey.
 
     A file may be imported again at any time: rows that were taken before are recognised. Each row that cannot be taken
     is reported with its number and reason; the others are taken. Exit code 1 if any row was refused.
@@ -40,10 +40,13 @@ def import_file(
     [dim]orders[/dim] need [bold]order_id[/bold] and [bold]user_id[/bold]; amounts are decimal ([dim]49.90[/dim]),
     [dim]products[/dim] is a JSON list, [dim]refunded[/dim] an amount, [dim]completed_at[/dim] the time.
     [dim]products[/dim] need [bold]product_id[/bold] (or sku).
+    [dim]posts[/dim] of the shop need [bold]network[/bold], [bold]post_id[/bold], [bold]posted_at[/bold], and
+    [bold]engagements[/bold] or likes, comments, shares, saves, clicks; reach, impressions, followers, measured_at.
 
     [dim]Examples:[/dim]
       perennial import customers customers.csv
       perennial import orders orders.jsonl
+      perennial import posts instagram.csv
     """
     chosen = format_ or (ImportFormat.CSV if file.suffix.lower() == ".csv" else ImportFormat.JSON_LINES)
     report = run(_import(kind, file, chosen))

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from database import consent
 from database.orders import Order
 from database.products import Product
+from database.social_posts import posts_between
 from domain.imports import ImportFormat, ImportKind, lines_of
 from tests.triggers.shop import Shop, abandoned_cart
 from triggers.importing import ImportReport, import_rows
@@ -95,3 +96,33 @@ async def test_an_order_of_the_past_does_not_end_todays_journey(shop: Shop) -> N
     await take(shop, ImportKind.ORDERS, ORDERS.splitlines()[0], ImportFormat.JSON_LINES)
     [run] = await shop.runs()
     assert run.state == "active"
+
+
+POSTS = """network,post_id,posted_at,likes,comments,engagements,reach,measured_at
+instagram,1,2026-04-01T09:00:00Z,20,5,,1000,2026-04-05
+instagram,1,2026-04-01T09:00:00Z,1,1,,100,2026-04-02
+tiktok,2,2026-04-02T09:00:00Z,,,7,,2026-04-05
+,3,2026-04-02T09:00:00Z,,,7,,
+instagram,4,,,,7,,
+instagram,5,2026-04-02T09:00:00Z,,,,,
+instagram,6,2026-04-02T09:00:00Z,3,,7,,
+instagram,7,2026-04-02T09:00:00Z,many,,,,
+"""
+
+
+async def test_posts_come_with_their_figures_and_the_latest_measurement_counts(shop: Shop) -> None:
+    for _ in range(2):
+        report = await take(shop, ImportKind.POSTS, POSTS, ImportFormat.CSV)
+        assert (report.rows, report.imported, report.refused) == (8, 2, 5)
+    assert [problem.code for problem in report.problems] == [
+        *("post_id_missing", "time_missing", "engagements_missing", "engagements_missing", "count_malformed")
+    ]
+    later = '{"network": "tiktok", "post_id": "2", "posted_at": "2026-04-02", "figures": {"likes": 9}, "followers": 90}'
+    await take(shop, ImportKind.POSTS, later, ImportFormat.JSON_LINES)
+
+    async with shop.database.read() as session:
+        posts = await posts_between(session, datetime(2026, 4, 1, tzinfo=UTC), shop.now, None)
+    assert [(each.post_id, each.engagements, each.reach, each.followers) for each in posts] == [
+        ("1", 25, 1_000, None),
+        ("2", 9, None, 90),
+    ]
