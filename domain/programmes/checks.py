@@ -14,9 +14,9 @@ from domain.durations import parse_duration
 from domain.findings import Finding, Severity
 from domain.journeys.matches import EventMatch
 from domain.local_time import ZONES
-from domain.programmes.definition import ProgrammeDefinition
+from domain.programmes.definition import AnniversaryWindow, ProgrammeDefinition, RollingWindow, Window
 from domain.programmes.periods import is_calendar
-from domain.programmes.rules import EarnRule, Multiplier, RatedAmount, UntilPeriodEnd
+from domain.programmes.rules import EarnRule, ExpiresAfter, Expiry, Multiplier, RatedAmount, UntilPeriodEnd
 from domain.shares import asks_for_sentiment
 
 Check = Callable[[ProgrammeDefinition, Seen], Iterator[Finding]]
@@ -68,8 +68,9 @@ def _rule(definition: ProgrammeDefinition, rule: EarnRule, pointer: str, seen: S
     yield from _amount(rule, pointer)
     yield from _once_per(rule, pointer)
     yield from _sentiment(definition, rule, pointer)
-    if rule.limit is not None and rule.limit.per is not None:
-        yield from _calendar(rule.limit.per, f"{pointer}/limit/per")
+    yield from _expiry(rule.expires, f"{pointer}/expires")
+    if rule.limit is not None:
+        yield from _limit(rule.limit.per_customer, rule.limit.per, f"{pointer}/limit", "per_customer")
     if isinstance(rule.pending, UntilPeriodEnd):
         yield from _calendar(rule.pending.period_end, f"{pointer}/pending/period_end")
 
@@ -112,8 +113,12 @@ def _multipliers(
         place = f"{pointer}/multiply/{position}"
         if multiplier.if_ is not None:
             yield from _condition(definition, multiplier.if_, f"{place}/if", event, seen)
-        if multiplier.by == 0:
-            yield _warning("pays_nothing", f"{place}/by", "Multiplied by nothing, nothing is paid.")
+        yield from _factor(multiplier.by, f"{place}/by")
+
+
+def _factor(by: float | None, pointer: str) -> Iterator[Finding]:
+    if by == 0:
+        yield _warning("pays_nothing", pointer, "Multiplied by nothing, nothing is paid.")
 
 
 def _condition(
@@ -156,11 +161,29 @@ def _calendar(period: str, pointer: str) -> Iterator[Finding]:
         yield _error("malformed_duration", pointer, message)
 
 
+def _limit(most: int, per: str | None, pointer: str, name: str) -> Iterator[Finding]:
+    if most == 0:
+        yield _warning("pays_nothing", f"{pointer}/{name}", "A limit of nothing: nothing is ever paid.")
+    if per is not None:
+        yield from _calendar(per, f"{pointer}/per")
+
+
+def _expiry(expires: Expiry | None, pointer: str) -> Iterator[Finding]:
+    """Points that lapse as they become available; rounded up, they are good until the end of the period."""
+    if isinstance(expires, ExpiresAfter) and expires.round is None:
+        yield from _some_time(expires.after, f"{pointer}/after", "365d")
+
+
+def _some_time(period: str, pointer: str, example: str) -> Iterator[Finding]:
+    if parse_duration(period) == (0, 0):
+        yield _error("malformed_duration", pointer, f"{period} is no time at all; write {example}.")
+
+
 def _everywhere(definition: ProgrammeDefinition, seen: Seen) -> Iterator[Finding]:
     yield from _multipliers(definition, definition.multiply, "", None, seen)
+    yield from _expiry(definition.expires, "/expires")
     for position, period in enumerate(definition.warn):
-        if parse_duration(period) == (0, 0):
-            yield _error("malformed_duration", f"/warn/{position}", "A warning comes some time before; write 7d.")
+        yield from _some_time(period, f"/warn/{position}", "7d")
 
 
 # Tiers and referrals -------------------------------------------------------------------------------------
@@ -169,6 +192,7 @@ def _everywhere(definition: ProgrammeDefinition, seen: Seen) -> Iterator[Finding
 def _tiers(definition: ProgrammeDefinition, seen: Seen) -> Iterator[Finding]:
     if definition.tiers is None:
         return
+    yield from _window(definition.tiers.measure.window)
     levels = definition.tiers.levels
     names = Counter(level.tier for level in levels)
     for position, level in enumerate(levels):
@@ -179,6 +203,16 @@ def _tiers(definition: ProgrammeDefinition, seen: Seen) -> Iterator[Finding]:
             yield _error("tiers_out_of_order", f"{pointer}/from", "Each tier must begin higher than the one before it.")
         if isinstance(level.pending, UntilPeriodEnd):
             yield from _calendar(level.pending.period_end, f"{pointer}/pending/period_end")
+        yield from _expiry(level.expires, f"{pointer}/expires")
+        yield from _factor(level.multiply, f"{pointer}/multiply")
+
+
+def _window(window: Window) -> Iterator[Finding]:
+    """Years of membership begin at midnight, so they last whole days; without a length they would never end."""
+    if isinstance(window, AnniversaryWindow):
+        yield from _calendar(window.anniversary, "/tiers/measure/window/anniversary")
+    if isinstance(window, RollingWindow):
+        yield from _some_time(window.rolling, "/tiers/measure/window/rolling", "12mo")
 
 
 def _referral(definition: ProgrammeDefinition, seen: Seen) -> Iterator[Finding]:
@@ -188,8 +222,12 @@ def _referral(definition: ProgrammeDefinition, seen: Seen) -> Iterator[Finding]:
     yield from _match(referral.qualifies_on, "/referral/qualifies_on", seen)
     if referral.referrer is None and referral.referee is None:
         yield _warning("pays_nothing", "/referral", "Nobody gets anything; say what the referrer or the referee gets.")
-    if referral.limit is not None and referral.limit.per is not None:
-        yield from _calendar(referral.limit.per, "/referral/limit/per")
+    yield from _some_time(referral.valid, "/referral/valid", "90d")
+    for side, gain in (("referrer", referral.referrer), ("referee", referral.referee)):
+        if gain is not None:
+            yield from _expiry(gain.expires, f"/referral/{side}/expires")
+    if referral.limit is not None:
+        yield from _limit(referral.limit.per_referrer, referral.limit.per, "/referral/limit", "per_referrer")
 
 
 _CHECKS: tuple[Check, ...] = (_zone, _rules, _everywhere, _tiers, _referral)

@@ -74,9 +74,40 @@ def test_what_is_not_of_the_shape_is_refused_with_its_place(written: dict[str, A
 TIERS = {"measure": {"points": "earned", "window": {"rolling": "12mo"}}, "levels": [{"tier": "bronze", "from": 0}]}
 
 
+def windowed(window: dict[str, Any], **level: Any) -> dict[str, Any]:
+    """A programme with one tier over a window."""
+    measure = {"points": "earned", "window": window}
+    return programme(tiers={"measure": measure, "levels": [{"tier": "bronze", "from": 0, **level}]})
+
+
+YEARLY = {"calendar": "year"}
+ON_ORDERS: dict[str, Any] = {"qualifies_on": {"event": "Order Completed"}, "referrer": {"points": 5}}
+
+
 @pytest.mark.parametrize(
     ("written", "found"),
     [
+        (windowed({"anniversary": "0d"}), ("malformed_duration", "/tiers/measure/window/anniversary")),
+        (windowed({"anniversary": "0mo"}), ("malformed_duration", "/tiers/measure/window/anniversary")),
+        (windowed({"anniversary": "30m"}), ("malformed_duration", "/tiers/measure/window/anniversary")),
+        (windowed({"rolling": "0d"}), ("malformed_duration", "/tiers/measure/window/rolling")),
+        (windowed(YEARLY, multiply=0), ("pays_nothing", "/tiers/levels/0/multiply")),
+        (windowed(YEARLY, expires={"after": "0d"}), ("malformed_duration", "/tiers/levels/0/expires/after")),
+        (windowed(YEARLY, pending={"period_end": "0d"}), ("malformed_duration", "/tiers/levels/0/pending/period_end")),
+        (programme({"expires": {"after": "0s"}}), ("malformed_duration", "/earn/0/expires/after")),
+        (programme(expires={"after": "0d"}), ("malformed_duration", "/expires/after")),
+        (programme(warn=["0d"]), ("malformed_duration", "/warn/0")),
+        (programme({"limit": {"per_customer": 0}}), ("pays_nothing", "/earn/0/limit/per_customer")),
+        (programme({"limit": {"per_customer": 5, "per": "0d"}}), ("malformed_duration", "/earn/0/limit/per")),
+        (programme(referral={**ON_ORDERS, "valid": "0d"}), ("malformed_duration", "/referral/valid")),
+        (
+            programme(referral={**ON_ORDERS, "referrer": {"points": 5, "expires": {"after": "0d"}}}),
+            ("malformed_duration", "/referral/referrer/expires/after"),
+        ),
+        (
+            programme(referral={**ON_ORDERS, "limit": {"per_referrer": 0}}),
+            ("pays_nothing", "/referral/limit/per_referrer"),
+        ),
         (programme(zone="Europe/Atlantis"), ("unknown_zone", "/zone")),
         (programme({"rule": "twice"}, {"rule": "twice"}), ("duplicate_rule", "/earn/0/rule")),
         (programme({"amount": {"points": 0}}), ("pays_nothing", "/earn/0/amount/points")),
@@ -112,6 +143,10 @@ TIERS = {"measure": {"points": "earned", "window": {"rolling": "12mo"}}, "levels
 )
 def test_what_contradicts_itself_is_found(written: dict[str, Any], found: tuple[str, str]) -> None:
     assert found in codes(written)
+
+
+def test_points_may_lapse_at_the_end_of_the_month_that_they_came_in() -> None:
+    assert codes(programme(expires={"after": "0d", "round": "end_of_month"})) == []
 
 
 def test_a_multiplier_for_a_known_tier_is_right() -> None:
