@@ -6,10 +6,10 @@ Invariants 1 to 3 and 5 to 8, after every step, and once more at every past inst
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import pytest
@@ -49,6 +49,18 @@ FEW = st.integers(1, 12)
 # "twin" gives and takes no gifts, so that no two of its lots and ann's expire at one instant when they become one.
 ANYBODY = st.sampled_from(["ann", "bob", "twin"])
 FRIENDS = st.sampled_from([("ann", "bob"), ("bob", "ann")])
+
+
+_NAMES = {"redeemed": "spent", "issued": "earned"}
+
+
+class Entry(NamedTuple):
+    """One side of a transaction, by when it took effect."""
+
+    account: UUID
+    bucket: str
+    amount: int
+    effective_at: datetime
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -97,14 +109,19 @@ class LedgerMachine(RuleBasedStateMachine):
         n=FEW,
         activates=st.none() | DAYS,
         expires=st.none() | DAYS,
+        is_short=st.booleans(),
         kind=st.sampled_from(list(CreditKind)),
     )
-    def credit(self, name: str, n: int, activates: int | None, expires: int | None, kind: CreditKind) -> None:
+    def credit(
+        self, *, name: str, n: int, activates: int | None, expires: int | None, is_short: bool, kind: CreditKind
+    ) -> None:
+        """Points that are `is_short` may expire before they can be used."""
         name, key = self.who(name), self.key()
         if name == "twin" and expires is None:
             expires = 5
         start = self.now + activates * DAY if activates else None
-        end = (start or self.now) + expires * DAY + timedelta(microseconds=self.count) if expires else None
+        begin = start if start and not is_short else self.now
+        end = begin + expires * DAY + timedelta(microseconds=self.count) if expires else None
         moved = self.move(Credit(self.accounts[name], key, n, kind, self.now, "rule", start, end))
         assert moved.refusal is None
         self.oracle.credit(name, key, n, activates=start, expires=end, now=self.now)
@@ -211,6 +228,20 @@ class LedgerMachine(RuleBasedStateMachine):
             assert lots == self.oracle.remainders(name)
         self.seen.append((self.now, figures))
 
+    def compare_with_replay(self, entries: Sequence[Entry]) -> None:
+        """Every balance that was seen follows from what had taken effect by then; all accounts are settled."""
+        changes = sorted(entries, key=lambda entry: entry.effective_at)
+        figures = {id_: dict.fromkeys(self.oracle.balance(name), 0) for name, id_ in self.accounts.items()}
+        done = 0
+        for at, seen in self.seen:
+            while done < len(changes) and changes[done].effective_at <= at:
+                account, bucket, amount, _ = changes[done]
+                name = _NAMES.get(bucket, bucket)
+                figures[account][name] += -amount if name == "earned" else amount
+                done += 1
+            for name, account in self.accounts.items():
+                assert figures[account] == seen[name], at
+
     def move(self, move: Move) -> Moved:
         self.tick()
         return self.post(move)
@@ -280,17 +311,14 @@ class StoredMachine(LedgerMachine):
 
     async def _verify(self) -> None:
         """Everything that the doctor asks, and every balance that was seen, replayed from the entries as of then."""
-        names = {account: name for name, account in self.accounts.items()}
         async with self.database.transaction() as session:  # settles nothing: every account once more, as a move would
             for question in QUESTIONS:
                 if question.guarantee == "points" and "next_due" not in question.statement:
                     assert list(await offenders(session, question, self.now)) == [], question.promise
             for account in self.accounts.values():
                 await points.post(session, self.programme, [_nothing(account)], self.now)
-            entries = (await session.execute(_ENTRIES, {"programme": self.programme})).all()
-        for at, figures in self.seen:
-            for account, name in names.items():
-                assert _replay(entries, account, at) == figures[name]
+            entries = [Entry(*row) for row in await session.execute(_ENTRIES, {"programme": self.programme})]
+        self.compare_with_replay(entries)
 
 
 # Accounts whose next moment is not the first at which one of their lots or holds falls due: moves that are not due
@@ -311,21 +339,11 @@ _ENTRIES = text("""
     SELECT point_entries.account, bucket, amount, effective_at FROM point_entries
     JOIN point_transactions ON point_transactions.id = transaction_id WHERE point_entries.programme = :programme
 """)
-_NAMES = {"redeemed": "spent", "issued": "earned"}
 
 
 def _nothing(account: UUID) -> Move:
     """A move that is refused, so that its account is settled and stored and nothing else happens."""
     return Release(account, f"nothing/{account}", new_id())
-
-
-def _replay(entries: Any, account: UUID, at: datetime) -> dict[str, int]:  # rows of _ENTRIES
-    figures = dict.fromkeys(("available", "pending", "held", "spent", "expired", "reversed", "earned"), 0)
-    for entry in entries:
-        if entry.account == account and entry.effective_at <= at:
-            name = _NAMES.get(entry.bucket, entry.bucket)
-            figures[name] += -entry.amount if name == "earned" else entry.amount
-    return figures
 
 
 def start(machine: type[LedgerMachine], *, examples: int, steps: int) -> None:

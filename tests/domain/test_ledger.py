@@ -15,7 +15,7 @@ from domain.book import Book
 from domain.ledger import apply
 from domain.points import Merge, Move, Moved
 from domain.settling import settle
-from tests.database.test_ledger_agrees import LedgerMachine, Names, start
+from tests.database.test_ledger_agrees import Entry, LedgerMachine, Names, start
 from tests.point_oracle import FAR
 
 
@@ -31,7 +31,15 @@ class PureMachine(LedgerMachine):
         for made in self.book.written:
             assert sum(made.postings.values()) == 0
         for account in self.book.accounts.values():
+            settle(self.book, account, self.now)
             assert all(0 <= lot.remaining <= lot.original for lot in account.lots.values())
+        self.compare_with_replay(
+            [
+                Entry(account, bucket, amount, made.effective_at)
+                for made in self.book.written
+                for (account, bucket), amount in made.postings.items()
+            ]
+        )
 
     def post(self, move: Move) -> Moved:
         return apply(self.book, move, self.now)
@@ -54,4 +62,4 @@ class PureMachine(LedgerMachine):
 
 
 def test_any_moves_in_any_order_agree_with_a_ledger_that_was_written_apart() -> None:
-    start(PureMachine, examples=150, steps=60)
+    start(PureMachine, examples=100, steps=60)
