@@ -22,6 +22,14 @@ WholeNumber = Annotated[int, BeforeValidator(_is_a_number)]
 """What JSON Schema calls an integer: 3 and 3.0, but neither "3" nor true."""
 
 
+def _as_tuple(value: Any) -> Any:  # any JSON
+    return tuple(value) if isinstance(value, list) else value
+
+
+FROM_ARRAY: Final = BeforeValidator(_as_tuple)
+"""For tuples. Behind a union that `by_key` tells apart strict reading meets a list, and would refuse it."""
+
+
 class Document(BaseModel):
     """A frozen model that refuses unknown keys, so that a typo is a finding and never a silent default.
 

@@ -10,7 +10,7 @@ from pydantic import Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from domain.conditions.operators import FIGURE_OPERATORS, Compared, MomentText, NameText, PathText, Text
-from domain.document import Document, by_key
+from domain.document import FROM_ARRAY, Document, by_key
 from domain.durations import PeriodText
 
 DEEPEST = 20
@@ -206,7 +206,7 @@ class VariantIs(Document):
 class InBucket(Document):
     """Stable hash of the customer and the salt, in percent: `[0, 20]` means 0 <= hash < 20."""
 
-    bucket: tuple[float, float]
+    bucket: Annotated[tuple[float, float], FROM_ARRAY]
     salt: Text = ""
 
     @model_validator(mode="after")

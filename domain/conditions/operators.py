@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from domain.conditions.dates import moment_of
 from domain.conditions.paths import PATTERN
-from domain.document import Document
+from domain.document import FROM_ARRAY, Document
 from domain.durations import PeriodText
 from domain.payload import TEXT_FAULTS, text_fault
 
@@ -154,7 +154,7 @@ class Compared(Document):
     gte: Value = None
     lt: Value = None
     lte: Value = None
-    between: tuple[Value, Value] | None = None
+    between: Annotated[tuple[Value, Value], FROM_ARRAY] | None = None
     contains: Value = None
     not_contains: Value = None
     starts_with: Value = None
