@@ -9,13 +9,14 @@ from random import Random
 import httpx
 from segment.analytics.client import Client as Segment
 
+from perennial.demo.members import Members
 from perennial.demo.people import people
 from perennial.demo.process import parent_is_gone, told_by_parent
 from perennial.demo.readers import Readers
 from perennial.demo.shop import BackOffice
 from perennial.demo.shoppers import Visits
 
-CUSTOMERS = 300
+CUSTOMERS = 150
 
 
 def tell(line: str) -> None:
@@ -37,7 +38,9 @@ async def main() -> None:
         segment = Segment(write_key, host=url, upload_interval=0.2)
         random = Random()  # noqa: S311  made-up visits, no secrets
         live = asyncio.gather(
-            Visits(segment, persons, random, tell).run(), Readers(office, browser, random, tell).run()
+            Visits(segment, persons, random, tell).run(),
+            Members(office, segment, browser, persons=persons, random=random, tell=tell).run(),
+            Readers(office, browser, random, tell).run(),
         )
         gone = asyncio.ensure_future(parent_is_gone())
         await asyncio.wait((live, gone), return_when=asyncio.FIRST_COMPLETED)

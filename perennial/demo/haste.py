@@ -1,4 +1,4 @@
-"""Copies of the built-in journeys whose waits last seconds, so that a demo shows in a minute what takes days.
+"""Copies of built-in journeys and of the programme whose waits last seconds: a demo shows in a minute what takes days.
 
 Only the documents change: clocks, the interpreter and everything else are the ones of production.
 """
@@ -12,12 +12,14 @@ from domain.durations import parse_duration
 SUFFIX = "-demo"
 _HOUR = 3_600
 _SHORTEST, _LONGEST = 8, 30  # seconds
+_PENDING = "12s"
+"""Of points and referrals: over before the hasty journeys, which wait for what follows, give up."""
 
 
 def hasty(definition: dict[str, Any]) -> dict[str, Any]:
     """The journey under a key of its own, every wait and timeout shortened, re-entry after two minutes."""
     enter = dict(definition["enter"])
-    if enter.get("again"):
+    if (enter.get("again") or {}).get("after"):
         enter["again"] = {"after": "2m"}
     copied = definition | {
         "journey": definition["journey"] + SUFFIX,
@@ -26,6 +28,21 @@ def hasty(definition: dict[str, Any]) -> dict[str, Any]:
         "steps": _shortened(definition["steps"]),
     }
     return {key: value for key, value in copied.items() if value is not None}
+
+
+def hasty_programme(definition: dict[str, Any]) -> dict[str, Any]:
+    """The programme under a key of its own: points and referrals are held for seconds, and the imported past earns."""
+    copied = definition | {
+        "programme": definition["programme"] + SUFFIX,
+        "name": f"{definition.get('name') or definition['programme']} (demo: holds of seconds)",
+        "earn": [
+            rule | {"imports": True} | ({"pending": _PENDING} if rule.get("pending") else {})
+            for rule in definition["earn"]
+        ],
+    }
+    if definition.get("referral"):
+        copied["referral"] = definition["referral"] | {"hold": _PENDING}
+    return copied
 
 
 def _shortened(node: Any) -> Any:

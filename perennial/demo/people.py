@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any  # traits are any JSON
 from unicodedata import normalize
@@ -75,6 +75,11 @@ def people(count: int) -> list[Person]:
     """The first `count` customers; always the same ones."""
     random = Random(_SEED)  # noqa: S311  made-up people, no secrets
     return [_person(random, f"G-{1001 + number}") for number in range(count)]
+
+
+def newcomer(random: Random) -> Person:
+    """Somebody who has never been there, and who wants to hear from the shop."""
+    return replace(_person(random, f"G-{random.randrange(16**8):08x}"), wants_mail=True)
 
 
 def _person(random: Random, customer_id: str) -> Person:

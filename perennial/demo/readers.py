@@ -13,7 +13,7 @@ import httpx
 from perennial.demo.shop import BackOffice, ShownMessage
 
 LOOK_EVERY_SECONDS = 3.0
-_BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 _OPENED, _CLICKED, _UNSUBSCRIBED = 0.55, 0.4, 0.02
 _PIXEL = re.compile(r'src="([^"]+/o/[^"]+)"')
 _LINK = re.compile(r'href="([^"]+/c/[^"]+)"')
@@ -56,4 +56,4 @@ class Readers:
         """As a browser would, but never farther than our own host: the shop behind the links does not exist."""
         found = pattern.search(html)
         if found:
-            await self._browser.get(unescape(found.group(1)), headers={"User-Agent": _BROWSER}, follow_redirects=False)
+            await self._browser.get(unescape(found.group(1)), headers={"User-Agent": BROWSER}, follow_redirects=False)

@@ -13,13 +13,15 @@ from typing import Any, TypeVar  # documents and events are any JSON
 import httpx
 
 from domain.yaml import read_yaml
-from perennial.demo.haste import SUFFIX, hasty
+from perennial.demo.club import club
+from perennial.demo.haste import SUFFIX, hasty, hasty_programme
 from perennial.demo.history import history
 from perennial.demo.people import Person
 from perennial.settings import PROJECT
 
 T = TypeVar("T")
 BATCH = 100
+JOURNEYS = PROJECT / "templates" / "journeys"
 PROGRAMME = PROJECT / "templates" / "programmes" / "petals.yaml"
 SETTINGS = {
     "name": "Hollyhock & Rye",
@@ -47,16 +49,21 @@ class BackOffice:
         self._client = client
 
     async def open(self, persons: Sequence[Person]) -> bool:
-        """Settings, history and hasty journeys; False when an earlier start has done it all."""
-        built_in = [key for key in await self._journeys() if not key.endswith(SUFFIX)]
-        if built_in and all([await self._exists(key + SUFFIX) for key in built_in]):
+        """Settings, club, history and hasty journeys; False when an earlier start has done it all."""
+        built_in = sorted(path.stem for path in JOURNEYS.glob("*.yaml"))
+        if all([await self._exists(key + SUFFIX) for key in built_in]):
             return False
         await self._call("PUT", "/v1/settings", SETTINGS)
+        for key in built_in:
+            await self._pause(key)
+        await self._publish("programmes", hasty_programme(read_yaml(PROGRAMME.read_bytes())))
+        for kind, documents in club(datetime.now(UTC)).items():
+            for document in documents:
+                await self._publish(kind, document)
         await self._post_history(persons)
         await self._drained(persons[-1])
-        await self._publish_programme()
         for key in built_in:
-            await self._publish_hasty(key)
+            await self._publish("journeys", hasty((await self._call("GET", f"/v1/journeys/{key}"))["draft"]))
         return True
 
     async def delivered(self) -> list[ShownMessage]:
@@ -74,9 +81,25 @@ class BackOffice:
         found = re.search(r"<(https?://[^>]+)>", headers.get("List-Unsubscribe", ""))
         return found.group(1) if found else None
 
-    async def _journeys(self) -> list[str]:
-        answer = await self._call("GET", "/v1/journeys?limit=100")
-        return [document["key"] for document in answer["data"]]
+    async def referral_link(self, customer_id: str) -> tuple[str, str]:
+        """A customer's personal link, and the code in it."""
+        answer = await self._call("GET", f"/v1/customers/{customer_id}/referral")
+        return answer["link"], answer["code"]
+
+    async def claim(self, code: str, customer_id: str, ip: str) -> bool:
+        """Report that somebody signed up by a code; False when they cannot be brought."""
+        wish = {"code": code, "referee": customer_id, "signals": {"ip": ip}}
+        return (await self._client.post("/v1/referrals/claim", json=wish)).is_success
+
+    async def rewards_for(self, customer_id: str) -> list[dict[str, Any]]:
+        """What a customer can have now, as the catalogue shows it; nothing to whom it does not know."""
+        answer = await self._client.get(f"/v1/customers/{customer_id}/rewards?available=true")
+        return [entry for entry in answer.json()["data"] if entry["available"]] if answer.is_success else []
+
+    async def redeem(self, customer_id: str, reward: str) -> bool:
+        """Have a reward for points; False when somebody was faster or the points are gone."""
+        path = f"/v1/customers/{customer_id}/rewards/{reward}/redeem"
+        return (await self._client.post(path, json={})).is_success
 
     async def _exists(self, journey: str) -> bool:
         return (await self._client.get(f"/v1/journeys/{journey}")).status_code == httpx.codes.OK
@@ -94,17 +117,16 @@ class BackOffice:
                     return
                 await asyncio.sleep(0.5)
 
-    async def _publish_programme(self) -> None:
-        """After the past, which earns nothing."""
-        document = read_yaml(PROGRAMME.read_bytes())
-        await self._call("PUT", f"/v1/programmes/{PROGRAMME.stem}", document)
-        await self._call("POST", f"/v1/programmes/{PROGRAMME.stem}/publish", {})
+    async def _pause(self, key: str) -> None:
+        """The past enters no journey, and who enters the hasty copy is not told everything twice."""
+        if (await self._call("GET", f"/v1/journeys/{key}"))["state"] == "live":
+            await self._call("POST", f"/v1/journeys/{key}/pause", {})
 
-    async def _publish_hasty(self, key: str) -> None:
-        definition = (await self._call("GET", f"/v1/journeys/{key}"))["draft"]
-        copy = hasty(definition)
-        await self._call("PUT", f"/v1/journeys/{copy['journey']}", copy)
-        await self._call("POST", f"/v1/journeys/{copy['journey']}/publish", {})
+    async def _publish(self, kind: str, document: dict[str, Any]) -> None:
+        """`document` names its key under the singular of its kind."""
+        path = f"/v1/{kind}/{document[kind.removesuffix('s')]}"
+        await self._call("PUT", path, document)
+        await self._call("POST", f"{path}/publish", {})
 
     async def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         answer = await self._client.request(method, path, json=body)

@@ -18,6 +18,7 @@ from perennial.demo.people import Person
 
 VISIT_EVERY_SECONDS = 2.5
 _REMINDED_AFTER_SECONDS = 20.0  # the hasty abandoned-cart journey has reminded by then
+_REVIEWED, _RETURNED, _RETURNED_AFTER_SECONDS = 0.35, 0.12, 8.0
 
 
 class Ending(Enum):
@@ -80,6 +81,15 @@ class Visits:
         await self._pause()
         self._track(person, "Order Completed", placed | {"cart_id": cart_id})
         self._tell(f"{person.first_name} bought for € {placed['total']:.2f}")
+        await self._pause()
+        if self._random.random() < _REVIEWED:
+            self._track(person, "Product Reviewed", lines[0][0].properties() | {"rating": self._random.randint(1, 5)})
+        if self._random.random() < _RETURNED:
+            await asyncio.sleep(_RETURNED_AFTER_SECONDS)
+            returned = lines[0][0].properties(1)
+            sums = {"total": returned["price"], "currency": returned["currency"]}
+            self._track(person, "Order Refunded", {"order_id": placed["order_id"], **sums, "products": [returned]})
+            self._tell(f"{person.first_name} sent something back: {lines[0][0].name}")
 
     def _track(self, person: Person, event: str, properties: dict[str, Any]) -> None:
         self._segment.track(person.id, event, properties)

@@ -43,5 +43,5 @@ async def test_the_journey_and_its_templates_can_be_published_and_seen(client: h
         seen = (await client.post(f"/v1/templates/{key}/preview", json={})).json()
         assert "Gold" in seen["subject"]
         assert "Free shipping" in seen["html"]
-        assert "2050" in seen["html"]
+        assert "2,050" in seen["html"]
         assert "{{" not in seen["html"] + seen["text"] + seen["subject"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perennial.demo.haste import hasty
+from perennial.demo.haste import hasty, hasty_programme
 
 CART = {
     "journey": "abandoned-cart",
@@ -31,6 +31,29 @@ def test_a_hasty_copy_has_a_key_of_its_own_and_waits_of_seconds() -> None:
 
 def test_a_hasty_copy_lets_people_in_again_soon() -> None:
     assert hasty(CART)["enter"]["again"] == {"after": "2m"}
+
+
+def test_a_journey_that_follows_each_friend_apart_still_does() -> None:
+    enter = {"on": {"event": "Referral Claimed"}, "again": {"while_active": True}}
+
+    assert hasty(CART | {"enter": enter})["enter"] == enter
+
+
+def test_a_hasty_programme_holds_points_and_referrals_for_seconds_and_lets_the_past_earn() -> None:
+    programme = {
+        "programme": "petals",
+        "earn": [{"rule": "purchase", "pending": "14d"}, {"rule": "review"}],
+        "referral": {"hold": "14d", "referrer": {"points": 500}},
+    }
+
+    copy = hasty_programme(programme)
+
+    assert copy["programme"] == "petals-demo"
+    assert copy["earn"] == [
+        {"rule": "purchase", "pending": "12s", "imports": True},
+        {"rule": "review", "imports": True},
+    ]
+    assert copy["referral"] == {"hold": "12s", "referrer": {"points": 500}}
 
 
 def test_the_original_stays_as_it_is() -> None:
