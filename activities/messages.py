@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar, assert_never
+from typing import Final, TypeVar, assert_never
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -47,8 +47,8 @@ from domain.runs import OutcomeKind, StepInput, StepOutcome
 
 Answer = TypeVar("Answer")
 
-_ROUTING_PATIENCE = 5.0
-"""Seconds that an attempt waits for the customer's events to be routed before it gives its place to others."""
+ROUTING_PATIENCE: Final = timedelta(seconds=5)
+"""How long an attempt waits for the customer's events to be routed before it gives its place to others."""
 _LOST_AFTER = timedelta(minutes=10)
 """An attempt without an answer for so long has died: activities are given two minutes."""
 
@@ -107,6 +107,7 @@ class MessageActivities:
         pacer: Pacer,
         *,
         public_url: str,
+        patience: timedelta = ROUTING_PATIENCE,
     ) -> None:
         self._database = database
         self._library = library
@@ -114,6 +115,7 @@ class MessageActivities:
         self._providers = providers
         self._pacer = pacer
         self._public_url = public_url
+        self._patience = patience
 
     @activity.defn
     async def send(self, at: StepInput) -> StepOutcome:
@@ -125,7 +127,7 @@ class MessageActivities:
             elapsed = timedelta(seconds=time.monotonic() - begun)
             return at.model_copy(update={"as_of": started + elapsed})
 
-        claimed: _Claimed | StepOutcome | _TryAgain = await _when_routed(lambda: self._claim(now()))
+        claimed: _Claimed | StepOutcome | _TryAgain = await _when_routed(lambda: self._claim(now()), self._patience)
         if not isinstance(claimed, _Claimed):
             return _outcome(claimed)
         content = None
@@ -139,7 +141,7 @@ class MessageActivities:
         await self._stand_in_line(claimed)
         granted = time.monotonic()
         outgoing: Outgoing | StepOutcome | _TryAgain = await _when_routed(
-            lambda: self._attempt(now(), claimed, content)
+            lambda: self._attempt(now(), claimed, content), self._patience
         )
         if isinstance(outgoing, StepOutcome | _TryAgain):
             return _outcome(outgoing)
@@ -288,11 +290,11 @@ def _started_at(at: StepInput) -> datetime:
     return max(at.as_of, activity.info().started_time.astimezone(UTC))
 
 
-async def _when_routed(ask: Callable[[], Awaitable[Answer | Pending]]) -> Answer | _TryAgain:
+async def _when_routed(ask: Callable[[], Awaitable[Answer | Pending]], patience: timedelta) -> Answer | _TryAgain:
     """Ask until the customer's events are routed; a long wait is Temporal's."""
-    patience, delay = time.monotonic() + _ROUTING_PATIENCE, 0.02
+    until, delay = time.monotonic() + patience.total_seconds(), 0.02
     while isinstance(answer := await ask(), Pending):
-        if time.monotonic() > patience:
+        if time.monotonic() > until:
             return _TryAgain("events_pending", timedelta(seconds=2))
         await asyncio.sleep(delay)
         delay = min(delay * 2, 0.5)

@@ -48,10 +48,11 @@ class Settled(BaseModel):
 
 
 class SettlingActivities:
-    """The time jobs, each a method; other nouns of the programme delegate from here."""
+    """The time jobs, each a method; other nouns of the programme delegate from here. `page`: rows in a transaction."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, page: int = PAGE) -> None:
         self._database = database
+        self._page = page
 
     @activity.defn
     async def settle_accounts(self, step: SettlingStep) -> Settled:
@@ -110,7 +111,7 @@ class SettlingActivities:
 
     async def _expire_page(self, as_of: datetime) -> int:
         async with self._database.transaction() as session:
-            return await expire_some(session, as_of, limit=PAGE)
+            return await expire_some(session, as_of, limit=self._page)
 
     async def _sweep(self, as_of: datetime, *, wait: bool) -> int:
         count, after = 0, None
@@ -123,13 +124,13 @@ class SettlingActivities:
 
     async def _due(self, as_of: datetime, after: DueAccount | None) -> Sequence[DueAccount]:
         async with self._database.read() as session:
-            return await due_accounts(session, as_of, after=after, limit=PAGE)
+            return await due_accounts(session, as_of, after=after, limit=self._page)
 
     async def _expiring(
         self, programme: str, since: datetime, until: datetime, after: ExpiringPoints | None
     ) -> Sequence[ExpiringPoints]:
         async with self._database.read() as session:
-            return await expiring_points(session, programme, since, until, after=after, limit=PAGE)
+            return await expiring_points(session, programme, since, until, after=after, limit=self._page)
 
 
 def _warning(expiring: ExpiringPoints, before: str, as_of: datetime) -> NewEvent:

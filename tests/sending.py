@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 
-from activities.messages import MessageActivities
+from activities.messages import ROUTING_PATIENCE, MessageActivities
 from activities.pacing import Pacer
 from activities.providers import Providers
 from connectors.rendering import Renderer
@@ -95,7 +95,11 @@ class Shop:
 
 @asynccontextmanager
 async def open_shop(
-    database: Database, renderer: Renderer, *, rates: dict[str, float] | None = None
+    database: Database,
+    renderer: Renderer,
+    *,
+    rates: dict[str, float] | None = None,
+    patience: timedelta = ROUTING_PATIENCE,
 ) -> AsyncIterator[Shop]:
     """A shop whose journey `welcome` sends the template `hello` in its step `reminder`."""
     async with database.transaction() as session:
@@ -110,6 +114,7 @@ async def open_shop(
         Providers(provider, webhooks),
         Pacer(database, rates or {}),
         public_url=PUBLIC_URL,
+        patience=patience,
     )
     yield Shop(database, activities, provider, webhooks)
 

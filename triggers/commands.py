@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from temporalio.client import (
     Client,
@@ -39,7 +39,8 @@ from database.outbox import CommandKind, PendingCommand
 QUEUE = "journeys"
 WAKE = "wake"
 _FIRST = Priority(priority_key=1)  # of five; what has no priority is in the middle
-_RPC = timedelta(seconds=5)
+PATIENCE: Final = timedelta(seconds=5)
+"""How long one call to Temporal may take before Temporal counts as away."""
 _CATCH_UP = timedelta(hours=1)
 """How late a schedule may still fire after Temporal was away."""
 
@@ -73,20 +74,22 @@ def _lacks_namespace(error: RPCError) -> bool:
     return error.status is RPCStatusCode.NOT_FOUND and "amespace" in error.message
 
 
-async def carry_out(client: Client, command: PendingCommand) -> None:
-    """Tell Temporal. Repeating a command does no harm, and what is over already counts as done. Raises RPCError."""
+async def carry_out(client: Client, command: PendingCommand, patience: timedelta = PATIENCE) -> None:
+    """Tell Temporal. Repeating a command does no harm, and what is over already counts as done. Raises RPCError, also
+    when a call takes longer than our patience.
+    """
     match command.kind:
         case CommandKind.START:
-            await _start(client, command)
+            await _start(client, command, patience)
         case CommandKind.SCHEDULE:
-            await _schedule(client, command)
+            await _schedule(client, command, patience)
         case CommandKind.WAKE | CommandKind.CANCEL | CommandKind.TERMINATE | CommandKind.UNSCHEDULE:
-            await _unless_gone(client, command)
+            await _unless_gone(client, command, patience)
         case _:
             assert_never(command.kind)
 
 
-async def _start(client: Client, command: PendingCommand) -> None:
+async def _start(client: Client, command: PendingCommand, patience: timedelta) -> None:
     """Start once, ever: a running workflow of that id is used, a closed one is never started again."""
     told = command.payload
     try:
@@ -101,7 +104,7 @@ async def _start(client: Client, command: PendingCommand) -> None:
             static_summary=told.get("summary"),
             static_details=told.get("details"),
             priority=_FIRST if told.get("is_first") else Priority.default,
-            rpc_timeout=_RPC,
+            rpc_timeout=patience,
         )
     except WorkflowAlreadyStartedError:
         return
@@ -117,39 +120,39 @@ def _attributes(told: Mapping[str, Any]) -> TypedSearchAttributes:
     return TypedSearchAttributes(pairs)
 
 
-async def _unless_gone(client: Client, command: PendingCommand) -> None:
+async def _unless_gone(client: Client, command: PendingCommand, patience: timedelta) -> None:
     """Reach a workflow or schedule; one that has ended, or is forgotten, needs it no more."""
     try:
-        await _reach(client, command)
+        await _reach(client, command, patience)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND or _lacks_namespace(error):
             raise
 
 
-async def _reach(client: Client, command: PendingCommand) -> None:
+async def _reach(client: Client, command: PendingCommand, patience: timedelta) -> None:
     if command.kind is CommandKind.UNSCHEDULE:
-        await client.get_schedule_handle(command.workflow_id).delete(rpc_timeout=_RPC)
+        await client.get_schedule_handle(command.workflow_id).delete(rpc_timeout=patience)
         return
     handle = client.get_workflow_handle(command.workflow_id)
     if command.kind is CommandKind.WAKE:
-        await handle.signal(WAKE, rpc_timeout=_RPC)
+        await handle.signal(WAKE, rpc_timeout=patience)
     elif command.kind is CommandKind.CANCEL:
-        await handle.cancel(rpc_timeout=_RPC)
+        await handle.cancel(rpc_timeout=patience)
     else:
-        await handle.terminate(reason=command.payload.get("reason"), rpc_timeout=_RPC)
+        await handle.terminate(reason=command.payload.get("reason"), rpc_timeout=patience)
 
 
-async def _schedule(client: Client, command: PendingCommand) -> None:
+async def _schedule(client: Client, command: PendingCommand, patience: timedelta) -> None:
     """Create the schedule, or make the one that is there like this."""
     schedule = _schedule_of(command)
     try:
-        await client.create_schedule(command.workflow_id, schedule, rpc_timeout=_RPC)
+        await client.create_schedule(command.workflow_id, schedule, rpc_timeout=patience)
     except ScheduleAlreadyRunningError:
 
         def replace(_: ScheduleUpdateInput) -> ScheduleUpdate:
             return ScheduleUpdate(schedule)
 
-        await client.get_schedule_handle(command.workflow_id).update(replace, rpc_timeout=_RPC)
+        await client.get_schedule_handle(command.workflow_id).update(replace, rpc_timeout=patience)
 
 
 def _schedule_of(command: PendingCommand) -> Schedule:

@@ -20,7 +20,7 @@ from temporalio.client import Client
 from database import outbox
 from database.outbox import PendingCommand
 from database.session import Database, WriteSession
-from triggers.commands import carry_out, coalesced, is_outage
+from triggers.commands import PATIENCE, carry_out, coalesced, is_outage
 from triggers.listening import Listener
 
 log = structlog.get_logger(__name__)
@@ -65,12 +65,14 @@ class Relay:
         *,
         workflows_at_once: int = 200,
         calls_at_once: int = 64,
+        patience: timedelta = PATIENCE,
         now: Callable[[], datetime] | None = None,
     ) -> None:
         self._database = database
         self._client = client
         self._workflows_at_once = workflows_at_once
         self._calls = asyncio.Semaphore(calls_at_once)
+        self._patience = patience
         self._now = now or _utc_now
         self._pause = 0.0
         self._measured_at = 0.0
@@ -115,7 +117,7 @@ class Relay:
         for call in coalesced(commands):
             try:
                 async with self._calls:
-                    await carry_out(self._client, call[0])
+                    await carry_out(self._client, call[0], self._patience)
             except Exception as error:  # noqa: BLE001  a command of any kind must not take the relay down; recorded below
                 result.stopped_at, result.error = call[0], error
                 return result

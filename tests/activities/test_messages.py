@@ -248,18 +248,18 @@ async def test_an_exited_run_sends_nothing(shop: Shop) -> None:
 
 
 async def test_a_message_waits_while_events_of_its_customer_are_not_routed(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    database: Database, renderer: Renderer
 ) -> None:
-    monkeypatch.setattr("activities.messages._ROUTING_PATIENCE", 0.1)
-    run_id = await enter(shop)
-    async with shop.database.transaction() as session:
-        await add_event(session, "ann", "Order Completed")
+    async with open_shop(database, renderer, patience=timedelta(milliseconds=100)) as shop:
+        run_id = await enter(shop)
+        async with shop.database.transaction() as session:
+            await add_event(session, "ann", "Order Completed")
 
-    with pytest.raises(ApplicationError) as caught:
-        await shop.send(run_id)
+        with pytest.raises(ApplicationError) as caught:
+            await shop.send(run_id)
 
-    assert caught.value.type == "events_pending"
-    assert not await shop.messages()
+        assert caught.value.type == "events_pending"
+        assert not await shop.messages()
 
 
 async def test_an_exit_between_claim_and_attempt_cancels_the_message(shop: Shop) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
-import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities import settling
 from activities.settling import SettlingActivities, SettlingStep
 from database import customers
 from database.redeeming import redeem
@@ -17,8 +15,7 @@ from tests.factories import NOON
 from tests.rewarding import DAY, TENNER, make_member, publish_programme, publish_reward, redemptions_of, taken
 
 
-async def test_redemptions_end_when_their_time_is_over(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settling, "PAGE", 2)
+async def test_redemptions_end_when_their_time_is_over(database: Database) -> None:
     await publish_programme(database)
     await publish_reward(database, TENNER, lasts="7d", stock=9)
     for n in range(5):
@@ -27,8 +24,9 @@ async def test_redemptions_end_when_their_time_is_over(database: Database, monke
             await customers.lock(session, [who], skip_locked=False)
             await redeem(session, who, "tenner", NOON + timedelta(hours=n))
     step = SettlingStep(since=NOON, as_of=NOON + 7 * DAY + timedelta(hours=2))
+    activities = SettlingActivities(database, page=2)
 
-    done = [await ActivityEnvironment().run(SettlingActivities(database).expire_redemptions, step) for _ in range(2)]
+    done = [await ActivityEnvironment().run(activities.expire_redemptions, step) for _ in range(2)]
 
     assert [each.count for each in done] == [3, 0]
     assert Counter(row.state for row in await redemptions_of(database)) == {"expired": 3, "issued": 2}

@@ -245,55 +245,23 @@ async def test_messages_and_runs_of_one_customer_are_listed(client: httpx.AsyncC
 async def make_story(database: Database, ours: UUID) -> None:
     """A run that sent a message, and a consent: two, three and four minutes after noon."""
     run_id = new_id()
+    run = Run(
+        id=run_id, journey="cart", version=1, customer_id=ours, occasion="c1", state="active", shadow=False,
+        seen_number=1, entry={}, entered_at=NOON, workflow_id=f"journey/cart/{ours}",
+    )  # fmt: skip
+    step = RunStep(
+        run_id=run_id, step="remind", visit=1, kind="send", reached_at=NOON, at=NOON + timedelta(minutes=2),
+        outcome="done",
+    )  # fmt: skip
+    message = Message(
+        id=new_id(), customer_id=ours, channel="email", purpose="marketing", template="cart-reminder",
+        state="accepted", created_at=NOON + timedelta(minutes=3),
+    )  # fmt: skip
+    consent = Consent(
+        id=new_id(), customer_id=ours, purpose="marketing", channel="email", state="subscribed",
+        at=NOON + timedelta(minutes=4), source="api", evidence={}, event_id=new_id(),
+    )  # fmt: skip
     async with database.transaction() as session:
-        session.add(
-            Run(
-                id=run_id,
-                journey="cart",
-                version=1,
-                customer_id=ours,
-                occasion="c1",
-                state="active",
-                shadow=False,
-                seen_number=1,
-                entry={},
-                entered_at=NOON,
-                workflow_id=f"journey/cart/{ours}",
-            )
-        )
+        session.add(run)
         await session.flush()
-        session.add(
-            RunStep(
-                run_id=run_id,
-                step="remind",
-                visit=1,
-                kind="send",
-                reached_at=NOON,
-                at=NOON + timedelta(minutes=2),
-                outcome="done",
-            )
-        )
-        session.add(
-            Message(
-                id=new_id(),
-                customer_id=ours,
-                channel="email",
-                purpose="marketing",
-                template="cart-reminder",
-                state="accepted",
-                created_at=NOON + timedelta(minutes=3),
-            )
-        )
-        session.add(
-            Consent(
-                id=new_id(),
-                customer_id=ours,
-                purpose="marketing",
-                channel="email",
-                state="subscribed",
-                at=NOON + timedelta(minutes=4),
-                source="api",
-                evidence={},
-                event_id=new_id(),
-            )
-        )
+        session.add_all([step, message, consent])

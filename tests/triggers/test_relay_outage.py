@@ -15,7 +15,6 @@ from database.outbox import Command, CommandKind, NewCommand, add_commands
 from database.session import Database
 from perennial.embedded.temporal import EmbeddedTemporal
 from perennial.temporal import connect
-from triggers import commands
 from triggers.relay import Relay, Sent
 
 pytestmark = pytest.mark.slow
@@ -31,10 +30,9 @@ async def server(server_folder: Path) -> AsyncIterator[EmbeddedTemporal]:
 
 
 async def test_a_temporal_that_hangs_is_away_and_the_commands_are_not_blamed(
-    database: Database, server: EmbeddedTemporal, monkeypatch: pytest.MonkeyPatch
+    database: Database, server: EmbeddedTemporal
 ) -> None:
-    monkeypatch.setattr(commands, "_RPC", timedelta(seconds=1))
-    relay = Relay(database, await connect(server.address, "default"))
+    relay = Relay(database, await connect(server.address, "default"), patience=timedelta(seconds=1))
     starts = [NewCommand(CommandKind.START, f"j/{n}", {"workflow": "cart", "input": {}}) for n in range(3)]
     async with database.transaction() as session:
         await add_commands(session, starts)
