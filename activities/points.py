@@ -16,10 +16,7 @@ from domain.journeys.library import DefinitionLibrary
 from domain.journeys.step_bodies import Points
 from domain.journeys.steps import PointsStep
 from domain.points import Credit, CreditKind, Debit, DebitKind, Moved
-from domain.runs import StepInput, StepOutcome
-
-UNTRUSTED = "untrusted"
-"""What a browser set off creates nothing of value."""
+from domain.runs import UNTRUSTED, StepInput, StepOutcome
 
 
 class PointsActivities:

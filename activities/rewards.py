@@ -7,7 +7,7 @@ from typing import assert_never
 
 from temporalio import activity
 
-from activities.points import UNTRUSTED, key_of
+from activities.points import key_of
 from activities.steps import OpenStep, open_step
 from database.redemptions import give
 from database.session import Database, WriteSession
@@ -18,7 +18,7 @@ from domain.journeys.step_bodies import Reward
 from domain.journeys.steps import RewardStep
 from domain.local_time import resolve_zone
 from domain.redemptions import Given, NotGiven
-from domain.runs import StepInput, StepOutcome
+from domain.runs import UNTRUSTED, StepInput, StepOutcome
 
 
 class RewardActivities:

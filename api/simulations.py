@@ -18,23 +18,27 @@ from api.documents import Key
 from api.routing import ApiRoute, only_asks
 from database import documents
 from database.journey_checks import names_of, surroundings
+from database.programmes import live_programme
 from database.recordings import recordings, who_could_enter
 from database.session import ReadSession
 from database.shop_settings import shop_settings
+from domain.conditions.model import PointsAre, TierIs
+from domain.conditions.walk import leaves
 from domain.drafts import read_draft
 from domain.errors import ChecksFailed, Conflict, FieldError, NotFound
 from domain.findings import Finding
 from domain.funnels import StepCounts
 from domain.instants import Instant
 from domain.journeys.checks import check_journey
-from domain.journeys.definition import ApiEntry, DateEntry, JourneyDefinition, ScheduleEntry, as_event
+from domain.journeys.definition import ApiEntry, DateEntry, JourneyDefinition, PointsEntry, ScheduleEntry, as_event
 from domain.journeys.identity import with_ids
 from domain.journeys.matches import TraitMatch
-from domain.journeys.places import matches_with_places
+from domain.journeys.places import conditions_with_places, matches_with_places
 from domain.journeys.simulation import ASSUMPTIONS, Simulation
+from domain.journeys.steps import PointsStep
 from domain.keys import Scope
 from domain.runs import RunState
-from domain.simulations import LoggedStep, SampleRun, SimulationResult
+from domain.simulations import Costs, LoggedStep, SampleRun, SimulationResult
 
 router = APIRouter(route_class=ApiRoute)
 
@@ -86,6 +90,14 @@ class MessagesOfDay(BaseModel):
     messages: int
 
 
+class SimulatedCosts(BaseModel):
+    """Points that steps would have given and taken, and how often each reward, by its key, would have been given."""
+
+    points_awarded: int
+    points_deducted: int
+    rewards: dict[str, int]
+
+
 class SampleStep(BaseModel):
     """One step of a sample run."""
 
@@ -127,7 +139,7 @@ class SimulationAnswer(BaseModel):
     kept_out: dict[str, int]
     steps: list[SimulatedStep]
     messages_per_day: list[MessagesOfDay]
-    costs: dict[str, int]
+    costs: SimulatedCosts
     gate: dict[str, int]
     samples: list[Sample]
     assumptions: list[str]
@@ -151,7 +163,7 @@ class SimulationAnswer(BaseModel):
             end=wish.end,
             steps=steps,
             messages_per_day=days,
-            costs={},
+            costs=SimulatedCosts(**_members(result.costs)),
             samples=samples,
             assumptions=assumptions,
             **{name: counts[name] for name in _COUNTS},
@@ -172,7 +184,7 @@ async def simulate_journey(
     around = await surroundings(session, definition, allow_private_calls=dependencies.allow_private_calls)
     _check_walkable(check_journey(definition, around))
     written = with_ids(definition)
-    simulation = Simulation(written, await shop_settings(session), wish.start, wish.end)
+    simulation = Simulation(written, await shop_settings(session), wish.start, wish.end, around.rewards or ())
     assumptions = await _play(session, simulation, written, wish)
     return SimulationAnswer.of(simulation.result(), written, wish, assumptions)
 
@@ -182,17 +194,27 @@ async def _play(
 ) -> list[str]:
     entries = definition.enter.entries
     starting = {match.event for entry in entries if (match := as_event(entry))}
-    everybody = any(isinstance(entry, DateEntry | ScheduleEntry) for entry in entries)
+    everybody = any(isinstance(entry, DateEntry | ScheduleEntry | PointsEntry) for entry in entries)
     ids = await who_could_enter(session, starting, wish.start, wish.end, everybody=everybody, limit=MOST_CUSTOMERS + 1)
     with_traits = any(isinstance(match, TraitMatch) for match, _ in matches_with_places(definition))
     pages = recordings(
-        session, ids[:MOST_CUSTOMERS], names_of(definition), wish.end, journey=definition.journey,
-        with_traits=with_traits,
+        session, ids[:MOST_CUSTOMERS], names_of(definition) | starting, wish.end, journey=definition.journey,
+        with_traits=with_traits, programme=await live_programme(session) if _asks_loyalty(definition) else None,
     )  # fmt: skip
     async for page in pages:
         for record in page:
             await asyncio.to_thread(simulation.play, record)  # Python at work: other requests go on meanwhile
     return _assumptions(len(ids) > MOST_CUSTOMERS, any(isinstance(entry, ApiEntry) for entry in entries))
+
+
+def _asks_loyalty(definition: JourneyDefinition) -> bool:
+    """Whether points or tiers matter to the journey."""
+    conditions = (condition for condition, _ in conditions_with_places(definition))
+    return (
+        bool(definition.enter.thresholds)
+        or any(isinstance(step, PointsStep) for step in definition.walk())
+        or any(isinstance(leaf, PointsAre | TierIs) for condition in conditions for _, leaf in leaves(condition))
+    )
 
 
 def _assumptions(cut: bool, has_api_entry: bool) -> list[str]:
@@ -237,5 +259,5 @@ def _failed(findings: list[Finding]) -> ChecksFailed:
     return ChecksFailed(findings[0].message, members={"findings": shown})
 
 
-def _members(value: StepCounts | SimulationResult | SampleRun | LoggedStep) -> dict[str, Any]:  # its fields by name
+def _members(value: Costs | StepCounts | SimulationResult | SampleRun | LoggedStep) -> dict[str, Any]:  # by name
     return {field.name: getattr(value, field.name) for field in fields(value)}

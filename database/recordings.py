@@ -13,6 +13,8 @@ from database.consent import Consent
 from database.customers import Customer
 from database.events import Event
 from database.messages import Message, MessageEvent, Suppression
+from database.programmes import LiveProgramme
+from database.recorded_points import recorded_loyalty
 from database.secrets import PSEUDONYMS, Secret
 from database.session import ReadSession
 from domain.conditions.history import PastMessage, Report
@@ -47,12 +49,17 @@ async def recordings(
     *,
     journey: str,
     with_traits: bool,
+    programme: LiveProgramme | None = None,
 ) -> AsyncIterator[list[RecordedCustomer]]:
-    """The customers in pages, with those of their events that can matter. `journey`'s own messages are left out."""
+    """The customers in pages, with those of their events that can matter. `journey`'s own messages are left out.
+
+    `programme`: the live one, if points and tiers matter.
+    """
     for first in range(0, len(customer_ids), PAGE):
         ids = customer_ids[first : first + PAGE]
         events = await _events(session, ids, names, end, with_traits=with_traits)
         consents, messages, sent = await _consents(session, ids), *await _messages(session, ids, journey)
+        loyalty = await recorded_loyalty(session, programme, ids) if programme else {}
         known = select(Customer).where(Customer.id.in_(ids)).order_by(Customer.id)
         rows = (await session.execute(known)).scalars().all()
         addresses = {row.id: deliverable_address(row.traits) for row in rows}
@@ -69,6 +76,7 @@ async def recordings(
                 consents=consents[row.id],
                 messages=messages[row.id],
                 sent=sent[row.id],
+                loyalty=loyalty.get(row.id),
             )
             for row in rows
         ]
@@ -97,6 +105,7 @@ async def _events(
                     changed_traits=event.changed_traits,
                     timestamp=event.timestamp,
                     received_at=event.timestamp,  # the virtual clock shows when things happened
+                    trusted=event.trusted,
                 )
             )
     return found

@@ -12,6 +12,9 @@ HOLDOUT = "holdout"
 """The reason of every effect that a holdout's run would have had."""
 
 
+UNTRUSTED = "untrusted"
+"""Why a step gives nothing: what a browser set off creates nothing of value."""
+
 LONGEST_CHAIN = 10
 """Runs that started one another by `emit` and `start`; deeper ones emit nothing: that is the guard against loops."""
 

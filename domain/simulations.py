@@ -18,6 +18,7 @@ from domain.local_time import resolve_zone
 from domain.messages import Sent
 from domain.runs import RunState
 from domain.shop_settings import ShopSettings
+from domain.simulated_points import RecordedLoyalty, SimulatedPoints
 
 SAMPLES = 10
 
@@ -36,6 +37,7 @@ class RecordedCustomer:
     consents: Sequence[StandingConsent]
     messages: Sequence[PastMessage]
     sent: Sequence[Sent]
+    loyalty: RecordedLoyalty | None = None  # None: no programme is live, or nothing asks for points or tiers
 
 
 @dataclass(slots=True)
@@ -46,6 +48,11 @@ class SimulatedCustomer:
     settings: ShopSettings
     past: list[PastEvent] = field(default_factory=list)
     last_number: int = 0
+    points: SimulatedPoints | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The account stands as it was recorded."""
+        self.points = SimulatedPoints(self.record.loyalty) if self.record.loyalty else None
 
     @property
     def id(self) -> UUID:
@@ -84,7 +91,7 @@ class SimulatedCustomer:
             )
         )
 
-    def history(self, variants: Mapping[str, str], entered_at: datetime, entry_number: int) -> History:
+    def history(self, variants: Mapping[str, str], entered_at: datetime, entry_number: int, as_of: datetime) -> History:
         """What conditions ask about, for a run."""
         return History(
             customer_id=self.id,
@@ -95,6 +102,7 @@ class SimulatedCustomer:
             variants=variants,
             entered_at=entered_at,
             entry_number=entry_number,
+            loyalty=self.points.at(as_of) if self.points else None,
         )
 
 
@@ -129,6 +137,23 @@ class SampleRun:
 
 
 @dataclass(slots=True)
+class Costs:
+    """What runs gave and took; `rewards` by key. The holdout's runs cost nothing."""
+
+    points_awarded: int = 0
+    points_deducted: int = 0
+    rewards: dict[str, int] = field(default_factory=dict)
+
+    def __iadd__(self, other: Costs) -> Costs:
+        """Sum up."""
+        self.points_awarded += other.points_awarded
+        self.points_deducted += other.points_deducted
+        for key, count in other.rewards.items():
+            self.rewards[key] = self.rewards.get(key, 0) + count
+        return self
+
+
+@dataclass(slots=True)
 class SimulationResult:
     """The sum of a simulation."""
 
@@ -142,12 +167,14 @@ class SimulationResult:
     kept_out: dict[str, int] = field(default_factory=dict)
     steps: dict[str, StepCounts] = field(default_factory=dict)
     messages: dict[date, int] = field(default_factory=dict)
+    costs: Costs = field(default_factory=Costs)
     gate: dict[str, int] = field(default_factory=dict)
     samples: list[SampleRun] = field(default_factory=list)
 
 
 __all__ = [
     "SAMPLES",
+    "Costs",
     "LoggedStep",
     "RecordedCustomer",
     "SampleRun",

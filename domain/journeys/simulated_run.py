@@ -13,6 +13,7 @@ from domain.journeys.deadlines import CannotWait, EndsAt, end_of
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.flow import Flow, id_of
 from domain.journeys.interpreter import Interpreter
+from domain.journeys.simulated_loyalty import LoyaltyWorld, give, move
 from domain.journeys.splits import assign
 from domain.journeys.steps import (
     BranchStep,
@@ -35,19 +36,13 @@ from domain.journeys.steps import (
 from domain.journeys.waiting import CompiledWait, Happening, Met, Restarted, Standing, Watcher, compile_wait
 from domain.messages import Hold, Send, Skip
 from domain.runs import HOLDOUT, Ending, OutcomeKind, Position, RunState, StepOutcome
-from domain.simulations import LoggedStep, SimulatedCustomer
+from domain.simulations import Costs, LoggedStep
 
 DONE = StepOutcome(kind=OutcomeKind.DONE)
 
 
-class World(Protocol):
+class World(LoyaltyWorld, Protocol):
     """What surrounds a simulated run: its customer at the moment of the virtual clock."""
-
-    @property
-    def now(self) -> datetime: ...
-
-    @property
-    def customer(self) -> SimulatedCustomer: ...
 
     def gate(self, step: SendStep) -> Send | Hold | Skip:
         """What the send gate would decide, and count."""
@@ -83,6 +78,10 @@ def _always(*_: object) -> bool:
     return True
 
 
+def _skipped(reason: str) -> StepOutcome:
+    return StepOutcome(kind=OutcomeKind.SKIPPED, reason=reason)
+
+
 @dataclass(slots=True)
 class _Stands:
     """What the walk yields when it stands at a step."""
@@ -114,6 +113,7 @@ class SimulatedRun:
     ending: Ending | None = None
     until: datetime | None = None
     converted: bool = False
+    costs: Costs = field(default_factory=Costs)
     log: list[LoggedStep] = field(default_factory=list)
     variants: dict[str, str] = field(default_factory=dict)
     _waits: dict[tuple[str, int], _OpenWait] = field(default_factory=dict)
@@ -190,10 +190,20 @@ class SimulatedRun:
             case SplitStep():
                 return self._split(step)
             case PointsStep() | RewardStep() | UpdateStep() | EmitStep() | CallStep() | StartStep():
-                return StepOutcome(kind=OutcomeKind.SKIPPED, reason=HOLDOUT) if self.shadow else DONE
+                return _skipped(HOLDOUT) if self.shadow else self._effect(step)
             case GotoStep() | ExitStep() | LaterStep():  # never asked for, or refused by the checks
                 return DONE
         assert_never(step)
+
+    def _effect(self, step: PointsStep | RewardStep | UpdateStep | EmitStep | CallStep | StartStep) -> StepOutcome:
+        match step:
+            case PointsStep(points=body):
+                reason = move(body, self.world, trusted=self.entry.trusted, costs=self.costs)
+            case RewardStep(reward=gift):
+                reason = give(gift, self.world, trusted=self.entry.trusted, costs=self.costs)
+            case _:
+                reason = None
+        return DONE if reason is None else _skipped(reason)
 
     def _wait(self, step: WaitStep, visit: int) -> StepOutcome:
         customer = self.world.customer
@@ -240,7 +250,8 @@ class SimulatedRun:
                 return StepOutcome(kind=OutcomeKind.SKIPPED, reason=reason)
 
     def _branch(self, step: BranchStep) -> StepOutcome:
-        history, scope = self.world.customer.history(self.variants, self.entered_at, self.entry.number), self.scope()
+        now, scope = self.world.now, self.scope()
+        history = self.world.customer.history(self.variants, self.entered_at, self.entry.number, now)
         for position, holds in enumerate(self.deciders.arms[id_of(step)]):
             if holds(history, scope):
                 return StepOutcome(kind=OutcomeKind.DONE, arm=str(position))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from domain.conditions import buckets
@@ -26,7 +27,7 @@ from domain.journeys.flow import Flow
 from domain.journeys.reentry import barred_by, occasion_text
 from domain.journeys.simulated_run import Deciders, SimulatedRun
 from domain.journeys.steps import SendStep
-from domain.journeys.waiting import Happening, Matcher, Watcher, compile_entry, compile_match
+from domain.journeys.waiting import PRODUCT_SOURCE, Happening, Matcher, Watcher, compile_entry, compile_match
 from domain.local_time import next_cron, resolve_zone
 from domain.messages import Candidate, Hold, Send, Sent, Skip, decide
 from domain.runs import OutcomeKind, RunState
@@ -38,6 +39,7 @@ from domain.simulations import (
     SimulatedCustomer,
     SimulationResult,
 )
+from domain.thresholds import EVENT_OF, Threshold
 
 DUE = "Journey Entry Due"
 """The name of the event by which a date or a schedule enters somebody."""
@@ -46,6 +48,8 @@ ASSUMPTIONS = (
     "traits as of now",
     "nobody opens or clicks the simulated messages",
     "calls answer nothing, and what steps update or emit changes nothing",
+    "points and tiers as recorded, with what points steps award and deduct; multipliers raise nothing",
+    "rewards do not run out",
     "suppressions as of now; messages of other journeys count towards the caps as they were sent",
     "anonymous events count for whom they belong to now",
 )
@@ -88,16 +92,27 @@ class _Rules:
 class Simulation:
     """Plays customers over [start, end) and sums up."""
 
-    def __init__(self, definition: JourneyDefinition, settings: ShopSettings, start: datetime, end: datetime) -> None:
+    def __init__(
+        self,
+        definition: JourneyDefinition,
+        settings: ShopSettings,
+        start: datetime,
+        end: datetime,
+        rewards: Collection[str] = (),
+    ) -> None:
         self._rules = _Rules.of(definition)
         self._settings = settings
+        self._rewards = rewards
         self._start, self._end = start, end
         self._result = SimulationResult(steps={step.id or "": StepCounts() for step in definition.walk()})
 
     def play(self, record: RecordedCustomer) -> None:
         """One customer's part in the period."""
-        world = _CustomerWorld(self._rules, self._settings, SimulatedCustomer(record, self._settings), self._start)
-        for event in _by_time([*record.events, *self._due(record)]):
+        customer = SimulatedCustomer(record, self._settings)
+        world = _CustomerWorld(self._rules, self._settings, customer, self._start, self._rewards)
+        told = [event for event in record.events if event.name not in _TOLD or event.source != PRODUCT_SOURCE]
+        crossed = _crossings(record, self._rules.definition.enter.thresholds)
+        for event in _by_time([*told, *crossed, *self._due(record)]):
             if event.timestamp >= self._end:
                 break
             world.hear(event)
@@ -134,6 +149,7 @@ class _CustomerWorld:
     settings: ShopSettings
     customer: SimulatedCustomer
     now: datetime
+    rewards: Collection[str]
     runs: list[SimulatedRun] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     gate_reasons: Counter[str] = field(default_factory=Counter)
@@ -248,7 +264,7 @@ class _CustomerWorld:
 
     def _qualifies(self, event: Happening) -> bool:
         """Whether the entry's condition holds, and for a schedule that the customer belongs to its audience."""
-        history = self.customer.history({}, self.now, event.number)
+        history = self.customer.history({}, self.now, event.number, self.now)
         entry = {"event": event.name, "properties": event.properties}
         scope = Scope(as_of=self.now, zone=self.customer.zone, entry=entry, customer=self.customer.facts())
         judges = self.rules.qualifies + (self.rules.audiences if event.name == DUE else ())
@@ -259,10 +275,27 @@ def _by_time(events: list[Happening]) -> list[Happening]:
     return sorted(events, key=lambda event: (event.timestamp, event.number))
 
 
-def _own_event(customer_id: UUID, occasion: str, at: datetime) -> Happening:
+_TOLD = frozenset(EVENT_OF.values())
+"""Crossings are worked out anew: those that were told are of the thresholds that journeys had then."""
+
+
+def _crossings(record: RecordedCustomer, thresholds: Collection[Threshold]) -> Iterator[Happening]:
+    """The recorded moves that crossed a threshold of the journey, as events of our own."""
+    if record.loyalty is None:
+        return
+    for position, move, threshold, before, after in record.loyalty.crossings(thresholds):
+        properties = {"figure": threshold.figure, "threshold": threshold.points, "from": before, "points": after}
+        occasion = f"{position}/{'/'.join(map(str, threshold))}"
+        yield _own_event(record.id, occasion, move.at, name=EVENT_OF[threshold.change], properties=properties)
+
+
+def _own_event(
+    customer_id: UUID, occasion: str, at: datetime, *, name: str = DUE, properties: Mapping[str, Any] | None = None
+) -> Happening:
     digest = hashlib.sha256(f"{customer_id}/{occasion}".encode()).digest()[:16]
     return Happening(
-        event_id=UUID(bytes=digest), number=0, source="perennial", name=DUE, properties={"occasion": occasion},
+        event_id=UUID(bytes=digest), number=0, source=PRODUCT_SOURCE, name=name,
+        properties={"occasion": occasion} if properties is None else properties,
         changed_traits=None, timestamp=at, received_at=at,
     )  # fmt: skip
 
@@ -299,6 +332,7 @@ def _add_run(result: SimulationResult, run: SimulatedRun) -> None:
         result.holdout += 1
         return
     result.entered += 1
+    result.costs += run.costs
     result.converted += run.converted
     match run.ending.state if run.ending else RunState.ACTIVE:
         case RunState.ACTIVE:

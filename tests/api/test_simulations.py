@@ -12,11 +12,18 @@ from sqlalchemy import func, select
 from database.consent import Consent
 from database.customers import Customer
 from database.events import Event
+from database.ledger import PointTransaction
 from database.messages import Message
+from database.points import post
 from database.runs import Run
 from database.session import Database
+from database.settling import due_accounts, settle_accounts
+from database.tiers import TierMembership
 from domain.ids import new_id
+from domain.points import Credit, CreditKind
 from tests.factories_journeys import NOW, make_customer
+from tests.programmes import publish_programme, tiers
+from tests.rewarding import TEA, publish_reward
 
 REMINDER: dict[str, Any] = {
     "journey": "cart",
@@ -136,3 +143,75 @@ async def test_a_period_that_ends_before_it_begins_is_refused(client: httpx.Asyn
 
     assert answer.status_code == 409
     assert answer.json()["errors"][0]["pointer"] == "/to"
+
+
+async def awarded(
+    database: Database, customer: UUID, points: int, at: datetime, expires: datetime | None = None
+) -> None:
+    """Points that the ledger recorded."""
+    credit = Credit(customer, str(new_id()), points, CreditKind.AWARD, at, "test", expires_at=expires)
+    async with database.transaction() as session:
+        await post(session, "main", [credit], at)
+
+
+HAS_500 = {"points": "available", "gte": 500}
+SPENDING: dict[str, Any] = {
+    "journey": "cart",
+    "enter": {"on": {"event": "Product Added"}},
+    "steps": [
+        {"branch": [{"if": HAS_500, "steps": [{"exit": "rich"}]}], "id": "before"},
+        {"points": {"award": 200, "expires": "2d"}, "id": "welcome"},
+        {"branch": [{"if": HAS_500, "steps": [{"reward": {"give": "free-tea"}, "id": "tea"}]}], "id": "after"},
+        {"points": {"deduct": 501}, "id": "too-much"},
+        {"points": {"deduct": 150}, "id": "postage"},
+        {"wait": {"for": "3d"}, "id": "lapse"},
+        {"branch": [{"if": {"points": "available", "eq": 300}, "steps": [{"exit": "as before"}]}], "id": "end"},
+    ],
+}
+
+
+async def test_what_steps_give_and_take_counts_for_later_steps_and_is_summed_up(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    start = NOW - timedelta(days=8)
+    await publish_programme(database, start)
+    await publish_reward(database, TEA)
+    for name, points in (("ann", 300), ("bob", 100), ("cat", 900)):
+        customer = await make_customer(database, name)
+        await awarded(database, customer, points, start)
+        await happened(database, customer, "Product Added", start + timedelta(days=1))
+        await awarded(database, customer, 5_000, start + timedelta(days=7))  # what came later does not count yet
+
+    found = await simulate(client, definition=SPENDING)
+
+    steps = {step["step"]: step for step in found["steps"]}
+    assert found["exited"] == {"rich": 1, "as before": 1}
+    assert found["costs"] == {"points_awarded": 400, "points_deducted": 300, "rewards": {"free-tea": 1}}
+    assert steps["too-much"]["skipped"] == {"insufficient_points": 2}
+    assert steps["postage"]["done"] == 2  # out of the 200 that lapse first: of those, 50 lapse two days later
+    assert "rewards do not run out" in found["assumptions"]
+    async with database.read() as session:
+        assert (await session.execute(select(func.count()).select_from(PointTransaction))).scalar_one() == 6
+
+
+async def test_thresholds_and_tiers_are_those_that_were_recorded(client: httpx.AsyncClient, database: Database) -> None:
+    start = NOW - timedelta(days=8)
+    await publish_programme(database, start, tiers=tiers({"points": "earned", "window": {"lifetime": True}}))
+    for name, points in (("ann", 600), ("bob", 400)):
+        await awarded(database, await make_customer(database, name), points, start, start + timedelta(days=2))
+    async with database.transaction() as session:
+        due = await due_accounts(session, NOW, after=None, limit=10)
+        await settle_accounts(session, due, NOW)
+        ann = (await session.scalars(select(Customer).where(Customer.external_id == "ann"))).one()
+        session.add(
+            TierMembership(
+                id=new_id(), customer_id=ann.id, programme="main", tier="silver", from_at=start, until_at=None,
+                reason="qualified", version=1, evidence={}, decided_at=start,
+            )
+        )  # fmt: skip
+    lost = {"any": [{"points": "available", "reaches": 500}, {"points": "available", "falls_below": 300}]}
+    silver = {"branch": [{"if": {"tier": {"at_least": "silver"}}, "steps": [{"exit": "silver"}]}], "id": "b"}
+
+    found = await simulate(client, definition=SPENDING | {"enter": {"on": lost}, "steps": [silver]})
+
+    assert (found["entered"], found["exited"], found["completed"]) == (3, {"silver": 2}, 1)

@@ -1,0 +1,58 @@
+"""The steps `points` and `reward` in a simulation: the refusals of production, and what the rest would have cost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Protocol
+
+from domain.durations import parse_duration
+from domain.journeys.step_bodies import Points, Reward
+from domain.points import Refusal
+from domain.redemptions import UNKNOWN_REWARD
+from domain.runs import UNTRUSTED
+from domain.simulations import Costs, SimulatedCustomer
+
+
+class LoyaltyWorld(Protocol):
+    """The customer at the moment of the virtual clock, and the rewards that can be had."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    @property
+    def customer(self) -> SimulatedCustomer: ...
+
+    @property
+    def rewards(self) -> Collection[str]: ...
+
+
+def move(body: Points, world: LoyaltyWorld, *, trusted: bool, costs: Costs) -> str | None:
+    """Award or deduct; the reason if the step is skipped. Temporary multipliers raise nothing here."""
+    account, now = world.customer.points, world.now
+    if account is None:
+        return "no_programme"
+    if body.deduct is not None:
+        if not account.deduct(body.deduct, now):
+            return Refusal.INSUFFICIENT
+        costs.points_deducted += body.deduct
+        return None
+    if not trusted:
+        return UNTRUSTED
+    if body.award is not None:
+        zone, expires = account.recorded.zone, body.expires
+        account.award(
+            body.award, now, parse_duration(expires).after(now.astimezone(zone)).astimezone(UTC) if expires else None
+        )
+        costs.points_awarded += body.award
+    return None
+
+
+def give(body: Reward, world: LoyaltyWorld, *, trusted: bool, costs: Costs) -> str | None:
+    """Give a reward; the reason if the step is skipped."""
+    if not trusted:
+        return UNTRUSTED
+    if body.give not in world.rewards:
+        return UNKNOWN_REWARD
+    costs.rewards[body.give] = costs.rewards.get(body.give, 0) + 1
+    return None
