@@ -56,7 +56,7 @@ _OPEN = text("""
 # ix_point_transactions_of.
 # `parts`: what holds, debits and captures took out of lots, less what was taken on or given back since.
 # `usable`: active lots in the order of use, up to the points that are wanted and the one after: it falls due first of
-# those that are left. Relies on ix_point_lots_live, as `waiting` does; one lot has at least one point.
+# those that are left. Relies on ix_point_lots_turn, as `waiting` does; one lot has at least one point.
 _CONTENTS = text("""
     WITH past AS MATERIALIZED (
         SELECT
@@ -127,7 +127,8 @@ _CONTENTS = text("""
                 SELECT id FROM usable UNION ALL SELECT id FROM waiting
                 UNION ALL SELECT lot_id FROM parts WHERE "left" > 0
             ))
-        ) AS lots
+        ) AS lots,
+        EXISTS (SELECT FROM point_thresholds) AS is_watched
 """)
 
 
@@ -214,6 +215,7 @@ def _wanted(
 
 
 def _fill(book: Book, contents: RowMapping, by_digest: Mapping[bytes, str]) -> None:  # the row of _CONTENTS
+    book.is_watched = contents["is_watched"]
     parts: dict[UUID, list[Part]] = {}
     for transaction_id, id_, lot_id, use, left in contents["parts"]:
         parts.setdefault(transaction_id, []).append(Part(id_, lot_id, Use(use), left))

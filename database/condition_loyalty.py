@@ -78,7 +78,7 @@ def _lasts(ground: Ground) -> ColumnElement[bool]:
 
 
 def _lots(customer_id: Sql, programme: Sql, counts: ColumnElement[bool]) -> Sql:
-    """What is left in lots. Relies on ix_point_lots_live."""
+    """What is left in lots. Relies on ix_point_lots_turn."""
     summed = select(func.sum(PointLot.remaining)).where(
         PointLot.account == customer_id, PointLot.programme == programme, PointLot.remaining > 0, counts
     )

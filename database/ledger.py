@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from database.base import Json, Table
 
 _DUE = ("next_due", "programme", "account")
+_TURN = ("programme", "account", "is_pending", "expires_at", "number", "id")
 
 
 class PointBalance(Table):
@@ -116,7 +117,7 @@ class PointLot(Table):
 
     __table_args__ = (
         CheckConstraint("remaining BETWEEN 0 AND original AND original > 0", name="remaining"),
-        Index("ix_point_lots_live", "programme", "account", postgresql_where=text("remaining > 0")),
+        Index("ix_point_lots_turn", *_TURN, postgresql_where=text("remaining > 0")),
         Index("ix_point_lots_account", "account"),
         Index("ix_point_lots_expiring", "expires_at", postgresql_where=text("remaining > 0")),
         Index("ix_point_lots_origin", "origin", postgresql_where=text("id <> origin")),

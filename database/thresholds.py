@@ -42,7 +42,7 @@ async def tell_crossings(session: WriteSession, programme: str, book: Book, as_o
 
     `depth`: of the chain of journeys that moved the points, so that they cannot start one another for ever.
     """
-    moves = figure_moves(book)
+    moves = figure_moves(book) if book.is_watched else []
     if moves and (thresholds := await _within_reach(session, moves)):
         told = [_announcement(programme, crossing, depth) for crossing in crossings(moves, thresholds)]
         await announce(session, told, as_of)

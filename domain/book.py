@@ -25,6 +25,7 @@ class Book:
     written: list[Transaction] = field(default_factory=list)
     changed: dict[UUID, Lot] = field(default_factory=dict)
     ended: dict[UUID, HeldPoints] = field(default_factory=dict)
+    is_watched: bool = False  # whether journeys wait for figures to cross thresholds
 
     def write(self, transaction: Transaction) -> Transaction:
         """Begin a transaction; its postings follow."""
