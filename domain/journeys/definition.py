@@ -11,7 +11,7 @@ from domain.conditions.model import Condition, Predicate, PropertyIs
 from domain.consent import MARKETING
 from domain.document import Document, WholeNumber, by_key
 from domain.durations import DurationText, PeriodText
-from domain.journeys.matches import EventMatch, Match, SegmentMatch
+from domain.journeys.matches import EventMatch, Match, SegmentMatch, read_change
 from domain.journeys.step_bodies import MOST_POINTS, LocalTime
 from domain.journeys.steps import (
     BranchStep,
@@ -76,11 +76,7 @@ class TierEntry(Document):
     @model_validator(mode="before")
     @classmethod
     def _read_reached_or_left(cls, raw: Any) -> Any:  # raw document, any JSON
-        if isinstance(raw, dict):
-            for change in ("reached", "left"):
-                if raw.get(change) is True:
-                    return {**{k: v for k, v in raw.items() if k != change}, "change": change}
-        return raw
+        return read_change(raw, "tier", ("reached", "left"))
 
     @property
     def match(self) -> EventMatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag, model_validator
@@ -9,6 +10,19 @@ from pydantic import Field, Tag, model_validator
 from domain.conditions.model import Predicate
 from domain.conditions.operators import Value
 from domain.document import Document, by_key
+
+
+def read_change(raw: Any, noun: str, changes: Sequence[str]) -> Any:  # raw document, any JSON
+    """`{tier: gold, reached: true}` and `{tier: {reached: gold}}` as what they are short for: `change: reached`."""
+    if not isinstance(raw, dict):
+        return raw
+    named = raw.get(noun)
+    for change in changes:
+        if raw.get(change) is True:
+            return {**{key: value for key, value in raw.items() if key != change}, "change": change}
+        if isinstance(named, dict) and named.keys() == {change}:
+            return {**raw, noun: named[change], "change": change}
+    return raw
 
 
 class EventMatch(Document):
@@ -41,11 +55,7 @@ class SegmentMatch(Document):
     @model_validator(mode="before")
     @classmethod
     def _read_entered_or_left(cls, raw: Any) -> Any:  # raw document, any JSON
-        if isinstance(raw, dict):
-            for change in ("entered", "left"):
-                if raw.get(change) is True:
-                    return {**{k: v for k, v in raw.items() if k != change}, "change": change}
-        return raw
+        return read_change(raw, "segment", ("entered", "left"))
 
 
 Match = Annotated[

@@ -229,9 +229,14 @@ class RewardStep(StepBase):
 
 
 class StartStep(StepBase):
-    """`start`."""
+    """`start`; `start: journey` is short for `start: {journey: journey}`."""
 
     start: Start
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _read_short_form(cls, raw: Any) -> Any:  # raw document, any JSON
+        return {"journey": raw} if isinstance(raw, str) else raw
 
 
 class GotoStep(StepBase):

@@ -8,7 +8,7 @@ import pytest
 
 from domain.drafts import read_draft
 from domain.errors import Invalid
-from domain.journeys.definition import JourneyDefinition
+from domain.journeys.definition import JourneyDefinition, TierEntry
 
 
 def asking(condition: dict[str, Any]) -> dict[str, Any]:
@@ -50,6 +50,24 @@ def test_every_form_of_a_condition_can_be_written(condition: dict[str, Any]) -> 
     draft = read_draft(JourneyDefinition, asking(condition))
 
     assert (draft.findings, draft.document is not None) == ((), True)
+
+
+@pytest.mark.parametrize(
+    "entry", [{"tier": "gold", "change": "left"}, {"tier": "gold", "left": True}, {"tier": {"left": "gold"}}]
+)
+def test_a_change_of_tier_can_be_written_in_three_ways(entry: dict[str, Any]) -> None:
+    document = read_draft(JourneyDefinition, {**asking({"all": []}), "enter": {"on": entry}}).document
+
+    assert isinstance(document, JourneyDefinition)
+    assert document.enter.on == TierEntry(tier="gold", change="left")
+
+
+def test_start_and_goto_have_a_short_form() -> None:
+    steps = [{"id": "there", "wait": {"for": "1d"}}, {"start": "other"}, {"goto": "there"}]
+    document = read_draft(JourneyDefinition, {**asking({"all": []}), "steps": steps}).document
+
+    assert isinstance(document, JourneyDefinition)
+    assert document.model_dump()["steps"][1]["start"]["journey"] == "other"
 
 
 @pytest.mark.parametrize("bucket", [[0], [0, 20, 30], ["0", 20], [True, 20], "ab", {"from": 0, "to": 20}, None])
