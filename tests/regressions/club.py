@@ -88,6 +88,11 @@ class Club:
         """What a member can spend; below zero is owed."""
         return int((await self.points(member))["available"])
 
+    async def settle(self) -> None:
+        """What the job does for points that are due."""
+        step = SettlingStep(since=self.shop.now, as_of=self.shop.now)
+        await ActivityEnvironment().run(SettlingActivities(self.shop.database).settle_accounts, step)
+
     async def broken_promises(self) -> list[str]:
         """What the doctor finds once the jobs of the night have run."""
         settling = SettlingActivities(self.shop.database)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
-import asyncpg
 import httpx
 import pytest
 
@@ -17,16 +15,15 @@ from domain.keys import KeyKind, Scope
 from perennial.embedded.postgres import EmbeddedPostgres
 from tests.api.serving import serving
 from tests.api.toy import make_key
+from tests.databases import Databases
 from tests.regressions.club import Club
 from tests.triggers.shop import Shop
 
 
 @pytest.fixture(scope="module")
-async def club(postgres: EmbeddedPostgres, migrated_template: str) -> AsyncIterator[Club]:
+async def club(postgres: EmbeddedPostgres, databases: Databases) -> AsyncIterator[Club]:
     """The club of a module, on a database of its own."""
-    name = f"club_{uuid.uuid4().hex}"
-    connection = await asyncpg.connect(postgres.url("postgres"))
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template} STRATEGY FILE_COPY")
+    name = await databases.take()
     database = Database(postgres.url(name))
     shop = Shop(database, now=datetime(2026, 5, 4, 12, tzinfo=UTC))
     key = await make_key(database, "admin", KeyKind.SECRET, Scope.ADMIN)
@@ -36,5 +33,4 @@ async def club(postgres: EmbeddedPostgres, migrated_template: str) -> AsyncItera
     ):
         yield Club(shop, http)
     await database.close()
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
+    await databases.give_back(name)
