@@ -53,6 +53,14 @@ def version_at(versions: Sequence[LiveProgramme], moment: datetime) -> LiveProgr
     return then[-1] if then else next(iter(versions), None)
 
 
+async def payer_at(session: ReadSession, moment: datetime) -> str | None:
+    """The key of the programme that paid points at a moment, also of one that is archived since: there is one at a
+    time, so it is the one whose version was published last by then.
+    """
+    published = select(DocumentVersion.key).where(DocumentVersion.kind == KIND, DocumentVersion.published_at <= moment)
+    return await session.scalar(published.order_by(DocumentVersion.published_at.desc()).limit(1))
+
+
 _VERSION = (DocumentVersion.kind == DocumentRow.kind) & (DocumentVersion.key == DocumentRow.key)
 _LIVE_VERSIONS = (
     select(DocumentRow.key, DocumentVersion.version, cast(DocumentVersion.document, Text), DocumentVersion.published_at)

@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 
 from database.points import post
-from database.programmes import LiveProgramme, live_programme
+from database.programmes import LiveProgramme, live_programme, payer_at
 from database.redeeming import withdraw
 from database.redemptions import give
 from database.session import WriteSession
@@ -50,6 +50,7 @@ class Returned:
     """What a prize gave a locked customer, and is to be taken back."""
 
     customer_id: UUID
+    given_at: datetime
     points: int | None
     credit: str | None
     redemption_id: UUID | None
@@ -97,14 +98,11 @@ async def take_back(
     """Take back what prizes gave: points by clawbacks, rewards by cancelling them. Answers, for each, why its reward
     stays with the customer; None: it does not.
     """
-    programme = await live_programme(session)
-    moves = [
-        Clawback(each.customer_id, key=f"{each.credit}/revoke", of=each.credit, target=each.points)
-        for each in returned
-        if each.credit is not None and each.points
-    ]
-    if programme is not None:
-        await post(session, programme.key, moves, as_of)
+    for each in returned:
+        payer = await payer_at(session, each.given_at) if each.credit is not None and each.points else None
+        if payer is not None and each.credit is not None:
+            back = Clawback(each.customer_id, f"{each.credit}/revoke", of=each.credit, target=each.points or 0)
+            await post(session, payer, [back], as_of)
     return [
         None if each.redemption_id is None else await withdraw(session, each.redemption_id, reason, as_of)
         for each in returned

@@ -8,6 +8,7 @@ import pytest
 
 from database.session import Database
 from perennial.embedded.postgres import EmbeddedPostgres
+from tests.challenging import PROGRAMME, TWO_ORDERS, put_live
 from tests.databases import Databases
 from tests.triggers.shop import Shop
 
@@ -16,6 +17,14 @@ from tests.triggers.shop import Shop
 def shop(database: Database) -> Shop:
     """A shop with an empty database."""
     return Shop(database)
+
+
+@pytest.fixture
+async def loyal_shop(shop: Shop) -> Shop:
+    """A shop with a programme, and a challenge to order twice."""
+    await put_live(shop, "programme", PROGRAMME)
+    await put_live(shop, "challenge", TWO_ORDERS)
+    return shop
 
 
 @pytest.fixture

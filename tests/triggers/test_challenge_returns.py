@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from database import coupon_uses
+from database import coupon_uses, documents
 from database.coupon_uses import Asked
 from database.redeeming import issue, lock_with_customer
 from database.redemptions import Redemption
 from domain.coupons import Cart, CartLine
+from domain.documents import DocumentState
 from tests.challenging import PROGRAMME, TWO_ORDERS, balance, completions, order, progress, put_live, told
 from tests.rewarding import coupon, redemptions_of, taken
 from tests.triggers.shop import Shop
@@ -38,6 +39,25 @@ async def test_a_cancelled_order_after_the_completion_follows_the_policy(
     assert (await balance(shop)).available == points
     [done] = await completions(shop)
     assert (done.revoked_at is not None) is is_revoked
+
+
+async def test_a_return_takes_points_back_from_the_programme_that_paid_them(shop: Shop) -> None:
+    """Archived since, and another one is live."""
+    await put_live(shop, "programme", PROGRAMME)
+    await put_live(shop, "challenge", TWO_ORDERS | {"refunds": "revoke"})
+    await order(shop, "o-1")
+    await order(shop, "o-2")
+    shop.later(days=1)
+    async with shop.database.transaction() as session:
+        row = await documents.lock(session, "programme", "main")
+        assert row is not None
+        row.state = DocumentState.ARCHIVED
+    await put_live(shop, "programme", {"programme": "other", "earn": []})
+    shop.later(days=1)
+
+    await shop.track("Order Cancelled", {"order_id": "o-1"})
+
+    assert (await balance(shop)).available == 0
 
 
 async def test_what_was_revoked_can_be_completed_again_and_is_paid_again_once(shop: Shop) -> None:
