@@ -116,11 +116,6 @@ class Wave:
         """The loyalty programme that counts now."""
         return self.programmes[-1] if self.programmes else None
 
-    @property
-    def earning_events(self) -> frozenset[str]:
-        """The names of events that earn points by some version."""
-        return frozenset(rule.on.event for each in self.programmes for rule in each.definition.earn)
-
     def customers(self) -> list[BatchCustomer]:
         """The customers of the wave, each once."""
         return list({event.customer.id: event.customer for event in self.events}.values())

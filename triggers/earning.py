@@ -6,7 +6,7 @@ What is decided is `domain/earning.py`; here its decisions are stored and paid.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -43,16 +43,20 @@ async def earn_points(wave: Wave) -> None:
     """Decide what the wave's events earn, store the decisions and post the points."""
     if wave.programme is None:
         return
-    told = [event for event in wave.events if may_earn(wave, event)]
+    may_earn = earners(wave)
+    told = [event for event in wave.events if may_earn(event)]
     known = await earnings.decided_events(wave.session, wave.programme.key, [event.event.id for event in told])
     fresh = [_earning_event(wave, event) for event in told if event.event.id not in known]
     claimed = await _claimed(wave)
     await _decide(wave, [*fresh, *claimed], {event.id for event in claimed})
 
 
-def may_earn(wave: Wave, event: BatchEvent) -> bool:
-    """Whether any version of the programme that may count has a rule for the event. A browser's word earns nothing."""
-    return event.event.trusted and event.event.name in wave.earning_events
+def earners(wave: Wave) -> Callable[[BatchEvent], bool]:
+    """Whether any version of the programme that may count has a rule for an event. A browser's word earns nothing."""
+    rules = [rule for each in wave.programmes for rule in each.definition.earn]
+    told = frozenset(rule.on.event for rule in rules)
+    imported = frozenset(rule.on.event for rule in rules if rule.imports)
+    return lambda event: event.event.trusted and event.event.name in (imported if event.is_history else told)
 
 
 # The events ----------------------------------------------------------------------------------------------

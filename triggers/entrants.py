@@ -13,6 +13,7 @@ from domain.events import EventKind
 from domain.journeys.definition import PointsEntry, TierEntry, as_event
 from domain.journeys.waiting import Happening, Watcher
 from triggers.batch import BatchEvent, Wave
+from triggers.earning import earners
 from triggers.enrolment import Candidate, KeptOut
 from triggers.live import EntryMatch, LiveJourney, LiveJourneys
 
@@ -31,12 +32,12 @@ def decisive(wave: Wave) -> Callable[[BatchEvent], bool]:
     `wave` only says what is live; predicates that refer to the customer count as true, for traits may change before.
     """
 
-    earning = wave.earning_events if wave.programme else frozenset()
+    may_earn = earners(wave)
 
     def is_decisive(event: BatchEvent) -> bool:
         if event.identifies or event.event.kind == EventKind.START:
             return True
-        if event.event.name in earning and event.event.trusted:
+        if may_earn(event):
             return True
         found = wave.live.entries.get(event.event.name)
         if not found or event.is_history:

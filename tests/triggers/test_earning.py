@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from database import earnings
 from database.session import Database
 from domain.events import EventKind
 from tests.programmes import publish_programme
 from tests.triggers.earning import ORDER, PURCHASE, balance, bought, buy, decided, open_programme, refunded
 from tests.triggers.shop import Shop
+from triggers.batch import Wave
 from triggers.live import JourneyCache
 from triggers.routing import Routing
 
@@ -80,6 +83,23 @@ async def test_imported_history_earns_only_where_the_rule_says_so(shop: Shop) ->
 
     [decision] = await decided(shop)
     assert (decision.rule, decision.points, decision.is_late) == ("history", 20, True)
+
+
+@pytest.mark.parametrize(("imports", "waves"), [(False, [3]), (True, [1, 1, 1])])
+async def test_imported_orders_wait_for_each_other_only_where_they_earn(
+    shop: Shop, imports: bool, waves: list[int]
+) -> None:
+    await open_programme(shop, {**PURCHASE, "imports": imports})
+    await shop.post(*(bought(shop, f"o-{n}", 20, source="import") for n in range(3)))
+    seen: list[int] = []
+
+    async def count(wave: Wave) -> None:
+        seen.append(len(wave.events))
+
+    async with shop.database.transaction() as session:
+        await Routing(JourneyCache(), [count]).route(session, shop.now, 10)
+
+    assert seen == waves
 
 
 async def test_a_replay_never_decides_again(shop: Shop) -> None:
