@@ -37,17 +37,6 @@ MAIN = "main"
 DAY = timedelta(days=1)
 
 
-async def test_a_debit_takes_the_lot_that_expires_first(database: Database) -> None:
-    ann = new_id()
-    await move(database, credit(ann, 100, "late", expires=NOON + 30 * DAY), credit(ann, 50, "soon", expires=NOON + DAY))
-
-    spent = await move(database, debit(ann, 70))
-
-    holdings = await lots(database, ann)
-    assert spent[0].balance.available == 80
-    assert [(lot.original, lot.remaining) for lot in holdings.lots] == [(100, 80)]
-
-
 async def test_the_same_key_moves_once_and_answers_the_same(database: Database) -> None:
     ann = new_id()
     (first,) = await move(database, credit(ann, 100, "order-1"))
@@ -104,28 +93,6 @@ async def test_a_hold_that_timed_out_gives_its_points_back(database: Database) -
     assert (await balance(database, ann, NOON + DAY)) == Balance(available=100, earned=100)
 
 
-async def test_points_held_beyond_their_expiry_lapse_when_released(database: Database) -> None:
-    ann, hold = new_id(), new_id()
-    await move(database, credit(ann, 100, "order-1", expires=NOON + DAY))
-    await move(database, Hold(ann, "h", hold, 80, NOON + 9 * DAY, "reward"))
-
-    (released,) = await move(database, Release(ann, "r", hold), as_of=NOON + 2 * DAY)
-
-    assert released.balance == Balance(available=0, held=0, expired=100, earned=100)
-
-
-async def test_a_failed_fulfilment_gives_lapsed_points_back_for_a_while(database: Database) -> None:
-    ann, hold = new_id(), new_id()
-    await move(database, credit(ann, 100, "order-1", expires=NOON + DAY))
-    await move(database, Hold(ann, "h", hold, 80, NOON + 9 * DAY, "reward"))
-
-    until = NOON + 32 * DAY
-    (released,) = await move(database, Release(ann, "r", hold, restore_until=until), as_of=NOON + 2 * DAY)
-
-    assert released.balance == Balance(available=80, expired=20, earned=100)
-    assert [(lot.remaining, lot.expires_at) for lot in (await lots(database, ann)).lots] == [(80, until)]
-
-
 async def test_a_return_while_points_are_pending_takes_the_pending_ones(database: Database) -> None:
     """Open Loyalty 3.x revoked nothing while points were locked, and unlocked them later (R2)."""
     ann = new_id()
@@ -174,17 +141,6 @@ async def test_seven_partial_returns_take_back_what_one_full_return_takes(databa
     assert [each.points for (each,) in taken] == [14, 14, 14, 15, 14, 14, 15]
     assert further.points == 0
     assert (await balance(database, ann)).available == 0
-
-
-async def test_points_never_lapse_under_who_holds_or_has_used_them(database: Database) -> None:
-    """FloCafe 78: expired credits left the sum while the debits that had used them stayed (R7)."""
-    ann, hold = new_id(), new_id()
-    await move(database, credit(ann, 100, "order-1", expires=NOON + DAY), debit(ann, 30))
-    await move(database, Hold(ann, "h", hold, 50, NOON + 9 * DAY, "gift"))
-
-    assert await balance(database, ann, NOON + 2 * DAY) == Balance(held=50, spent=30, expired=20, earned=100)
-    (captured,) = await move(database, Capture(ann, "c", hold), as_of=NOON + 2 * DAY)
-    assert captured.balance == Balance(spent=80, expired=20, earned=100)
 
 
 async def test_a_spending_is_given_back_once_however_many_ask_at_once(database: Database) -> None:
@@ -270,30 +226,6 @@ async def test_expired_points_are_not_taken_back_a_second_time(database: Databas
 
     assert taken.points == 30  # 70 lapsed
     assert taken.balance == Balance(available=-30, earned=100, spent=30, expired=70, reversed=30)
-
-
-async def test_a_rolled_back_redemption_keeps_the_dates_of_its_lots(database: Database) -> None:
-    """Setono and Lago give back points without their expiry, which then never lapse (R5)."""
-    ann = new_id()
-    await move(database, credit(ann, 100, "order-1", expires=NOON + 9 * DAY), debit(ann, 100, "reward"))
-
-    await move(database, Restore(ann, "back", "reward"), as_of=NOON + DAY)
-    (again,) = await move(database, Restore(ann, "back-2", "reward"), as_of=NOON + DAY)
-
-    assert again.refusal is Refusal.NOTHING_LEFT
-    assert [(lot.remaining, lot.expires_at) for lot in (await lots(database, ann)).lots] == [(100, NOON + 9 * DAY)]
-    assert (await balance(database, ann, NOON + 9 * DAY)) == Balance(earned=100, expired=100)
-
-
-async def test_points_that_lapsed_cannot_be_spent_before_any_job_has_run(database: Database) -> None:
-    """Setono lets lapsed points be spent until its sweeper has come by (R6)."""
-    ann = new_id()
-    await move(database, credit(ann, 100, "order-1", expires=NOON + DAY))
-
-    (spend,) = await move(database, debit(ann, 1), as_of=NOON + 7 * DAY)
-
-    assert spend.refusal is Refusal.INSUFFICIENT
-    assert (await balance(database, ann, NOON + 7 * DAY)).expired == 100
 
 
 async def test_a_gift_passes_points_with_their_dates(database: Database) -> None:
