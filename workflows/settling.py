@@ -18,7 +18,8 @@ SETTLING = "Loyalty"
 EVERY = timedelta(hours=1)
 _SCHEDULED = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 
-# In this order: points that become available, then what follows from the state of accounts.
+# In this order: points that become available, then what follows from the state of accounts. Tiers do not read what
+# activates or expires, so that accounts are settled in one go (decision 0011).
 _STEPS = (
     (SettlingActivities.settle_accounts, "activate, time out and expire points"),
     (SettlingActivities.close_tier_periods, "close the periods of tiers"),

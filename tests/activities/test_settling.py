@@ -14,6 +14,9 @@ from database import documents, points
 from database.customers import lock
 from database.events import Event
 from database.session import Database
+from database.settling import DueAccount, settle_accounts
+from database.tier_weighing import weigh
+from database.tiers import TierMembership, ladder_of
 from domain.documents import DocumentState
 from domain.ids import new_id
 from domain.points import Balance, Credit, CreditKind, Hold, Move
@@ -93,6 +96,46 @@ async def test_customers_are_warned_once_before_points_expire(database: Database
         (event,) = (await session.scalars(select(Event).where(Event.name == "Points Expiring"))).all()
     assert (event.user_id, event.properties["points"]) == ("ann", 100)
     assert datetime.fromisoformat(event.properties["at"]) == NOON + 7 * DAY
+
+
+async def test_tiers_close_alike_before_and_after_points_have_expired_and_activated(database: Database) -> None:
+    """Decision 0011: a twin is settled only after the period has closed."""
+    measure = {"points": "earned", "window": {"rolling": "12mo"}}
+    await publish(database, tiers={"measure": measure, "levels": LEVELS, "downgrade": {"grace": "30d"}})
+    twins = [await make_customer(database, name) for name in ("ann", "twin")]
+    for one in twins:
+        await move(database, credit(one, 500, f"a/{one}", expires=NOON + 366 * DAY))
+        await move(database, credit(one, 100, f"b/{one}", activates=NOON + 399 * DAY))
+    activities, then = SettlingActivities(database), NOON + 400 * DAY
+    close = activities.close_tier_periods
+    async with database.transaction() as session:
+        ladder = await ladder_of(session)
+        assert ladder is not None
+        await weigh(session, ladder, twins, NOON + DAY)
+
+    await settle_alone(database, twins[0], then)
+    await ActivityEnvironment().run(close, SettlingStep(since=NOON + DAY, as_of=then))
+    await settle_alone(database, twins[1], then)
+
+    first, second = [await tiers_of(database, one) for one in twins]
+    assert first == second
+    assert [tier for tier, _, _ in first] == ["silver", "bronze"]
+    for one in twins:
+        assert await stored(database, one) == Balance(available=100, earned=600, expired=500)
+
+
+LEVELS = [{"tier": "bronze", "from": 0}, {"tier": "silver", "from": 500}]
+
+
+async def settle_alone(database: Database, account: UUID, as_of: datetime) -> None:
+    async with database.transaction() as session:
+        await settle_accounts(session, [DueAccount(as_of, MAIN, account)], as_of)
+
+
+async def tiers_of(database: Database, customer_id: UUID) -> list[tuple[str | None, datetime, str]]:
+    statement = select(TierMembership).where(TierMembership.customer_id == customer_id).order_by(TierMembership.from_at)
+    async with database.read() as session:
+        return [(row.tier, row.from_at, row.reason) for row in await session.scalars(statement)]
 
 
 def credit(

@@ -65,6 +65,14 @@ async def test_points_held_beyond_their_expiry_lapse_when_released(database: Dat
     assert released.balance == Balance(available=0, held=0, expired=100, earned=100)
 
 
+async def test_points_whose_hold_times_out_lapse_later_although_nobody_came_by_in_between(database: Database) -> None:
+    ann = new_id()
+    await move(database, credit(ann, 100, "order-1", expires=NOON + 2 * DAY))
+    await move(database, Hold(ann, "h", new_id(), 100, NOON + DAY, "reward"))
+
+    assert await balance(database, ann, NOON + 3 * DAY) == Balance(expired=100, earned=100)
+
+
 async def test_a_failed_fulfilment_gives_lapsed_points_back_for_a_while(database: Database) -> None:
     ann, hold = new_id(), new_id()
     await move(database, credit(ann, 100, "order-1", expires=NOON + DAY))
