@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, select
+from sqlalchemy import ForeignKey, Index, select, text
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -55,6 +55,39 @@ async def record(session: WriteSession, records: Iterable[ConsentRecord]) -> Non
     ]
     if rows:
         await session.execute(insert(Consent).on_conflict_do_nothing(), rows)
+
+
+_GIVEN = text("""
+    SELECT asked.event_id
+    FROM unnest(
+        CAST(:customers AS uuid[]), CAST(:purposes AS text[]), CAST(:channels AS text[]),
+        CAST(:times AS timestamptz[]), CAST(:events AS uuid[])
+    ) AS asked (customer_id, purpose, channel, at, event_id)
+    CROSS JOIN LATERAL (
+        SELECT state FROM consents AS told
+        WHERE (told.customer_id, told.purpose, told.channel) = (asked.customer_id, asked.purpose, asked.channel)
+            AND told.at <= asked.at
+        ORDER BY told.at DESC, told.id DESC
+        LIMIT 1
+    ) AS latest
+    WHERE latest.state = 'subscribed'
+""")
+
+
+async def request(session: WriteSession, records: Sequence[ConsentRecord]) -> None:
+    """Append requests that wait for confirmation. Whoever had said yes before stays subscribed, so theirs is left out:
+    filling in the form again must not end what they get. The caller holds the customers' locks."""
+    if not records:
+        return
+    columns = {
+        "customers": [record.customer_id for record in records],
+        "purposes": [record.purpose for record in records],
+        "channels": [record.channel for record in records],
+        "times": [record.at for record in records],
+        "events": [record.event_id for record in records],
+    }
+    given = set((await session.scalars(_GIVEN, columns)).all())
+    await record(session, [asked for asked in records if asked.event_id not in given])
 
 
 async def current(session: ReadSession, customer_id: UUID) -> Sequence[Consent]:

@@ -11,7 +11,9 @@ async def record_consents(wave: Wave) -> None:
     """Record what `Consent Granted`, `Consent Requested` and `Consent Withdrawn` say. A browser may ask and withdraw,
     but never grant: anybody can post in its name."""
     records = [record for event in wave.events if (record := _record(event)) is not None]
-    await consent.record(wave.session, records)
+    requests = [record for record in records if record.state is ConsentState.PENDING]
+    await consent.record(wave.session, [record for record in records if record.state is not ConsentState.PENDING])
+    await consent.request(wave.session, requests)
 
 
 def _record(event: BatchEvent) -> ConsentRecord | None:

@@ -26,3 +26,15 @@ async def test_a_browser_may_ask_and_withdraw_but_only_the_shops_server_grants(
     async with shop.database.read() as session:
         rows = (await session.execute(select(Consent.state, Consent.source))).all()
     assert [tuple(row) for row in rows] == ([] if state is None else [(state, "event")])
+
+
+async def test_asking_again_suspends_nobody_who_has_said_yes_but_asks_whoever_left(shop: Shop) -> None:
+    async def state_after(*names: str) -> str:
+        for name in names:
+            await shop.track(name, {"purpose": "marketing", "channel": "email"})
+        async with shop.database.read() as session:
+            latest = select(Consent.state).order_by(Consent.at.desc(), Consent.id.desc()).limit(1)
+            return (await session.execute(latest)).scalar_one()
+
+    assert await state_after("Consent Granted", "Consent Requested") == "subscribed"
+    assert await state_after("Consent Withdrawn", "Consent Requested") == "pending"
