@@ -91,6 +91,7 @@ KEPT: Final[Mapping[str, str]] = {
     "point_entries": "figures under our own uuid; the ledger stays whole",
     "point_holds": "figures under our own uuid; the ledger stays whole",
     "point_lots": "figures under our own uuid; the ledger stays whole",
+    "point_thresholds": "written by marketers, in journeys",
     "point_transactions": "figures under our own uuid, keys as hashes; the ledger stays whole",
     "leaderboard_snapshots": "which periods are final; the members' places are removed",
     "products": "the catalogue",
