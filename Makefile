@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO ?=
+PROCESSES ?= 2
+PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile
 UV_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .DEFAULT_GOAL := help
@@ -20,12 +22,12 @@ run: $(INSTALLED) ## Start everything on this machine: PostgreSQL, Temporal with
 demo: $(INSTALLED) ## Like run, with a small shop brought to life
 	@exec $(BIN)/perennial up --demo
 
-test: check ## Run everything CI runs
-	$(BIN)/pytest tests/workflows --replay-always -q -m "not slow"
-	$(BIN)/pytest
+test: check ## Run everything CI runs (PROCESSES=2: tests side by side)
+	$(PYTEST) tests/workflows --replay-always -q -m "not slow"
+	$(PYTEST) -q
 
 test-fast: $(INSTALLED) ## Run the tests that take moments
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -q -m "not slow"
 
 check: $(INSTALLED) ## Lint, formatting, types (strict), import directions
 	$(BIN)/ruff check
