@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from domain.conditions.checks import NOTHING_KNOWN, Place, Seen, check_condition, check_event, check_where
 from domain.conditions.inputs import comparisons_of
@@ -26,6 +26,18 @@ def check_programme(definition: ProgrammeDefinition, seen: Seen = NOTHING_KNOWN)
     """Everything that is wrong, errors first. `seen`: what has come in so far of the events that are named."""
     found = [finding for check in _CHECKS for finding in check(definition, seen)]
     return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
+
+
+def check_gains(definition: ProgrammeDefinition, rewards: Collection[str]) -> list[Finding]:
+    """Warnings `unknown_reward`: sides of a referral that get a reward which nobody has published yet."""
+    referral = definition.referral
+    sides = {} if referral is None else {"referrer": referral.referrer, "referee": referral.referee}
+    gifts = {side: gain.reward for side, gain in sides.items() if gain is not None and gain.reward is not None}
+    return [
+        _warning("unknown_reward", f"/referral/{side}/reward", f"No reward {reward!r} is published.")
+        for side, reward in gifts.items()
+        if reward not in rewards
+    ]
 
 
 def events_of(definition: ProgrammeDefinition) -> frozenset[str]:

@@ -12,7 +12,8 @@ import pytest
 
 from domain.drafts import read_draft
 from domain.errors import Invalid
-from domain.programmes.checks import check_programme, events_of
+from domain.findings import Severity
+from domain.programmes.checks import check_gains, check_programme, events_of
 from domain.programmes.definition import ProgrammeDefinition
 from domain.programmes.periods import period_of
 from domain.programmes.rules import exactly
@@ -36,6 +37,17 @@ def codes(written: dict[str, Any]) -> list[tuple[str, str]]:
         return [(finding.code, finding.pointer) for finding in draft.findings]
     assert isinstance(draft.document, ProgrammeDefinition)
     return [(finding.code, finding.pointer) for finding in check_programme(draft.document)]
+
+
+def test_a_reward_that_nobody_has_published_is_told_of_by_its_place() -> None:
+    gives = {"qualifies_on": {"event": "Order Completed"}, "referrer": {"reward": "tea"}, "referee": {"reward": "pot"}}
+    definition = ProgrammeDefinition.model_validate(programme(referral=gives))
+
+    found = check_gains(definition, {"tea"})
+
+    assert [(finding.code, finding.pointer, finding.severity) for finding in found] == [
+        ("unknown_reward", "/referral/referee/reward", Severity.WARNING)
+    ]
 
 
 def test_the_shipped_programme_has_no_faults() -> None:
