@@ -11,6 +11,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -30,6 +31,9 @@ from perennial.temporal import (
 from tests.databases import Databases
 
 _TEMPLATE = "perennial_template"
+
+settings.register_profile("perennial", deadline=None)  # how long an example takes says something of the machine only
+settings.load_profile("perennial")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

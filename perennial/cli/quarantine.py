@@ -36,6 +36,7 @@ def list_events(
       perennial quarantine list --limit 20
     """
     table = Table("id", "received", "source", "event", "tries", "error")
+    table.columns[0].no_wrap = True  # ids are for copying
     for event in run(_list(limit)):
         received = event.received_at.strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(str(event.id), received, event.source, event.name, str(event.attempts), event.error or "")
