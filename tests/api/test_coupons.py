@@ -11,6 +11,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Select
 
 from api.dependencies import ApiDependencies
 from database.session import Database
@@ -210,6 +211,17 @@ async def test_fifty_orders_at_once_never_use_a_code_more_often_than_it_may_be(
 
     assert Counter(answer.status_code for answer in answers) == {200: 7, 409: 43}
     assert sum(await counted(client, "SEVEN")) == 7
+
+
+async def test_a_copy_of_the_code_without_its_locks_fails_the_test_above(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(client, "ONE", uses=1)
+    monkeypatch.setattr(Select, "with_for_update", lambda self, **_: self)
+
+    await asyncio.gather(*(use(client, f"o-{n}", "ONE", cart=CART) for n in range(20)))
+
+    assert sum(await counted(client, "ONE")) > 1
 
 
 async def test_fifty_orders_of_one_customer_use_a_code_once(client: httpx.AsyncClient, database: Database) -> None:

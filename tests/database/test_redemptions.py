@@ -8,20 +8,21 @@ from datetime import UTC, datetime
 from fractions import Fraction
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Select, select, text
+from sqlalchemy.dialects.postgresql import insert
 
-from database import coupons, customers
+from database import coupons, customers, redemptions
 from database.earnings import boosts_of
 from database.events import Event
 from database.outbox import Command
 from database.redeeming import offers, redeem
-from database.rewards import live_rewards
-from database.session import Database
+from database.rewards import RewardStock, live_rewards, taken_of
+from database.session import Database, WriteSession
 from domain.documents import DocumentState
 from domain.errors import Conflict, NotFound
 from domain.points import Balance
 from domain.redemptions import RESERVED_FOR, Canceller, Given, NotGiven, RedemptionState
-from domain.rewards import Reason
+from domain.rewards import Reason, RewardDefinition
 from tests.factories import NOON
 from tests.rewarding import (
     DAY,
@@ -257,6 +258,51 @@ async def test_of_fulfilling_and_cancelling_at_once_one_wins(database: Database)
         balance = await balance_of(database, who)
         is_fulfilled = (await redemptions_of(database))[-1].state == "fulfilled"
         assert (balance.available, balance.spent) == ((0, 100) if is_fulfilled else (100, 0))
+
+
+async def test_the_last_one_is_waited_for_and_each_code_is_given_to_one(database: Database) -> None:
+    assert await _bought_during_a_purchase(database) == "sold_out"
+    assert await _codes_for_two_at_once(database) == ["ONE", "TWO"]
+
+
+async def test_copies_of_the_code_without_its_locks_fail_the_test_above(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stock that is read and then written is sold twice; a code that nobody locks gets two owners."""
+    monkeypatch.setattr(redemptions, "take_from_stock", _take_what_seems_to_be_there)
+    monkeypatch.setattr(Select, "with_for_update", lambda self, **_: self)
+
+    assert await _bought_during_a_purchase(database) == "done"
+    assert await _codes_for_two_at_once(database) == ["ONE", "ONE"]
+
+
+async def _bought_during_a_purchase(database: Database) -> str:
+    """How it ends for who wants the last one while somebody else is buying it."""
+    await publish_reward(database, stock=1)
+    ann, bob = [await make_member(database, who, points=100) for who in ("ann", "bob")]
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with database.transaction() as session:
+        await redeem(session, ann, "free-tea", NOON)
+        second = asyncio.ensure_future(buy(database, bob))
+        async with asyncio.timeout(20):
+            while not second.done() and not await session.scalar(waiting):
+                await asyncio.sleep(0.01)
+    return next(iter(await tried([second])))
+
+
+async def _codes_for_two_at_once(database: Database) -> list[str | None]:
+    async with database.transaction() as session:
+        await coupons.load_codes(session, "tenner", ["ONE", "TWO"])
+    async with database.transaction() as one, database.transaction() as other:
+        return [await coupons.take_pooled(session, "tenner") for session in (one, other)]
+
+
+async def _take_what_seems_to_be_there(session: WriteSession, reward: RewardDefinition) -> bool:
+    """As `take_from_stock` would be in two statements."""
+    found = (await taken_of(session, [reward.reward])).get(reward.reward, 0)
+    one_more = insert(RewardStock).values(reward=reward.reward, taken=found + 1)
+    await session.execute(one_more.on_conflict_do_update(index_elements=["reward"], set_={"taken": found + 1}))
+    return reward.stock is None or found < reward.stock
 
 
 # Giving --------------------------------------------------------------------------------------------------
