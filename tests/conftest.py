@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 import uuid
@@ -31,6 +32,9 @@ from perennial.temporal import (
 from tests.databases import Databases
 
 _TEMPLATE = "perennial_template"
+
+for name in ("COLUMNS", "LINES"):  # readline, in the process that starts those of the tests, hands them its terminal's
+    os.environ.pop(name, None)
 
 settings.register_profile("perennial", deadline=None)  # how long an example takes says something of the machine only
 settings.load_profile("perennial")
