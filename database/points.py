@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 
 from database.accounts import load
-from database.ledger import PointBalance, PointHold
+from database.ledger import PointBalance, PointHold, digest
 from database.session import ReadSession, WriteSession
 from database.thresholds import tell_crossings
 from database.transactions import store
@@ -44,6 +44,29 @@ async def post(
     await store(session, programme, book, as_of, reasons)
     await tell_crossings(session, programme, book, as_of, depth=depth)
     return outcomes
+
+
+# Relies on uq_point_transactions_programme_key and pk_point_lots: a credit's own lot goes by its transaction's id.
+_REDATE = text("""
+    UPDATE point_lots SET earned_at = told.at
+    FROM unnest(CAST(:keys AS bytea[]), CAST(:moments AS timestamptz[])) AS told (key, at)
+    JOIN point_transactions AS credit ON credit.programme = :programme AND credit.key = told.key
+    WHERE point_lots.id = credit.id
+""")
+
+
+async def redate(
+    session: WriteSession, programme: str, accounts: Collection[UUID], earned: Mapping[str, datetime], as_of: datetime
+) -> None:
+    """Note that credits of these accounts, by their keys, were earned at another time. Nothing moves by it.
+
+    What activates and lapses keeps its dates. Locks the accounts' balances, as whoever moves their points does.
+    """
+    if not earned:
+        return
+    await load(session, programme, accounts, as_of, lock=True)
+    keys = [digest(programme, key) for key in earned]
+    await session.execute(_REDATE, {"programme": programme, "keys": keys, "moments": list(earned.values())})
 
 
 async def balances(

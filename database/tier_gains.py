@@ -12,6 +12,7 @@ from sqlalchemy import select, text
 from database.orders import Order, refunds_of
 from database.session import ReadSession
 from domain.commerce import OrderFold, RefundFact, refunded_total
+from domain.points import CORRECTION
 from domain.tier_figures import Gain, Loss
 from domain.tiers import Measure, Measured
 
@@ -35,8 +36,8 @@ async def gains_of(
 
 
 # Credits by rules of the programme and their clawbacks, both summed up by when it was earned: several rules pay for one
-# event. What an account earned before it was merged into another counts for that one. Relies on pk_point_entries,
-# ix_point_balances_merged and ix_point_transactions_of.
+# event. What a correction took back was never earned. What an account earned before it was merged into another counts
+# for that one. Relies on pk_point_entries, ix_point_balances_merged and ix_point_transactions_of.
 _POINTS = text("""
     WITH accounts AS (
         SELECT id AS customer_id, id AS account FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
@@ -44,7 +45,10 @@ _POINTS = text("""
         SELECT merged_into, account FROM point_balances WHERE programme = :programme AND merged_into = ANY(:ids)
     ),
     credits AS MATERIALIZED (
-        SELECT accounts.customer_id, credit.id, credit.points, lot.earned_at
+        SELECT accounts.customer_id, credit.id, lot.earned_at, credit.points - coalesce((
+            SELECT sum(points) FROM point_transactions AS back
+            WHERE back."of" = credit.id AND back.kind = 'clawback' AND back.source = :correction
+        ), 0) AS points
         FROM accounts
         JOIN point_entries AS entry
             ON entry.programme = :programme AND entry.account = accounts.account AND entry.bucket = 'issued'
@@ -57,6 +61,7 @@ _POINTS = text("""
     SELECT credits.customer_id, credits.earned_at, sum(back.points)::bigint, back.effective_at
     FROM credits
     JOIN point_transactions AS back ON back."of" = credits.id AND back.kind = 'clawback' AND back.points > 0
+        AND back.source <> :correction
     GROUP BY credits.customer_id, credits.earned_at, back.effective_at
 """)
 
@@ -64,7 +69,7 @@ _POINTS = text("""
 async def _add_points(session: ReadSession, programme: str, found: GainsById, measured: Measured) -> None:
     losses: dict[tuple[UUID, datetime], list[Loss]] = {}
     for customer_id, earned_at, amount, lost_at in await session.execute(
-        _POINTS, {"programme": programme, "ids": list(found)}
+        _POINTS, {"programme": programme, "ids": list(found), "correction": CORRECTION}
     ):
         lost = losses.setdefault((customer_id, earned_at), [])
         if lost_at is None:

@@ -125,11 +125,16 @@ class Activate:
     expires_at: datetime | None = None
 
 
+CORRECTION = "correction"
+"""The source of clawbacks that follow no return: what was earned turned out to be another sum."""
+
+
 @dataclass(frozen=True, slots=True)
 class Clawback:
     """Takes back what the credit under `of` gave, up to `target` points altogether over all clawbacks of it.
 
-    `may_owe` False: only points that are there, never into a deficit.
+    `may_owe` False: only points that are there, never into a deficit. `source` CORRECTION: the credit should never have
+    been as high, so for tiers it never was.
     """
 
     account: UUID
@@ -137,6 +142,7 @@ class Clawback:
     of: str  # the key of the credit
     target: int
     may_owe: bool = True
+    source: str = "clawback"
 
 
 @dataclass(frozen=True, slots=True)

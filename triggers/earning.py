@@ -230,7 +230,7 @@ async def _store(wave: Wave, programme: str, outcome: _Outcome) -> None:
     dues = [
         *(due for id_, due in new.items() if id_ in added),
         *(Due.of(id_, decision, outcome.stored[id_]) for id_, decision in outcome.changed.items()),
-        *(Due.again(row, 0, 0) for row in outcome.withdrawn),
+        *(Due.withdrawn(row) for row in outcome.withdrawn),
     ]
     await pay(wave.session, programme, dues, wave.as_of, kept=added)
     await mature_decided(wave, {*added, *outcome.changed})

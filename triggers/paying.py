@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -12,7 +12,7 @@ from database.earnings import Stored
 from database.session import WriteSession
 from domain.earned_credits import Adjustment, Posted, adjusted
 from domain.earning import Decision
-from domain.points import Clawback, Credit, CreditKind, Move
+from domain.points import CORRECTION, Clawback, Credit, CreditKind, Move
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class Due:
     credits: Sequence[Posted] = ()
     taken_back: int = 0
     may_owe: bool = True  # whether what is taken back may become a deficit
+    why: str = CORRECTION  # where less is due than was posted
+    is_redated: bool = False  # its credits were posted as earned at another time
 
     @classmethod
     def of(cls, id_: UUID, decision: Decision, before: Stored | None = None) -> Due:
@@ -40,17 +42,28 @@ class Due:
             *(decision.activates_at, decision.expires_at, decision.order_id, decision.points - back),
             credits=before.credits if before else (),
             taken_back=back,
+            is_redated=before is not None and before.stamp.timestamp != decision.event.at,
         )
 
     @classmethod
-    def again(cls, row: Stored, net: int, back: int, *, may_owe: bool = True) -> Due:
-        """By a stored decision."""
+    def returned(cls, row: Stored, back: int, *, may_owe: bool) -> Due:
+        """By a stored decision of which refunds take back so many points."""
         return cls(
             *(row.id, row.customer_id, row.rule, row.stamp.timestamp),
-            *(row.activates_at, row.expires_at, row.order_id, net),
+            *(row.activates_at, row.expires_at, row.order_id, row.frozen.points - back),
             credits=row.credits,
             taken_back=back,
             may_owe=may_owe,
+            why="clawback",
+        )
+
+    @classmethod
+    def withdrawn(cls, row: Stored) -> Due:
+        """By a stored decision that nothing is left of."""
+        return cls(
+            *(row.id, row.customer_id, row.rule, row.stamp.timestamp),
+            *(row.activates_at, row.expires_at, row.order_id, 0),
+            credits=row.credits,
         )
 
     def adjustment(self) -> Adjustment:
@@ -59,7 +72,7 @@ class Due:
 
 
 async def pay(
-    session: WriteSession, programme: str, dues: Iterable[Due], as_of: datetime, *, kept: Collection[UUID] = ()
+    session: WriteSession, programme: str, dues: Sequence[Due], as_of: datetime, *, kept: Collection[UUID] = ()
 ) -> None:
     """Bring what each decision has posted to what it must come to. `kept`: these were stored with their credits."""
     moves: list[Move] = []
@@ -72,6 +85,9 @@ async def pay(
         if due.id not in kept:
             changed[due.id] = (adjustment.credits, due.taken_back)
     await points.post(session, programme, moves, as_of)
+    redated = [due for due in dues if due.is_redated]
+    earned = {credit.key: due.earned_at for due in redated for credit in due.credits}
+    await points.redate(session, programme, {due.account for due in redated}, earned, as_of)
     await earnings.write_credits(session, changed)
 
 
@@ -87,6 +103,5 @@ def _credit(due: Due, credit: Posted) -> Credit:
 
 
 def _clawback(due: Due, credit: Posted) -> Clawback:
-    return Clawback(
-        due.account, f"{credit.key}/taken/{credit.taken}", of=credit.key, target=credit.taken, may_owe=due.may_owe
-    )
+    key = f"{credit.key}/taken/{credit.taken}"
+    return Clawback(due.account, key, credit.key, credit.taken, may_owe=due.may_owe, source=due.why)

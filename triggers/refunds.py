@@ -73,8 +73,7 @@ async def take_back(wave: Wave, order_ids: Collection[str]) -> None:
         if policy == "keep":
             target = 0
         if target != row.taken_back:
-            net = row.frozen.points - target
-            dues.append(Due.again(row, net, target, may_owe=policy == "deficit"))
+            dues.append(Due.returned(row, target, may_owe=policy == "deficit"))
     await pay(wave.session, wave.programme.key, dues, wave.as_of)
 
 

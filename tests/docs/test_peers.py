@@ -9,7 +9,9 @@ from perennial.settings import PROJECT
 
 _TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 _OUR_OWN = {
+    "test_a_day_that_is_told_in_any_order_ends_the_same",
     "test_after_all_of_that_the_doctor_finds_every_promise_kept",
+    "test_an_order_that_is_told_of_again_as_of_earlier_lifts_what_came_in_between",
     "test_whoever_moves_the_points_of_one_customer_at_once_none_is_lost_or_spent_twice",
 }
 """About promises that no other system is known to have broken."""
