@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from database.outbox import Command
 from database.runs import Run, Wait
+from domain.documents import DocumentState
 from domain.events import EventKind
 from domain.journeys.waiting import PRODUCT_SOURCE
 from tests.triggers.shop import Shop, abandoned_cart
@@ -163,6 +164,13 @@ async def test_the_goal_counts_once_with_its_worth_though_the_same_event_ends_th
     assert (first[1]["value"], first[1]["currency"]) == (1428, "EUR")
     await shop.track("Order Completed", {"total": 99})
     assert await conversion(shop) == first
+
+
+async def test_the_goal_counts_while_the_journey_is_paused(shop: Shop) -> None:
+    await enter(shop, goal=GOAL)
+    await shop.publish(abandoned_cart(enter={"on": {"event": "Product Added"}}, goal=GOAL), DocumentState.PAUSED)
+    await shop.track("Order Completed")
+    assert (await conversion(shop))[0] == shop.now
 
 
 async def test_the_goal_counts_after_the_run_has_ended_but_not_after_its_time(shop: Shop) -> None:
