@@ -15,28 +15,16 @@ from sqlalchemy import Select
 
 from api.dependencies import ApiDependencies
 from database.session import Database
+from tests.api.clock import Clock
 from tests.rewarding import TENNER, make_member, publish_programme, publish_reward, redemptions_of
 
 CART = {"currency": "EUR", "lines": [{"product_id": "tea", "price": 3_000}, {"product_id": "cup", "price": 1_000}]}
 TEN_PERCENT = {"reward": "ten-percent", "gives": {"percent": 10}}
 
 
-class Clock:
-    """What the API takes for now; moved by the tests."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 20, 12, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def later(self, **by: float) -> None:
-        self.now += timedelta(**by)
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(datetime(2026, 11, 20, 12, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -216,12 +204,18 @@ async def test_fifty_orders_at_once_never_use_a_code_more_often_than_it_may_be(
 async def test_a_copy_of_the_code_without_its_locks_fails_the_test_above(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await make(client, "ONE", uses=1)
+    """They slip through where they truly meet, which a busy machine may prevent: so more than one round."""
     monkeypatch.setattr(Select, "with_for_update", lambda self, **_: self)
+    most = 0
+    for turn in range(15):
+        await make(client, f"ONE-{turn}", uses=1)
+        orders = [f"o-{turn}-{n}" for n in range(20)]
+        await asyncio.gather(*(use(client, order, f"ONE-{turn}", cart=CART) for order in orders))
+        most = max(most, sum(await counted(client, f"ONE-{turn}")))
+        if most > 1:
+            break
 
-    await asyncio.gather(*(use(client, f"o-{n}", "ONE", cart=CART) for n in range(20)))
-
-    assert sum(await counted(client, "ONE")) > 1
+    assert most > 1
 
 
 async def test_fifty_orders_of_one_customer_use_a_code_once(client: httpx.AsyncClient, database: Database) -> None:

@@ -18,23 +18,14 @@ from api.dependencies import ApiDependencies
 from database import accounts, points
 from database.session import Database
 from domain.points import Capture
+from tests.api.clock import Clock
 from tests.api.test_programmes import publish
 from tests.factories import NOON, make_customer
 
 
-class Clock:
-    """The time that the API is told."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOON)
 
 
 @pytest.fixture

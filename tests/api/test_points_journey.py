@@ -18,7 +18,8 @@ from database.points import merge_accounts
 from database.runs import Run
 from database.session import Database
 from database.settling import due_accounts, settle_accounts
-from tests.api.test_points import Clock, post
+from tests.api.clock import Clock
+from tests.api.test_points import post
 from tests.factories import NOON, make_customer
 from tests.programmes import publish_programme
 from triggers.live import JourneyCache
@@ -70,7 +71,7 @@ class Town:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOON)
 
 
 @pytest.fixture
