@@ -39,7 +39,7 @@ from database.shop_settings import shop_settings
 from domain.engagement import Actor
 from domain.keys import Scope
 from domain.pseudonyms import pseudonym
-from domain.referral_signals import SignalKind
+from domain.referral_signals import SignalKind, normal_ip
 from domain.shares import Follower, judge_follower
 from domain.shop_settings import WebAddress
 
@@ -143,7 +143,7 @@ async def follow_share(token: Token, request: Request, dependencies: Dependencie
 async def _note_visit(session: WriteSession, row: ShareLink, request: Request, as_of: datetime) -> None:
     visit = visit_of(request, as_of - row.made_at)
     addresses = (await seen_signals(session, row.customer_id)).get(SignalKind.IP, set())
-    if judge_follower(Follower(visit, is_sharer=visit.address in addresses)) is not Actor.HUMAN:
+    if judge_follower(Follower(visit, is_sharer=normal_ip(visit.address or "") in addresses)) is not Actor.HUMAN:
         return
     share = await lock_share(session, row.id)
     key = await secret(session, PSEUDONYMS)

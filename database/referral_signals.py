@@ -17,7 +17,7 @@ from database.referrals import Referral
 from database.secrets import PSEUDONYMS, secret
 from database.session import ReadSession, WriteSession
 from domain.pseudonyms import pseudonym
-from domain.referral_signals import NETWORK_WINDOW, Evidence, SignalKind, is_similar_email, network_of
+from domain.referral_signals import NETWORK_WINDOW, Evidence, SignalKind, is_similar_email, network_of, normal_ip
 
 _EVENTS_LOOKED_AT = 200
 _FRIENDS_LOOKED_AT = 100
@@ -55,6 +55,7 @@ async def evidence_for(
 ) -> Evidence:
     """What speaks against a claim: what it shares with the referrer and with other claims."""
     theirs = await seen_signals(session, referrer_id)
+    signals = _plain(signals)
     hashes = await _hashed(session, signals)
     used = await session.execute(
         select(ReferralSignal.kind, func.count(), func.count().filter(ReferralSignal.at > as_of - NETWORK_WINDOW))
@@ -78,6 +79,11 @@ async def _hashed(session: WriteSession, signals: Signals) -> dict[SignalKind, b
     return {kind: pseudonym(key, f"referral/{kind}", value) for kind, value in known.items()}
 
 
+def _plain(signals: Signals) -> Signals:
+    """With the address in the form that it is compared in."""
+    return {kind: normal_ip(value) if kind is SignalKind.IP else value for kind, value in signals.items()}
+
+
 async def seen_signals(session: ReadSession, customer_id: UUID) -> dict[SignalKind, set[str]]:
     """What the customer's own latest events tell: addresses, devices, what orders say. By ix_events_customer_number."""
     latest = (
@@ -96,7 +102,7 @@ async def seen_signals(session: ReadSession, customer_id: UUID) -> dict[SignalKi
             (SignalKind.PAYMENT, properties.get("payment_fingerprint")),
         ):
             if isinstance(value, str) and value:
-                found.setdefault(kind, set()).add(value)
+                found.setdefault(kind, set()).add(normal_ip(value) if kind is SignalKind.IP else value)
     return found
 
 

@@ -7,7 +7,7 @@ device, similar addresses), which also send what is doubtful to a person.
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +15,7 @@ from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-from domain.referrals import normal_email
+from domain.mailboxes import mailbox
 
 
 class SignalKind(StrEnum):
@@ -117,15 +117,25 @@ def is_similar_email(address: str | None, others: Collection[str | None]) -> boo
 
 def _shape(address: str | None) -> str | None:
     """What is left of the local part, when it is long enough to be nobody else's by chance."""
-    local = (normal_email(address) or "").partition("@")[0]
-    letters = re.sub(r"[^a-z]", "", local)
+    local = (mailbox(address) or "").rpartition("@")[0]
+    letters = "".join(each for each in unicodedata.normalize("NFKD", local) if each.isalpha())
     return letters if len(letters) >= 6 else None
+
+
+def normal_ip(address: str) -> str:
+    """An address in its one written form, IPv4 also where IPv6 wraps it; what is no address stays as it is."""
+    try:
+        found = ip_address(address.strip())
+    except ValueError:
+        return address
+    wrapped = found.ipv4_mapped if found.version == 6 else None
+    return str(wrapped or found)
 
 
 def network_of(address: str) -> str | None:
     """The network around an address, /24 or /48; None for what is no public address."""
     try:
-        found = ip_address(address.strip())
+        found = ip_address(normal_ip(address))
     except ValueError:
         return None
     if found.is_private or found.is_loopback or found.is_link_local:

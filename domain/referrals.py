@@ -15,7 +15,9 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
+from domain.mailboxes import mailbox
 from domain.money import digits_of
+from domain.phones import is_same_phone
 
 
 class ReferralState(StrEnum):
@@ -79,9 +81,6 @@ CODE_LENGTH: Final = 8
 INVITATION_BYTES: Final = 12
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: nothing that is read wrong
 _MISREAD = str.maketrans({"O": "0", "I": "1", "L": "1"})
-_GMAIL = frozenset({"gmail.com", "googlemail.com"})
-_NATIONAL = 8
-"""Digits that a number without its country must have to be taken for the end of another one."""
 
 
 # Codes ---------------------------------------------------------------------------------------------------
@@ -104,7 +103,7 @@ def read_code(written: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What tells whether two customers are one person. Compared only after `normal_email` and `normal_phone`."""
+    """What tells whether two customers are one person, however address and number are written."""
 
     customer_id: UUID
     email: str | None = None
@@ -114,40 +113,10 @@ class Person:
         """Whether both are one person: the same customer, mailbox or phone."""
         if self.customer_id == other.customer_id:
             return True
-        mine, theirs = normal_email(self.email), normal_email(other.email)
+        mine, theirs = mailbox(self.email), mailbox(other.email)
         if mine is not None and mine == theirs:
             return True
-        return _is_same_number(normal_phone(self.phone), normal_phone(other.phone))
-
-
-def normal_email(address: str | None) -> str | None:
-    """The mailbox behind an address: lower case, without `+tag`, at Gmail without dots; None if it is no address."""
-    local, at, domain = (address or "").strip().lower().rpartition("@")
-    if not (local and at and domain):
-        return None
-    local = local.partition("+")[0] or local
-    if domain in _GMAIL:
-        local, domain = local.replace(".", ""), "gmail.com"
-    return f"{local}@{domain}"
-
-
-def normal_phone(number: str | None) -> str | None:
-    """The digits of a number, `00` as `+`, without the `0` of a national one; None for what is too short to be one."""
-    digits = re.sub(r"[^0-9+]", "", number or "")
-    digits = f"+{digits[2:]}" if digits.startswith("00") else digits
-    bare = digits.replace("+", "")
-    bare = bare if digits.startswith("+") else bare.lstrip("0")
-    if len(bare) < 7:
-        return None
-    return f"+{bare}" if digits.startswith("+") else bare
-
-
-def _is_same_number(one: str | None, other: str | None) -> bool:
-    """Whether two normal numbers are one: a number without its country is the end of the one with it."""
-    if one is None or other is None or one == other:
-        return one is not None and one == other
-    short, long = sorted((one, other), key=len)
-    return long.startswith("+") and not short.startswith("+") and len(short) >= _NATIONAL and long.endswith(short)
+        return is_same_phone(self.phone, other.phone)
 
 
 @dataclass(frozen=True, slots=True)

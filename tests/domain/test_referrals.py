@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.mailboxes import mailbox
+from domain.phones import is_same_phone
 from domain.referral_signals import (
     NETWORK_MANY,
     Evidence,
@@ -17,6 +19,7 @@ from domain.referral_signals import (
     assess,
     is_similar_email,
     network_of,
+    normal_ip,
 )
 from domain.referrals import (
     ClaimFacts,
@@ -24,8 +27,6 @@ from domain.referrals import (
     Person,
     Reason,
     is_circular,
-    normal_email,
-    normal_phone,
     personal_code,
     read_code,
     refusal_of,
@@ -46,6 +47,14 @@ def person(id_: UUID, email: str | None = None, phone: str | None = None) -> Per
         ("A.B@GoogleMail.com", "ab+shop@gmail.com"),
         ("ann+friend@Example.com", "ann@example.com"),
         (" ann@example.com ", "ANN@EXAMPLE.COM"),
+        ("ann@example.com.", "ann@example.com"),
+        ('"ann"@example.com', "ann@example.com"),
+        ('"a.n\\n+x"@gmail.com.', "ann@googlemail.com"),
+        ("ann(the other one)@example.com", "Ann <ann@example.com>"),
+        ("a\u00adn\u200bn\ufe0f@exam\u2060ple.com", "ann@example.com"),
+        ("\uff41\uff4e\uff4e\uff20example\u3002com", "ann@example.com"),
+        ("ann@B\u00dcCHER.example", "ann@xn--bcher-kva.example"),
+        ("ann@bu\u0308cher.example", "ann@b\u00fccher.example"),
     ],
 )
 def test_two_addresses_of_one_mailbox_are_one_person(one: str, other: str) -> None:
@@ -55,7 +64,15 @@ def test_two_addresses_of_one_mailbox_are_one_person(one: str, other: str) -> No
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("ann@example.com", "ann@example.org"), ("a.b@example.com", "ab@example.com"), (None, None), ("", "")],
+    [
+        ("ann@example.com", "ann@example.org"),
+        ("a.b@example.com", "ab@example.com"),
+        ("ann@stra\u00dfe.example", "ann@strasse.example"),
+        ("\u0430nn@example.com", "ann@example.com"),  # a Cyrillic letter makes another mailbox
+        ("@example.com", "@example.com"),
+        (None, None),
+        ("", ""),
+    ],
 )
 def test_other_mailboxes_and_unknown_ones_are_not(one: str | None, other: str | None) -> None:
     assert not person(ANN, one).is_same_as(person(BOB, other))
@@ -67,6 +84,17 @@ def test_other_mailboxes_and_unknown_ones_are_not(one: str | None, other: str | 
         ("+49 170 1234567", "0049 (170) 123-4567"),
         ("+49 170 1234567", "0170 1234567"),
         ("0170/1234567", "0170 123 45 67"),
+        ("+49 (0)170 1234567", "+49 170 1234567"),
+        ("+49 170 1234567", "491701234567"),
+        ("\uff0b\uff14\uff19 170 1234567", "0170 1234567"),
+        ("+49\u200b1701234567", "+491701234567"),
+        ("\u0660\u0661\u0667\u0660 1234567", "0170 1234567"),
+        ("tel:+49-170-1234567;ext=7", "0170 1234567"),
+        ("+1 650 253 0000", "011 1 650 253 0000"),
+        ("+1 650 253 0000", "(650) 253-0000 ext. 5"),
+        ("+44 7911 123456", "07911 123456"),
+        ("+39 06 1234 5678", "0612345678"),
+        ("+54 9 11 2345 6789", "+54 11 15 2345 6789"),
     ],
 )
 def test_a_phone_number_is_one_however_it_is_written(one: str, other: str) -> None:
@@ -74,21 +102,59 @@ def test_a_phone_number_is_one_however_it_is_written(one: str, other: str) -> No
     assert person(BOB, phone=other).is_same_as(person(ANN, phone=one))
 
 
-@pytest.mark.parametrize(("one", "other"), [("+491701234567", "+431701234567"), ("12345", "12345"), ("", None)])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("+491701234567", "+431701234567"),
+        ("+49 170 1234567", "+49 171 1234567"),
+        ("+1 650 253 0000", "253 0000"),
+        ("12345", "12345"),
+        ("000 000 0000", "000 000 0000"),
+        ("not provided", "not provided"),
+        ("", None),
+    ],
+)
 def test_other_numbers_and_what_is_none_are_not(one: str, other: str | None) -> None:
     assert not person(ANN, phone=one).is_same_as(person(BOB, phone=other))
 
 
-@given(st.emails())
-def test_a_normal_address_is_normal_again(address: str) -> None:
-    normal = normal_email(address)
-    assert normal_email(normal) == normal
+@given(st.emails() | st.from_regex(r"[^@]{1,20}@[^@]{1,20}", fullmatch=True))
+def test_a_mailbox_is_its_own_mailbox(address: str) -> None:
+    found = mailbox(address)
+    assert mailbox(found) == found
 
 
-@given(st.text(alphabet="0123456789+-() ", max_size=20))
-def test_a_normal_number_is_normal_again(number: str) -> None:
-    normal = normal_phone(number)
-    assert normal_phone(normal) == normal or normal is None
+UNSEEN = st.text(alphabet="\u00ad\u034f\u200b\u200d\u2060\ufe0f\ufeff\U000e0100 ", max_size=3)
+LOCAL = st.text(alphabet="abcxyz0189-_", min_size=1, max_size=10)
+DOMAIN = st.sampled_from(["example.com", "b\u00fccher.example", "gmail.com", "\u0434\u043e\u043c.example"])
+
+
+@given(LOCAL, DOMAIN, st.data())
+def test_no_way_of_writing_an_address_makes_another_person(local: str, domain: str, data: st.DataObject) -> None:
+    """Case, width, quotes, tags, comments, invisible characters, the network's spelling and a final dot."""
+    name = data.draw(st.sampled_from([local, local.upper(), f'"{local}"', f"{local}+{local}", f"{local}(friend)"]))
+    host = data.draw(st.sampled_from([domain, domain.upper(), domain.encode("idna").decode(), f"{domain}."]))
+    wide = {ord(each): ord(each) + 0xFEE0 for each in "abcxyz0189"}
+    written = "".join(data.draw(UNSEEN) + each for each in f"{name}@{host}")
+    for other in (written, written.translate(wide) if "xn--" not in host else written):
+        assert person(ANN, other).is_same_as(person(BOB, f"{local}@{domain}"))
+
+
+SEPARATORS = st.sampled_from(["", " ", "-", ".", "/", "\u00a0", "\u200b", "\u2011"])
+
+
+@given(st.integers(1_510_000_000, 1_799_999_999), st.data())
+def test_no_way_of_writing_a_number_makes_another_person(national: int, data: st.DataObject) -> None:
+    start = data.draw(st.sampled_from(["+49", "0049", "+49(0)", "\uff0b49", "0", "tel:+49", "+490"]))
+    end = data.draw(st.sampled_from(["", " ext. 12", ";ext=3", " x7"]))
+    written = start + "".join(data.draw(SEPARATORS) + digit for digit in str(national)) + end
+    assert is_same_phone(written, f"+49{national}")
+    assert not is_same_phone(written, f"+49{national + 1}")
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_whatever_stands_for_a_number_is_read_alike_from_both_sides(one: str, other: str) -> None:
+    assert is_same_phone(one, other) == is_same_phone(other, one)
 
 
 def test_a_code_follows_the_customer_and_is_read_as_people_type_it() -> None:
@@ -210,3 +276,5 @@ def test_a_network_is_that_of_a_public_address_only() -> None:
     assert network_of("93.184.216.34") == "93.184.216.0/24"
     assert network_of("2606:2800:220:1:248:1893:25c8:1946") == "2606:2800:220::/48"
     assert [network_of(each) for each in ("127.0.0.1", "10.1.2.3", "fe80::1", "nonsense")] == [None] * 4
+    assert network_of("::ffff:93.184.216.34") == "93.184.216.0/24"
+    assert normal_ip("2606:2800:0220:0001::1") == normal_ip(" 2606:2800:220:1:0:0:0:1 ")

@@ -1,0 +1,67 @@
+"""Which mailbox an address leads to, however it is written. For telling persons apart, never for sending."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+import idna
+
+_GMAIL: Final = frozenset({"gmail.com", "googlemail.com"})
+_DOTS: Final = re.compile("[\u3002\uff0e\uff61]")  # what IDNA takes for the dot between labels
+_NAMED: Final = re.compile(r"[^<>]*<([^<>]+)>")  # Ann <ann@example.com>
+_COMMENT: Final = re.compile(r"\([^()]*\)")
+_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
+# Unicode's Default_Ignorable_Code_Point apart from the format characters (Cf): fillers and variation selectors.
+_IGNORABLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
+)
+_INVISIBLE: Final = frozenset({"Cf", "Cc", "Cs", "Zs", "Zl", "Zp"})
+
+
+def visible(text: str) -> str:
+    """A text in Unicode's compatibility form (NFKC), without blanks, control and ignorable characters."""
+    plain = _IGNORABLE.sub("", unicodedata.normalize("NFKC", text))
+    seen = "".join(each for each in plain if unicodedata.category(each) not in _INVISIBLE)
+    return unicodedata.normalize("NFKC", seen)
+
+
+def folded(text: str) -> str:
+    """What is `visible` of a text, without the difference between capital and small letters."""
+    return visible(visible(text).casefold())
+
+
+def mailbox(address: str | None) -> str | None:
+    """The mailbox behind an address; None if it is no address.
+
+    Without quotes, comments, case and ignorable characters, without `+tag`, at Gmail without dots; the domain in its
+    ASCII form (UTS 46) without a final dot.
+    """
+    written = visible(address or "")
+    named = _NAMED.fullmatch(written)
+    local, at, domain = _bare(named[1] if named else written).rpartition("@")
+    local, domain = folded(_QUOTED.sub(_unquoted, local)), _ascii(domain)
+    if not (local and at and domain):
+        return None
+    local = local.partition("+")[0] or local
+    if domain in _GMAIL:
+        local, domain = local.replace(".", "") or local, "gmail.com"
+    return f"{local}@{domain}"
+
+
+def _bare(address: str) -> str:
+    """Without comments, which a quoted part cannot have."""
+    return address if '"' in address else _COMMENT.sub("", address)
+
+
+def _unquoted(quoted: re.Match[str]) -> str:
+    return re.sub(r"\\(.)", r"\1", quoted[1])
+
+
+def _ascii(domain: str) -> str:
+    name = _DOTS.sub(".", visible(domain)).strip(".")
+    try:
+        return idna.encode(name, uts46=True).decode().lower()
+    except (idna.IDNAError, UnicodeError):
+        return name.casefold()
