@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.money import MoneyAnswer
 from database.events import Event
@@ -29,6 +29,9 @@ class EventAnswer(BaseModel):
     properties: dict[str, Any]
     traits: dict[str, Any]
     context: dict[str, Any]
+    ignored_untrusted: list[str] = Field(
+        default=[], description="Traits that this event, of a browser, could not change: a trusted source had set them."
+    )
 
     @classmethod
     def of(cls, row: Event) -> Self:
@@ -46,6 +49,7 @@ class EventAnswer(BaseModel):
             properties=row.properties,
             traits=row.traits,
             context=row.context,
+            ignored_untrusted=row.ignored_untrusted or [],
         )
 
 

@@ -27,8 +27,8 @@ class Customer(Table):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     external_id: Mapped[str | None]  # the shop's own id, once known
     traits: Mapped[Json] = mapped_column(server_default=text("'{}'"))
-    trait_times: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # trait -> [time, message id]
-    observed: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # timezone, locale -> [value, time, message id]
+    trait_times: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # domain.customers.Writer of each
+    observed: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # timezone, locale -> [value, *Writer]
     email: Mapped[str | None]  # lower-cased copy of traits.email
     zone: Mapped[str | None]  # IANA name, from traits.timezone or context.timezone
     locale: Mapped[str | None]  # from traits.locale or context.locale

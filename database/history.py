@@ -59,7 +59,8 @@ _TIMELINE = text("""
     WITH happenings AS (
         (SELECT timestamp AS at, 'event' AS kind, id::text AS id, name, jsonb_build_object(
             'event_id', id, 'properties', properties, 'traits', traits, 'source', source
-        ) AS detail
+        ) || CASE WHEN ignored_untrusted IS NULL THEN '{}'
+            ELSE jsonb_build_object('ignored_untrusted', ignored_untrusted) END AS detail
         FROM events WHERE customer_id = :customer_id)
         UNION ALL
         (SELECT created_at, 'message', id::text, template, jsonb_build_object(

@@ -45,12 +45,13 @@ class PendingEvent:
 
 @dataclass(frozen=True, slots=True)
 class RoutedEvent:
-    """Where an event went. `changed_traits` is None where it changed none."""
+    """Where an event went. `changed_traits` is None where it changed none; `ignored_untrusted` likewise."""
 
     id: UUID
     customer_id: UUID
     number: int
     changed_traits: Mapping[str, Any] | None
+    ignored_untrusted: list[str] | None = None
 
 
 # The oldest events that may be routed now. Relies on ix_events_pending; no lock: customers are locked, not events.
@@ -71,9 +72,9 @@ loaded = select(
 _MARK = text("""
     UPDATE events SET
         status = 'routed', customer_id = r.customer_id, number = r.number, routed_at = :as_of,
-        changed_traits = r.changed_traits, not_before = NULL, error = NULL
+        changed_traits = r.changed_traits, ignored_untrusted = r.ignored_untrusted, not_before = NULL, error = NULL
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
-        id uuid, customer_id uuid, number bigint, changed_traits jsonb
+        id uuid, customer_id uuid, number bigint, changed_traits jsonb, ignored_untrusted jsonb
     )
     WHERE events.id = r.id
 """)
@@ -105,6 +106,7 @@ async def mark_routed(session: WriteSession, events: Iterable[RoutedEvent], as_o
             "customer_id": event.customer_id,
             "number": event.number,
             "changed_traits": event.changed_traits,
+            "ignored_untrusted": event.ignored_untrusted,
         }
         for event in events
     ]

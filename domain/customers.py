@@ -1,11 +1,13 @@
-"""A customer's profile as a fold over events: each trait is what its last writer by (time, message id) said.
+"""A customer's profile as a fold over events: each top-level trait is what its greatest writer said.
 
-Whatever order events come in, the profile ends the same. Who is who: domain/identities.py.
+Writers are ordered by (trusted, stamp): what a trusted source said stays, whatever a browser says later; among equals
+the later one counts. A trusted null deletes, and stays deleted. Whatever order events come in, the profile ends the
+same. Who is who: domain/identities.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +16,14 @@ from domain.local_time import ZONES
 
 Json = Any  # any JSON value
 Written = tuple[str, str]
-"""The stamp of a trait's last writer as it is stored: time (ISO 8601, UTC, microseconds) and message id."""
+"""A stamp as it is stored: time (ISO 8601, UTC, microseconds) and message id."""
+
+Writer = tuple[str | bool, ...]
+"""Who wrote a trait, as it is stored: the stamp (`Written`), then whether the source is trusted.
+
+Trust stands last. Rows of releases before trust was kept have no such last place; they count as trusted, but for those
+that `database/trait_trust.py` has marked, whose event a browser sent.
+"""
 
 _DEEPEST = 8  # nested traits are compared this far; below, the whole value counts as changed
 
@@ -23,12 +32,13 @@ _DEEPEST = 8  # nested traits are compared this far; below, the whole value coun
 class Profile:
     """What events said about a customer. A deleted trait has a time but no value.
 
-    `observed` is what devices told in passing: `{"timezone": [value, time, message id], "locale": [...]}`.
+    `trait_times` says of each trait who wrote it (`Writer`). `observed` is what devices told in passing:
+    `{"timezone": [value, *Writer], "locale": [...]}`.
     """
 
     traits: Mapping[str, Json] = field(default_factory=dict)
-    trait_times: Mapping[str, Written] = field(default_factory=dict)
-    observed: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    trait_times: Mapping[str, Writer] = field(default_factory=dict)
+    observed: Mapping[str, Writer] = field(default_factory=dict)
 
     @property
     def email(self) -> str | None:
@@ -37,9 +47,30 @@ class Profile:
         return email.strip().lower() or None if isinstance(email, str) else None
 
     @property
+    def trusted_traits(self) -> Mapping[str, Json]:
+        """The traits that a trusted source set: all that may decide about value."""
+        return {name: value for name, value in self.traits.items() if self.trusts(name)}
+
+    def trusts(self, trait: str) -> bool:
+        """Whether the trait's present value, or its deletion, is a trusted source's word."""
+        return is_trusted(self.trait_times.get(trait, ()))
+
+    @property
+    def trusted_email(self) -> str | None:
+        """The address if a trusted source set it; None if there is none, or a browser named it."""
+        return self.email if self.trusts("email") else None
+
+    @property
     def zone(self) -> str | None:
         """The IANA zone: the trait `timezone`, else what the device last told."""
         return next((name for name in (self.traits.get("timezone"), self._told("timezone")) if _is_zone(name)), None)
+
+    @property
+    def trusted_zone(self) -> str | None:
+        """The zone by trusted facts alone; None means the shop's zone."""
+        trait = self.traits.get("timezone") if self.trusts("timezone") else None
+        device = self._told("timezone") if is_trusted(self.observed.get("timezone", ())) else None
+        return next((name for name in (trait, device) if _is_zone(name)), None)
 
     @property
     def locale(self) -> str | None:
@@ -49,15 +80,19 @@ class Profile:
 
     def _told(self, name: str) -> str | None:
         told = self.observed.get(name)
-        return None if told is None else told[0]
+        return None if told is None else str(told[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """A profile after an event, and what changed: trait names and dotted paths -> new value, null where deleted."""
+    """A profile after an event, and what changed: trait names and dotted paths -> new value, null where deleted.
+
+    `ignored`: traits that the event, being untrusted, could not change, since a trusted source had set them.
+    """
 
     profile: Profile
     changed: Mapping[str, Json]
+    ignored: tuple[str, ...] = ()
 
 
 def written(stamp: Stamp) -> Written:
@@ -65,55 +100,75 @@ def written(stamp: Stamp) -> Written:
     return (stamp.timestamp.isoformat(timespec="microseconds"), stamp.message_id)
 
 
-def fold_traits(profile: Profile, traits: Mapping[str, Json], stamp: Stamp) -> Fold:
+def is_trusted(writer: Sequence[object]) -> bool:
+    """Whether a stored writer is a trusted source; one that nobody asked about trust is."""
+    return bool(writer) and writer[-1] is not False
+
+
+def fold_traits(profile: Profile, traits: Mapping[str, Json], stamp: Stamp, *, trusted: bool) -> Fold:
     """Take in the traits that one event told; null deletes a trait."""
-    now = written(stamp)
-    told = {name: value for name, value in traits.items() if tuple(profile.trait_times.get(name, ())) < now}
+    now = (*written(stamp), trusted)
+    told = {name: value for name, value in traits.items() if _rank(profile.trait_times.get(name, ())) < _rank(now)}
+    ignored = () if trusted else tuple(sorted(_differing(profile, traits)))
     if not told:
-        return Fold(profile, {})
+        return Fold(profile, {}, ignored)
     merged = {**profile.traits, **told}
     changed: dict[str, Json] = {}
     for name, value in told.items():
         changed |= dict(_changes(name, profile.traits.get(name), value))
     kept = {name: value for name, value in merged.items() if value is not None}
     times = {**profile.trait_times, **dict.fromkeys(told, now)}
-    return Fold(replace(profile, traits=kept, trait_times=times), changed)
+    return Fold(replace(profile, traits=kept, trait_times=times), changed, ignored)
 
 
-def observe(profile: Profile, context: Mapping[str, Json], stamp: Stamp) -> Profile:
+def observe(profile: Profile, context: Mapping[str, Json], stamp: Stamp, *, trusted: bool) -> Profile:
     """Take in the zone and the language that a device told with an event."""
     told = {name: context[name] for name in ("timezone", "locale") if isinstance(context.get(name), str)}
     if "timezone" in told and not _is_zone(told["timezone"]):
         del told["timezone"]
     if not told:
         return profile
-    now = written(stamp)
-    later = {name: (value, *now) for name, value in told.items() if tuple(profile.observed.get(name, ("",))[1:]) < now}
+    now = (*written(stamp), trusted)
+    later = {name: (value, *now) for name, value in told.items() if _device_rank(profile, name) < _rank(now)}
     return replace(profile, observed={**profile.observed, **later}) if later else profile
 
 
 def merge_profiles(one: Profile, other: Profile) -> Profile:
-    """The profile of two customers who are one: for each trait its later writer, as if all events were of one."""
+    """The profile of two customers who are one: for each trait its greater writer, as if all events were of one."""
     times = dict(one.trait_times)
     traits = dict(one.traits)
     for name, time in other.trait_times.items():
-        if tuple(times.get(name, ())) < tuple(time):
+        if _rank(times.get(name, ())) < _rank(time):
             times[name] = time
             traits[name] = other.traits.get(name)
-    observed = dict(one.observed)
-    for name, told in other.observed.items():
-        if tuple(observed.get(name, ("",))[1:]) < tuple(told[1:]):
-            observed[name] = told
-    return Profile({name: value for name, value in traits.items() if value is not None}, times, observed)
+    later = {name: told for name, told in other.observed.items() if _device_rank(one, name) < _rank(told[1:])}
+    return Profile(
+        {name: value for name, value in traits.items() if value is not None}, times, {**one.observed, **later}
+    )
 
 
 def profile_of(traits: Mapping[str, Json], trait_times: Mapping[str, Json], observed: Mapping[str, Json]) -> Profile:
     """A profile as it was stored (JSON has no tuples)."""
     return Profile(
         traits,
-        {name: (time[0], time[1]) for name, time in trait_times.items()},
-        {name: (told[0], told[1], told[2]) for name, told in observed.items()},
+        {name: tuple(time) for name, time in trait_times.items()},
+        {name: tuple(told) for name, told in observed.items()},
     )
+
+
+def _differing(profile: Profile, traits: Mapping[str, Json]) -> list[str]:
+    """The traits that a trusted source set to something else. SDKs repeat what they know: that is nothing to report."""
+    return [name for name, value in traits.items() if profile.trusts(name) and profile.traits.get(name) != value]
+
+
+def _rank(writer: Writer) -> tuple[bool, Writer]:
+    """What makes a writer count before another: trust, then the stamp. Nobody ranks lowest."""
+    stamp = writer[:-1] if writer and isinstance(writer[-1], bool) else writer
+    return is_trusted(writer), stamp
+
+
+def _device_rank(profile: Profile, name: str) -> tuple[bool, Writer]:
+    return _rank(profile.observed.get(name, ())[1:])
 
 
 def _changes(path: str, before: Json, after: Json, depth: int = 0) -> Iterator[tuple[str, Json]]:

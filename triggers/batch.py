@@ -68,6 +68,7 @@ class BatchEvent:
     identifies: bool  # this event tells who the anonymous visitor was
     number: int = 0
     changed_traits: Mapping[str, Any] | None = None
+    ignored_untrusted: list[str] | None = None
     zone_changed: bool = False
 
     @property

@@ -16,8 +16,12 @@ async def fold_profiles(wave: Wave) -> None:
     await customers.write(wave.session, [customer.write() for customer in wave.customers()])
     for customer in wave.customers():
         customer.told = False
-    routed = [RoutedEvent(each.event.id, each.customer.id, each.number, each.changed_traits) for each in wave.events]
+    routed = [_routed(event) for event in wave.events]
     await routing.mark_routed(wave.session, routed, wave.as_of)
+
+
+def _routed(event: BatchEvent) -> RoutedEvent:
+    return RoutedEvent(event.event.id, event.customer.id, event.number, event.changed_traits, event.ignored_untrusted)
 
 
 def _take(event: BatchEvent) -> None:
@@ -27,10 +31,11 @@ def _take(event: BatchEvent) -> None:
     customer.seen_at(told.timestamp)
     before = customer.profile
     if told.kind == EventKind.IDENTIFY and told.traits:
-        fold = fold_traits(before, told.traits, told.stamp)
+        fold = fold_traits(before, told.traits, told.stamp, trusted=told.trusted)
         customer.profile, event.changed_traits = fold.profile, dict(fold.changed) or None
+        event.ignored_untrusted = list(fold.ignored) or None
     if told.context:
-        customer.profile = observe(customer.profile, told.context, told.stamp)
+        customer.profile = observe(customer.profile, told.context, told.stamp, trusted=told.trusted)
     if customer.profile is not before:
         customer.told = True
         event.zone_changed = before.zone != customer.profile.zone

@@ -39,8 +39,9 @@ async def _refold(session: WriteSession, customer: BatchCustomer, currency: str)
 def _fold(customer: BatchCustomer, event: PendingEvent) -> None:
     customer.seen_at(event.timestamp)
     if event.kind == EventKind.IDENTIFY:
-        customer.profile = fold_traits(customer.profile, event.traits, event.stamp).profile
-    customer.profile = observe(customer.profile, event.context, event.stamp)
+        fold = fold_traits(customer.profile, event.traits, event.stamp, trusted=event.trusted)
+        customer.profile = fold.profile
+    customer.profile = observe(customer.profile, event.context, event.stamp, trusted=event.trusted)
 
 
 def _commerce(customer: BatchCustomer, event: PendingEvent) -> CommerceEvent:

@@ -43,7 +43,9 @@ async def _route_for_ever(database: Database) -> None:
                     await session.execute(select(Customer).where(Customer.external_id == event.user_id))
                 ).scalar_one()
                 profile = Profile(traits=customer.traits)
-                fold = fold_traits(profile, event.traits, Stamp(event.timestamp, event.message_id))
+                fold = fold_traits(
+                    profile, event.traits, Stamp(event.timestamp, event.message_id), trusted=event.trusted
+                )
                 customer.traits = dict(fold.profile.traits)
                 event.status = "routed"
         await asyncio.sleep(0.02)

@@ -11,7 +11,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.customers import Profile, fold_traits, merge_profiles, observe
+from domain.customers import Profile, fold_traits, merge_profiles, observe, profile_of
 from domain.identities import Identity, IdKind, Key, Naming, Stamp, primary_user_id, resolve
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -21,7 +21,7 @@ stamps = st.builds(
 )
 values = st.one_of(st.none(), st.integers(0, 3), st.fixed_dictionaries({"city": st.sampled_from("xy")}))
 tellings = st.lists(
-    st.tuples(stamps, st.dictionaries(st.sampled_from(["plan", "address", "size"]), values, max_size=3)),
+    st.tuples(stamps, st.dictionaries(st.sampled_from(["plan", "address", "size"]), values, max_size=3), st.booleans()),
     max_size=8,
     unique_by=lambda telling: telling[0],
 )
@@ -29,8 +29,9 @@ tellings = st.lists(
 
 def folded(told: Any) -> Profile:
     profile = Profile()
-    for stamp, traits in told:
-        profile = fold_traits(profile, traits, stamp).profile
+    for stamp, traits, trusted in told:
+        profile = fold_traits(profile, traits, stamp, trusted=trusted).profile
+        profile = observe(profile, {"locale": stamp.message_id}, stamp, trusted=trusted)
     return profile
 
 
@@ -48,17 +49,45 @@ def test_taking_in_an_event_again_changes_nothing(told: Any) -> None:
 
 
 def test_what_changed_is_told_by_name_and_by_path() -> None:
-    before = folded([(Stamp(NOON, "a"), {"address": {"city": "Rome", "zip": "1"}, "size": "M"})])
-    changed = fold_traits(before, {"address": {"city": "Oslo", "zip": "1"}, "size": None}, Stamp(NOON, "b")).changed
+    before = folded([(Stamp(NOON, "a"), {"address": {"city": "Rome", "zip": "1"}, "size": "M"}, True)])
+    told = {"address": {"city": "Oslo", "zip": "1"}, "size": None}
+    changed = fold_traits(before, told, Stamp(NOON, "b"), trusted=True).changed
     assert changed == {"address": {"city": "Oslo", "zip": "1"}, "address.city": "Oslo", "size": None}
 
 
 def test_the_trait_beats_the_device_and_nonsense_is_no_zone() -> None:
-    profile = observe(Profile(), {"timezone": "Europe/Rome", "locale": "it-IT"}, Stamp(NOON, "a"))
-    profile = observe(profile, {"timezone": "Middle/Earth"}, Stamp(NOON, "b"))
+    profile = observe(Profile(), {"timezone": "Europe/Rome", "locale": "it-IT"}, Stamp(NOON, "a"), trusted=False)
+    profile = observe(profile, {"timezone": "Middle/Earth"}, Stamp(NOON, "b"), trusted=True)
     assert (profile.zone, profile.locale) == ("Europe/Rome", "it-IT")
-    profile = fold_traits(profile, {"timezone": "Asia/Tokyo"}, Stamp(NOON, "c")).profile
+    profile = fold_traits(profile, {"timezone": "Asia/Tokyo"}, Stamp(NOON, "c"), trusted=False).profile
     assert profile.zone == "Asia/Tokyo"
+    assert profile.trusted_zone is None
+
+
+@given(tellings)
+def test_what_trusted_sources_set_reads_as_if_no_browser_had_ever_spoken(told: Any) -> None:
+    without = folded([each for each in told if each[2]])
+    assert folded(told).trusted_traits == without.trusted_traits
+    assert without.traits == without.trusted_traits
+    assert folded(told).trusted_zone == without.trusted_zone
+
+
+def test_a_browser_fills_what_nobody_set_and_changes_nothing_that_a_shop_said() -> None:
+    profile = folded([(Stamp(NOON, "a"), {"email": "ann@shop.example", "phone": None}, True)])
+    told = {"email": "thief@evil.example", "phone": "+49 1", "size": "M"}
+    fold = fold_traits(profile, told, Stamp(NOON + timedelta(days=1), "b"), trusted=False)
+    assert fold.profile.traits == {"email": "ann@shop.example", "size": "M"}
+    assert fold.ignored == ("email", "phone")
+    assert fold.profile.trusted_traits == {"email": "ann@shop.example"}
+    fold = fold_traits(fold.profile, {"size": "S"}, Stamp(NOON - timedelta(days=9), "c"), trusted=True)
+    assert fold.profile.trusted_traits == {"email": "ann@shop.example", "size": "S"}
+
+
+def test_a_trait_of_a_release_that_kept_no_trust_counts_as_trusted() -> None:
+    stored = profile_of({"email": "ann@shop.example"}, {"email": [NOON.isoformat(timespec="microseconds"), "a"]}, {})
+    later = Stamp(NOON + timedelta(days=1), "b")
+    assert fold_traits(stored, {"email": "x@evil.example"}, later, trusted=False).ignored == ("email",)
+    assert fold_traits(stored, {"email": "new@shop.example"}, later, trusted=True).profile.email == "new@shop.example"
 
 
 namings = st.lists(
