@@ -144,4 +144,5 @@ def _warning(expiring: ExpiringPoints, before: str, as_of: datetime) -> NewEvent
         user_id=expiring.user_id,
         properties={"points": expiring.points, "at": expiring.at.isoformat(), "warning": before},
         trusted=True,
+        own=True,
     )

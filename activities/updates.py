@@ -34,7 +34,7 @@ class UpdateActivities:
         async with self._database.transaction() as session:
             match await open_step(session, self._library, at):
                 case OpenStep(step=UpdateStep(update=body)) as opened:
-                    event = {"kind": EventKind.IDENTIFY, "name": KIND_NAMES[EventKind.IDENTIFY]}
+                    event = {"kind": EventKind.IDENTIFY, "name": KIND_NAMES[EventKind.IDENTIFY], "own": True}
                     return await self._append(session, opened, traits=body.traits, **event)
                 case StepOutcome() as settled:
                     return settled
@@ -60,7 +60,7 @@ class UpdateActivities:
         async with self._database.transaction() as session:
             match await open_step(session, self._library, at):
                 case OpenStep(step=StartStep(start=body)) as opened:
-                    event = {"kind": EventKind.START, "name": KIND_NAMES[EventKind.START]}
+                    event = {"kind": EventKind.START, "name": KIND_NAMES[EventKind.START], "own": True}
                     asked = {"journey": body.journey, "properties": body.properties}
                     return await self._append(session, opened, properties=asked, **event)
                 case StepOutcome() as settled:

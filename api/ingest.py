@@ -19,7 +19,7 @@ from api.batch_body import BatchBody, Unreadable, find_write_key, parse_batch, p
 from api.bell import Bell
 from api.dependencies import get_as_of, get_dependencies
 from api.limits import read_body
-from api.segment import Delivery, read_context, read_message, read_sent_at
+from api.segment import Delivery, read_context, read_enter, read_message, read_sent_at
 from database.events import AppendResult, append
 from domain.errors import Conflict, Forbidden, PerennialError, TooLarge
 from domain.events import EventKind, NewEvent
@@ -122,14 +122,16 @@ def _read_items(batch: BatchBody, delivery: Delivery) -> tuple[list[tuple[int, N
 
 
 def _delivery(request: Request, key: StoredKey, body: bytes, batch: BatchBody | None = None) -> Delivery:
-    """What the messages share. Imported history is believed its times: when it was sent says nothing about them."""
+    """What the messages share."""
+    is_history = request.scope["path"] == IMPORT_PATH
     return Delivery(
         source=key.source,
         trusted=key.is_trusted,
         received_at=get_as_of(request),
         max_bytes=get_dependencies(request).ingest.event_bytes,
         sent_at=read_sent_at(batch.rest) if batch else None,
-        corrects_clocks=request.scope["path"] != IMPORT_PATH,
+        is_history=is_history,
+        enters=is_history and batch is not None and read_enter(batch.rest),
         context=read_context(batch.rest) if batch else {},
         may_hold_nul=b"\\u0000" in body,
     )

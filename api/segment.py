@@ -35,7 +35,8 @@ class Delivery:
     received_at: datetime
     max_bytes: int
     sent_at: datetime | None = None
-    corrects_clocks: bool = True
+    is_history: bool = False  # imported: believed its times, for when it was sent says nothing about them
+    enters: bool = False  # history that may start journeys all the same
     context: JsonObject = field(default_factory=dict)
     may_hold_nul: bool = True
 
@@ -51,7 +52,7 @@ def read_message(message: Any, delivery: Delivery, kind: EventKind | None = None
         _refuse("no_user_anon_id", "userId or anonymousId must be given")
     claimed = _time(message, "originalTimestamp") or _time(message, "timestamp")
     sent_at = _time(message, "sentAt", lenient=True) or delivery.sent_at
-    happened = corrected_time(claimed, sent_at if delivery.corrects_clocks else None, delivery.received_at)
+    happened = corrected_time(claimed, None if delivery.is_history else sent_at, delivery.received_at)
     content = _CONTENTS[kind](message)
     return NewEvent(
         source=delivery.source,
@@ -68,12 +69,23 @@ def read_message(message: Any, delivery: Delivery, kind: EventKind | None = None
         context={**delivery.context, **_object(message, "context")},
         sent_timestamp=_as_sent(message) if claimed is not None and happened != claimed else None,
         trusted=delivery.trusted,
+        sent=delivery.sent_at or sent_at,
+        is_history=delivery.is_history,
+        enters=delivery.enters,
     )
 
 
 def read_sent_at(body: JsonObject) -> datetime | None:
     """When the client's clock says the request left; None when it does not say so intelligibly."""
     return _time(body, "sentAt", lenient=True)
+
+
+def read_enter(body: JsonObject) -> bool:
+    """Whether imported history may start journeys."""
+    enter = body.get("enter", False)
+    if not isinstance(enter, bool):
+        _refuse("invalid_enter", "enter must be true or false")
+    return enter
 
 
 def read_context(body: JsonObject) -> JsonObject:

@@ -44,6 +44,7 @@ async def announce(session: WriteSession, told: Sequence[Announcement], as_of: d
             anonymous_id=known[each.customer_id][1],
             properties=dict(each.properties),
             depth=each.depth,
+            own=True,
         )
         for each in told
         if each.customer_id in known

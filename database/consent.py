@@ -27,6 +27,7 @@ class Consent(Table):
     channel: Mapped[str]
     state: Mapped[str]  # subscribed | unsubscribed | pending
     at: Mapped[datetime]
+    sent: Mapped[datetime] = mapped_column(server_default=text("now()"))  # orders what was said at the same instant
     source: Mapped[str]  # api | import | event | one-click | preferences | complaint | double-opt-in
     evidence: Mapped[Json]  # text version, ip, user agent, form
     event_id: Mapped[UUID]  # the event that tells the same

@@ -63,6 +63,7 @@ class Identity(Table):
     superseded: Mapped[bool] = mapped_column(server_default=text("false"))  # aliased away to another user id
     linked_at: Mapped[datetime | None]  # an anonymous id: the earliest event that named it together with a user
     linked_by: Mapped[str | None]  # and that event's message id
+    linked_sent: Mapped[datetime | None]
 
     __table_args__ = (PrimaryKeyConstraint("kind", "value"), Index("ix_identities_customer_id", "customer_id"))
 

@@ -23,7 +23,6 @@ from domain.earned_amounts import Share
 from domain.earned_credits import Posted
 from domain.earning import Boost, Decision, EarningEvent, Occasion, Unpaid
 from domain.identities import Stamp
-from domain.journeys.waiting import PRODUCT_SOURCE
 from domain.refunds import Frozen
 from domain.shares import VERIFIED_BY
 
@@ -41,6 +40,7 @@ class Earning(Table):
     event_id: Mapped[UUID]
     message_id: Mapped[str]
     at: Mapped[datetime]  # when the event counts
+    sent: Mapped[datetime] = mapped_column(server_default=text("now()"))  # orders what counts at the same instant
     is_late: Mapped[bool]  # it came more than a day after it happened, and counts as of when it came
     decided_at: Mapped[datetime]
     occasion: Mapped[str]
@@ -148,9 +148,9 @@ async def events_by_id(session: ReadSession, earlier: Iterable[Stored]) -> list[
             *(row.id, row.message_id, by_event[row.id].customer_id, row.name, row.properties),
             at=by_event[row.id].stamp.timestamp,
             trusted=row.trusted,
-            is_history=row.source == "import",
+            is_history=row.is_history,
             is_late=by_event[row.id].is_late,
-            verified_by=row.properties.get(VERIFIED_BY) if row.source == PRODUCT_SOURCE else None,
+            verified_by=row.properties.get(VERIFIED_BY) if row.own else None,
         )
         for row in rows
     ]

@@ -203,7 +203,7 @@ def _happening(event: Event) -> Happening:
     return Happening(
         event_id=event.id,
         number=event.number or 0,
-        source=event.source,
+        own=event.own,
         name=event.name,
         properties=event.properties,
         changed_traits=event.changed_traits,

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Index, LargeBinary, PrimaryKeyConstraint, SmallInteger, text
+from sqlalchemy import Computed, Index, LargeBinary, PrimaryKeyConstraint, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, Table
@@ -39,12 +39,22 @@ class Event(Table):
     previous_id: Mapped[str | None]
     timestamp: Mapped[datetime]  # when it happened, corrected for clock skew
     sent_timestamp: Mapped[str | None]  # the sender's own word about the time, where we corrected it
+    sent: Mapped[datetime] = mapped_column(server_default=text("now()"))  # when it left the client, at most the receipt
     received_at: Mapped[datetime]
     properties: Mapped[Json]
     traits: Mapped[Json]
     context: Mapped[Json]
     trusted: Mapped[bool]  # from a secret key: may create revenue and points; a browser's may not
     depth: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))  # loop guard of emitted events
+    own_mark: Mapped[bool | None]  # null: recorded by a release that went by the source
+    history_mark: Mapped[bool | None]  # likewise
+    own: Mapped[bool] = mapped_column(  # the product itself recorded it
+        Computed("coalesce(own_mark, source = 'perennial' AND trusted)", persisted=False), nullable=True
+    )
+    is_history: Mapped[bool] = mapped_column(  # imported: it happened long ago, whenever it came in
+        Computed("coalesce(history_mark, source = 'import')", persisted=False), nullable=True
+    )
+    enters: Mapped[bool] = mapped_column(server_default=text("false"))  # history that may start journeys all the same
 
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))  # pending | routed | quarantined
     customer_id: Mapped[UUID | None]
@@ -59,6 +69,8 @@ class Event(Table):
     __table_args__ = (
         # The router's claim: pending subjects in order of receipt.
         Index("ix_events_pending", "id", postgresql_where=text("status = 'pending'")),
+        Index("ix_events_live", "id", postgresql_where=text("status = 'pending' AND history_mark IS NOT TRUE")),
+        Index("ix_events_waiting", "id", postgresql_where=text("status = 'pending' AND history_mark")),
         # "Has this customer events that are stored and not yet routed?", asked by every message claim.
         Index("ix_events_pending_subject", "subject", "id", postgresql_where=text("status = 'pending'")),
         # Conditions and look-backs: one customer's events of one name, by time.
@@ -110,7 +122,8 @@ _APPEND = text("""
         FROM json_to_recordset(CAST(:rows AS json)) AS event (
             id uuid, source text, message_id text, fingerprint bytea, kind text, name text, subject text, user_id text,
             anonymous_id text, previous_id text, timestamp timestamptz, sent_timestamp text, received_at timestamptz,
-            properties jsonb, traits jsonb, context jsonb, trusted boolean, depth smallint
+            sent timestamptz, properties jsonb, traits jsonb, context jsonb, trusted boolean, depth smallint,
+            own boolean, is_history boolean, enters boolean
         )
     ), taken AS (
         INSERT INTO event_keys (source, message_id, event_id, fingerprint)
@@ -120,11 +133,13 @@ _APPEND = text("""
     ), stored AS (
         INSERT INTO events (
             id, source, message_id, kind, name, subject, user_id, anonymous_id, previous_id, timestamp,
-            sent_timestamp, received_at, properties, traits, context, trusted, depth
+            sent_timestamp, received_at, sent, properties, traits, context, trusted, depth,
+            own_mark, history_mark, enters
         )
         SELECT
             id, source, message_id, kind, name, subject, user_id, anonymous_id, previous_id, timestamp,
-            sent_timestamp, received_at, properties, traits, context, trusted, depth
+            sent_timestamp, received_at, sent, properties, traits, context, trusted, depth,
+            own, is_history, enters
         FROM incoming
         WHERE id IN (SELECT event_id FROM taken)
     )
@@ -203,4 +218,8 @@ def _row(event: NewEvent, printed: bytes) -> dict[str, object]:
         "context": event.context,
         "trusted": event.trusted,
         "depth": event.depth,
+        "sent": min(event.sent or event.received_at, event.received_at),
+        "own": event.own,
+        "is_history": event.is_history,
+        "enters": event.enters,
     }

@@ -166,6 +166,7 @@ async def event_about(
         user_id=user_id,
         anonymous_id=anonymous_id,
         properties=properties,
+        own=True,
     )
 
 

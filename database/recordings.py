@@ -99,7 +99,7 @@ async def _events(
                 Happening(
                     event_id=event.id,
                     number=event.number,
-                    source=event.source,
+                    own=event.own,
                     name=event.name,
                     properties=event.properties,
                     changed_traits=event.changed_traits,

@@ -36,6 +36,10 @@ class PendingEvent:
     trusted: bool
     depth: int
     attempts: int
+    sent: datetime
+    own: bool
+    is_history: bool
+    enters: bool
 
     @property
     def stamp(self) -> Stamp:
@@ -66,7 +70,7 @@ _WINDOW = text("""
 loaded = select(
     *(Event.id, Event.source, Event.message_id, Event.kind, Event.name, Event.user_id, Event.anonymous_id),
     *(Event.previous_id, Event.timestamp, Event.received_at, Event.properties, Event.traits, Event.context),
-    *(Event.trusted, Event.depth, Event.attempts),
+    *(Event.trusted, Event.depth, Event.attempts, Event.sent, Event.own, Event.is_history, Event.enters),
 )
 
 _MARK = text("""

@@ -241,7 +241,7 @@ def _happening(event: Event, number: int) -> Happening:
     return Happening(
         event_id=event.id,
         number=number,
-        source=event.source,
+        own=event.own,
         name=event.name,
         properties=event.properties,
         changed_traits=event.changed_traits,

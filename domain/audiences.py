@@ -73,4 +73,5 @@ def entry_due(
         received_at=as_of,
         user_id=user_id,
         properties={"journey": journey, "properties": properties},
+        own=True,
     )

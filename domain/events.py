@@ -66,6 +66,7 @@ class NewEvent:
 
     `source` and `message_id` together are taken once, ever. `sent_timestamp` is the sender's own word about the time,
     kept when it differs from `timestamp`. `trusted` events may create revenue and points; a browser's may not.
+    `sent` is when the request left the client, by its clock; None, or later than the receipt: the receipt.
     """
 
     source: str
@@ -83,6 +84,10 @@ class NewEvent:
     sent_timestamp: str | None = None
     trusted: bool = True
     depth: int = 0
+    sent: datetime | None = None
+    own: bool = False  # the product itself recorded it, as the code that records it says; nobody outside can
+    is_history: bool = False  # imported: it happened long ago, whenever it came in
+    enters: bool = False  # history that may start journeys all the same
     id: UUID = field(default_factory=new_id)
 
     def __post_init__(self) -> None:

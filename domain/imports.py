@@ -321,6 +321,7 @@ class _Maker:
             user_id=self.user_id,
             properties=properties or {},
             traits=traits or {},
+            is_history=True,
         )
 
 

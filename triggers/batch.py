@@ -15,13 +15,10 @@ from database.routing import PendingEvent
 from database.session import WriteSession
 from database.watches import WatchedRun
 from domain.customers import Profile
-from domain.journeys.waiting import PRODUCT_SOURCE, Happening
+from domain.journeys.waiting import Happening
 from domain.local_time import resolve_zone
 from domain.shop_settings import ShopSettings
 from triggers.live import JourneyVersion, LiveJourneys
-
-IMPORT_SOURCE = "import"
-"""The source of imported history: it fills profiles and orders, and never starts anything."""
 
 
 @dataclass(slots=True)
@@ -74,12 +71,12 @@ class BatchEvent:
     @property
     def is_history(self) -> bool:
         """Imported: it happened long ago, whenever it came in."""
-        return self.event.source == IMPORT_SOURCE
+        return self.event.is_history
 
     @property
     def is_own(self) -> bool:
-        """Whether the product itself appended it."""
-        return self.event.source == PRODUCT_SOURCE
+        """Whether the product itself recorded it."""
+        return self.event.own
 
     def happening(self) -> Happening:
         """The event as runs see it."""
@@ -87,7 +84,7 @@ class BatchEvent:
         return Happening(
             event_id=event.id,
             number=self.number,
-            source=event.source,
+            own=event.own,
             name=event.name,
             properties=event.properties,
             changed_traits=self.changed_traits,

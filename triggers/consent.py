@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from database import consent
 from domain.consent import ConsentRecord, ConsentSource, ConsentState, consent_of_event
-from triggers.batch import IMPORT_SOURCE, BatchEvent, Wave
+from triggers.batch import BatchEvent, Wave
 
 
 async def record_consents(wave: Wave) -> None:
@@ -23,7 +23,7 @@ def _record(event: BatchEvent) -> ConsentRecord | None:
     purpose, channel, state = told
     if state is ConsentState.SUBSCRIBED and not event.event.trusted:
         return None
-    source = ConsentSource.IMPORT if event.event.source == IMPORT_SOURCE else ConsentSource.EVENT
+    source = ConsentSource.IMPORT if event.is_history else ConsentSource.EVENT
     evidence = {"source": event.event.source, "message_id": event.event.message_id}
     return ConsentRecord(
         *(event.customer.id, purpose, channel, state, event.event.timestamp, source, event.event.id, evidence)

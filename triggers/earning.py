@@ -19,7 +19,7 @@ from domain.identities import Stamp
 from domain.ids import new_id
 from domain.programmes.definition import PointsMeasure
 from domain.shares import VERIFIED_BY
-from triggers.batch import IMPORT_SOURCE, BatchEvent, Wave
+from triggers.batch import BatchEvent, Wave
 from triggers.earning_facts import (
     Person,
     circumstances,
@@ -90,7 +90,7 @@ async def _claimed(wave: Wave) -> list[EarningEvent]:
     found = []
     for customer_id, row in await earnings.claim_guests(wave.session, programme.key, named):
         at, is_late = _counts_at(row.timestamp, wave.as_of)
-        is_history = row.source == IMPORT_SOURCE
+        is_history = row.is_history
         found.append(
             EarningEvent(
                 *(row.id, row.message_id, customer_id, row.name, row.properties, at),

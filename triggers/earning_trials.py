@@ -15,7 +15,6 @@ from domain.local_time import resolve_zone
 from domain.programmes.checks import events_of
 from domain.shop_settings import ShopSettings
 from domain.trials import Trial
-from triggers.batch import IMPORT_SOURCE
 from triggers.earning_facts import Person, circumstances, usage_before
 
 MOST_TRIED = 20_000
@@ -99,6 +98,6 @@ def _as_earning(row: Event, customer: Customer) -> EarningEvent:
     return EarningEvent(
         *(row.id, row.message_id, customer.id, row.name, row.properties, row.timestamp),
         trusted=row.trusted,
-        is_history=row.source == IMPORT_SOURCE,
+        is_history=row.is_history,
         is_guest=customer.external_id is None,
     )

@@ -28,7 +28,6 @@ from database.session import WriteSession
 from database.suppressions import suppress
 from domain.identities import Naming
 from domain.ids import new_id
-from triggers.batch import IMPORT_SOURCE
 
 REASON = "erased"
 
@@ -60,7 +59,7 @@ _DROP = text("""
         SELECT events.id, events.source, events.message_id
         FROM unnest(CAST(:ids AS uuid[]), CAST(:erased_at AS timestamptz[])) AS wanted (id, erased_at)
         JOIN events ON events.id = wanted.id
-        WHERE events.status = 'pending' AND (events.timestamp <= wanted.erased_at OR events.source = :import_source)
+        WHERE events.status = 'pending' AND (events.timestamp <= wanted.erased_at OR events.is_history)
         ORDER BY events.id
         FOR UPDATE OF events SKIP LOCKED
     ), keys AS (
@@ -80,7 +79,7 @@ async def drop_what_was_erased(session: WriteSession, window: Sequence[Naming]) 
     found = {event_id: erased[subject] for event_id, subject in subjects.items() if subject in erased}
     if not found:
         return list(window)
-    bounds = {"ids": list(found), "erased_at": list(found.values()), "import_source": IMPORT_SOURCE}
+    bounds = {"ids": list(found), "erased_at": list(found.values())}
     gone = set((await session.execute(_DROP, bounds)).scalars())
     return [naming for naming in window if naming.event_id not in gone]
 

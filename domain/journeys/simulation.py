@@ -27,7 +27,7 @@ from domain.journeys.flow import Flow
 from domain.journeys.reentry import barred_by, occasion_text
 from domain.journeys.simulated_run import Deciders, SimulatedRun
 from domain.journeys.steps import SendStep
-from domain.journeys.waiting import PRODUCT_SOURCE, Happening, Matcher, Watcher, compile_entry, compile_match
+from domain.journeys.waiting import Happening, Matcher, Watcher, compile_entry, compile_match
 from domain.local_time import next_cron, resolve_zone
 from domain.messages import Candidate, Hold, Send, Sent, Skip, decide
 from domain.runs import OutcomeKind, RunState
@@ -110,7 +110,7 @@ class Simulation:
         """One customer's part in the period."""
         customer = SimulatedCustomer(record, self._settings)
         world = _CustomerWorld(self._rules, self._settings, customer, self._start, self._rewards)
-        told = [event for event in record.events if event.name not in _TOLD or event.source != PRODUCT_SOURCE]
+        told = [event for event in record.events if event.name not in _TOLD or not event.own]
         crossed = _crossings(record, self._rules.definition.enter.thresholds)
         for event in _by_time([*told, *crossed, *self._due(record)]):
             if event.timestamp >= self._end:
@@ -294,7 +294,7 @@ def _own_event(
 ) -> Happening:
     digest = hashlib.sha256(f"{customer_id}/{occasion}".encode()).digest()[:16]
     return Happening(
-        event_id=UUID(bytes=digest), number=0, source=PRODUCT_SOURCE, name=name,
+        event_id=UUID(bytes=digest), number=0, own=True, name=name,
         properties={"occasion": occasion} if properties is None else properties,
         changed_traits=None, timestamp=at, received_at=at,
     )  # fmt: skip

@@ -31,7 +31,7 @@ MESSAGE_EVENTS: Mapping[str, str] = {
 """The events that tell what happened to a message; their properties name `run_id`, `step` and `machine`."""
 
 PRODUCT_SOURCE = "perennial"
-"""The source of events that the product itself appends; nobody outside can use it."""
+"""The source of events that the product itself appends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Happening:
 
     event_id: UUID
     number: int
-    source: str
+    own: bool  # the product itself recorded it
     name: str
     properties: Mapping[str, Any]
     changed_traits: Mapping[str, Any] | None
@@ -163,7 +163,7 @@ def compile_entry(entry: Entry) -> Matcher | None:
     matches = None if match is None else compile_match(match)
     if matches is None or not isinstance(entry, TierEntry | PointsEntry):
         return matches
-    return lambda event, watcher: event.source == PRODUCT_SOURCE and matches(event, watcher)
+    return lambda event, watcher: event.own and matches(event, watcher)
 
 
 def _event_matcher(match: EventMatch) -> Matcher:
@@ -179,7 +179,7 @@ def _message_matcher(match: MessageMatch) -> Matcher:
         told = event.properties
         return (
             event.name == name
-            and event.source == PRODUCT_SOURCE
+            and event.own
             and told.get("run_id") == str(watcher.run_id)
             and (step is None or told.get("step") == step)
             and not told.get("machine")

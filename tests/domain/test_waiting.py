@@ -18,7 +18,7 @@ ROME = ZoneInfo("Europe/Rome")
 
 def happening(name: str, *, number: int = 1, minutes: float = 0, **properties: Any) -> Happening:
     at = NOON + timedelta(minutes=minutes)
-    return Happening(uuid4(), number, "shop", name, properties, None, at, at)
+    return Happening(uuid4(), number, False, name, properties, None, at, at)
 
 
 def watcher(**scope: Any) -> Watcher:

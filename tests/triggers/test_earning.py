@@ -79,7 +79,7 @@ async def test_a_browser_earns_nothing_and_takes_no_natural_key(shop: Shop) -> N
 async def test_imported_history_earns_only_where_the_rule_says_so(shop: Shop) -> None:
     await open_programme(shop, PURCHASE, {**PURCHASE, "rule": "history", "imports": True})
 
-    await buy(shop, "o-1", 20, source="import", timestamp=shop.now - timedelta(days=400))
+    await buy(shop, "o-1", 20, is_history=True, timestamp=shop.now - timedelta(days=400))
 
     [decision] = await decided(shop)
     assert (decision.rule, decision.points, decision.is_late) == ("history", 20, True)
@@ -90,7 +90,7 @@ async def test_imported_orders_wait_for_each_other_only_where_they_earn(
     shop: Shop, imports: bool, waves: list[int]
 ) -> None:
     await open_programme(shop, {**PURCHASE, "imports": imports})
-    await shop.post(*(bought(shop, f"o-{n}", 20, source="import") for n in range(3)))
+    await shop.post(*(bought(shop, f"o-{n}", 20, is_history=True) for n in range(3)))
     seen: list[int] = []
 
     async def count(wave: Wave) -> None:

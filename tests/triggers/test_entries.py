@@ -9,7 +9,6 @@ from sqlalchemy import select
 from database.outbox import Command
 from domain.documents import DocumentState
 from domain.events import EventKind
-from domain.journeys.waiting import PRODUCT_SOURCE
 from tests.triggers.shop import Shop, abandoned_cart
 from triggers.enrolment import in_holdout
 
@@ -166,7 +165,7 @@ async def test_a_start_step_enters_another_journey_and_loops_end(shop: Shop) -> 
     await shop.publish(journey(on={"api": True}, again={"while_active": True}))
     properties = {"journey": "abandoned-cart", "properties": {"gift": "tea"}}
     for depth in (1, 11):
-        await shop.track("", properties, kind=EventKind.START, source=PRODUCT_SOURCE, depth=depth)
+        await shop.track("", properties, kind=EventKind.START, own=True, depth=depth)
     await shop.track("", properties, kind=EventKind.START, source="shop")
     [run] = await shop.runs()
     assert (run.entry["properties"], run.depth) == ({"gift": "tea"}, 1)

@@ -16,7 +16,6 @@ from domain.events import EventKind
 from domain.ids import new_id
 from domain.imports import ImportFormat, ImportKind
 from tests.triggers.shop import Shop, abandoned_cart
-from triggers.batch import IMPORT_SOURCE
 from triggers.erasures import request_erasure
 from triggers.importing import import_rows
 
@@ -136,7 +135,7 @@ async def test_an_import_does_not_bring_the_person_back_whatever_its_time(shop: 
     await erase(shop)
     shop.later(days=30)
 
-    await shop.identify({"email": "ann@example.com"}, source=IMPORT_SOURCE, user_id="u-1")
+    await shop.identify({"email": "ann@example.com"}, is_history=True, user_id="u-1")
 
     assert await stored(shop) == (1, 1)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from domain.journeys.waiting import PRODUCT_SOURCE
 from tests.triggers.earning import ORDER, PURCHASE, balance, bought, buy, decided, open_programme, refunded
 from tests.triggers.shop import Shop
 from tests.triggers.test_tiers import history
@@ -159,7 +158,7 @@ async def test_what_was_verified_stays_verified_when_a_late_event_comes_before_i
     await open_programme(shop, PURCHASE, shared)
     await shop.identify({}, user_id="u-1")
     verified: dict[str, Any] = {"verified_by": "click_back"}
-    await shop.track("Product Shared", verified, source=PRODUCT_SOURCE)
+    await shop.track("Product Shared", verified, own=True)
 
     await buy(shop, "late", 30, timestamp=shop.now - timedelta(hours=1))
 

@@ -128,7 +128,7 @@ async def test_a_browser_lifts_nobody(shop: Shop) -> None:
 
 async def test_imported_orders_count_but_nothing_is_told(shop: Shop) -> None:
     await publish_programme(shop.database, BEGUN)
-    await shop.track(ORDER, order(1, 6.00), source="import", timestamp=shop.now - timedelta(days=30))
+    await shop.track(ORDER, order(1, 6.00), is_history=True, timestamp=shop.now - timedelta(days=30))
     assert await tier(shop) == "silver"
     assert await told(shop) == []
 

@@ -11,7 +11,6 @@ from database.outbox import Command
 from database.runs import Run, Wait
 from domain.documents import DocumentState
 from domain.events import EventKind
-from domain.journeys.waiting import PRODUCT_SOURCE
 from tests.triggers.shop import Shop, abandoned_cart
 
 
@@ -101,11 +100,11 @@ async def test_a_message_counts_only_for_its_run_and_only_by_people(shop: Shop) 
     run = await enter(shop, exit=[], steps=waiting({"message": "clicked", "step": "reminder"}))
     told = {"run_id": str(run.id), "step": "reminder"}
     await shop.track("Email Link Clicked", told, source="shop")
-    await shop.track("Email Link Clicked", told | {"machine": True}, source=PRODUCT_SOURCE)
-    await shop.track("Email Link Clicked", told | {"step": "other"}, source=PRODUCT_SOURCE)
-    await shop.track("Email Opened", told, source=PRODUCT_SOURCE)
+    await shop.track("Email Link Clicked", told | {"machine": True}, own=True)
+    await shop.track("Email Link Clicked", told | {"step": "other"}, own=True)
+    await shop.track("Email Opened", told, own=True)
     assert (await wait_of(shop)).status == "waiting"
-    await shop.track("Email Link Clicked", told | {"machine": False}, source=PRODUCT_SOURCE)
+    await shop.track("Email Link Clicked", told | {"machine": False}, own=True)
     assert (await wait_of(shop)).status == "met"
 
 
