@@ -19,7 +19,7 @@ from api.dependencies import ApiDependencies
 from api.limits import RateLimiter
 from database import keys
 from domain.errors import Forbidden, Unauthorized
-from domain.keys import Scope, StoredKey, read_id
+from domain.keys import Scope, StoredKey, read_id, read_public_id
 
 _WRITE_KEY_SECONDS = 1.0
 """A revoked write key may bring events for this long; every other use of a key asks the database."""
@@ -38,10 +38,13 @@ class KeyRing:
         self._cached: dict[str, tuple[StoredKey, float]] = {}
 
     async def identify(self, written: str | None, *, remember: bool = False) -> StoredKey:
-        """The key that was written, if it is good now; raises Unauthorized or KeyRateLimited."""
+        """The key that was written, if it is good now; raises Unauthorized or KeyRateLimited.
+
+        `remember`: for taking events, where the id of a browser key stands for the key.
+        """
         if not written:
             raise Unauthorized("no key: send `Authorization: Bearer <key>`", code="key_missing")
-        key_id = read_id(written)
+        key_id = read_id(written) or (read_public_id(written) if remember else None)
         if key_id is None:
             raise Unauthorized("this is not a key of the form pk_<id>_<secret>_<check>", code="key_malformed")
         key = await self._find(key_id, remember=remember)

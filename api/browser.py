@@ -1,13 +1,15 @@
 """What browsers ask of the ingest host: permission to call from the shop's pages (CORS), and the SDKs' settings.
 
 Permission is given for taking events and for settings only, never for the rest of the API, and never with cookies: a
-write key is what lets a page in, not where it was loaded from.
+write key is what lets a page in, not where it was loaded from. No answer repeats a key: the settings name a browser
+key by its id, which is as public as the key and does as much. Addresses are the configured ones, never `Host`.
 """
 
 from __future__ import annotations
 
 import mimetypes
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -44,7 +46,9 @@ class BrowserAccess:
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_permission(asked))
+                headers = MutableHeaders(scope=message)
+                headers.update(_permission(asked))
+                headers.add_vary_header("Origin")
             await send(message)
 
         await self._app(scope, receive, send_marked)
@@ -52,16 +56,18 @@ class BrowserAccess:
 
 @router.get("/v1/projects/{write_key}/settings", summary="The settings that Segment's browser SDK starts with")
 async def segment_settings(write_key: str, request: Request) -> Response:
-    """Sends the SDK's events to the host that it asked, in a form the SDK knows as its own."""
-    await get_key_ring(request).identify(write_key, remember=True)
+    """Sends the SDK's events to `public_url`, in a form the SDK knows as its own."""
+    key = await get_key_ring(request).identify(write_key, remember=True)
+    ours = urlsplit(get_dependencies(request).public_url)
     allowed = {"__default": {"enabled": True, "integrations": {}}}
     return _document(
+        request,
         {
             "integrations": {
                 "Segment.io": {
-                    "apiKey": write_key,
-                    "apiHost": f"{request.url.netloc}/v1",
-                    "protocol": request.url.scheme,
+                    "apiKey": key.id,
+                    "apiHost": f"{ours.netloc}{ours.path.rstrip('/')}/v1",
+                    "protocol": ours.scheme,
                     "unbundledIntegrations": [],
                     "addBundledMetadata": True,
                     "maybeBundledConfigIds": {},
@@ -76,7 +82,7 @@ async def segment_settings(write_key: str, request: Request) -> Response:
             "metrics": {"sampleRate": 0},
             "legacyVideoPluginsEnabled": False,
             "remotePlugins": [],
-        }
+        },
     )
 
 
@@ -89,7 +95,7 @@ async def rudder_settings(request: Request, writeKey: str | None = None) -> Resp
     source: dict[str, Any] = {  # the SDK's own document
         "id": key.id,
         "name": key.source,
-        "writeKey": writeKey or presented_key(request),
+        "writeKey": key.id,
         "enabled": True,
         "workspaceId": "perennial",
         "destinations": [],
@@ -97,7 +103,7 @@ async def rudder_settings(request: Request, writeKey: str | None = None) -> Resp
         "connections": [],
         "dataplanes": {},
     }
-    return _document({"source": source, "updatedAt": "2026-01-01T00:00:00Z"})
+    return _document(request, {"source": source, "updatedAt": "2026-01-01T00:00:00Z"})
 
 
 @router.get("/analytics.js/v1/{write_key}/{file}", include_in_schema=False)
@@ -122,7 +128,7 @@ def _is_open(path: str) -> bool:
 
 def _permission(asked: Headers) -> dict[str, str]:
     origin = asked.get("origin")
-    return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin else {}
+    return {"Access-Control-Allow-Origin": origin} if origin else {}
 
 
 def _preflight(asked: Headers, path: str) -> dict[str, str]:
@@ -130,6 +136,7 @@ def _preflight(asked: Headers, path: str) -> dict[str, str]:
     methods = "POST, OPTIONS" if path in INGEST_PATHS else "GET, OPTIONS"
     return {
         **_permission(asked),
+        "Vary": "Origin",
         "Allow": methods,
         "Access-Control-Allow-Methods": methods,
         "Access-Control-Allow-Headers": asked.get("access-control-request-headers", "authorization, content-type"),
@@ -137,7 +144,8 @@ def _preflight(asked: Headers, path: str) -> dict[str, str]:
     }
 
 
-def _document(content: dict[str, Any]) -> Response:  # the SDKs' own documents
-    return Response(
-        orjson.dumps(content), media_type="application/json", headers={"Cache-Control": "public, max-age=60"}
-    )
+def _document(request: Request, content: dict[str, Any]) -> Response:  # the SDKs' own documents
+    """Caches that browsers share may keep it only where the address alone says whose it is."""
+    shared = "authorization" not in request.headers
+    headers = {"Cache-Control": "public, max-age=60" if shared else "private, no-store", "Vary": "Authorization"}
+    return Response(orjson.dumps(content), media_type="application/json", headers=headers)

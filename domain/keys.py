@@ -17,6 +17,7 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ID_LENGTH = 12
 SECRET_LENGTH = 32  # 190 random bits
 _CHECK_LENGTH = 6
+_ID = re.compile(rf"[0-9A-Za-z]{{{ID_LENGTH}}}")
 _FORM = re.compile(rf"pk_([0-9A-Za-z]{{{ID_LENGTH}}})_[0-9A-Za-z]{{{SECRET_LENGTH}}}_[0-9A-Za-z]{{{_CHECK_LENGTH}}}")
 
 
@@ -76,7 +77,9 @@ class StoredKey:
         return bool({Scope.ADMIN, scope} & self.scopes) or any(held.value == writing for held in self.scopes)
 
     def accepts(self, written: str, as_of: datetime) -> bool:
-        """Whether `written` is this key, now. Compares in constant time."""
+        """Whether `written` is this key, now. Compares in constant time. A browser key is public, so its id will do."""
+        if self.kind is KeyKind.BROWSER and written == self.id:
+            return self.revoked_at is None
         presented = digest(written)
         is_current = hmac.compare_digest(presented, self.secret_hash)
         is_previous = (
@@ -101,6 +104,11 @@ def read_id(written: str) -> KeyId | None:
         return None
     body, _, check = written.rpartition("_")
     return KeyId(match[1]) if check == _check(body) else None
+
+
+def read_public_id(written: str) -> KeyId | None:
+    """The id of a browser key, where it stands for the key (the SDKs' settings name it so); else None."""
+    return KeyId(written) if _ID.fullmatch(written) else None
 
 
 def digest(written: str) -> bytes:

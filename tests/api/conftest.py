@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 import pytest
@@ -40,7 +40,10 @@ async def api_server(database: Database, api_dependencies: ApiDependencies) -> A
         await make_key(database, "server", KeyKind.SECRET, Scope.EVENTS_WRITE),
         await make_key(database, "browser", KeyKind.BROWSER, Scope.EVENTS_WRITE),
     ]
-    async with serving(create_app(api_dependencies)) as url:
+    app = create_app(api_dependencies)
+    async with serving(app) as url:
+        if api_dependencies.public_url == ApiDependencies(database).public_url:  # browsers reach it where it listens
+            app.state.dependencies = replace(app.state.dependencies, public_url=url)
         yield ApiServer(url, *keys_made)
 
 

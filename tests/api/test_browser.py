@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -50,22 +51,81 @@ async def test_the_rest_of_the_api_is_closed_to_pages(browser: httpx.AsyncClient
         assert "access-control-allow-origin" not in answer.headers
 
 
-async def test_segments_sdk_is_sent_to_the_host_it_asked(api_server: ApiServer, browser: httpx.AsyncClient) -> None:
+async def test_segments_sdk_is_sent_to_our_public_address(api_server: ApiServer, browser: httpx.AsyncClient) -> None:
     answer = await browser.get(f"/v1/projects/{api_server.browser_key}/settings")
 
     segment = answer.json()["integrations"]["Segment.io"]
-    assert (segment["apiKey"], segment["protocol"]) == (api_server.browser_key, "http")
-    assert segment["apiHost"] == api_server.url.removeprefix("http://") + "/v1"
+    assert (segment["apiHost"], segment["protocol"]) == (api_server.url.removeprefix("http://") + "/v1", "http")
     assert answer.headers["access-control-allow-origin"] == "https://shop.example"
 
 
 @pytest.mark.parametrize("path", ["/sourceConfig", "/sourceConfig/"])
 async def test_rudderstacks_sdk_gets_its_source(api_server: ApiServer, browser: httpx.AsyncClient, path: str) -> None:
     for ask in ({"params": {"writeKey": api_server.browser_key}}, {"auth": (api_server.browser_key, "")}):
-        answer = await browser.get(path, **ask)
+        source = (await browser.get(path, **ask)).json()["source"]
 
-        source = answer.json()["source"]
-        assert (source["writeKey"], source["enabled"], source["destinations"]) == (api_server.browser_key, True, [])
+        assert (source["id"], source["enabled"], source["destinations"]) == (source["writeKey"], True, [])
+
+
+def settings_requests(key: str) -> list[dict[str, Any]]:
+    """Every way of asking for the SDKs' settings."""
+    return [
+        {"url": f"/v1/projects/{key}/settings"},
+        {"url": f"/v1/projects/{key}/settings", "auth": (key, "")},
+        {"url": "/sourceConfig", "params": {"writeKey": key}},
+        {"url": "/sourceConfig/", "auth": (key, "")},
+        {"url": "/sourceConfig", "headers": {"Authorization": f"Bearer {key}"}},
+    ]
+
+
+@pytest.mark.parametrize("kind", ["browser_key", "write_key", "admin_key"])
+async def test_no_answer_to_a_browser_repeats_a_key(
+    api_server: ApiServer, browser: httpx.AsyncClient, kind: str
+) -> None:
+    key = getattr(api_server, kind)
+    for asked in settings_requests(key):
+        answer = await browser.get(**asked)
+        secret = key.split("_")[2]
+        assert answer.status_code == 200
+        assert secret not in answer.text + str(answer.headers), asked
+
+
+async def test_no_shared_cache_keeps_what_was_answered_to_a_key_in_a_header(
+    api_server: ApiServer, browser: httpx.AsyncClient
+) -> None:
+    for asked in settings_requests(api_server.browser_key):
+        answer = await browser.get(**asked)
+        is_authorized = "authorization" in answer.request.headers
+        assert ("public" in answer.headers["cache-control"]) is not is_authorized
+        assert {"origin", "authorization"} <= {each.strip().lower() for each in answer.headers["vary"].split(",")}
+
+
+async def test_a_forged_host_leads_no_page_elsewhere(api_server: ApiServer, browser: httpx.AsyncClient) -> None:
+    forged = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "gopher"}
+    for asked in settings_requests(api_server.browser_key):
+        answer = await browser.get(**{**asked, "headers": {**asked.get("headers", {}), **forged}})
+        assert "evil.example" not in answer.text
+        assert "gopher" not in answer.text
+
+
+async def test_the_name_that_the_settings_give_a_browser_key_brings_events_and_nothing_else(
+    api_server: ApiServer, browser: httpx.AsyncClient
+) -> None:
+    settings = (await browser.get(f"/v1/projects/{api_server.browser_key}/settings")).json()
+    name = settings["integrations"]["Segment.io"]["apiKey"]
+    event = {"anonymousId": "a-1", "event": "Seen"}
+
+    assert (await browser.post("/v1/t", json=event, auth=(name, ""))).status_code == 200
+    assert (await browser.post("/v1/t", json={**event, "writeKey": name})).status_code == 200
+    assert (await browser.get("/v1/journeys", auth=(name, ""))).json()["code"] == "key_malformed"
+
+
+async def test_the_name_of_a_secret_key_opens_nothing(api_server: ApiServer, browser: httpx.AsyncClient) -> None:
+    name = api_server.write_key.split("_")[1]
+
+    answer = await browser.post("/v1/t", json={"anonymousId": "a-1", "event": "Seen"}, auth=(name, ""))
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_unknown")
 
 
 @pytest.mark.parametrize(
