@@ -38,7 +38,7 @@ from database import documents
 from database.challenge_progress import ChallengeCompletion, completions_of, progress_of
 from database.challenge_trials import trial
 from database.challenges import KIND, LiveChallenge, Wanted, community_figure, live_challenges, recorded_events
-from database.customers import Customer
+from database.customers import Customer, trusted_profile
 from database.leaderboards import final_ranks, running_ranks, snapshot_of
 from database.session import ReadSession
 from database.shop_settings import shop_settings
@@ -140,7 +140,9 @@ class _Member:
     def zone_in(self, challenge: LiveChallenge) -> ZoneInfo:
         """Whose calendar counts: the challenge's own, the shop's where members are compared, else the member's."""
         definition = challenge.definition
-        return resolve_zone(definition.zone or (None if definition.is_shared else self.customer.zone), self.shop_zone)
+        return resolve_zone(
+            definition.zone or (None if definition.is_shared else trusted_profile(self.customer).zone), self.shop_zone
+        )
 
 
 async def _definition(session: ReadSession, key: str, given: Mapping[str, Any] | None) -> ChallengeDefinition:

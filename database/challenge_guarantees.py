@@ -20,6 +20,7 @@ from database.shop_settings import shop_settings
 from domain.challenges.definition import SlidingWindow
 from domain.challenges.facts import RecordedEvent
 from domain.challenges.progress import Standing, standings
+from domain.customers import profile_of
 from domain.local_time import resolve_zone
 
 # The ledger keeps natural keys as their hashes (database/ledger.py), each under the programme that was live.
@@ -77,8 +78,9 @@ class _Zones:
 
 async def _zones(session: ReadSession, ids: Sequence[UUID]) -> dict[UUID, _Zones]:
     shop = (await shop_settings(session)).zone
-    rows = await session.execute(select(Customer.id, Customer.zone).where(Customer.id.in_(ids)))
-    return {row.id: _Zones(resolve_zone(row.zone, shop), resolve_zone(None, shop)) for row in rows}
+    rows = await session.execute(select(Customer.id, Customer.traits, Customer.trait_times).where(Customer.id.in_(ids)))
+    zones = {row.id: profile_of(row.traits, row.trait_times, {}).trusted().zone for row in rows}
+    return {id_: _Zones(resolve_zone(zone, shop), resolve_zone(None, shop)) for id_, zone in zones.items()}
 
 
 def _counted(

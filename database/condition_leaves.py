@@ -77,6 +77,7 @@ class Frame(Ground):
     entered_at: Sql
     entry_number: Sql
     shop: ShopDefaults
+    trusted: bool = False  # events and acts of consent that a browser told do not count
 
 
 Leaf = (
@@ -207,6 +208,7 @@ def _counting(event: type[Event], bounds: Did | AggregateIs, name: str, frame: F
         event.customer_id == frame.customer_id,
         event.name == literal(name, Text),
         event.number <= func.coalesce(frame.number, event.number),
+        *([event.trusted.expression] if frame.trusted else []),
         *_in_time(event, bounds, frame),
         *(_predicate(predicate, event, frame) for predicate in bounds.where),
     ]
@@ -274,6 +276,8 @@ def _message(condition: MessageWas, frame: Frame) -> ColumnElement[bool]:
 
 def _consent(condition: ConsentIs, frame: Frame) -> ColumnElement[bool]:
     consent = aliased(Consent)
+    told_by_browser = aliased(Event)
+    doubted = select(1).where(told_by_browser.id == consent.event_id, not_(told_by_browser.trusted))
     # The latest record: ix_consents_customer.
     latest = (
         select(consent.state)
@@ -281,6 +285,7 @@ def _consent(condition: ConsentIs, frame: Frame) -> ColumnElement[bool]:
             consent.customer_id == frame.customer_id,
             consent.purpose == literal(condition.consent, Text),
             consent.channel == literal(condition.channel, Text),
+            *([not_(doubted.correlate_except(told_by_browser).exists())] if frame.trusted else []),
         )
         .order_by(consent.at.desc(), consent.id.desc())
         .limit(1)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 from sqlalchemy import (
+    CTE,
     BigInteger,
     ColumnElement,
     DateTime,
@@ -38,7 +39,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from database.condition_leaves import Frame, leaf_holds
 from database.condition_values import Sql
-from database.customers import Customer
+from database.customers import Customer, trusted_traits
 from database.session import ReadSession
 from domain.conditions.model import (
     AllHold,
@@ -47,6 +48,7 @@ from domain.conditions.model import (
     NotHolds,
 )
 from domain.conditions.subject import ShopDefaults, Subject, Verdict
+from domain.conditions.trust import depends_on_trust
 from domain.conditions.walk import failed_leaf, leaves
 from domain.local_time import ZONES
 
@@ -62,35 +64,48 @@ async def judge(
     *,
     shop: ShopDefaults = _NO_DEFAULTS,
     explain: bool = False,
+    trusted: bool = False,
+    compare: bool = False,
 ) -> list[Verdict]:
     """Judge all subjects in one statement; the verdicts stand in the order of the subjects.
 
-    A customer that does not exist has no traits, events or messages. Raises NotAvailableYet for the forms of a later
-    release, which the checks refuse before anything is published.
+    `trusted`: on trusted facts alone, as everything must be that decides about value. `compare`: on all facts, and
+    whether trusted ones alone come to the same. A customer that does not exist has no traits, events or messages.
+
+    Raises
+    NotAvailableYet for the forms of a later release, which the checks refuse before anything is published.
     """
     if not subjects:
         return []
-    statement = _kept_judgement(condition, shop, explain=explain)
+    asked = _Asked(explain=explain, trusted=trusted, compare=compare and depends_on_trust(condition))
+    statement = _kept_judgement(condition, shop, asked)
     rows = await session.execute(statement, {"subjects": _document(subjects)})
-    return [_verdict(condition, row, explain=explain) for row in rows]
+    return [_verdict(condition, row, asked) for row in rows]
 
 
-def matching(condition: Condition, as_of: datetime, shop: ShopDefaults = _NO_DEFAULTS) -> Select[UUID]:
-    """The ids of all customers for whom the condition holds; there is no run, so nothing of one is known."""
+def matching(
+    condition: Condition, as_of: datetime, shop: ShopDefaults = _NO_DEFAULTS, *, trusted: bool = False
+) -> Select[UUID]:
+    """The ids of all customers for whom the condition holds; there is no run, so nothing of one is known.
+
+    `trusted`: on trusted facts alone.
+    """
     nothing = cast(null(), JSONB)
+    traits = trusted_traits() if trusted else Customer.__table__.c.traits
     frame = Frame(
         as_of=literal(as_of, DateTime(timezone=True)),
-        zone=_zone(Customer.zone, shop),
+        zone=_trusted_zone(traits, shop) if trusted else _zone(Customer.zone, shop),
         entry=nothing,
-        customer=_profile(),
+        customer=_profile(traits),
         saved=nothing,
         customer_id=Customer.__table__.c.id,
-        traits=Customer.__table__.c.traits,
+        traits=traits,
         number=cast(null(), BigInteger),
         variants=nothing,
         entered_at=cast(null(), DateTime(timezone=True)),
         entry_number=cast(null(), BigInteger),
         shop=shop,
+        trusted=trusted,
     )
     alive = and_(Customer.merged_into.is_(None), Customer.erased_at.is_(None))
     return select(Customer.id).where(alive, _holds(condition, frame))
@@ -104,32 +119,43 @@ def _document(subjects: Sequence[Subject]) -> str:
     return orjson.dumps(document, default=str).decode()  # ids read from PostgreSQL are asyncpg's own UUIDs
 
 
-def _verdict(condition: Condition, row: Any, *, explain: bool) -> Verdict:  # a Row of booleans of no fixed number
-    _, holds, *leaf_values = row
-    if holds or not explain:
-        return Verdict(holds)
+class _Asked(NamedTuple):
+    """What a judgement is to say, and from which facts."""
+
+    explain: bool
+    trusted: bool
+    compare: bool
+
+
+def _verdict(condition: Condition, row: Any, asked: _Asked) -> Verdict:  # a Row of booleans of no fixed number
+    _, holds, by_trusted, *leaf_values = row
+    is_trusted = holds == by_trusted
+    if holds or not asked.explain:
+        return Verdict(holds, is_trusted=is_trusted)
     pointers = (pointer for pointer, _ in leaves(condition))
-    return Verdict(holds, failed_leaf(condition, dict(zip(pointers, leaf_values, strict=True))))
+    return Verdict(holds, failed_leaf(condition, dict(zip(pointers, leaf_values, strict=True))), is_trusted)
 
 
-_Asked = tuple[int, str, tuple[tuple[str, str], ...], bool]
-_kept: OrderedDict[_Asked, tuple[Condition, Select[Any]]] = OrderedDict()
+_Known = tuple[int, str, tuple[tuple[str, str], ...], _Asked]
+_kept: OrderedDict[_Known, tuple[Condition, Select[Any]]] = OrderedDict()
 _MOST_KEPT = 1_000
 
 
-def _kept_judgement(condition: Condition, shop: ShopDefaults, *, explain: bool) -> Select[Any]:
+def _kept_judgement(condition: Condition, shop: ShopDefaults, asked: _Asked) -> Select[Any]:
     """The statement for this very object of a condition: the router asks about few conditions very often."""
-    asked = (id(condition), shop.zone, tuple(sorted(shop.consent.items())), explain)
-    if asked not in _kept:
-        _kept[asked] = condition, _judgement(condition, shop, explain=explain)  # keeps the condition, and so its id
-    _kept.move_to_end(asked)
+    known = (id(condition), shop.zone, tuple(sorted(shop.consent.items())), asked)
+    if known not in _kept:
+        _kept[known] = condition, _judgement(condition, shop, asked)  # keeps the condition, and so its id
+    _kept.move_to_end(known)
     while len(_kept) > _MOST_KEPT:
         _kept.popitem(last=False)
-    return _kept[asked][1]
+    return _kept[known][1]
 
 
-def _judgement(condition: Condition, shop: ShopDefaults, *, explain: bool) -> Select[Any]:
-    """One row per subject: its position, whether the condition holds and, to explain, what each leaf came to."""
+def _judgement(condition: Condition, shop: ShopDefaults, asked: _Asked) -> Select[Any]:
+    """One row per subject: its position, whether the condition holds, whether trusted facts alone make it hold (to
+    compare) and, to explain, what each leaf came to.
+    """
     instant = DateTime(timezone=True)
     given = (
         func.jsonb_to_recordset(bindparam("subjects", type_=Text).cast(JSONB))
@@ -146,20 +172,52 @@ def _judgement(condition: Condition, shop: ShopDefaults, *, explain: bool) -> Se
         )
         .render_derived(name="given", with_types=True)
     )
-    known = select(given, Customer.traits, _profile().label("customer"), _zone(Customer.zone, shop).label("zone"))
+    trusted = trusted_traits()
+    everything = [
+        Customer.traits,
+        _profile(Customer.traits).label("customer"),
+        _zone(Customer.zone, shop).label("zone"),
+    ]
+    of_trust = [
+        *(trusted.label("trusted_traits"), _profile(trusted).label("trusted_customer")),
+        _trusted_zone(trusted, shop).label("trusted_zone"),
+    ]
+    known = select(given, *everything, *(of_trust if asked.trusted or asked.compare else []))
     # Customers by primary key. Materialised, so that a zone is looked up once and not once for each place that uses it.
     joined = known.outerjoin_from(given, Customer, Customer.id == given.c.customer_id)
     subject = joined.cte("subject").prefix_with("MATERIALIZED")
-    columns = {one.name: subject.c[one.name] for one in fields(Frame) if one.name != "shop"}
+    columns: dict[str, Any] = {  # by the names of the fields
+        one.name: subject.c[one.name] for one in fields(Frame) if one.name not in ("shop", "trusted")
+    }
     frame = Frame(**columns, shop=shop)
+    if asked.trusted:
+        frame = _on_trusted_facts(frame, subject)
     explained = [_holds(leaf, frame).label(f"leaf_{n}") for n, (_, leaf) in enumerate(leaves(condition))]
     holds = _holds(condition, frame).label("holds")
-    return select(subject.c.ordinal, holds, *(explained if explain else [])).order_by(subject.c.ordinal)
+    same = holds if not asked.compare else _holds(condition, _on_trusted_facts(frame, subject))
+    shown = [subject.c.ordinal, holds, same.label("by_trusted")]
+    return select(*shown, *(explained if asked.explain else [])).order_by(subject.c.ordinal)
 
 
-def _profile() -> Sql:
+def _on_trusted_facts(frame: Frame, subject: CTE) -> Frame:
+    columns = subject.c
+    return replace(
+        frame,
+        traits=columns.trusted_traits,
+        customer=columns.trusted_customer,
+        zone=columns.trusted_zone,
+        trusted=True,
+    )
+
+
+def _profile(traits: Any) -> Sql:
     """The customer as references see it: the shop's own id and the traits."""
-    return func.jsonb_build_object("id", Customer.external_id, "traits", Customer.traits, type_=JSONB)
+    return func.jsonb_build_object("id", Customer.external_id, "traits", traits, type_=JSONB)
+
+
+def _trusted_zone(traits: Sql, shop: ShopDefaults) -> Sql:
+    """The zone that a trusted source told; what devices tell in passing falls back to the shop's."""
+    return _zone(traits.op("->>", return_type=Text())(literal("timezone", Text)), shop)
 
 
 def _zone(zone: Any, shop: ShopDefaults) -> Sql:

@@ -109,7 +109,7 @@ async def _standing(
         settings = await shop_settings(session)
         shop = ShopDefaults(settings.zone, settings.consent_defaults)
         subject = Subject(customer_id=asked.customer_id, as_of=as_of)
-        is_eligible = (await judge(session, condition, [subject], shop=shop))[0].holds
+        is_eligible = (await judge(session, condition, [subject], shop=shop, trusted=True))[0].holds
     return Standing(
         state=CouponState(coupon.state),
         valid_from=coupon.valid_from,

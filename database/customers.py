@@ -9,7 +9,24 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    PrimaryKeyConstraint,
+    Text,
+    case,
+    column,
+    func,
+    literal,
+    literal_column,
+    not_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Created, Json, Table
@@ -66,6 +83,22 @@ class Identity(Table):
     linked_sent: Mapped[datetime | None]
 
     __table_args__ = (PrimaryKeyConstraint("kind", "value"), Index("ix_identities_customer_id", "customer_id"))
+
+
+def trusted_traits() -> ColumnElement[Any]:
+    """The traits of a row of `customers` without those that a browser told: their stamps hold a JSON `false`."""
+    stamps = Customer.__table__.c.trait_times
+    each = func.jsonb_each(stamps).table_valued(column("key", Text), column("value", JSONB), joins_implicitly=True)
+    doubted = select(each.c.key).where(each.c.value.op("@>")(literal(False, JSONB))).correlate_except(each)
+    has_doubted = func.jsonb_path_exists(stamps, literal_column("'$.*[*] ? (@ == false)'::jsonpath"))
+    traits = Customer.__table__.c.traits
+    left = traits.op("-", return_type=JSONB())(func.array(doubted.scalar_subquery(), type_=ARRAY(Text)))
+    return case((not_(has_doubted), traits), else_=left)
+
+
+def trusted_profile(customer: Customer) -> Profile:
+    """The customer where value is decided: traits that a browser told are not there, and no device has a zone."""
+    return profile_of(customer.traits, customer.trait_times, customer.observed).trusted()
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ async def _available(
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """Judges the conditions of rewards for one customer at one moment."""
+    """Judges the conditions of rewards for one customer at one moment, on trusted facts."""
 
     session: ReadSession
     subject: Subject
@@ -118,7 +118,7 @@ class _Judge:
         return cls(session, Subject(customer_id=customer_id, as_of=as_of), defaults)
 
     async def holds(self, condition: Condition) -> bool:
-        [verdict] = await judge(self.session, condition, [self.subject], shop=self.shop)
+        [verdict] = await judge(self.session, condition, [self.subject], shop=self.shop, trusted=True)
         return verdict.holds
 
     async def price(self, reward: RewardDefinition) -> int | None:

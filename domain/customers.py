@@ -78,6 +78,16 @@ class Profile:
         trait = self.traits.get("locale")
         return trait if isinstance(trait, str) else self._told("locale")
 
+    @property
+    def has_untrusted(self) -> bool:
+        """Whether a browser told something of it that counts: a trait, or the zone of a device."""
+        return any(_is_doubted(stamp) for stamp in self.trait_times.values()) or self.trusted().zone != self.zone
+
+    def trusted(self) -> Profile:
+        """What is left of it where value is decided: what a browser told is not there, and no device has a zone."""
+        times = self.trait_times
+        return Profile({name: value for name, value in self.traits.items() if not _is_doubted(times.get(name))}, times)
+
     def _told(self, name: str) -> str | None:
         told = self.observed.get(name)
         return None if told is None else str(told[0])
@@ -180,6 +190,11 @@ def _changes(path: str, before: Json, after: Json, depth: int = 0) -> Iterator[t
         old, new = (value if isinstance(value, Mapping) else {} for value in (before, after))
         for name in {*old, *new}:
             yield from _changes(f"{path}.{name}", old.get(name), new.get(name), depth + 1)
+
+
+def _is_doubted(stamp: Sequence[Any] | None) -> bool:  # a stamp as it is stored
+    """Whether a browser told what it stands for."""
+    return any(part is False for part in stamp or ())
 
 
 def _is_zone(name: Json) -> bool:

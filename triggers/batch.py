@@ -54,6 +54,10 @@ class BatchCustomer:
         """The customer as predicates refer to it."""
         return {"id": self.external_id, "traits": self.profile.traits}
 
+    def trusted_facts(self) -> dict[str, Any]:
+        """The same where value is decided: what a browser told is not there."""
+        return {"id": self.external_id, "traits": self.profile.trusted().traits}
+
 
 @dataclass(slots=True)
 class BatchEvent:
@@ -121,6 +125,10 @@ class Wave:
     def zone_of(self, customer: BatchCustomer) -> ZoneInfo:
         """The customer's zone, else the shop's."""
         return resolve_zone(customer.profile.zone, self.shop.zone)
+
+    def trusted_zone_of(self, customer: BatchCustomer) -> ZoneInfo:
+        """The zone where value is decided: a device's word does not count."""
+        return resolve_zone(customer.profile.trusted().zone, self.shop.zone)
 
 
 IsDecisive = Callable[[BatchEvent], bool]

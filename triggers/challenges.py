@@ -180,7 +180,7 @@ def _standings(wave: Wave, touch: Touch, events: Sequence[RecordedEvent]) -> _Co
 
 def _zone(wave: Wave, touch: Touch) -> ZoneInfo:
     is_shared = touch.challenge.definition.is_shared
-    return resolve_zone(None, wave.shop.zone) if is_shared else wave.zone_of(touch.customer)
+    return resolve_zone(None, wave.shop.zone) if is_shared else wave.trusted_zone_of(touch.customer)
 
 
 async def _write(wave: Wave, counted: Sequence[_Counted], stored: Sequence[ChallengeProgress]) -> None:

@@ -41,7 +41,7 @@ def _entries(wave: Wave, contest: LiveContest, event: BatchEvent) -> list[NewEnt
     fitting = contest.rules.get(told.name, [])
     if not fitting or not contest.definition.is_open(told.timestamp, zone):
         return []
-    scope = Scope(as_of=told.timestamp, zone=zone, customer=event.customer.facts())
+    scope = Scope(as_of=told.timestamp, zone=zone, customer=event.customer.trusted_facts())
     return [
         NewEntry(
             contest=contest.key,

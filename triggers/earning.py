@@ -180,7 +180,7 @@ async def _decisions(wave: Wave, sequence: Sequence[EarningEvent], later: Sequen
 
 def _people(wave: Wave) -> dict[UUID, Person]:
     return {
-        event.customer.id: Person(wave.zone_of(event.customer), event.customer.facts(), event.number)
+        event.customer.id: Person(wave.trusted_zone_of(event.customer), event.customer.trusted_facts(), event.number)
         for event in wave.events
     }
 

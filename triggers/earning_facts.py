@@ -38,7 +38,9 @@ Programmes = Mapping[UUID, Programme]
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A customer as predicates refer to it. `number`: events up to this routing number count (None: all)."""
+    """A customer as predicates refer to it: what trusted sources told. `number`: events up to this routing number
+    count (None: all).
+    """
 
     zone: ZoneInfo
     facts: Mapping[str, Any] = field(default_factory=dict)  # {"id", "traits"}
@@ -169,7 +171,7 @@ async def _truths(
             )
             for each in about
         ]
-        verdicts = await judge(session, condition, subjects, shop=defaults)
+        verdicts = await judge(session, condition, subjects, shop=defaults, trusted=True)
         for event, verdict in zip(about, verdicts, strict=True):
             found.setdefault(event.id, {})[pointer] = verdict.holds
     return found

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import select, tuple_
 
-from database.customers import Customer
+from database.customers import Customer, trusted_profile
 from database.events import Event
 from database.session import ReadSession
 from domain.earning import Decision, EarningEvent, Programme, Usage, decide, decide_in_order
@@ -68,8 +68,9 @@ async def _try_page(
 def _person(customer: Customer | None, shop: ShopSettings) -> Person:
     if customer is None:
         return Person(resolve_zone(None, shop.zone))
-    facts = {"id": customer.external_id, "traits": customer.traits}
-    return Person(resolve_zone(customer.zone, shop.zone), facts)
+    profile = trusted_profile(customer)
+    facts = {"id": customer.external_id, "traits": profile.traits}
+    return Person(resolve_zone(profile.zone, shop.zone), facts)
 
 
 async def _recorded(

@@ -121,7 +121,8 @@ async def _recheck(wave: Wave, event: BatchEvent, row: Referral) -> None:
 
 
 def _holds(wave: Wave, event: BatchEvent, terms: Terms) -> Holds:
-    scope = Scope(as_of=wave.as_of, zone=wave.zone_of(event.customer), customer=event.customer.facts())
+    zone, facts = wave.trusted_zone_of(event.customer), event.customer.trusted_facts()
+    scope = Scope(as_of=wave.as_of, zone=zone, customer=facts)
     judge = compile_where(terms.qualifies_on.where)
     return lambda properties: judge(properties, scope)
 

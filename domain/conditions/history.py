@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ class PastEvent:
     number: int
     properties: Mapping[str, Any] = field(default_factory=dict)  # any JSON object
     context: Mapping[str, Any] = field(default_factory=dict)  # any JSON object
+    trusted: bool = True  # not a browser's word
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class PastConsent:
     channel: str
     state: str
     at: datetime
+    trusted: bool = True  # not a browser's word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,3 +101,8 @@ class History:
     entered_at: datetime | None = None
     entry_number: int | None = None
     loyalty: Loyalty | None = None  # None: no programme is live
+
+    def trusted(self) -> History:
+        """What is left of it where value is decided: our own reports of opens and clicks stay."""
+        events = [event for event in self.events if event.trusted]
+        return replace(self, events=events, consents=[consent for consent in self.consents if consent.trusted])

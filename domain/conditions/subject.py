@@ -37,7 +37,11 @@ class ShopDefaults:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`failed_leaf` points (RFC 6901, from the condition) to the first leaf that made it false; only when asked for."""
+    """`failed_leaf` points (RFC 6901, from the condition) to the first leaf that made it false; only when asked for.
+
+    `is_trusted`: trusted facts alone come to the same; always true where nobody asked for the comparison.
+    """
 
     holds: bool
     failed_leaf: str | None = None
+    is_trusted: bool = True

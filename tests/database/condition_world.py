@@ -20,6 +20,7 @@ from database.session import Database
 from domain.conditions.history import History, PastConsent, PastEvent, PastMessage, Report
 from domain.conditions.operators import FIGURE_OPERATORS
 from domain.conditions.scope import Scope
+from domain.customers import Profile
 from domain.local_time import resolve_zone
 from tests.database.loyalty_world import TIERS, loyalty_leaves, loyalty_of, store_loyalty
 from tests.programmes import publish_programme
@@ -97,11 +98,15 @@ def _object(random: Random, depth: int = 3) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Person:
-    """A customer as both evaluators see it: a subject for SQL, history and scope for memory."""
+    """A customer as both evaluators see it: a subject for SQL, history and scope for memory.
+
+    `trusted_scope` is the scope without what browsers told.
+    """
 
     subject: Subject
     history: History
     scope: Scope
+    trusted_scope: Scope
 
 
 class World:
@@ -123,12 +128,13 @@ async def populate(database: Database, random: Random, size: int) -> World:
     outside, within_runs = [], []
     for number in range(size):
         customer_id = UUID(int=random.getrandbits(128), version=4)
-        row = {
+        row: dict[str, Any] = {
             "id": customer_id,
             "external_id": random.choice([None, f"u{number}"]),
-            "traits": _object(random),
+            "traits": _object(random) | random.choice([{}, {"timezone": random.choice([*ZONES, *ODD_ZONES[1:], 7])}]),
             "zone": random.choice(ZONES + ODD_ZONES),
         }
+        row["trait_times"] = {name: _stamp(random) for name in row["traits"]}
         events, messages, consents = _events(random), _messages(random), _consents(random)
         loyalty = loyalty_of(random, MOMENTS)
         await _store(database, row, events, messages, consents)
@@ -148,8 +154,9 @@ async def populate(database: Database, random: Random, size: int) -> World:
 
 
 def _outside(row: dict[str, Any], history: History, as_of: datetime) -> Person:
-    scope = _scope(row, as_of, None, {})
-    return Person(Subject(customer_id=history.customer_id, as_of=as_of), history, scope)
+    subject = Subject(customer_id=history.customer_id, as_of=as_of)
+    scopes = [_scope(each, as_of, None, {}) for each in (row, _trusted(row))]
+    return Person(subject, history, *scopes)
 
 
 def _within_run(random: Random, row: dict[str, Any], full: History) -> Person:
@@ -177,7 +184,19 @@ def _within_run(random: Random, row: dict[str, Any], full: History) -> Person:
         entered_at=history.entered_at,
         entry_number=history.entry_number,
     )
-    return Person(subject, history, _scope(row, as_of, entry, saved))
+    scopes = [_scope(each, as_of, entry, saved) for each in (row, _trusted(row))]
+    return Person(subject, history, *scopes)
+
+
+def _stamp(random: Random) -> list[Any]:
+    """When a trait was told, and sometimes that a browser told it."""
+    return ["2026-01-01T00:00:00.000000+00:00", "m", random.choice([True, False])]
+
+
+def _trusted(row: dict[str, Any]) -> dict[str, Any]:
+    """The customer without the traits that a browser told, in the zone that a trusted source told."""
+    profile = Profile(row["traits"], row["trait_times"]).trusted()
+    return row | {"traits": profile.traits, "zone": profile.zone}
 
 
 def _scope(row: dict[str, Any], as_of: datetime, entry: dict[str, Any] | None, saved: dict[str, Any]) -> Scope:
@@ -199,6 +218,7 @@ def _events(random: Random) -> list[PastEvent]:
             number=number,
             properties=_object(random),
             context=_object(random, 1),
+            trusted=random.random() < 0.6,
         )
         for number in range(random.randrange(8))
     ]
@@ -232,6 +252,7 @@ def _consents(random: Random) -> list[PastConsent]:
             random.choice(["email", "webhook"]),
             random.choice(["subscribed", "unsubscribed", "pending"]),
             _near(random),
+            trusted=random.random() < 0.6,
         )
         for _ in range(random.randrange(4))
     ]
@@ -254,7 +275,11 @@ async def _store(
             for number, report in enumerate(message.reports):
                 await session.execute(insert(MessageEvent).values(_report_row(message_id, number, report)))
         for position, consent in enumerate(consents):
-            await session.execute(insert(Consent).values(_consent_row(customer["id"], position, consent)))
+            row = _consent_row(customer["id"], position, consent)
+            await session.execute(insert(Consent).values(row))
+            if not consent.trusted:
+                told = PastEvent(name="Consent Withdrawn", timestamp=consent.at, number=100 + position, trusted=False)
+                await session.execute(insert(Event).values(_event_row(customer["id"], told) | {"id": row["event_id"]}))
 
 
 def _event_row(customer_id: UUID, event: PastEvent) -> dict[str, Any]:
@@ -270,7 +295,7 @@ def _event_row(customer_id: UUID, event: PastEvent) -> dict[str, Any]:
         "properties": event.properties,
         "traits": {},
         "context": event.context,
-        "trusted": True,
+        "trusted": event.trusted,
         "status": "routed",
         "customer_id": customer_id,
         "number": event.number,
