@@ -16,6 +16,9 @@ from domain.document import Document
 from domain.documents import Change, Planned, Publication, Published
 from domain.errors import TemplateFailed
 from domain.findings import Finding, Severity, has_errors
+from domain.journeys.call_checks import check_call
+from domain.journeys.places import Place
+from domain.journeys.steps import Call
 from domain.shop_settings import ShopSettings
 from domain.template_language import template_findings
 from domain.templates import CONTENT_MARK, LAYOUT, TemplateDocument, email_content
@@ -31,11 +34,15 @@ class TemplateKind:
 
     def __init__(self, dependencies: ApiDependencies) -> None:
         self._renderer = dependencies.renderer
+        self._allow_private_calls = dependencies.allow_private_calls
 
     async def check(self, session: ReadSession, key: str, draft: Document) -> Sequence[Finding]:
         """What is wrong with a template: what it may not do, and what happens when it is rendered with its sample."""
         assert isinstance(draft, TemplateDocument)  # noqa: S101  `model` says so
         findings = template_findings(draft)
+        if draft.channel == "webhook" and draft.url:
+            call = Call(url=draft.url, headers=draft.headers, body=draft.body)
+            findings += check_call(call, Place(""), allow_private=self._allow_private_calls)
         if has_errors(findings):
             return findings
         frame = None if key == LAYOUT else await layout(session)
@@ -62,7 +69,8 @@ class TemplateKind:
             yield Finding(code="content_mark_missing", pointer="/mjml", message=message)
         try:
             if draft.channel == "webhook":
-                await self._renderer.render_strings({"url": draft.url or "", "body": draft.body or {}}, context)
+                written = {"url": draft.url or "", "body": draft.body or {}, "headers": dict(draft.headers)}
+                await self._renderer.render_strings(written, context)
                 return
             for language in (None, *draft.locales):
                 content = email_content(draft, [language] if language else [], layout=frame)

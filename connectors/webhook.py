@@ -36,6 +36,15 @@ _OUR_HEADERS: Final = (
     "webhook-signature",
     "host",
     "content-length",
+    # What belongs to one connection (RFC 9110, 7.6.1) is not a document's to say: it could split one request in two.
+    "connection",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 )
 
 

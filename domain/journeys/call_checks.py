@@ -1,4 +1,7 @@
-"""Checks of outgoing calls: where they lead, and secrets that were written into a document for all to read."""
+"""Checks of outgoing calls: where they lead, and secrets that were written into a document for all to read.
+
+They are made by the step `call`, by rewards that the shop delivers and by templates of the channel webhook.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,20 @@ _SECRET_VALUES = re.compile(
     r"[0-9A-Za-z_\-]{8,}|\beyJ[0-9A-Za-z_\-]{10,}\.|\b(?:bearer|basic)\s+[0-9A-Za-z+/=_\-.]{8,}",
     re.IGNORECASE,
 )
+_LITERAL = re.compile(r"""(?<!\[)("|')(?:(?!\1).){6,}\1""")
+"""A text long enough to be a secret, written out within an expression."""
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_CONNECTION_HEADERS = frozenset(
+    {"connection", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection"}
+)
+"""What two machines agree on for one connection (RFC 9110, 7.6.1): a document has no say in it."""
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa")
 
 
 def check_call(call: Call, place: Place, *, allow_private: bool) -> Iterator[Finding]:
-    """What is wrong with a `call` apart from its templates."""
+    """What is wrong with a `call`, or a template of the channel webhook, apart from its expressions."""
     yield from _check_address(call.url, place, allow_private=allow_private)
+    yield from _check_headers(call.headers, place)
     for where, name, value in _values(call):
         if _is_secret(name, value):
             message = (
@@ -56,6 +67,16 @@ def _check_address(url: str, place: Place, *, allow_private: bool) -> Iterator[F
         yield found.model_copy(update={"code": "url_private", "message": message})
 
 
+def _check_headers(headers: Mapping[str, str], place: Place) -> Iterator[Finding]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _CONNECTION_HEADERS or re.search(r"[\r\n\x00]", value):
+            pointer = f"{place.pointer}/headers/{name.replace('~', '~0').replace('/', '~1')}"
+            message = (
+                "This header cannot be sent: use a plain name, one line of text, and none of the connection's own."
+            )
+            yield Finding(code="header_not_allowed", step=place.step, pointer=pointer, message=message)
+
+
 def _is_private(host: str) -> bool:
     """By the name alone; what names resolve to is checked at every connection (connectors/webhook.py)."""
     if host == "localhost" or host.endswith(_LOCAL_NAMES):
@@ -68,11 +89,13 @@ def _is_private(host: str) -> bool:
 
 def _values(call: Call) -> Iterator[tuple[str, str, str]]:
     parts = urlsplit(call.url)
-    if parts.password is not None:
-        yield "/url", "password", parts.password
+    for part in (parts.username, parts.password):
+        if part is not None:
+            yield "/url", "password", part
     for name, value in parse_qsl(parts.query):
         yield "/url", name, value
     yield "/url", "", parts.path
+    yield "/url", "", parts.fragment
     for name, value in call.headers.items():
         yield f"/headers/{name}", name, value
     yield from _strings(call.body or {}, "/body", "")
@@ -90,6 +113,7 @@ def _strings(value: Any, where: str, name: str) -> Iterator[tuple[str, str, str]
 
 
 def _is_secret(name: str, value: str) -> bool:
-    is_filled_in = "{{" in value and re.sub(r"\{\{.*?\}\}", "", value).strip().lower() in ("", "bearer", "basic")
+    is_plain = "{{" in value and not _LITERAL.search(value)
+    is_filled_in = is_plain and re.sub(r"\{\{.*?\}\}", "", value).strip().lower() in ("", "bearer", "basic")
     named = bool(_SECRET_NAMES.search(name)) and len(value.strip()) >= 6
     return not is_filled_in and (named or bool(_SECRET_VALUES.search(value)))

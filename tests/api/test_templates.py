@@ -156,3 +156,30 @@ async def test_a_test_needs_one_plain_address(client: httpx.AsyncClient, to: str
     await save(client)
 
     assert (await client.post("/v1/templates/hello/test", json={"to": to})).status_code == 422
+
+
+WEBHOOK_FAULTS = {
+    "plain http": ({"url": "http://shop.example/x"}, "url_not_https"),
+    "another scheme": ({"url": "file:///etc/passwd"}, "url_not_https"),
+    "a private address": ({"url": "https://169.254.169.254/latest"}, "url_private"),
+    "a name of this network": ({"url": "https://vault.internal/x"}, "url_private"),
+    "a host from the customer": ({"url": "https://{{ customer.traits.host }}/x"}, "url_malformed"),
+    "a secret in the address": ({"url": "https://shop.example/x?token=abcdef123456"}, "secret_in_call"),
+    "a secret in a header": ({"headers": {"Authorization": "Bearer abcdef123456"}}, "secret_in_call"),
+    "a secret in an expression": ({"headers": {"X-Api-Key": "{{ 'abcdef123456' }}"}}, "secret_in_call"),
+    "a secret in the body": ({"body": {"deep": [{"password": "hunter22"}]}}, "secret_in_call"),
+    "a header of the connection": ({"headers": {"Transfer-Encoding": "chunked"}}, "header_not_allowed"),
+}
+
+
+@pytest.mark.parametrize(("written", "code"), WEBHOOK_FAULTS.values(), ids=WEBHOOK_FAULTS)
+async def test_a_webhooks_template_is_checked_as_strictly_as_a_call(
+    client: httpx.AsyncClient, written: dict[str, Any], code: str
+) -> None:
+    document = {"channel": "webhook", "url": "https://shop.example/x", "body": {}, **written}
+
+    saved = await client.put("/v1/templates/ping", json=document)
+    published = await client.post("/v1/templates/ping/publish", json={})
+
+    assert code in {finding["code"] for finding in saved.json()["findings"]}
+    assert (published.status_code, published.json()["code"]) == (409, "checks_failed")

@@ -111,6 +111,26 @@ CASES: Mapping[str, tuple[list[Any], dict[str, Any], tuple[str, str | None, str]
         {},
         ("secret_in_call", "c", "/steps/0/call/body/auth"),
     ),
+    "secret within an expression": (
+        [{"call": {"url": "https://shop.example/x", "headers": {"X-Api-Key": "{{ 's3cret-value' }}"}}, "id": "c"}],
+        {},
+        ("secret_in_call", "c", "/steps/0/call/headers/X-Api-Key"),
+    ),
+    "secret as a user of the address": (
+        [{"call": {"url": "https://abcdef123456@shop.example/x"}, "id": "c"}],
+        {},
+        ("secret_in_call", "c", "/steps/0/call/url"),
+    ),
+    "header of the connection": (
+        [{"call": {"url": "https://shop.example/x", "headers": {"Transfer-Encoding": "chunked"}}, "id": "c"}],
+        {},
+        ("header_not_allowed", "c", "/steps/0/call/headers/Transfer-Encoding"),
+    ),
+    "header of two lines": (
+        [{"call": {"url": "https://shop.example/x", "headers": {"X-A": "a\r\nX-B: b"}}, "id": "c"}],
+        {},
+        ("header_not_allowed", "c", "/steps/0/call/headers/X-A"),
+    ),
     "private address": (
         [{"call": {"url": "https://10.0.0.7/x"}, "id": "c"}],
         {},
