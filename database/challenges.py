@@ -118,7 +118,7 @@ _EVENTS = text("""
     LEFT JOIN orders ON orders.order_id = events.properties ->> 'order_id'
         AND events.name IN ('Order Completed', 'Order Updated')
     WHERE events.status = 'routed' AND events.trusted
-    ORDER BY events.timestamp, events.id
+    ORDER BY events.timestamp, events.sent, events.id
 """)
 
 

@@ -32,8 +32,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from database.base import Created, Json, Table
 from database.session import ReadSession, WriteSession
 from domain.customers import Profile, profile_of
+from domain.identities import SENT_UNKNOWN, IdKind, Key, Stamp
 from domain.identities import Identity as KnownId
-from domain.identities import IdKind, Key, Stamp
 
 
 class Customer(Table):
@@ -79,7 +79,7 @@ class Identity(Table):
     first_seen: Mapped[datetime]  # the earliest event that names it
     superseded: Mapped[bool] = mapped_column(server_default=text("false"))  # aliased away to another user id
     linked_at: Mapped[datetime | None]  # an anonymous id: the earliest event that named it together with a user
-    linked_by: Mapped[str | None]  # and that event's message id
+    linked_by: Mapped[str | None]  # and that event's id; in rows of earlier releases its message id
     linked_sent: Mapped[datetime | None]
 
     __table_args__ = (PrimaryKeyConstraint("kind", "value"), Index("ix_identities_customer_id", "customer_id"))
@@ -172,15 +172,22 @@ async def hold(session: WriteSession, ids: Collection[UUID], until: datetime) ->
 
 
 _KNOWN = text("""
-    SELECT kind, value, customer_id, first_seen, superseded, linked_at, linked_by
+    SELECT kind, value, customer_id, first_seen, superseded, linked_at, linked_sent, linked_by
     FROM unnest(CAST(:kinds AS text[]), CAST(:values AS text[])) AS wanted (kind, value)
     JOIN identities USING (kind, value)
 """)
 
 
 def _known(row: Any) -> KnownId:  # a row of _KNOWN
-    linked = None if row.linked_at is None else Stamp(row.linked_at, row.linked_by)
+    linked = None if row.linked_at is None else Stamp(row.linked_at, *_link_of(row))
     return KnownId(row.customer_id, row.first_seen, linked, row.superseded)
+
+
+def _link_of(row: Any) -> tuple[datetime, UUID]:
+    try:
+        return row.linked_sent or SENT_UNKNOWN, UUID(row.linked_by)
+    except (TypeError, ValueError):  # a message id, of an earlier release
+        return SENT_UNKNOWN, UUID(int=0)
 
 
 async def user_ids(session: ReadSession, customer_ids: Collection[UUID]) -> dict[UUID, dict[str, KnownId]]:
@@ -205,11 +212,11 @@ _CREATE = text("""
 # Sorted by key, so that routers that meet the same new ids take the index entries in one order. A key that another
 # transaction took meanwhile is not returned.
 _ADD_IDS = text("""
-    INSERT INTO identities (kind, value, customer_id, first_seen, superseded, linked_at, linked_by)
-    SELECT kind, value, customer_id, first_seen, superseded, linked_at, linked_by
+    INSERT INTO identities (kind, value, customer_id, first_seen, superseded, linked_at, linked_sent, linked_by)
+    SELECT kind, value, customer_id, first_seen, superseded, linked_at, linked_sent, linked_by
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
         kind text, value text, customer_id uuid, first_seen timestamptz, superseded boolean,
-        linked_at timestamptz, linked_by text
+        linked_at timestamptz, linked_sent timestamptz, linked_by text
     )
     ORDER BY kind, value
     ON CONFLICT (kind, value) DO NOTHING
@@ -220,10 +227,10 @@ _ADD_IDS = text("""
 _CHANGE_IDS = text("""
     UPDATE identities SET
         customer_id = r.customer_id, first_seen = r.first_seen, superseded = r.superseded,
-        linked_at = r.linked_at, linked_by = r.linked_by
+        linked_at = r.linked_at, linked_sent = r.linked_sent, linked_by = r.linked_by
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
         kind text, value text, customer_id uuid, first_seen timestamptz, superseded boolean,
-        linked_at timestamptz, linked_by text
+        linked_at timestamptz, linked_sent timestamptz, linked_by text
     )
     WHERE identities.kind = r.kind AND identities.value = r.value
 """)
@@ -258,7 +265,8 @@ def _rows_of(ids: Mapping[Key, KnownId]) -> str:
             "first_seen": known.first_seen,
             "superseded": known.superseded,
             "linked_at": known.linked and known.linked.timestamp,
-            "linked_by": known.linked and known.linked.message_id,
+            "linked_sent": known.linked and known.linked.sent,
+            "linked_by": known.linked and known.linked.event_id,
         }
         for key, known in ids.items()
     ]

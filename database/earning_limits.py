@@ -29,12 +29,12 @@ _USED = text("""
     SELECT asked.ordinal, coalesce(sum(earnings.points), 0)::bigint AS points, count(earnings.id) AS times
     FROM jsonb_to_recordset(CAST(:limits AS jsonb)) AS asked (
         ordinal bigint, customer_id uuid, rule text, start timestamptz, "end" timestamptz, at timestamptz,
-        message_id text
+        sent timestamptz, event_id uuid
     )
     JOIN earnings ON earnings.customer_id = asked.customer_id AND earnings.programme = :programme
         AND earnings.rule = asked.rule AND earnings.points > 0
         AND (asked.start IS NULL OR (earnings.at >= asked.start AND earnings.at < asked."end"))
-        AND (earnings.at, earnings.message_id) < (asked.at, asked.message_id)
+        AND (earnings.at, earnings.sent, earnings.event_id) < (asked.at, asked.sent, asked.event_id)
     GROUP BY asked.ordinal
 """)
 
@@ -58,7 +58,8 @@ async def usage_of(
             "start": limit.period and limit.period.start,
             "end": limit.period and limit.period.end,
             "at": limit.before.timestamp,
-            "message_id": limit.before.message_id,
+            "sent": limit.before.sent,
+            "event_id": limit.before.event_id,
         }
         for ordinal, limit in enumerate(limits)
     ]

@@ -124,16 +124,21 @@ async def decided_events(session: ReadSession, programme: str, event_ids: Collec
 
 _AFTER = text("""
     SELECT earnings.id
-    FROM jsonb_to_recordset(CAST(:moments AS jsonb)) AS moment (customer_id uuid, at timestamptz, message_id text)
+    FROM jsonb_to_recordset(CAST(:moments AS jsonb)) AS moment (
+        customer_id uuid, at timestamptz, sent timestamptz, event_id uuid
+    )
     JOIN earnings ON earnings.customer_id = moment.customer_id
-        AND (earnings.at, earnings.message_id) > (moment.at, moment.message_id)
+        AND (earnings.at, earnings.sent, earnings.event_id) > (moment.at, moment.sent, moment.event_id)
     WHERE earnings.programme = :programme AND earnings.reason IS DISTINCT FROM 'guest'
 """)
 
 
 async def decided_after(session: ReadSession, programme: str, moments: Mapping[UUID, Stamp]) -> list[Stored]:
     """What was decided about events that happened after a moment of their customers. Relies on ix_earnings_customer."""
-    rows = [{"customer_id": id_, "at": at, "message_id": message} for id_, (at, message) in moments.items()]
+    rows = [
+        {"customer_id": id_, "at": stamp.timestamp, "sent": stamp.sent, "event_id": stamp.event_id}
+        for id_, stamp in moments.items()
+    ]
     given = {"programme": programme, "moments": orjson.dumps(rows).decode()}
     ids = (await session.execute(_AFTER, given)).scalars().all()
     return await stored(session, Earning.id.in_(ids)) if ids else []
@@ -150,6 +155,7 @@ async def events_by_id(session: ReadSession, earlier: Iterable[Stored]) -> list[
             trusted=row.trusted,
             is_history=row.is_history,
             is_late=by_event[row.id].is_late,
+            sent=row.sent,
             verified_by=row.properties.get(VERIFIED_BY) if row.own else None,
         )
         for row in rows
@@ -178,9 +184,9 @@ async def paid_between(session: ReadSession, programme: str, start: datetime, en
 
 _COLUMNS = """
     id uuid, programme text, rule text, version bigint, customer_id uuid, event_id uuid, message_id text,
-    at timestamptz, is_late boolean, decided_at timestamptz, occasion text, owner uuid, is_final boolean,
-    points bigint, wanted bigint, reason text, tier text, inputs jsonb, order_id text, basis bigint, currency text,
-    shares jsonb, activates_at timestamptz, activates_on text, expires_at timestamptz
+    at timestamptz, sent timestamptz, is_late boolean, decided_at timestamptz, occasion text, owner uuid,
+    is_final boolean, points bigint, wanted bigint, reason text, tier text, inputs jsonb, order_id text, basis bigint,
+    currency text, shares jsonb, activates_at timestamptz, activates_on text, expires_at timestamptz
 """
 _NAMES = ", ".join(part.split()[0] for part in _COLUMNS.strip().split(",") if part.strip())
 
@@ -318,6 +324,7 @@ def _row(id_: UUID, programme: str, decision: Decision, as_of: datetime) -> dict
         "event_id": event.id,
         "message_id": event.message_id,
         "at": event.at,
+        "sent": event.sent,
         "is_late": event.is_late,
         "decided_at": as_of,
         "occasion": decision.occasion.value,
@@ -365,7 +372,7 @@ async def stored(session: ReadSession, wanted: Any) -> list[Stored]:  # a condit
 def _read(row: Earning) -> Stored:
     return Stored(
         *(row.id, row.programme, row.rule, row.version, row.customer_id, row.event_id),
-        stamp=Stamp(row.at, row.message_id),
+        stamp=Stamp(row.at, row.sent, row.event_id),
         is_late=row.is_late,
         occasion=Occasion(row.rule, row.occasion, row.customer_id if row.owner else None),
         is_final=row.is_final,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
-from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select, text, update
+from sqlalchemy import select, text, tuple_, update
 
 from database.consent import Consent
 from database.earnings import Earning
@@ -16,6 +15,7 @@ from database.products import forget_views
 from database.routing import PendingEvent, loaded
 from database.session import ReadSession, WriteSession
 from domain.earning import Unpaid
+from domain.identities import Stamp
 
 _PAGE = 1_000
 
@@ -34,7 +34,12 @@ _MOVE_ORDERS = text("""
     UPDATE orders SET customer_id = :to_customer
     FROM events
     WHERE orders.customer_id = :from_customer AND events.subject = :subject AND events.customer_id = :to_customer
-      AND events.message_id = orders.changed_at -> 'customer' ->> 1
+      AND (
+        events.id::text = orders.changed_at -> 'customer' ->> 2
+        OR events.message_id = orders.changed_at -> 'customer' ->> -1 AND (
+            orders.changed_at -> 'customer' ->> 1 = '' OR jsonb_array_length(orders.changed_at -> 'customer') = 2
+        )
+      )
 """)
 
 
@@ -58,16 +63,16 @@ async def forget(session: WriteSession, customer_ids: Collection[UUID]) -> None:
 
 
 async def history(session: ReadSession, customer_id: UUID) -> AsyncIterator[list[PendingEvent]]:
-    """All routed events of a customer by the time they happened, in pages."""
-    after: tuple[datetime, UUID] | None = None
+    """All routed events of a customer in their order, in pages."""
+    order = tuple_(Event.timestamp, Event.sent, Event.id)
+    after: Stamp | None = None
     while True:
         statement = loaded.where(Event.customer_id == customer_id, Event.status == "routed")
         if after is not None:
-            later = and_(Event.timestamp == after[0], Event.id > after[1])
-            statement = statement.where(or_(Event.timestamp > after[0], later))
-        rows = await session.execute(statement.order_by(Event.timestamp, Event.id).limit(_PAGE))
+            statement = statement.where(order > tuple_(*after))
+        rows = await session.execute(statement.order_by(Event.timestamp, Event.sent, Event.id).limit(_PAGE))
         page = [PendingEvent(*tuple(row)) for row in rows]
         if not page:
             return
         yield page
-        after = (page[-1].timestamp, page[-1].id)
+        after = page[-1].stamp

@@ -17,6 +17,7 @@ from database.session import ReadSession, WriteSession
 from domain.carts import Cart as CartFact
 from domain.carts import CartState
 from domain.commerce import OrderFold, OrderState, RefundFact
+from domain.customers import as_written
 
 
 class Order(Table):
@@ -39,7 +40,9 @@ class Order(Table):
     lines: Mapped[JsonList]  # product_id, sku, name, price (minor), quantity, ...
     completed_at: Mapped[datetime | None]
     cancelled: Mapped[bool] = mapped_column(server_default=text("false"))  # the last word of Completed and Cancelled
-    changed_at: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # field -> [time, message id] of its writer
+    changed_at: Mapped[Json] = mapped_column(
+        server_default=text("'{}'")
+    )  # field -> its last writer (domain.customers.Written)
 
     __table_args__ = (Index("ix_orders_customer", "customer_id", "completed_at"),)
 
@@ -133,7 +136,7 @@ def _fold(row: Order) -> OrderFold:
         lines=row.lines,
         completed_at=row.completed_at,
         cancelled=row.cancelled,
-        writers={name: (told[0], told[1]) for name, told in row.changed_at.items()},
+        writers={name: as_written(told) for name, told in row.changed_at.items()},
     )
 
 

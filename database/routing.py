@@ -44,7 +44,7 @@ class PendingEvent:
     @property
     def stamp(self) -> Stamp:
         """What orders the events of one customer."""
-        return Stamp(self.timestamp, self.message_id)
+        return Stamp(self.timestamp, self.sent, self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class RoutedEvent:
 
 # The oldest events that may be routed now. Relies on ix_events_pending; no lock: customers are locked, not events.
 _WINDOW = text("""
-    SELECT id, kind, user_id, anonymous_id, previous_id, timestamp, message_id
+    SELECT id, kind, user_id, anonymous_id, previous_id, timestamp, sent
     FROM events
     WHERE status = 'pending' AND (not_before IS NULL OR not_before <= :as_of) AND id > :after
     ORDER BY id
@@ -89,7 +89,7 @@ async def window(session: ReadSession, as_of: datetime, limit: int, after: UUID 
     rows = await session.execute(_WINDOW, {"as_of": as_of, "limit": limit, "after": after or UUID(int=0)})
     return [
         Naming(
-            *(row.id, Stamp(row.timestamp, row.message_id), row.user_id, row.anonymous_id),
+            *(row.id, Stamp(row.timestamp, row.sent, row.id), row.user_id, row.anonymous_id),
             previous_id=row.previous_id if row.kind == "alias" else None,
         )
         for row in rows

@@ -1,7 +1,7 @@
 """Orders, refunds, carts, views and the catalogue, read from Segment's e-commerce events (spec v2).
 
-An order is a fold: each field is what its last writer by (time, message id) said, so late and repeated events end in
-the same order. Only trusted sources make orders and refunds; a browser's word creates nothing of value.
+An order is a fold: each field is what its last writer by (time, sent, event id) said, so late and repeated events end
+in the same order. Only trusted sources make orders and refunds; a browser's word creates nothing of value.
 """
 
 from __future__ import annotations

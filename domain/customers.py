@@ -15,8 +15,11 @@ from domain.identities import Stamp
 from domain.local_time import ZONES
 
 Json = Any  # any JSON value
-Written = tuple[str, str]
-"""A stamp as it is stored: time (ISO 8601, UTC, microseconds) and message id."""
+Written = tuple[str, str, str]
+"""A stamp as it is stored: time and when it was sent (ISO 8601, UTC, microseconds), and the event's id.
+
+Rows of releases before that have two places, time and message id: of one instant, those count before all others.
+"""
 
 Writer = tuple[str | bool, ...]
 """Who wrote a trait, as it is stored: the stamp (`Written`), then whether the source is trusted.
@@ -107,7 +110,14 @@ class Fold:
 
 def written(stamp: Stamp) -> Written:
     """A stamp as it is stored and compared."""
-    return (stamp.timestamp.isoformat(timespec="microseconds"), stamp.message_id)
+    timestamp, sent = (each.isoformat(timespec="microseconds") for each in (stamp.timestamp, stamp.sent))
+    return (timestamp, sent, str(stamp.event_id))
+
+
+def as_written(stored: Sequence[str]) -> Written:
+    """A stored stamp of any release."""
+    timestamp, *sent, last = stored
+    return (timestamp, *(sent or [""]), last)  # type: ignore[return-value]  # two places or three
 
 
 def is_trusted(writer: Sequence[object]) -> bool:
@@ -171,13 +181,13 @@ def _differing(profile: Profile, traits: Mapping[str, Json]) -> list[str]:
     return [name for name, value in traits.items() if profile.trusts(name) and profile.traits.get(name) != value]
 
 
-def _rank(writer: Writer) -> tuple[bool, Writer]:
+def _rank(writer: Writer) -> tuple[bool, tuple[str, ...]]:
     """What makes a writer count before another: trust, then the stamp. Nobody ranks lowest."""
-    stamp = writer[:-1] if writer and isinstance(writer[-1], bool) else writer
-    return is_trusted(writer), stamp
+    stamp = [place for place in writer if not isinstance(place, bool)]
+    return is_trusted(writer), as_written(stamp) if stamp else ()
 
 
-def _device_rank(profile: Profile, name: str) -> tuple[bool, Writer]:
+def _device_rank(profile: Profile, name: str) -> tuple[bool, tuple[str, ...]]:
     return _rank(profile.observed.get(name, ())[1:])
 
 

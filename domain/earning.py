@@ -22,7 +22,7 @@ from domain.conditions.model import Condition
 from domain.conditions.paths import reader
 from domain.earned_amounts import NotCounted, Sale, Share, Worth, rounded, sale_of, worth_of
 from domain.earned_dates import activation, lapses
-from domain.identities import Stamp
+from domain.identities import SENT_UNKNOWN, Stamp
 from domain.programmes.definition import Level, ProgrammeDefinition
 from domain.programmes.periods import Period, period_of
 from domain.programmes.rules import MOST_POINTS, EarnRule, Multiplier, UntilEvent, exactly
@@ -82,12 +82,13 @@ class EarningEvent:
     is_history: bool = False
     is_late: bool = False
     is_guest: bool = False
+    sent: datetime = SENT_UNKNOWN
     verified_by: str | None = None
 
     @property
     def stamp(self) -> Stamp:
         """What orders a customer's earnings."""
-        return Stamp(self.at, self.message_id)
+        return Stamp(self.at, self.sent, self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ def decide_in_order(
     about: Callable[[EarningEvent], Circumstances],
     usage: Usage,
 ) -> Iterator[Decision]:
-    """Decide events in (timestamp, message id) order, each on top of those before it."""
+    """Decide events in (time, sent, event id) order, each on top of those before it."""
     for event in sorted(events, key=lambda each: each.stamp):
         programme = programme_at(event)
         for decision in decide(programme, event, about(event), usage) if programme else ():

@@ -4,8 +4,8 @@ The rules give the same end for every order in which events come:
 
 - Each user id belongs to one customer. `alias(previousId, userId)` makes the customers of two user ids one.
 - An anonymous id that came with a user id belongs to the customer of that user, with all its purely anonymous events.
-  If it came with several users (a shared browser), it belongs to the earliest by (time, message id) and never makes
-  the users one person.
+  If it came with several users (a shared browser), it belongs to the earliest by (time, sent, event id) and never
+  makes the users one person.
 - An anonymous id that came with nobody is a customer of its own, not identified yet.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -33,11 +33,25 @@ class Key(NamedTuple):
     value: str
 
 
+SENT_UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
+"""Stands for when something was sent where nobody kept it: of one instant, that counts before what comes now."""
+
+
 class Stamp(NamedTuple):
-    """What orders the events of one customer, whatever order they come in."""
+    """What orders the events of one customer, whatever order they come in: when it happened, when it was sent, its id.
+
+    All three are fixed when an event is first stored. Ids are made in the order of a request's items, so of one
+    instant the items of a request count in its order, and requests by when they were sent.
+    """
 
     timestamp: datetime
-    message_id: str
+    sent: datetime
+    event_id: UUID
+
+    @classmethod
+    def before(cls, moment: datetime) -> Stamp:
+        """Before all that happened at a moment."""
+        return cls(moment, SENT_UNKNOWN, UUID(int=0))
 
 
 @dataclass(frozen=True, slots=True)

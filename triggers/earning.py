@@ -71,6 +71,7 @@ def _earning_event(wave: Wave, event: BatchEvent) -> EarningEvent:
         trusted=told.trusted,
         is_history=event.is_history,
         is_late=is_late,
+        sent=told.sent,
         is_guest=event.customer.external_id is None,
         verified_by=told.properties.get(VERIFIED_BY) if event.is_own else None,
     )
@@ -96,6 +97,7 @@ async def _claimed(wave: Wave) -> list[EarningEvent]:
                 *(row.id, row.message_id, customer_id, row.name, row.properties, at),
                 is_history=is_history,
                 is_late=is_late,
+                sent=row.sent,
             )
         )
     return found
@@ -130,7 +132,7 @@ def _moving_tiers(wave: Wave) -> dict[UUID, Stamp]:
     for event in wave.events:
         if event.event.trusted and event.event.name in MAKES_ORDERS:
             at, _ = _counts_at(event.event.timestamp, wave.as_of)
-            first = _earlier(first, {event.customer.id: Stamp(at, event.event.message_id)})
+            first = _earlier(first, {event.customer.id: Stamp(at, event.event.sent, event.event.id)})
     return first
 
 
@@ -162,7 +164,7 @@ async def _with_another_tier(wave: Wave, decided: Sequence[Decision]) -> dict[UU
         return {}
     tiers = await tiers_before_each(wave.session, events, programmes_for(wave.programmes, wave.shop, events))
     moved = (each.event for each in decided if each.event.id in tiers and each.tier != tiers[each.event.id])
-    return {id_: Stamp(at, "") for id_, (at, _) in first_of(moved).items()}
+    return {id_: Stamp.before(stamp.timestamp) for id_, stamp in first_of(moved).items()}
 
 
 async def _decisions(wave: Wave, sequence: Sequence[EarningEvent], later: Sequence[Stored]) -> list[Decision]:

@@ -77,12 +77,12 @@ async def _recorded(
     session: ReadSession, names: Sequence[str], start: datetime, end: datetime
 ) -> AsyncIterator[list[tuple[EarningEvent, Customer]]]:
     """Routed events of these names in pages, in the order they happened. Relies on ix_events_name_timestamp."""
-    position = tuple_(Event.timestamp, Event.message_id, Event.id)
+    position = tuple_(Event.timestamp, Event.sent, Event.id)
     statement = (
         select(Event, Customer)
         .join(Customer, Customer.id == Event.customer_id)
         .where(Event.name.in_(names), Event.timestamp >= start, Event.timestamp < end, Event.status == "routed")
-        .order_by(Event.timestamp, Event.message_id, Event.id)
+        .order_by(Event.timestamp, Event.sent, Event.id)
         .limit(_PAGE)
     )
     after = None
@@ -92,7 +92,7 @@ async def _recorded(
             return
         yield [(_as_earning(event, customer), customer) for event, customer in rows]
         last = rows[-1][0]
-        after = tuple_(last.timestamp, last.message_id, last.id)
+        after = tuple_(last.timestamp, last.sent, last.id)
 
 
 def _as_earning(row: Event, customer: Customer) -> EarningEvent:
@@ -101,4 +101,5 @@ def _as_earning(row: Event, customer: Customer) -> EarningEvent:
         trusted=row.trusted,
         is_history=row.is_history,
         is_guest=customer.external_id is None,
+        sent=row.sent,
     )

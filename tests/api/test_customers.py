@@ -44,7 +44,7 @@ async def _route_for_ever(database: Database) -> None:
                 ).scalar_one()
                 profile = Profile(traits=customer.traits)
                 fold = fold_traits(
-                    profile, event.traits, Stamp(event.timestamp, event.message_id), trusted=event.trusted
+                    profile, event.traits, Stamp(event.timestamp, event.sent, event.id), trusted=event.trusted
                 )
                 customer.traits = dict(fold.profile.traits)
                 event.status = "routed"

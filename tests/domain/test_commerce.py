@@ -28,8 +28,8 @@ ANN = new_id()
 
 
 def event(name: str, minutes: int = 0, *, trusted: bool = True, **properties: Any) -> CommerceEvent:
-    stamp = Stamp(NOON + timedelta(minutes=minutes), f"m-{minutes}")
-    return CommerceEvent(new_id(), name, ANN, stamp, properties, trusted)
+    id_ = new_id()
+    return CommerceEvent(id_, name, ANN, Stamp(NOON + timedelta(minutes=minutes), NOON, id_), properties, trusted)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,12 @@ from domain.identities import Identity, IdKind, Key, Naming, Stamp, primary_user
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
-stamps = st.builds(
-    lambda minute, tie: Stamp(NOON + timedelta(minutes=minute), tie), st.integers(0, 9), st.sampled_from("abc")
-)
+
+def stamp(minutes: float = 0, sent: float = 0, tie: int = 0) -> Stamp:
+    return Stamp(NOON + timedelta(minutes=minutes), NOON + timedelta(seconds=sent), UUID(int=tie))
+
+
+stamps = st.builds(stamp, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
 values = st.one_of(st.none(), st.integers(0, 3), st.fixed_dictionaries({"city": st.sampled_from("xy")}))
 tellings = st.lists(
     st.tuples(stamps, st.dictionaries(st.sampled_from(["plan", "address", "size"]), values, max_size=3), st.booleans()),
@@ -31,7 +34,7 @@ def folded(told: Any) -> Profile:
     profile = Profile()
     for stamp, traits, trusted in told:
         profile = fold_traits(profile, traits, stamp, trusted=trusted).profile
-        profile = observe(profile, {"locale": stamp.message_id}, stamp, trusted=trusted)
+        profile = observe(profile, {"locale": str(stamp.event_id)}, stamp, trusted=trusted)
     return profile
 
 
@@ -49,17 +52,17 @@ def test_taking_in_an_event_again_changes_nothing(told: Any) -> None:
 
 
 def test_what_changed_is_told_by_name_and_by_path() -> None:
-    before = folded([(Stamp(NOON, "a"), {"address": {"city": "Rome", "zip": "1"}, "size": "M"}, True)])
+    before = folded([(stamp(tie=1), {"address": {"city": "Rome", "zip": "1"}, "size": "M"}, True)])
     told = {"address": {"city": "Oslo", "zip": "1"}, "size": None}
-    changed = fold_traits(before, told, Stamp(NOON, "b"), trusted=True).changed
+    changed = fold_traits(before, told, stamp(tie=2), trusted=True).changed
     assert changed == {"address": {"city": "Oslo", "zip": "1"}, "address.city": "Oslo", "size": None}
 
 
 def test_the_trait_beats_the_device_and_nonsense_is_no_zone() -> None:
-    profile = observe(Profile(), {"timezone": "Europe/Rome", "locale": "it-IT"}, Stamp(NOON, "a"), trusted=False)
-    profile = observe(profile, {"timezone": "Middle/Earth"}, Stamp(NOON, "b"), trusted=True)
+    profile = observe(Profile(), {"timezone": "Europe/Rome", "locale": "it-IT"}, stamp(tie=1), trusted=False)
+    profile = observe(profile, {"timezone": "Middle/Earth"}, stamp(tie=2), trusted=True)
     assert (profile.zone, profile.locale) == ("Europe/Rome", "it-IT")
-    profile = fold_traits(profile, {"timezone": "Asia/Tokyo"}, Stamp(NOON, "c"), trusted=False).profile
+    profile = fold_traits(profile, {"timezone": "Asia/Tokyo"}, stamp(tie=3), trusted=False).profile
     assert profile.zone == "Asia/Tokyo"
     assert profile.trusted_zone is None
 
@@ -73,21 +76,38 @@ def test_what_trusted_sources_set_reads_as_if_no_browser_had_ever_spoken(told: A
 
 
 def test_a_browser_fills_what_nobody_set_and_changes_nothing_that_a_shop_said() -> None:
-    profile = folded([(Stamp(NOON, "a"), {"email": "ann@shop.example", "phone": None}, True)])
+    profile = folded([(stamp(tie=1), {"email": "ann@shop.example", "phone": None}, True)])
     told = {"email": "thief@evil.example", "phone": "+49 1", "size": "M"}
-    fold = fold_traits(profile, told, Stamp(NOON + timedelta(days=1), "b"), trusted=False)
+    fold = fold_traits(profile, told, stamp(24 * 60), trusted=False)
     assert fold.profile.traits == {"email": "ann@shop.example", "size": "M"}
     assert fold.ignored == ("email", "phone")
     assert fold.profile.trusted_traits == {"email": "ann@shop.example"}
-    fold = fold_traits(fold.profile, {"size": "S"}, Stamp(NOON - timedelta(days=9), "c"), trusted=True)
+    fold = fold_traits(fold.profile, {"size": "S"}, stamp(-9 * 24 * 60), trusted=True)
     assert fold.profile.trusted_traits == {"email": "ann@shop.example", "size": "S"}
 
 
 def test_a_trait_of_a_release_that_kept_no_trust_counts_as_trusted() -> None:
     stored = profile_of({"email": "ann@shop.example"}, {"email": [NOON.isoformat(timespec="microseconds"), "a"]}, {})
-    later = Stamp(NOON + timedelta(days=1), "b")
+    later = stamp(24 * 60)
     assert fold_traits(stored, {"email": "x@evil.example"}, later, trusted=False).ignored == ("email",)
     assert fold_traits(stored, {"email": "new@shop.example"}, later, trusted=True).profile.email == "new@shop.example"
+
+
+def test_of_one_instant_the_trait_that_was_sent_later_wins_and_then_the_item_that_stands_later() -> None:
+    told = [(stamp(sent=1, tie=9), {"plan": "a"}, True), (stamp(sent=2, tie=1), {"plan": "b"}, True)]
+    assert folded(told).traits == folded(told[::-1]).traits == {"plan": "b"}
+    told = [(stamp(sent=1, tie=1), {"plan": "a"}, True), (stamp(sent=1, tie=2), {"plan": "b"}, True)]
+    assert folded(told).traits == folded(told[::-1]).traits == {"plan": "b"}
+
+
+def test_a_trait_that_an_earlier_release_wrote_counts_before_what_comes_now_of_the_same_instant() -> None:
+    at = NOON.isoformat(timespec="microseconds")
+    one, other = profile_of({"plan": "a"}, {"plan": [at, "z"]}, {}), folded([(stamp(), {"plan": "b"}, True)])
+    assert fold_traits(one, {"plan": "b"}, stamp(), trusted=True).profile.traits == {"plan": "b"}
+    assert merge_profiles(one, other).traits == merge_profiles(other, one).traits == {"plan": "b"}
+    assert fold_traits(one, {"plan": "b"}, stamp(-1), trusted=True).profile.traits == {"plan": "a"}
+    older = profile_of({"plan": "c"}, {"plan": [at, "a"]}, {})
+    assert merge_profiles(one, older).traits == merge_profiles(older, one).traits == {"plan": "a"}
 
 
 namings = st.lists(
@@ -102,10 +122,7 @@ namings = st.lists(
 
 @given(namings, st.randoms(use_true_random=False))
 def test_who_is_who_ends_the_same_in_every_order(ids: Any, chance: random.Random) -> None:
-    events = [
-        Naming(UUID(int=number), Stamp(NOON + timedelta(minutes=number), str(number)), *named)
-        for number, named in enumerate(ids)
-    ]
+    events = [Naming(UUID(int=number), stamp(number), *named) for number, named in enumerate(ids)]
     assert people(events) == people(chance.sample(events, len(events)))
 
 
