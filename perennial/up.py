@@ -14,7 +14,7 @@ from rich.table import Table
 
 from database.migrations.upgrade import is_newest, upgrade
 from perennial.builtins import publish_builtins
-from perennial.embedded.accounts import make_folder
+from perennial.embedded.accounts import close_files, make_folder
 from perennial.embedded.folder import announced, held
 from perennial.embedded.keyring import Keyring, ensure_keys
 from perennial.embedded.ports import PortChoice, choose_port
@@ -124,6 +124,7 @@ async def run(settings: Settings, *, demo: bool, console: Console) -> None:
 
 async def _start(stack: Stack, started: AsyncExitStack, console: Console) -> Keyring:
     make_folder(stack.folder / "processes")
+    close_files(stack.folder / "processes")
     await _end_orphans(stack, console)
     stack.choose_ports()
     _tell_moved_ports(stack, console)

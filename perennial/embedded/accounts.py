@@ -44,6 +44,15 @@ def make_folder(folder: Path) -> None:
         made.chmod(0o711 if os.geteuid() == 0 else 0o700)
 
 
+def close_files(folder: Path) -> None:
+    """What servers keep directly in a folder of ours, logs too, is for its owner alone; earlier releases made it so
+    that others could read it.
+    """
+    for path in folder.iterdir():
+        if path.is_file() and not path.is_symlink():
+            path.chmod(0o600)
+
+
 def _is_open(path: Path) -> bool:
     """Whether other accounts may walk through every folder that exists on the way; only root needs them to."""
     on_the_way = [folder.stat() for folder in (path, *path.parents) if folder.exists()]

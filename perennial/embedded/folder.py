@@ -20,6 +20,7 @@ def held(folder: Path) -> Iterator[None]:
     try:
         make_folder(folder.absolute())
         lock = (folder / "up.lock").open("a+")
+        os.fchmod(lock.fileno(), 0o600)
     except OSError as error:
         raise StartFailedError(f"The data folder cannot be used. {explain_os_error(error)}") from error
     with lock:

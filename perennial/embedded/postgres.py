@@ -12,7 +12,7 @@ import shutil
 import signal
 from pathlib import Path
 
-from perennial.embedded.accounts import account_for, make_folder, reachable_folder
+from perennial.embedded.accounts import account_for, close_files, make_folder, reachable_folder
 from perennial.embedded.binaries import binaries_for
 from perennial.embedded.faults import StartFailedError, explain_log, explain_os_error
 from perennial.embedded.process import Child, Identity, end_orphan, run_to_end
@@ -61,6 +61,7 @@ class EmbeddedPostgres:
         try:
             binaries = binaries_for(self._account)
             make_folder(self.folder)
+            close_files(self.folder)
             if not (self._data / "PG_VERSION").exists():
                 await self._create_cluster(binaries)
             await self.end_orphan()
@@ -97,6 +98,7 @@ class EmbeddedPostgres:
         password, statement = self.folder / "password", self.folder / "create.sql"
         password.touch(mode=0o600)
         password.write_text(secrets.token_urlsafe(32))
+        statement.touch(mode=0o600)
         statement.write_text(f"create database {_NAME}\n")
         if self._account:
             os.chown(unfinished, self._account.uid, self._account.gid)

@@ -78,6 +78,7 @@ class Child:
             self.log.replace(self.log.with_suffix(".previous.log"))
         self._process = _start(command, log=self.log, account=account, environment=environment)
         started_at = psutil.Process(self._process.pid).create_time()
+        self._pid_file.touch(mode=0o600)
         self._pid_file.write_text(f"{self._process.pid} {started_at}\n")
 
     async def wait_until(self, is_ready: Callable[[], bool], *, within: float) -> None:
@@ -132,6 +133,11 @@ async def run_to_end(command: Sequence[str | Path], *, log: Path, account: Accou
     return process.returncode == 0
 
 
+def private(path: str | os.PathLike[str], flags: int) -> int:
+    """An opener for open(): a file that is made now is for its owner alone."""
+    return os.open(path, flags, 0o600)
+
+
 def _start(
     command: Sequence[str | Path],
     *,
@@ -141,13 +147,14 @@ def _start(
     stdin: Path = Path(os.devnull),
 ) -> subprocess.Popen[bytes]:
     """In a session of its own, so that the terminal's Ctrl-C reaches only us and we stop things in order."""
-    with log.open("ab") as output, stdin.open("rb") as source:
+    with open(log, "ab", opener=private) as output, stdin.open("rb") as source:
         return subprocess.Popen(
             [str(part) for part in command],
             stdin=source,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=0o077,  # what a server writes is for its user alone
             cwd="/" if account else None,
             env=dict(environment) if environment is not None else None,
             user=account.uid if account else None,

@@ -7,11 +7,15 @@ import signal
 import sys
 from pathlib import Path
 
-from perennial.embedded.accounts import make_folder
+from perennial.embedded.accounts import close_files, make_folder
 from perennial.embedded.faults import StartFailedError, explain_os_error
 from perennial.embedded.process import Child
 from perennial.loopback import LOOPBACK, any_free_port
 from perennial.search_attributes import SEARCH_ATTRIBUTES
+
+# Write-ahead logging, synchronised at checkpoints only: four times the starts of SQLite's defaults. What a power cut
+# may take is the last seconds of Temporal's history; our database knows what should be under way (operations.md).
+_PRAGMAS = {"journal_mode": "WAL", "synchronous": "NORMAL"}
 
 
 class EmbeddedTemporal:
@@ -42,6 +46,7 @@ class EmbeddedTemporal:
         self._http_port = any_free_port()
         try:
             make_folder(self._folder)
+            close_files(self._folder)
             await self.end_orphan()
             self.child.spawn(self._command())
         except OSError as error:
@@ -58,11 +63,13 @@ class EmbeddedTemporal:
 
     def _command(self) -> list[str | Path]:
         ui = ["--headless"] if self.ui_port is None else ["--ui-port", str(self.ui_port)]
+        pragmas = [f"--sqlite-pragma={name}={value}" for name, value in _PRAGMAS.items()]
         attributes = [f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
         return [
             *(binary("temporal"), "server", "start-dev", "--db-filename", self._file, "--ip", LOOPBACK),
             *("--port", str(self.port), "--http-port", str(self._http_port), "--log-level", "warn"),
             *ui,
+            *pragmas,
             *attributes,
         ]
 

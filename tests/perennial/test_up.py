@@ -127,6 +127,15 @@ def test_router_and_worker_tell_their_health_and_figures(up: Up, process: str) -
     assert "python_gc_objects_collected_total" in httpx.get(f"{url}/metrics").text
 
 
+def test_nobody_else_on_the_machine_can_read_what_it_keeps(up: Up) -> None:
+    files = [path for path in up.data.rglob("*") if path.is_file()]
+
+    assert {"temporal.db", "temporal.log", "postgres.log", "worker.log", "up.lock", "dev.json"} <= {
+        path.name for path in files
+    }
+    assert [path for path in files if path.stat().st_mode & 0o077] == []
+
+
 def test_second_one_on_the_same_data_is_refused_with_the_pid_of_the_first(up: Up, place: Path) -> None:
     refused = subprocess.run(
         [sys.executable, "-m", "perennial", "up"],

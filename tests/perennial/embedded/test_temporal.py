@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from temporalio.client import Client
@@ -29,6 +30,30 @@ async def test_workflows_outlive_a_stop_and_a_killed_run(tmp_path: Path) -> None
         assert next_run.child.pid != left_behind
     finally:
         await next_run.stop()
+
+
+async def test_others_cannot_read_its_files_even_where_an_earlier_release_let_them(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "temporal.log").touch(mode=0o644)
+    server = EmbeddedTemporal(tmp_path)
+    await server.start()
+    try:
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    finally:
+        await server.stop()
+
+    assert {"temporal.db", "temporal.log", "temporal.previous.log"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
+
+
+async def test_history_is_written_ahead_which_is_several_times_faster(tmp_path: Path) -> None:
+    server = EmbeddedTemporal(tmp_path)
+    await server.start()
+    try:
+        assert (tmp_path / "temporal.db-wal").exists()
+    finally:
+        await server.stop()
 
 
 async def test_runs_are_found_by_what_ops_filter_by(temporal_client: Client) -> None:
