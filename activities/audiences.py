@@ -19,6 +19,7 @@ from domain.documents import DocumentState
 from domain.journeys.dates import due_of
 from domain.journeys.definition import DateEntry, JourneyDefinition, ScheduleEntry
 from domain.local_time import resolve_zone
+from domain.published import read_published
 
 PAGE = 500
 PAGES_AT_ONCE = 20
@@ -83,7 +84,7 @@ async def _definition(session: ReadSession, journey: str) -> JourneyDefinition |
     if row is None or row.live_version is None or row.state not in (DocumentState.LIVE, DocumentState.PAUSED):
         return None
     version = await documents.version_of(session, "journey", journey, row.live_version)
-    return None if version is None else JourneyDefinition.model_validate(version.document)
+    return None if version is None else read_published(JourneyDefinition, version.document)
 
 
 async def _enter_page(session: WriteSession, page: AudiencePage) -> UUID | None:

@@ -20,6 +20,7 @@ from api.limits import IngestLimits, Rate
 from api.temporal_ui import TemporalUi
 from connectors.rendering import Renderer
 from database.session import Database, ReadSession, WriteSession
+from triggers.live import LiveCache
 
 
 def system_clock() -> datetime:
@@ -56,6 +57,7 @@ class ApiDependencies:
     meta_app_secret: str | None = None  # Meta signs its webhooks with it
     meta_verify_token: str | None = None  # by which Meta asks whether an address is ours
     public_url: str = "http://127.0.0.1:8080"  # how customers' browsers reach this API
+    live: LiveCache = field(default_factory=LiveCache)  # what is published, kept from one request to the next
     is_inbox_open: bool = False  # /inbox without a key: for development, where nothing leaves the machine
 
 

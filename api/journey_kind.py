@@ -22,6 +22,7 @@ from domain.journeys.checks import check_journey
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.identity import as_json, with_ids
 from domain.journeys.plan import Plan, Policy, make_plan
+from domain.published import read_published
 from triggers.schedules import follow_archive, follow_pause, follow_publish
 
 
@@ -46,7 +47,7 @@ class JourneyKind:
         self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime
     ) -> Published | Planned:
         """The version with all ids written out; the plan first wherever runs are in flight."""
-        previous = publication.live_document and JourneyDefinition.model_validate(publication.live_document)
+        previous = publication.live_document and read_published(JourneyDefinition, publication.live_document)
         definition = with_ids(JourneyDefinition.model_validate(publication.document), previous or None)
         plan = make_plan(
             definition,
@@ -94,7 +95,7 @@ async def _live_definition(session: ReadSession, key: str) -> JourneyDefinition 
     if row is None or row.live_version is None:
         return None
     version = await documents.version_of(session, JourneyKind.name, key, row.live_version)
-    return None if version is None else JourneyDefinition.model_validate(version.document)
+    return None if version is None else read_published(JourneyDefinition, version.document)
 
 
 def _confirm(plan: Plan, request: PublishRequest) -> None:

@@ -29,8 +29,9 @@ from domain.ids import new_id
 from domain.instants import Instant
 from domain.journeys.definition import ApiEntry, JourneyDefinition
 from domain.keys import Scope
+from domain.published import read_published
 from triggers.enrolment import Candidate, enrol
-from triggers.live import JourneyCache, LiveJourney
+from triggers.live import LiveJourney
 
 router = document_router(JourneyKind, read=Scope.JOURNEYS_READ, write=Scope.JOURNEYS_WRITE)
 router.include_router(simulations.router)
@@ -46,12 +47,13 @@ async def enter_journey(
     found = await _customer(session, wish.customer_id)
     concerns(session, found.id)
     locked = (await customers.lock(session, [found.id], skip_locked=False))[found.id]
-    journey = (await JourneyCache().live(session)).journeys.get(key)
+    live = await dependencies.live.live(session)
+    journey = live.journeys.journeys.get(key)
     if journey is None:
         await _document(session, key)
         raise Conflict("This journey is not live: publish it first.", code="not_live")
     candidate = _candidate(journey, locked.id, locked.last_number, wish, as_of)
-    [outcome] = await enrol(session, [candidate], shop=await shop_settings(session), as_of=as_of)
+    [outcome] = await enrol(session, [candidate], shop=live.shop, as_of=as_of)
     if outcome.run is None:
         return EnterAnswer(entered=False, reason=outcome.reason, failed_leaf=outcome.failed_leaf)
     shown = await find_run(session, outcome.run.id)
@@ -116,7 +118,7 @@ async def _version(session: ReadSession, key: str, version: int | None) -> tuple
     row = wanted and await documents.version_of(session, JourneyKind.name, key, wanted)
     if not row:
         raise NotFound(f"The journey {key} has no such version.", code="version_not_found")
-    return row.version, JourneyDefinition.model_validate(row.document)
+    return row.version, read_published(JourneyDefinition, row.document)
 
 
 async def _document(session: ReadSession, key: str) -> DocumentRow:

@@ -18,7 +18,7 @@ from database.programmes import KIND
 from database.session import Database
 from domain.documents import DocumentState
 from domain.events import EventKind, NewEvent
-from triggers.live import JourneyCache
+from triggers.live import LiveCache
 from triggers.routing import Routing
 
 ORDERS = 2_000
@@ -54,7 +54,7 @@ async def _rate(url: str, *, programme: bool) -> float:
 
 
 async def _route(database: Database, orders: int) -> None:
-    routing = Routing(JourneyCache())
+    routing = Routing(LiveCache())
     routed = 0
     while routed < orders:
         async with database.transaction() as session:

@@ -22,7 +22,7 @@ from database.events import append
 from database.session import Database
 from domain.documents import DocumentState
 from domain.events import EventKind, NewEvent
-from triggers.live import JourneyCache
+from triggers.live import LiveCache
 from triggers.routing import Routing
 
 EVENTS = 12_000
@@ -66,7 +66,7 @@ async def _rate(url: str, drain: Any) -> float:  # a coroutine function over a d
 
 
 async def _route_all(database: Database, events: int) -> None:
-    routing = Routing(JourneyCache())
+    routing = Routing(LiveCache())
     routed = 0
     while routed < events:
         async with database.transaction() as session:

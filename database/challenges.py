@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property
 from uuid import UUID
 
 import orjson
@@ -15,8 +15,9 @@ from sqlalchemy import Text, cast, func, select, text
 from sqlalchemy.orm import aliased
 
 from database.challenge_progress import ChallengeProgress
-from database.documents import DocumentChange, DocumentRow, DocumentVersion
-from database.session import ReadSession, WriteSession
+from database.documents import DocumentRow, DocumentVersion
+from database.published import VersionText, readable
+from database.session import ReadSession
 from domain.challenges.checks import Surroundings
 from domain.challenges.definition import ChallengeDefinition
 from domain.challenges.facts import ReadFact, RecordedEvent, fact_reader
@@ -70,17 +71,12 @@ _LIVE = (
 
 
 async def live_challenges(session: ReadSession) -> Mapping[str, LiveChallenge]:
-    """The challenges that are live or paused. What is parsed is kept by its text, so asking in every wave is cheap."""
+    """The challenges that are live or paused; without those that this release cannot read."""
     return {
-        key: _parsed(version, document, since, state == DocumentState.PAUSED)
+        key: LiveChallenge(key, version, definition, since, state == DocumentState.PAUSED)
         for key, version, document, since, state in await session.execute(_LIVE)
+        if (definition := readable(ChallengeDefinition, VersionText(KIND, key, version, document))) is not None
     }
-
-
-async def live_for_deciding(session: WriteSession) -> Mapping[str, LiveChallenge]:
-    """The same for what this transaction decides: a publish or a pause waits until it is committed."""
-    await session.execute(select(DocumentChange.number).where(DocumentChange.kind == KIND).with_for_update(read=True))
-    return await live_challenges(session)
 
 
 async def surroundings(session: ReadSession, seen: Seen = NOTHING_KNOWN, *, has_programme: bool) -> Surroundings:
@@ -93,12 +89,6 @@ async def surroundings(session: ReadSession, seen: Seen = NOTHING_KNOWN, *, has_
         rewards=frozenset((await session.execute(statement)).scalars()),
         has_programme=has_programme,
     )
-
-
-@lru_cache(maxsize=1_000)
-def _parsed(version: int, document: str, since: datetime, is_paused: bool) -> LiveChallenge:
-    definition = ChallengeDefinition.model_validate_json(document)
-    return LiveChallenge(definition.challenge, version, definition, since, is_paused)
 
 
 # A customer's routed, trusted events of some names, from some time on, with what is left of the order that each tells

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Table
 from database.documents import DocumentRow, DocumentVersion
+from database.published import VersionText, readable
 from database.session import ReadSession, WriteSession
 from domain.conditions.predicates import Judge, compile_where
 from domain.contests.definition import ContestDefinition, EntryRule
@@ -138,15 +139,12 @@ _LIVE = (
 
 
 async def live_contests(session: ReadSession) -> dict[str, LiveContest]:
-    """The contests that are live or paused. What is parsed is kept by its text."""
-    rows = await session.execute(_LIVE)
-    return {key: _parsed(version, document, state == DocumentState.PAUSED) for key, version, document, state in rows}
-
-
-@lru_cache(maxsize=500)
-def _parsed(version: int, document: str, is_paused: bool) -> LiveContest:
-    definition = ContestDefinition.model_validate_json(document)
-    return LiveContest(definition.contest, version, definition, is_paused)
+    """The contests that are live or paused; without those that this release cannot read."""
+    return {
+        key: LiveContest(key, version, definition, state == DocumentState.PAUSED)
+        for key, version, document, state in await session.execute(_LIVE)
+        if (definition := readable(ContestDefinition, VersionText(KIND, key, version, document))) is not None
+    }
 
 
 async def open_contest(session: WriteSession, contest: str, as_of: datetime) -> None:

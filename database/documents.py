@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ForeignKeyConstraint, Index, PrimaryKeyConstraint, Select, func, select, text
+from sqlalchemy import ForeignKeyConstraint, Index, PrimaryKeyConstraint, Select, Text, cast, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -65,7 +65,7 @@ class LiveDocument(NamedTuple):
     key: str
     version: int
     state: DocumentState  # live or paused
-    document: dict[str, Any]
+    document: str  # JSON
 
 
 async def load(session: ReadSession, kind: str, key: str) -> DocumentRow | None:
@@ -159,7 +159,7 @@ async def page_of_versions(
 async def live_documents(session: ReadSession, kind: str) -> list[LiveDocument]:
     """The live version of every document of a kind that is live or paused: what routers and workers cache."""
     statement = (
-        select(DocumentRow.key, DocumentVersion.version, DocumentRow.state, DocumentVersion.document)
+        select(DocumentRow.key, DocumentVersion.version, DocumentRow.state, cast(DocumentVersion.document, Text))
         .join(
             DocumentVersion,
             (DocumentVersion.kind == DocumentRow.kind)

@@ -1,6 +1,6 @@
 """The loyalty programme that is live, and the version of it that was live at a moment.
 
-There is one at most: `claim_live` sees to it. What is parsed is kept by its text, so asking in every wave is cheap.
+There is one at most: `claim_live` sees to it.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Text, cast, select
 from sqlalchemy.dialects.postgresql import insert
 
 from database.documents import DocumentChange, DocumentRow, DocumentVersion
+from database.published import VersionText, readable
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
 from domain.documents import DocumentState
@@ -78,8 +78,9 @@ async def live_versions(session: ReadSession) -> list[LiveProgramme]:
         return []
     shop = await shop_settings(session)
     return [
-        LiveProgramme(key, version, definition := _parsed(text), resolve_zone(definition.zone, shop.zone), published_at)
+        LiveProgramme(key, version, definition, resolve_zone(definition.zone, shop.zone), published_at)
         for key, version, text, published_at in reversed(rows)
+        if (definition := readable(ProgrammeDefinition, VersionText(KIND, key, version, text))) is not None
     ]
 
 
@@ -95,8 +96,3 @@ async def claim_live(session: WriteSession, key: str) -> None:
     )
     if other := await session.scalar(statement):
         raise Conflict(f"The programme {other} is live, and there is one at most: archive it.", code="programme_live")
-
-
-@lru_cache(maxsize=64)
-def _parsed(text: str) -> ProgrammeDefinition:
-    return ProgrammeDefinition.model_validate_json(text)

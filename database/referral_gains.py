@@ -20,6 +20,7 @@ from domain.earned_dates import expiry
 from domain.local_time import resolve_zone
 from domain.points import Clawback, Credit, CreditKind
 from domain.programmes.definition import Gain, ProgrammeDefinition
+from domain.published import read_published
 from domain.redemptions import Given
 from domain.referrals import Side
 
@@ -40,7 +41,7 @@ async def version_of(session: ReadSession, row: Referral) -> LiveProgramme | Non
     found = (await session.execute(statement)).scalar_one_or_none()
     if found is None:
         return None
-    definition = ProgrammeDefinition.model_validate(found.document)
+    definition = read_published(ProgrammeDefinition, found.document)
     zone = resolve_zone(definition.zone, (await shop_settings(session)).zone)
     return LiveProgramme(found.key, found.version, definition, zone, found.published_at)
 

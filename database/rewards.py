@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from sqlalchemy import Text, cast, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Table
 from database.documents import DocumentRow, DocumentVersion
+from database.published import VersionText, read_version, readable
 from database.session import ReadSession, WriteSession
 from domain.documents import DocumentState
 from domain.rewards import RewardDefinition
@@ -61,9 +61,10 @@ async def published_reward(session: ReadSession, key: str) -> PublishedReward | 
 
 
 async def live_rewards(session: ReadSession) -> list[PublishedReward]:
-    """The catalogue: every reward that is live, by key."""
+    """The catalogue: every reward that is live, by key; without those that this release cannot read."""
     rows = await session.execute(_PUBLISHED.where(DocumentRow.state == DocumentState.LIVE))
-    return [_published(*row) for row in rows]
+    found = [(row, readable(RewardDefinition, VersionText(KIND, row[0], row[1], row[3]))) for row in rows]
+    return [PublishedReward(row[0], row[1], is_live=True, definition=read) for row, read in found if read is not None]
 
 
 async def reward_versions(
@@ -76,17 +77,16 @@ async def reward_versions(
         DocumentVersion.version.in_({version for _, version in wanted}),
     )
     rows = (await session.execute(statement)).all() if wanted else []
-    return {(key, version): _parsed(document) for key, version, document in rows if (key, version) in wanted}
+    return {
+        (key, version): read_version(RewardDefinition, VersionText(KIND, key, version, document))
+        for key, version, document in rows
+        if (key, version) in wanted
+    }
 
 
 def _published(key: str, version: int, state: str, document: str) -> PublishedReward:
-    return PublishedReward(key, version, state == DocumentState.LIVE, _parsed(document))
-
-
-@lru_cache(maxsize=1_000)
-def _parsed(document: str) -> RewardDefinition:
-    """By the text itself, so that what is kept is right in every database."""
-    return RewardDefinition.model_validate_json(document)
+    definition = read_version(RewardDefinition, VersionText(KIND, key, version, document))
+    return PublishedReward(key, version, state == DocumentState.LIVE, definition)
 
 
 async def taken_of(session: ReadSession, rewards: Collection[str]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, Table
 from database.session import ReadSession, WriteSession
+from domain.published import read_published
 from domain.shop_settings import ShopSettings
 
 
@@ -29,7 +30,7 @@ class ShopSettingsRow(Table):
 async def shop_settings(session: ReadSession) -> ShopSettings:
     """The settings as they are now; the defaults where nobody has set any."""
     document = (await session.execute(select(ShopSettingsRow.document))).scalar_one_or_none()
-    return ShopSettings() if document is None else ShopSettings.model_validate(document)
+    return ShopSettings() if document is None else read_published(ShopSettings, document)
 
 
 async def lock_shop_settings(session: WriteSession) -> ShopSettings:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Text, cast, select
 
 from database.documents import DocumentRow, DocumentVersion
+from database.published import VersionText, read_version
 from database.session import ReadSession
 from domain.documents import DocumentState
 from domain.templates import LAYOUT, TemplateDocument
@@ -26,7 +27,7 @@ class LiveTemplate:
 async def live_template(session: ReadSession, key: str) -> LiveTemplate | None:
     """The version that counts now, and the live layout; None when there is none or it is archived."""
     statement = (
-        select(DocumentRow.key, DocumentVersion.version, DocumentVersion.document)
+        select(DocumentRow.key, DocumentVersion.version, cast(DocumentVersion.document, Text))
         .join(
             DocumentVersion,
             (DocumentVersion.kind == DocumentRow.kind)
@@ -39,14 +40,14 @@ async def live_template(session: ReadSession, key: str) -> LiveTemplate | None:
             DocumentRow.state != DocumentState.ARCHIVED,
         )
     )
-    found = {row.key: row for row in await session.execute(statement)}
+    found = {row[0]: VersionText(KIND, *row) for row in await session.execute(statement)}
     if key not in found:
         return None
     layout = found.get(LAYOUT)
     return LiveTemplate(
         version=found[key].version,
-        document=TemplateDocument.model_validate(found[key].document),
-        layout=None if layout is None else TemplateDocument.model_validate(layout.document),
+        document=read_version(TemplateDocument, found[key]),
+        layout=None if layout is None else read_version(TemplateDocument, layout),
     )
 
 

@@ -71,12 +71,12 @@ Loop = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 def build_router_loops(database: Database, client: Client) -> Sequence[Loop]:
     """What a router process does, side by side."""
-    from triggers.live import JourneyCache
+    from triggers.live import LiveCache
     from triggers.relay import Relay
     from triggers.router import Router
     from triggers.routing import Routing
 
-    return Router(database, Routing(JourneyCache())).run, Relay(database, client).run
+    return Router(database, Routing(LiveCache())).run, Relay(database, client).run
 
 
 async def build_api(settings: Settings, database: Database, closing: AsyncExitStack) -> FastAPI:

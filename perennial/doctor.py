@@ -20,6 +20,7 @@ from database.guarantees import (
     reserved_since,
 )
 from database.migrations.upgrade import current_revision, newest_revision
+from database.published import unread_documents
 from database.session import Database, ReadSession
 from database.shop_settings import ShopSettingsRow, shop_settings
 from database.tier_guarantees import drifted_tiers
@@ -52,6 +53,7 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             return [Verdict("schema", "the database is at this version's schema", [f"revision {revision}"])]
         return [
             *[Verdict(each.guarantee, each.promise, await offenders(session, each, as_of)) for each in QUESTIONS],
+            Verdict("G28", "this release reads every published document whole", await unread_documents(session)),
             await _rates(session, as_of, email_per_second, provider),
             await _caps(session, as_of),
             Verdict("tiers", "tiers equal a replay of what counts", await drifted_tiers(session, as_of)),

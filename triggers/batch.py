@@ -18,7 +18,7 @@ from domain.customers import Profile
 from domain.journeys.waiting import Happening
 from domain.local_time import resolve_zone
 from domain.shop_settings import ShopSettings
-from triggers.live import JourneyVersion, LiveJourneys
+from triggers.live import JourneyVersion, Live, LiveJourneys
 
 
 @dataclass(slots=True)
@@ -107,11 +107,24 @@ class Wave:
 
     session: WriteSession
     as_of: datetime
-    shop: ShopSettings
-    live: LiveJourneys
+    published: Live
     versions: Mapping[tuple[str, int], JourneyVersion]  # those of the customers' runs and the live ones
     events: Sequence[BatchEvent]
-    programmes: Sequence[LiveProgramme] = ()  # versions of the live one, the oldest first
+
+    @property
+    def shop(self) -> ShopSettings:
+        """The shop's settings."""
+        return self.published.shop
+
+    @property
+    def live(self) -> LiveJourneys:
+        """The journeys that are live or paused."""
+        return self.published.journeys
+
+    @property
+    def programmes(self) -> Sequence[LiveProgramme]:
+        """The versions of the live loyalty programme, the oldest first."""
+        return self.published.programmes
 
     @property
     def programme(self) -> LiveProgramme | None:

@@ -22,7 +22,7 @@ from database.challenge_progress import (
     progress_of,
     write_progress,
 )
-from database.challenges import LiveChallenge, Wanted, live_for_deciding, recorded_events
+from database.challenges import LiveChallenge, Wanted, recorded_events
 from domain.challenges import told
 from domain.challenges.facts import COMPLETED, RecordedEvent
 from domain.challenges.progress import Standing, standings
@@ -53,7 +53,7 @@ class Touch:
 
 async def follow_challenges(wave: Wave) -> None:
     """Count again whom this wave concerns, give what was reached, and hand out what many members were told they won."""
-    live = await live_for_deciding(wave.session)
+    live = wave.published.challenges
     if not live:
         return
     await _count(wave, list(_touches(wave, live).values()))
@@ -64,7 +64,7 @@ async def follow_challenges(wave: Wave) -> None:
 
 async def recount(wave: Wave, customers: Iterable[BatchCustomer]) -> None:
     """Count customers again whose histories were joined or parted."""
-    live = await live_for_deciding(wave.session)
+    live = wave.published.challenges
     members = [customer for customer in customers if customer.external_id is not None]
     await _count(wave, [Touch(each, challenge, None) for each in members for challenge in live.values()])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from database.contest_draws import WON
-from database.contests import LiveContest, NewEntry, enter, live_contests, remove_entries, taking_entries
+from database.contests import LiveContest, NewEntry, enter, remove_entries, taking_entries
 from database.orders import orders_given_back
 from domain.challenges.definition import Prize
 from domain.commerce import ORDER_CANCELLED, ORDER_EVENTS, ORDER_REFUNDED, text_id
@@ -24,7 +24,7 @@ async def follow_contests(wave: Wave) -> None:
     if won:
         await _give(wave, won)
     counting = [event for event in wave.events if event.event.trusted and event.customer.external_id is not None]
-    live = await live_contests(wave.session) if counting else {}
+    live = wave.published.contests if counting else {}
     running = [contest for contest in live.values() if not contest.is_paused]
     entries = [entry for contest in running for event in counting for entry in _entries(wave, contest, event)]
     returned = [event for event in counting if event.event.name in _RETURNS]

@@ -1,19 +1,28 @@
-"""The journeys as they stand now, compiled for the router: who starts on which event, what their runs watch for.
+"""What is published now, compiled for the router: who starts on which event, what runs watch for, what earns.
 
-The cache is compared with `document_changes` in every batch, under a share lock: a publish or a pause waits for the
-batches that began before it, and every later batch sees it.
+The cache is compared with `document_changes` once in every batch, under a share lock: a publish or a pause waits for
+the batches that began before it, and every later batch sees it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import Text, cast, select, text, tuple_
 
-from database.documents import DocumentChange, DocumentVersion, live_documents
+from database.challenges import KIND as CHALLENGE
+from database.challenges import LiveChallenge, live_challenges
+from database.contests import KIND as CONTEST
+from database.contests import LiveContest, live_contests
+from database.definitions import JOURNEY
+from database.documents import DocumentVersion, live_documents
+from database.programmes import KIND as PROGRAMME
+from database.programmes import LiveProgramme, live_versions
+from database.published import VersionText, readable
 from database.session import ReadSession, WriteSession
+from database.shop_settings import shop_settings
 from domain.conditions.paths import steps_of
 from domain.documents import DocumentState
 from domain.durations import Duration, parse_duration
@@ -21,8 +30,9 @@ from domain.journeys.definition import DateEntry, JourneyDefinition, as_event
 from domain.journeys.exits import exit_reason
 from domain.journeys.steps import WaitForStep, WaitStep
 from domain.journeys.waiting import CompiledWait, Matcher, compile_entry, compile_match, compile_wait
+from domain.shop_settings import ShopSettings
 
-KIND = "journey"
+_SETTINGS = "settings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,53 +138,95 @@ class LiveJourneys:
         return max(goals, default=0)
 
 
-class JourneyCache:
-    """What one process keeps of published journeys between batches."""
+@dataclass(frozen=True)
+class Live:
+    """Everything that is published and counts for what a batch decides, as of one state of the database."""
+
+    journeys: LiveJourneys = field(default_factory=LiveJourneys)
+    programmes: Sequence[LiveProgramme] = ()  # versions of the live one, the oldest first
+    challenges: Mapping[str, LiveChallenge] = field(default_factory=dict)
+    contests: Mapping[str, LiveContest] = field(default_factory=dict)
+    shop: ShopSettings = field(default_factory=ShopSettings)
+
+
+_KINDS = (JOURNEY, PROGRAMME, CHALLENGE, CONTEST)
+
+# The change numbers under a share lock, so that whoever publishes or pauses waits for this transaction, and the tag of
+# the settings. One row, also before anything was ever published.
+_STATE = text("""
+    WITH locked AS MATERIALIZED (
+        SELECT kind, number FROM document_changes WHERE kind = ANY(CAST(:kinds AS text[])) ORDER BY kind FOR SHARE
+    )
+    SELECT
+        (SELECT coalesce(jsonb_object_agg(kind, number), '{}') FROM locked) AS numbers,
+        (SELECT etag FROM shop_settings) AS settings
+""")
+
+
+class LiveCache:
+    """What one process keeps of published documents and settings between batches, compared by their change numbers."""
 
     def __init__(self, *, capacity: int = 2_000) -> None:
-        self._live = LiveJourneys()
+        self._live = Live()
+        self._numbers: Mapping[str, int] = {}
+        self._settings: str | None = None
         self._versions: dict[tuple[str, int], JourneyVersion] = {}
         self._capacity = capacity
 
-    async def live(self, session: WriteSession) -> LiveJourneys:
-        """The journeys that count for everything this transaction decides."""
-        statement = select(DocumentChange.number).where(DocumentChange.kind == KIND).with_for_update(read=True)
-        number = await session.scalar(statement) or 0
-        if number != self._live.number:
-            self._live = LiveJourneys(number, await _read_live(session))
-            self._versions |= {(each.key, each.version): each for each in self._live.journeys.values()}
+    async def live(self, session: WriteSession) -> Live:
+        """What counts for everything this transaction decides; asked once in it."""
+        state = (await session.execute(_STATE, {"kinds": list(_KINDS)})).one()
+        changed = {kind for kind in _KINDS if state.numbers.get(kind, 0) != self._numbers.get(kind, 0)}
+        if state.settings != self._settings:
+            changed |= {_SETTINGS, PROGRAMME}  # a programme without a zone of its own takes the shop's
+        if changed:
+            self._live = await _read(session, self._live, changed, state.numbers.get(JOURNEY, 0))
+            self._numbers, self._settings = state.numbers, state.settings
+            self._versions |= {(each.key, each.version): each for each in self._live.journeys.journeys.values()}
         return self._live
 
     async def versions(
         self, session: ReadSession, wanted: Collection[tuple[str, int]]
     ) -> Mapping[tuple[str, int], JourneyVersion]:
-        """These versions; immutable, so what was read once is kept."""
+        """These versions, but for those that this release cannot read; immutable, so what was read once is kept."""
         missing = [each for each in wanted if each not in self._versions]
         if missing:
             if len(self._versions) + len(missing) > self._capacity:
-                self._versions = {(each.key, each.version): each for each in self._live.journeys.values()}
+                self._versions = {(each.key, each.version): each for each in self._live.journeys.journeys.values()}
             self._versions |= await _read_versions(session, missing)
         return self._versions
 
 
-async def _read_live(session: ReadSession) -> dict[str, LiveJourney]:
-    return {
-        document.key: LiveJourney(
-            document.key,
-            document.version,
-            JourneyDefinition.model_validate(document.document),
-            is_paused=document.state is DocumentState.PAUSED,
+async def _read(session: ReadSession, known: Live, changed: Collection[str], number: int) -> Live:
+    return Live(
+        journeys=LiveJourneys(number, await _read_journeys(session)) if JOURNEY in changed else known.journeys,
+        programmes=await live_versions(session) if PROGRAMME in changed else known.programmes,
+        challenges=await live_challenges(session) if CHALLENGE in changed else known.challenges,
+        contests=await live_contests(session) if CONTEST in changed else known.contests,
+        shop=await shop_settings(session) if _SETTINGS in changed else known.shop,
+    )
+
+
+async def _read_journeys(session: ReadSession) -> dict[str, LiveJourney]:
+    found = {}
+    for document in await live_documents(session, JOURNEY):
+        definition = readable(
+            JourneyDefinition, VersionText(JOURNEY, document.key, document.version, document.document)
         )
-        for document in await live_documents(session, KIND)
-    }
+        if definition is not None:
+            is_paused = document.state is DocumentState.PAUSED
+            found[document.key] = LiveJourney(document.key, document.version, definition, is_paused=is_paused)
+    return found
 
 
 async def _read_versions(
     session: ReadSession, wanted: Collection[tuple[str, int]]
 ) -> dict[tuple[str, int], JourneyVersion]:
     key = tuple_(DocumentVersion.key, DocumentVersion.version)
-    statement = select(DocumentVersion).where(DocumentVersion.kind == KIND, key.in_(wanted))
+    statement = select(DocumentVersion.key, DocumentVersion.version, cast(DocumentVersion.document, Text))
+    rows = await session.execute(statement.where(DocumentVersion.kind == JOURNEY, key.in_(wanted)))
     return {
-        (row.key, row.version): JourneyVersion(row.key, row.version, JourneyDefinition.model_validate(row.document))
-        for row in (await session.execute(statement)).scalars()
+        (key, version): JourneyVersion(key, version, definition)
+        for key, version, document in rows
+        if (definition := readable(JourneyDefinition, VersionText(JOURNEY, key, version, document))) is not None
     }

@@ -11,19 +11,18 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from database import customers, routing
-from database.programmes import live_versions
 from database.referral_merging import follow_merge
 from database.routing import PendingEvent
 from database.session import WriteSession
-from database.shop_settings import shop_settings
 from database.watches import watched_runs
+from domain.published import UnreadableDocument
 from triggers.batch import BatchCustomer, Wave, waves
 from triggers.challenges import recount
 from triggers.claiming import claim, ground_of, in_order
 from triggers.entrants import decisive, may_start
 from triggers.identity import ContendedError, Ground, Identified, identify, naming_of
 from triggers.journeys import end_doubles
-from triggers.live import JourneyCache, JourneyVersion
+from triggers.live import JourneyVersion, Live, LiveCache
 from triggers.reactions import REACTIONS, Reaction
 from triggers.rebuilding import rebuild
 from triggers.waits import Settlement, wake_at_waits
@@ -32,6 +31,9 @@ log = structlog.get_logger(__name__)
 
 RETRIES = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))
 """How long a failed event waits before each further try; after the last it is quarantined."""
+
+UNREADABLE_RETRY = timedelta(seconds=30)
+"""How long an event waits that needs a document which this release cannot read: another process may read it."""
 
 _TRANSIENT = ("08", "40", "53", "55", "57")
 """SQLSTATE classes that tell of the database or of other transactions, not of an event: the batch is tried again."""
@@ -51,10 +53,19 @@ class Routed:
         return Routed(self.seen + other.seen, self.routed + other.routed, self.failed + other.failed)
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What all tries of one claim share: its transaction, its time, and what is published."""
+
+    session: WriteSession
+    as_of: datetime
+    live: Live
+
+
 class Routing:
     """Claims and routes for one process. `reactions` are REACTIONS, but in tests of failures."""
 
-    def __init__(self, cache: JourneyCache, reactions: Sequence[Reaction] = REACTIONS) -> None:
+    def __init__(self, cache: LiveCache, reactions: Sequence[Reaction] = REACTIONS) -> None:
         self._cache = cache
         self._reactions = reactions
 
@@ -64,53 +75,49 @@ class Routing:
         if not window:
             return Routed()
         live = await self._cache.live(session)
-        claimed = await claim(session, window, limit, may_start(live), as_of)
-        done = await self._together(session, claimed.groups, claimed.ground, as_of)
+        claimed = await claim(session, window, limit, may_start(live.journeys), as_of)
+        done = await self._together(_Batch(session, as_of, live), claimed.groups, claimed.ground)
         return done + Routed(seen=len(window))
 
-    async def _together(
-        self, session: WriteSession, groups: Sequence[Group], ground: Ground | None, as_of: datetime
-    ) -> Routed:
+    async def _together(self, batch: _Batch, groups: Sequence[Group], ground: Ground | None) -> Routed:
         """All groups at once; if that fails, each half; a group that fails alone, event by event."""
         if not groups:
             return Routed()
         try:
-            async with session.begin_nested():
-                return await self._attempt(session, in_order(groups), ground, as_of)
+            async with batch.session.begin_nested():
+                return await self._attempt(batch, in_order(groups), ground)
         except ContendedError as contended:
-            return await self._together(session, _without(groups, contended), None, as_of)
+            return await self._together(batch, _without(groups, contended), None)
         except Exception as error:  # noqa: BLE001  whatever a reaction raises is narrowed down to its event and logged
             _raise_unless_its_own_fault(error)
             if len(groups) == 1:
-                return await self._one_by_one(session, groups[0], as_of)
+                return await self._one_by_one(batch, groups[0])
         middle = len(groups) // 2
-        first = await self._together(session, groups[:middle], None, as_of)
-        return first + await self._together(session, groups[middle:], None, as_of)
+        first = await self._together(batch, groups[:middle], None)
+        return first + await self._together(batch, groups[middle:], None)
 
-    async def _one_by_one(self, session: WriteSession, group: Group, as_of: datetime) -> Routed:
+    async def _one_by_one(self, batch: _Batch, group: Group) -> Routed:
         """The events of one group in order; the first that fails holds up the others, until it is quarantined."""
         done = Routed()
         for position, event in enumerate(group):
             try:
-                async with session.begin_nested():
-                    done += await self._attempt(session, [event], None, as_of)
+                async with batch.session.begin_nested():
+                    done += await self._attempt(batch, [event], None)
             except ContendedError:
                 return done
             except Exception as error:  # noqa: BLE001  the event is held or quarantined with its error, and logged
                 _raise_unless_its_own_fault(error)
                 done += Routed(failed=1)
-                if await _set_aside(session, group[position:], error, as_of):
+                if await _set_aside(batch.session, group[position:], error, batch.as_of):
                     return done
         return done
 
-    async def _attempt(
-        self, session: WriteSession, events: list[PendingEvent], ground: Ground | None, as_of: datetime
-    ) -> Routed:
+    async def _attempt(self, batch: _Batch, events: list[PendingEvent], ground: Ground | None) -> Routed:
         """Route events whose customers are locked."""
+        session, as_of = batch.session, batch.as_of
         identified = await identify(session, events, ground or await ground_of(session, events), as_of)
-        blank = Wave(session, as_of, await shop_settings(session), await self._cache.live(session), {}, ())
-        versions = await self._with_runs(blank, identified)
-        blank = replace(blank, versions=versions, programmes=await live_versions(session))
+        blank = Wave(session, as_of, batch.live, {}, ())
+        blank = replace(blank, versions=await self._with_runs(blank, identified))
         await _settle_identities(blank, identified)
         for events_of_wave in waves(identified.events, decisive(blank)):
             wave = replace(blank, events=events_of_wave)
@@ -170,15 +177,19 @@ def _raise_unless_its_own_fault(error: Exception) -> None:
 
 
 async def _set_aside(session: WriteSession, events: Group, error: Exception, as_of: datetime) -> bool:
-    """Hold the first event, or quarantine it after its last try. Answers whether the others must wait behind it."""
+    """Hold the first event, or quarantine it after its last try. Answers whether the others must wait behind it.
+
+    What lacks a readable document is held however often: the fault is not the event's.
+    """
     failed, *followers = events
-    attempts, what = failed.attempts + 1, type(error).__name__
+    is_its_own = not isinstance(error, UnreadableDocument)
+    attempts, what = failed.attempts + is_its_own, type(error).__name__
     told = f"{what}: {getattr(error, 'orig', None) or error}"[:500]
-    if attempts > len(RETRIES):
+    if is_its_own and attempts > len(RETRIES):
         log.error("event quarantined", event_id=str(failed.id), error=what, where=_place_of(error), attempts=attempts)
         await routing.quarantine(session, failed.id, attempts=attempts, error=told)
         return False
-    until = as_of + RETRIES[attempts - 1]
+    until = as_of + (RETRIES[attempts - 1] if is_its_own else UNREADABLE_RETRY)
     log.warning("event failed", event_id=str(failed.id), error=what, where=_place_of(error), attempts=attempts)
     await routing.hold(session, failed.id, attempts=attempts, until=until, error=told)
     await routing.stand_behind(session, [event.id for event in followers], until)

@@ -13,6 +13,7 @@ from typing import Any
 from domain.errors import Unavailable
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.flow import Flow
+from domain.published import read_published
 
 Load = Callable[[str, int], Mapping[str, Any] | None]
 """Reads the document of a version, blocking for a moment at most; None when there is no such version."""
@@ -46,7 +47,7 @@ class DefinitionLibrary:
 
     def keep(self, journey: str, version: int, document: Mapping[str, Any]) -> Flow:
         """Read a version's document and keep its flow."""
-        flow = Flow(JourneyDefinition.model_validate(document))
+        flow = Flow(read_published(JourneyDefinition, document))
         self._flows[journey, version] = flow
         while len(self._flows) > self._capacity:
             self._flows.popitem(last=False)

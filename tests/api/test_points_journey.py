@@ -22,7 +22,7 @@ from tests.api.clock import Clock
 from tests.api.test_points import post
 from tests.factories import NOON, make_customer
 from tests.programmes import publish_programme
-from triggers.live import JourneyCache
+from triggers.live import LiveCache
 from triggers.routing import Routing
 
 DAY = timedelta(days=1)
@@ -34,7 +34,7 @@ class Town:
 
     def __init__(self, client: httpx.AsyncClient, database: Database, clock: Clock) -> None:
         self.client, self.database, self.clock = client, database, clock
-        self._routing = Routing(JourneyCache())
+        self._routing = Routing(LiveCache())
 
     async def publish(self, on: dict[str, Any], key: str = "thanks") -> None:
         """A journey that enters by this, whatever other runs there are."""

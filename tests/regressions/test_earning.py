@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.regressions.club import Club
-from triggers.live import JourneyCache
+from triggers.live import LiveCache
 from triggers.routing import Routing
 
 
@@ -112,7 +112,7 @@ async def test_two_reviews_in_one_instant_do_not_pass_the_limit_together(club: C
 
     async def route() -> None:
         async with club.shop.database.transaction() as session:
-            await Routing(JourneyCache()).route(session, club.shop.now, 3)
+            await Routing(LiveCache()).route(session, club.shop.now, 3)
 
     await asyncio.gather(*(route() for _ in range(6)))
     await club.shop.route()

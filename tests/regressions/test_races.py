@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from database import accounts
 from tests.regressions.club import Club
-from triggers.live import JourneyCache
+from triggers.live import LiveCache
 from triggers.routing import Routing
 
 PURCHASE = {"rule": "purchase", "on": {"event": "Order Completed"}, "amount": {"points": 10}}
@@ -90,7 +90,7 @@ async def _hold_and_release(club: Club, path: str) -> httpx.Response:
 
 async def _route(club: Club) -> None:
     """A router of its own, as another process would run it."""
-    routing = Routing(JourneyCache())
+    routing = Routing(LiveCache())
     for _ in range(8):
         async with club.shop.database.transaction() as session:
             await routing.route(session, club.shop.now, 3)

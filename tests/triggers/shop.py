@@ -19,7 +19,7 @@ from database.runs import Run
 from database.session import Database
 from domain.documents import DocumentState
 from domain.events import KIND_NAMES, EventKind, NewEvent
-from triggers.live import JourneyCache
+from triggers.live import LiveCache
 from triggers.routing import Routed, Routing
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -31,7 +31,7 @@ class Shop:
 
     database: Database
     now: datetime = NOON
-    routing: Routing = field(default_factory=lambda: Routing(JourneyCache()))
+    routing: Routing = field(default_factory=lambda: Routing(LiveCache()))
     _messages: Callable[[], int] = field(default_factory=lambda: count(1).__next__)
 
     def event(self, name: str = "", *, kind: EventKind = EventKind.TRACK, **given: Any) -> NewEvent:

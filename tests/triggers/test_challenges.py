@@ -17,7 +17,7 @@ from domain.documents import DocumentState
 from domain.events import EventKind
 from tests.challenging import PROGRAMME, TWO_ORDERS, balance, completions, order, progress, put_live, run_errands, told
 from tests.triggers.shop import Shop
-from triggers.live import JourneyCache
+from triggers.live import LiveCache
 from triggers.routing import Routing
 
 
@@ -153,7 +153,7 @@ async def test_joined_customers_complete_what_neither_had(loyal_shop: Shop) -> N
 
 async def test_two_routers_complete_it_once(loyal_shop: Shop) -> None:
     """Badges awarded twice under concurrency: whisper-money #1024, badgeos #396, atelier #818."""
-    others = [Routing(JourneyCache()) for _ in range(4)]
+    others = [Routing(LiveCache()) for _ in range(4)]
     customers = [f"u-{n}" for n in range(12)]
     events = [
         loyal_shop.event("Order Completed", user_id=user, properties={"order_id": f"{user}/{number}"})

@@ -15,13 +15,13 @@ from database.outbox import Command
 from database.runs import Run, Wait
 from domain.events import EventKind
 from tests.triggers.shop import Shop, abandoned_cart
-from triggers.live import JourneyCache
+from triggers.live import LiveCache
 from triggers.routing import Routing
 
 
 async def drain(shop: Shop) -> None:
     """One router of its own, as another process would run it, until nothing is pending."""
-    routing = Routing(JourneyCache())
+    routing = Routing(LiveCache())
     while True:
         async with shop.database.transaction() as session:
             done = await routing.route(session, shop.now, 40)
@@ -154,7 +154,7 @@ async def test_a_refund_beside_the_first_word_of_its_order_counts_whoever_commit
     first, second = (refund, order) if refund_first else (order, refund)
     async with shop.database.transaction() as slow:
         await shop.post(first)
-        assert (await Routing(JourneyCache()).route(slow, shop.now, 40)).routed == 1
+        assert (await Routing(LiveCache()).route(slow, shop.now, 40)).routed == 1
         await shop.post(second)
         beside = asyncio.create_task(shop.route())
         await asyncio.wait({beside}, timeout=0.5)  # it is done, or waits for its turn

@@ -14,7 +14,7 @@ from tests.programmes import publish_programme
 from tests.triggers.earning import ORDER, PURCHASE, balance, bought, buy, decided, open_programme, refunded
 from tests.triggers.shop import Shop
 from triggers.batch import Wave
-from triggers.live import JourneyCache
+from triggers.live import LiveCache
 from triggers.routing import Routing
 
 
@@ -57,7 +57,7 @@ async def test_two_routers_that_route_one_order_of_two_customers_pay_once(databa
 
     async def route() -> None:
         async with database.transaction() as session:
-            await Routing(JourneyCache()).route(session, shop.now, 5)
+            await Routing(LiveCache()).route(session, shop.now, 5)
 
     for _ in range(8):
         await asyncio.gather(route(), route(), return_exceptions=True)
@@ -97,7 +97,7 @@ async def test_imported_orders_wait_for_each_other_only_where_they_earn(
         seen.append(len(wave.events))
 
     async with shop.database.transaction() as session:
-        await Routing(JourneyCache(), [count]).route(session, shop.now, 10)
+        await Routing(LiveCache(), [count]).route(session, shop.now, 10)
 
     assert seen == waves
 

@@ -8,7 +8,7 @@ from database.events import Event
 from database.routing import quarantined, retry_quarantined
 from tests.triggers.shop import Shop
 from triggers.batch import Wave
-from triggers.live import JourneyCache
+from triggers.live import LiveCache
 from triggers.reactions import REACTIONS
 from triggers.routing import RETRIES, Routing
 
@@ -20,7 +20,7 @@ async def choke(wave: Wave) -> None:
 
 
 def choking(shop: Shop) -> Shop:
-    shop.routing = Routing(JourneyCache(), (*REACTIONS, choke))
+    shop.routing = Routing(LiveCache(), (*REACTIONS, choke))
     return shop
 
 
@@ -63,7 +63,7 @@ async def test_a_mended_fault_lets_the_quarantined_event_through(shop: Shop) -> 
     for wait in RETRIES:
         shop.later(seconds=wait.total_seconds())
         await shop.route()
-    shop.routing = Routing(JourneyCache())
+    shop.routing = Routing(LiveCache())
     async with shop.database.transaction() as session:
         assert await retry_quarantined(session) == 1
     assert (await shop.route()).routed == 1

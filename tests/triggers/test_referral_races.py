@@ -20,7 +20,7 @@ from domain.errors import Conflict, Unavailable
 from domain.events import EventKind
 from domain.referrals import UNIQUE, is_circular
 from tests.referring import ReferringShop
-from triggers.live import JourneyCache
+from triggers.live import LiveCache
 from triggers.routing import Routing
 
 REFERRER, REFEREE = 500, 100
@@ -148,7 +148,7 @@ async def test_without_the_lock_on_claims_a_ring_could_close(
 
 async def drain(shop: ReferringShop) -> None:
     """One router of its own, as another process would run it, until nothing is pending."""
-    routing = Routing(JourneyCache())
+    routing = Routing(LiveCache())
     for _ in range(200):
         async with shop.database.transaction() as session:
             done = await routing.route(session, shop.now, 40)

@@ -15,17 +15,17 @@ from sqlalchemy import func, select, text
 from database.events import Event
 from database.session import Database
 from tests.triggers.shop import Shop
-from triggers.live import JourneyCache
+from triggers.live import LiveCache
 from triggers.router import Router
 from triggers.routing import Routing
 
 PROCESS = """
 import asyncio, sys
 from database.session import Database
-from triggers.live import JourneyCache
+from triggers.live import LiveCache
 from triggers.router import Router
 from triggers.routing import Routing
-asyncio.run(Router(Database(sys.argv[1]), Routing(JourneyCache())).run(asyncio.Event()))
+asyncio.run(Router(Database(sys.argv[1]), Routing(LiveCache())).run(asyncio.Event()))
 """
 
 
@@ -33,7 +33,7 @@ asyncio.run(Router(Database(sys.argv[1]), Routing(JourneyCache())).run(asyncio.E
 async def routing(database: Database) -> AsyncIterator[None]:
     """A router of this process, for as long as the block lasts."""
     stop = asyncio.Event()
-    running = asyncio.create_task(Router(database, Routing(JourneyCache())).run(stop))
+    running = asyncio.create_task(Router(database, Routing(LiveCache())).run(stop))
     try:
         yield
     finally:

@@ -22,7 +22,7 @@ from domain.events import EventKind
 from domain.points import Clawback, Credit, CreditKind, Debit, DebitKind
 from tests.programmes import publish_programme, tiers
 from tests.triggers.shop import Shop
-from triggers.live import JourneyCache
+from triggers.live import LiveCache
 from triggers.routing import Routing
 
 ORDER = "Order Completed"
@@ -306,7 +306,7 @@ def _day(number: int) -> datetime:
 async def test_two_routers_at_once_make_one_history(shop: Shop) -> None:
     await publish_programme(shop.database, BEGUN)
     await shop.post(*(shop.event(ORDER, properties=order(n, 1.00)) for n in range(30)))
-    routers = [Shop(shop.database, routing=Routing(JourneyCache())) for _ in range(3)]
+    routers = [Shop(shop.database, routing=Routing(LiveCache())) for _ in range(3)]
     await asyncio.gather(*(router.route(limit=5) for router in routers))
     await shop.route()
     assert await history(shop) == [("gold", "qualified")] or await history(shop) == [
