@@ -199,6 +199,16 @@ async def user_ids(session: ReadSession, customer_ids: Collection[UUID]) -> dict
     return found
 
 
+async def user_id_counts(session: ReadSession, customer_ids: Collection[UUID]) -> dict[UUID, int]:
+    """How many of the shop's own ids each of these customers has. Relies on ix_identities_customer_id."""
+    statement = (
+        select(Identity.customer_id, func.count())
+        .where(Identity.customer_id.in_(customer_ids), Identity.kind == IdKind.USER)
+        .group_by(Identity.customer_id)
+    )
+    return {id_: count for id_, count in await session.execute(statement)} if customer_ids else {}
+
+
 def _known_of(identity: Identity) -> KnownId:
     return KnownId(identity.customer_id, identity.first_seen, None, identity.superseded)
 

@@ -52,6 +52,7 @@ from database.redemptions import Redemption, let_go
 from database.referral_codes import ReferralCode
 from database.referral_signals import ReferralSignal
 from database.referrals import Referral
+from database.refused_merges import RefusedMerge
 from database.runs import Run, RunStep, Wait
 from database.session import ReadSession, WriteSession
 from database.shares import ShareLink, Submission
@@ -108,9 +109,9 @@ KEPT: Final[Mapping[str, str]] = {
 """Tables that hold nothing of a customer, or nothing that leads to one, with the reason."""
 
 GOES_WITH_ITS_OWNER: Final = frozenset(
-    {"events", "event_keys", "links", "outbox", "idempotency_keys", "referral_signals"}
+    {"events", "event_keys", "links", "outbox", "idempotency_keys", "referral_signals", "refused_merges"}
 )
-"""Removed as well, found by the event, message, run or answer that they belong to."""
+"""Removed as well, found by the event, message, run, answer or id that they belong to."""
 
 IDEMPOTENCY_KEYS: Final = metadata.tables["idempotency_keys"]
 
@@ -147,6 +148,7 @@ async def remove_rows(session: WriteSession, traces: Traces) -> dict[str, int]:
         (Link, Link.message_id.in_(select(Message.id).where(Message.customer_id.in_(customers)))),
         (Command, Command.workflow_id.in_(select(Run.workflow_id).where(Run.customer_id.in_(customers)))),
         (IdempotencyKey, kept_answer),
+        (RefusedMerge, _was_refused(traces)),
         (ReferralSignal, ReferralSignal.referral_id.in_(select(Referral.id).where(_refers(customers)))),
         *((table, table.__table__.c.customer_id.in_(customers)) for table in REMOVED),
     ]
@@ -225,6 +227,15 @@ BLANKED: Final = frozenset(
         "redemptions",
     }
 )
+
+
+def _was_refused(traces: Traces) -> ColumnElement[bool]:
+    """Refused merges of the customers, or with one of their ids on the other side."""
+    return or_(
+        RefusedMerge.customer_id.in_(traces.customers),
+        RefusedMerge.user_id.in_(traces.user_ids),
+        RefusedMerge.previous_id.in_([*traces.user_ids, *traces.anonymous_ids]),
+    )
 
 
 def _refers(customers: Sequence[UUID]) -> ColumnElement[bool]:

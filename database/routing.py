@@ -13,7 +13,9 @@ from sqlalchemy import select, text, update
 
 from database.events import Event
 from database.session import ReadSession, WriteSession
+from domain.events import MERGE_ASKED, EventKind
 from domain.identities import Naming, Stamp
+from domain.placeholders import somebody
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,11 @@ class PendingEvent:
     enters: bool
 
     @property
+    def naming(self) -> Naming:
+        """The ids that it names."""
+        return naming_of(self)
+
+    @property
     def stamp(self) -> Stamp:
         """What orders the events of one customer."""
         return Stamp(self.timestamp, self.sent, self.id)
@@ -60,7 +67,7 @@ class RoutedEvent:
 
 # The oldest events that may be routed now. Relies on ix_events_pending; no lock: customers are locked, not events.
 _WINDOW = text("""
-    SELECT id, kind, user_id, anonymous_id, previous_id, timestamp, sent
+    SELECT id, kind, name, user_id, anonymous_id, previous_id, timestamp, sent, received_at, trusted
     FROM events
     WHERE status = 'pending' AND (not_before IS NULL OR not_before <= :as_of) AND id > :after
     ORDER BY id
@@ -87,13 +94,22 @@ _MARK = text("""
 async def window(session: ReadSession, as_of: datetime, limit: int, after: UUID | None = None) -> list[Naming]:
     """The ids that the oldest pending events name, in the order of receipt, from the one after `after`."""
     rows = await session.execute(_WINDOW, {"as_of": as_of, "limit": limit, "after": after or UUID(int=0)})
-    return [
-        Naming(
-            *(row.id, Stamp(row.timestamp, row.sent, row.id), row.user_id, row.anonymous_id),
-            previous_id=row.previous_id if row.kind == "alias" else None,
-        )
-        for row in rows
-    ]
+    return [naming_of(row) for row in rows]
+
+
+def naming_of(event: Any) -> Naming:  # a PendingEvent, or a row of _WINDOW
+    """The ids that an event names. What a browser says of ids counts from its receipt, whatever time it claims."""
+    user_id, anonymous_id = somebody(event.user_id, event.anonymous_id)
+    is_alias = event.kind == EventKind.ALIAS
+    return Naming(
+        event.id,
+        Stamp(event.timestamp if event.trusted else event.received_at, event.sent, event.id),
+        user_id,
+        anonymous_id,
+        previous_id=event.previous_id if is_alias else None,
+        trusted=event.trusted,
+        asked=is_alias and event.trusted and event.name == MERGE_ASKED,
+    )
 
 
 async def still_pending(session: ReadSession, ids: Collection[UUID]) -> list[PendingEvent]:

@@ -15,6 +15,7 @@ from uuid import UUID
 import orjson
 
 from domain.ids import new_id
+from domain.placeholders import somebody
 
 
 class EventKind(StrEnum):
@@ -38,6 +39,11 @@ KIND_NAMES = {
     EventKind.START: "Journey Start Requested",
 }
 """The event names of the calls that carry none, so that journeys and conditions can name them too."""
+
+MERGE_ASKED = "Merge Requested"
+"""The name of the alias by which a person makes two customers one (`POST /v1/customers/<id>/merge`). The tracking API
+gives every alias the name of its kind, so nothing that comes in by it can carry this one.
+"""
 
 # Segment's e-commerce spec v1, still sent by old plug-ins, in the words of v2.
 V1_NAMES = {
@@ -98,7 +104,8 @@ class NewEvent:
     @property
     def subject(self) -> str:
         """Whose event this is before identities are resolved: `u:<userId>` or, without one, `a:<anonymousId>`."""
-        return f"u:{self.user_id}" if self.user_id is not None else f"a:{self.anonymous_id}"
+        user_id, anonymous_id = somebody(self.user_id, self.anonymous_id)
+        return f"u:{user_id}" if user_id is not None else f"a:{anonymous_id}"
 
 
 def modern_name(name: str) -> str:

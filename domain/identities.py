@@ -1,12 +1,16 @@
 """Who is who: how the ids that events carry make customers, and when two customers turn out to be one person.
 
-The rules give the same end for every order in which events come:
+The rules give the same end for every order in which events come, but for the limit of merges:
 
-- Each user id belongs to one customer. `alias(previousId, userId)` makes the customers of two user ids one.
+- Each user id belongs to one customer. A trusted `alias(previousId, userId)` makes the customers of two user ids one;
+  an untrusted one reads `previousId` as an anonymous id only.
 - An anonymous id that came with a user id belongs to the customer of that user, with all its purely anonymous events.
-  If it came with several users (a shared browser), it belongs to the earliest by (time, sent, event id) and never
-  makes the users one person.
+  If it came with several users (a shared browser), it belongs to the earliest link and never makes the users one
+  person. An untrusted link counts from its receipt, so that no browser can claim to have been first.
 - An anonymous id that came with nobody is a customer of its own, not identified yet.
+- Nothing is ever linked or merged on a placeholder such as `undefined` or `guest` (domain/placeholders.py).
+- A merge that would join more than `Brakes.limit` user ids is refused, in the order of routing: one constant in a
+  shop's code must not make all its customers one.
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
+
+from domain.placeholders import is_placeholder
 
 
 class IdKind(StrEnum):
@@ -56,26 +62,46 @@ class Stamp(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """The ids that one event names. `previous_id` is set for an alias only."""
+    """The ids that one event names. `previous_id` is set for an alias only.
+
+    `stamp` is that of the event, but with the time of its receipt where the source is not trusted. `asked`: a person
+    asked for this merge, whatever the limit.
+    """
 
     event_id: UUID
     stamp: Stamp
     user_id: str | None
     anonymous_id: str | None
     previous_id: str | None = None
+    trusted: bool = True
+    asked: bool = False
 
     @property
     def keys(self) -> list[Key]:
         """All ids that this event may touch."""
         named = [(IdKind.USER, self.user_id), (IdKind.ANONYMOUS, self.anonymous_id)]
         if self.is_alias:
-            named += [(IdKind.USER, self.previous_id), (IdKind.ANONYMOUS, self.previous_id)]
+            named.append((IdKind.ANONYMOUS, self.previous_id))
+        if self.joins:
+            named.append((IdKind.USER, self.previous_id))
         return [Key(kind, value) for kind, value in named if value is not None]
 
     @property
     def is_alias(self) -> bool:
-        """A buffered browser SDK sends aliases of an id to itself: they say nothing."""
-        return self.previous_id is not None and self.user_id is not None and self.previous_id != self.user_id
+        """Whether it says that a user had another id. Buffered browser SDKs alias ids to themselves: that says nothing;
+        nor does an alias of or to a placeholder.
+        """
+        ids = (self.previous_id, self.user_id)
+        return None not in ids and self.previous_id != self.user_id and not any(map(_names_nobody, ids))
+
+    @property
+    def joins(self) -> bool:
+        """Whether it may make two user ids one customer's."""
+        return self.is_alias and self.trusted
+
+
+def _names_nobody(value: str | None) -> bool:
+    return value is not None and is_placeholder(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +133,33 @@ class Move:
     to_customer: UUID
 
 
+class Refused(StrEnum):
+    """Why two customers were not made one."""
+
+    LIMIT = "merge_limit"  # more user ids than one person is believed to have
+    PLACEHOLDER = "placeholder"  # one of the ids names nobody
+    UNTRUSTED = "untrusted"  # a browser said so
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An alias of `previous_id` to `user_id`, a customer's, that was not followed."""
+
+    event_id: UUID
+    customer_id: UUID
+    user_id: str
+    previous_id: str
+    reason: Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Brakes:
+    """How many user ids may be joined in one customer, and how many these customers have. Needed for aliases only."""
+
+    limit: int = 5
+    user_ids: Mapping[UUID, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Attribution:
     """Whose event it is. `identified`: whether the customer had a user id once this event was taken in.
@@ -128,15 +181,20 @@ class Resolution:
     created: set[UUID] = field(default_factory=set)
     merges: list[Merge] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
     attributions: dict[UUID, Attribution] = field(default_factory=dict)
     involved: dict[UUID, frozenset[UUID]] = field(default_factory=dict)  # event -> customers that it reads or changes
 
 
 def resolve(
-    events: Iterable[Naming], known: Mapping[Key, Identity], identified: frozenset[UUID], new_id: Callable[[], UUID]
+    events: Iterable[Naming],
+    known: Mapping[Key, Identity],
+    identified: frozenset[UUID],
+    new_id: Callable[[], UUID],
+    brakes: Brakes = Brakes(),
 ) -> Resolution:
     """Whose each event is, in this order. `known` holds the ids named, `identified` the customers with a user id."""
-    resolver = _Resolver(known, identified, new_id)
+    resolver = _Resolver(known, identified, new_id, brakes)
     for event in events:
         resolver.take(event)
     return resolver.finish()
@@ -154,8 +212,12 @@ def primary_user_id(identities: Mapping[str, Identity]) -> str | None:
 class _Resolver:
     """Walks the events once, keeping the ids as they stand after each."""
 
-    def __init__(self, known: Mapping[Key, Identity], identified: frozenset[UUID], new_id: Callable[[], UUID]) -> None:
+    def __init__(
+        self, known: Mapping[Key, Identity], identified: frozenset[UUID], new_id: Callable[[], UUID], brakes: Brakes
+    ) -> None:
         self._ids = dict(known)
+        self._limit = brakes.limit
+        self._user_ids = dict(brakes.user_ids)
         self._identified = set(identified)
         self._new_id = new_id
         self._merged: dict[UUID, UUID] = {}
@@ -176,6 +238,8 @@ class _Resolver:
             if event.is_alias:
                 identifies |= self._alias(str(event.previous_id), user, event, touched)
             customer = self._user(user, event)
+            if event.previous_id not in (None, event.user_id) and not event.is_alias:
+                self._refuse(event, customer, Refused.PLACEHOLDER)
         touched.add(customer)
         self._done.involved[event.event_id] = frozenset(touched)
         self._done.attributions[event.event_id] = Attribution(customer, customer in self._identified, identifies)
@@ -198,6 +262,7 @@ class _Resolver:
             for move in done.moves
         ]
         done.moves = [move for move in moves if move.from_customer != move.to_customer]
+        done.refusals = [replace(each, customer_id=self._survivor(each.customer_id)) for each in done.refusals]
         return done
 
     def _user(self, user: Key, event: Naming) -> UUID:
@@ -241,16 +306,34 @@ class _Resolver:
 
     def _alias(self, previous: str, user: Key, event: Naming, touched: set[UUID]) -> bool:
         """`previous` is another id of this user: a user id is the same person, an anonymous id is a link."""
-        old = Key(IdKind.USER, previous)
+        if event.joins:
+            self._join_users(Key(IdKind.USER, previous), user, event, touched)
+        identifies = self._link(Key(IdKind.ANONYMOUS, previous), user, event, touched)
+        if not event.joins:
+            self._refuse(event, self._user(user, event), Refused.UNTRUSTED)
+        return identifies
+
+    def _join_users(self, old: Key, user: Key, event: Naming, touched: set[UUID]) -> None:
         customer = self._user(user, event)
-        if old not in self._ids:
+        other = self._user(old, event) if old in self._ids else None
+        touched |= {customer, other or customer}
+        if other == customer:
+            self._write(old, replace(self._ids[old], superseded=True))
+        elif not event.asked and self._count(customer) + (self._count(other) if other else 1) > self._limit:
+            self._refuse(event, customer, Refused.LIMIT)
+        elif other is None:
             self._write(old, Identity(customer, event.stamp.timestamp, superseded=True))
         else:
-            other = self._user(old, event)
-            touched |= {customer, other}
-            customer = self._join(other, customer, event)
+            self._join(other, customer, event)
             self._write(old, replace(self._ids[old], superseded=True))
-        return self._link(Key(IdKind.ANONYMOUS, previous), user, event, touched)
+
+    def _count(self, customer: UUID) -> int:
+        """How many user ids a customer has by now."""
+        return self._user_ids.get(customer, 0)
+
+    def _refuse(self, event: Naming, customer: UUID, reason: Refused) -> None:
+        refusal = Refusal(event.event_id, customer, str(event.user_id), str(event.previous_id), reason)
+        self._done.refusals.append(refusal)
 
     def _join(self, one: UUID, other: UUID, event: Naming) -> UUID:
         """Make two customers one: the identified one stays, then the older (ids are made in order of time)."""
@@ -258,6 +341,7 @@ class _Resolver:
             return one
         survivor, loser = sorted((one, other), key=lambda customer: (customer not in self._identified, customer))
         self._merged[loser] = survivor
+        self._user_ids[survivor] = self._count(survivor) + self._count(loser)
         self._identified.add(survivor)
         self._done.merges.append(Merge(event.event_id, loser, survivor))
         return survivor
@@ -268,6 +352,9 @@ class _Resolver:
         return customer
 
     def _write(self, key: Key, identity: Identity) -> None:
-        if self._ids.get(key) != identity:
+        before = self._ids.get(key)
+        if before != identity:
+            if before is None and key.kind is IdKind.USER:
+                self._user_ids[identity.customer_id] = self._count(identity.customer_id) + 1
             self._ids[key] = identity
             self._done.changed.add(key)

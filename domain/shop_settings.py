@@ -88,6 +88,12 @@ class ShopSettings(Document):
     link_base: WebAddress | None = Field(
         default=None, description="Where tracked links and unsubscribe pages live; absent: the program's public URL."
     )
+    merge_limit: WholeNumber = Field(
+        default=5,
+        ge=1,
+        le=1_000,
+        description="How many of the shop's own ids may become one customer by aliases; further merges are refused.",
+    )
     decisions_kept_days: WholeNumber = Field(
         default=180,
         ge=1,

@@ -15,9 +15,9 @@ from database import customers, routing
 from database.customers import CustomerState
 from database.routing import PendingEvent
 from database.session import WriteSession
-from domain.identities import Identity, Key, Naming, Resolution
+from domain.identities import Brakes, Identity, Key, Naming, Resolution
 from triggers.erasures import drop_what_was_erased
-from triggers.identity import Ground, naming_of
+from triggers.identity import Ground, brakes_for
 
 MOST_LOOKS = 4
 """How many windows a router looks through for customers whom no other router holds."""
@@ -54,13 +54,15 @@ async def claim(
         if len(window) < limit or 2 * claimer.taken >= limit:
             break
         window = await routing.window(session, as_of, limit, after=window[-1].event_id)
-    return Claim(claimer.groups, Ground(claimer.known, claimer.states))
+    return Claim(claimer.groups, Ground(claimer.known, claimer.states, claimer.brakes))
 
 
 async def ground_of(session: WriteSession, events: Sequence[PendingEvent]) -> Ground:
     """What is stored about the ids and customers of events whose customers this transaction has locked already."""
-    known = await customers.known_ids(session, {key for event in events for key in naming_of(event).keys})
-    return Ground(known, await customers.lock(session, {each.customer_id for each in known.values()}))
+    known = await customers.known_ids(session, {key for event in events for key in event.naming.keys})
+    states = await customers.lock(session, {each.customer_id for each in known.values()})
+    brakes = await brakes_for(session, [event.naming for event in events], known)
+    return Ground(known, states, brakes or Brakes())
 
 
 def _grouped(window: Sequence[Naming], found: Resolution) -> list[list[Naming]]:
@@ -89,6 +91,7 @@ class _Claimer:
         self.groups: list[list[PendingEvent]] = []
         self.known: dict[Key, Identity] = {}
         self.states: dict[UUID, CustomerState] = {}
+        self.brakes = Brakes()
         self.taken = 0
         self._session = session
         self._may_start = may_start
@@ -105,14 +108,15 @@ class _Claimer:
         self.known |= await customers.known_ids(self._session, keys)
         ids = [each.event_id for each in window]
         pending = {event.id: event for event in await routing.still_pending(self._session, ids)}
-        namings = [naming_of(event) for event in pending.values()]
-        found = Ground(self.known, self.states).resolve(namings)
+        namings = [event.naming for event in pending.values()]
+        self.brakes = await brakes_for(self._session, namings, self.known) or self.brakes
+        found = Ground(self.known, self.states, self.brakes).resolve(namings)
         for group in _grouped(namings, found):
             await self._take([pending[naming.event_id] for naming in group], found)
 
     async def _take(self, events: list[PendingEvent], found: Resolution) -> None:
         concerned = frozenset().union(*(found.involved[event.id] for event in events)) - found.created
-        touched = concerned | {key for event in events for key in naming_of(event).keys}
+        touched = concerned | {key for event in events for key in event.naming.keys}
         if not concerned <= self.states.keys() or not self._left.isdisjoint(touched):
             self._left |= touched
         elif not await self._stands_behind(events, concerned):

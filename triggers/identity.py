@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+from prometheus_client import Counter
 
 from database import customers
 from database.customers import CustomerState
 from database.histories import move_history
 from database.merging import merge
+from database.refused_merges import refuse_merges
 from database.routing import PendingEvent
-from database.session import WriteSession
+from database.session import ReadSession, WriteSession
+from database.shop_settings import shop_settings
 from domain.customers import Profile, merge_profiles
-from domain.identities import Identity, IdKind, Key, Naming, Resolution, primary_user_id, resolve
+from domain.identities import Brakes, Identity, IdKind, Key, Naming, Refusal, Resolution, primary_user_id, resolve
 from domain.ids import new_id
 from triggers.batch import BatchCustomer, BatchEvent
+
+
+REFUSED = Counter("perennial_merges_refused", "Merges of customers that were refused, by reason", ["reason"])
 
 
 class ContendedError(Exception):
@@ -33,11 +40,12 @@ class Ground:
 
     known: Mapping[Key, Identity]
     states: Mapping[UUID, CustomerState]
+    brakes: Brakes = Brakes()
 
     def resolve(self, events: Iterable[Naming]) -> Resolution:
         """Whose the events are."""
         identified = frozenset(state.id for state in self.states.values() if state.external_id is not None)
-        return resolve(events, self.known, identified, new_id)
+        return resolve(events, self.known, identified, new_id, self.brakes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +58,17 @@ class Identified:
     moved: frozenset[UUID]
 
 
-def naming_of(event: PendingEvent) -> Naming:
-    """The ids that an event names."""
-    previous = event.previous_id if event.kind == "alias" else None
-    return Naming(event.id, event.stamp, event.user_id, event.anonymous_id, previous)
+async def brakes_for(session: ReadSession, namings: Iterable[Naming], known: Mapping[Key, Identity]) -> Brakes | None:
+    """What limits the merges that these events ask for; None where there are none, as in most batches."""
+    if not any(naming.joins for naming in namings):
+        return None
+    counts = await customers.user_id_counts(session, {each.customer_id for each in known.values()})
+    return Brakes((await shop_settings(session)).merge_limit, counts)
 
 
 async def identify(session: WriteSession, events: list[PendingEvent], ground: Ground, as_of: datetime) -> Identified:
     """Give each event its customer, making and merging customers where it must be. Raises ContendedError."""
-    found = ground.resolve(naming_of(event) for event in events)
+    found = ground.resolve(event.naming for event in events)
     await _add(session, events, found, ground)
     working = {id_: BatchCustomer.of(state) for id_, state in ground.states.items()}
     working |= {id_: _new(id_, moment) for id_, moment in _first_seen(events, found).items()}
@@ -68,6 +78,7 @@ async def identify(session: WriteSession, events: list[PendingEvent], ground: Gr
     for move in found.moves:
         await move_history(session, move.anonymous_id, move.from_customer, move.to_customer)
     await _name(session, working, found)
+    await _report(session, found.refusals, as_of)
     batch = []
     for event in events:
         whose = found.attributions[event.id]
@@ -122,6 +133,12 @@ async def _name(session: WriteSession, working: dict[UUID, BatchCustomer], found
     known = await customers.user_ids(session, touched) if touched else {}
     for id_, ids in known.items():
         working[id_].external_id = primary_user_id(ids)
+
+
+async def _report(session: WriteSession, refusals: Sequence[Refusal], as_of: datetime) -> None:
+    """Keep what was not merged, for people to look at."""
+    for reason, count in (await refuse_merges(session, refusals, as_of)).items():
+        REFUSED.labels(reason).inc(count)
 
 
 def _final(id_: UUID, gone: Mapping[UUID, UUID]) -> UUID:

@@ -20,7 +20,7 @@ from triggers.batch import BatchCustomer, Wave, waves
 from triggers.challenges import recount
 from triggers.claiming import claim, ground_of, in_order
 from triggers.entrants import decisive, may_start
-from triggers.identity import ContendedError, Ground, Identified, identify, naming_of
+from triggers.identity import ContendedError, Ground, Identified, identify
 from triggers.journeys import end_doubles
 from triggers.live import JourneyVersion, Live, LiveCache
 from triggers.reactions import REACTIONS, Reaction
@@ -163,7 +163,7 @@ def _customers_of(identified: Identified) -> list[BatchCustomer]:
 def _without(groups: Sequence[Group], contended: ContendedError) -> list[Group]:
     """The groups that name none of the ids that another router is taking in."""
     return [
-        group for group in groups if not any(key in contended.keys for event in group for key in naming_of(event).keys)
+        group for group in groups if not any(key in contended.keys for event in group for key in event.naming.keys)
     ]
 
 

@@ -1,0 +1,37 @@
+"""Ids that are none: `undefined`, `guest`, blanks and their like, which one fault in a shop's code gives to everybody."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+from pathlib import Path
+
+_FILE = Path(__file__).with_name("placeholder_ids.txt")
+_IDS = frozenset(
+    line.strip() for line in _FILE.read_text("utf-8").splitlines() if line.strip() and not line.startswith("# ")
+)
+_QUOTES = "\"'`"
+_ZEROS = frozenset("0-.:_ ")  # 0, 0000, the UUID of zeros
+_UNFILLED = (("{", "}"), ("${", "}"), ("%", "%"), ("<%", "%>"), ("[[", "]]"))  # a template that nobody filled in
+
+
+def somebody(user_id: str | None, anonymous_id: str | None) -> tuple[str | None, str | None]:
+    """The two ids of an event without a placeholder that stands beside a real id. Alone it stays: each event is
+    somebody's.
+    """
+    if user_id is None or anonymous_id is None:
+        return user_id, anonymous_id
+    if is_placeholder(user_id):
+        return None, anonymous_id
+    return user_id, None if is_placeholder(anonymous_id) else anonymous_id
+
+
+@lru_cache(maxsize=8_192)
+def is_placeholder(value: str) -> bool:
+    """Whether an id names nobody. Customers are never merged on such an id."""
+    bare = unicodedata.normalize("NFKC", value).strip().strip(_QUOTES).strip().casefold()
+    if not any(character.isprintable() and not character.isspace() for character in bare):
+        return True
+    if "0" in bare and _ZEROS.issuperset(bare):
+        return True
+    return bare in _IDS or any(bare.startswith(first) and bare.endswith(last) for first, last in _UNFILLED)
