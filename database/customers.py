@@ -206,7 +206,7 @@ async def user_id_counts(session: ReadSession, customer_ids: Collection[UUID]) -
         .where(Identity.customer_id.in_(customer_ids), Identity.kind == IdKind.USER)
         .group_by(Identity.customer_id)
     )
-    return {id_: count for id_, count in await session.execute(statement)} if customer_ids else {}
+    return {row[0]: row[1] for row in await session.execute(statement)} if customer_ids else {}
 
 
 def _known_of(identity: Identity) -> KnownId:

@@ -56,7 +56,7 @@ class Profile:
 
     def trusts(self, trait: str) -> bool:
         """Whether the trait's present value, or its deletion, is a trusted source's word."""
-        return is_trusted(self.trait_times.get(trait, ()))
+        return (trait in self.traits or trait in self.trait_times) and is_trusted(self.trait_times.get(trait, ()))
 
     @property
     def trusted_email(self) -> str | None:
@@ -69,13 +69,6 @@ class Profile:
         return next((name for name in (self.traits.get("timezone"), self._told("timezone")) if _is_zone(name)), None)
 
     @property
-    def trusted_zone(self) -> str | None:
-        """The zone by trusted facts alone; None means the shop's zone."""
-        trait = self.traits.get("timezone") if self.trusts("timezone") else None
-        device = self._told("timezone") if is_trusted(self.observed.get("timezone", ())) else None
-        return next((name for name in (trait, device) if _is_zone(name)), None)
-
-    @property
     def locale(self) -> str | None:
         """The locale: the trait `locale`, else what the device last told."""
         trait = self.traits.get("locale")
@@ -84,12 +77,11 @@ class Profile:
     @property
     def has_untrusted(self) -> bool:
         """Whether a browser told something of it that counts: a trait, or the zone of a device."""
-        return any(_is_doubted(stamp) for stamp in self.trait_times.values()) or self.trusted().zone != self.zone
+        return not all(map(is_trusted, self.trait_times.values())) or self.trusted().zone != self.zone
 
     def trusted(self) -> Profile:
         """What is left of it where value is decided: what a browser told is not there, and no device has a zone."""
-        times = self.trait_times
-        return Profile({name: value for name, value in self.traits.items() if not _is_doubted(times.get(name))}, times)
+        return Profile(self.trusted_traits, self.trait_times)
 
     def _told(self, name: str) -> str | None:
         told = self.observed.get(name)
@@ -121,8 +113,8 @@ def as_written(stored: Sequence[str]) -> Written:
 
 
 def is_trusted(writer: Sequence[object]) -> bool:
-    """Whether a stored writer is a trusted source; one that nobody asked about trust is."""
-    return bool(writer) and writer[-1] is not False
+    """Whether a stored writer is a trusted source; one of whom nothing is known is."""
+    return not writer or writer[-1] is not False
 
 
 def fold_traits(profile: Profile, traits: Mapping[str, Json], stamp: Stamp, *, trusted: bool) -> Fold:
@@ -184,7 +176,7 @@ def _differing(profile: Profile, traits: Mapping[str, Json]) -> list[str]:
 def _rank(writer: Writer) -> tuple[bool, tuple[str, ...]]:
     """What makes a writer count before another: trust, then the stamp. Nobody ranks lowest."""
     stamp = [place for place in writer if not isinstance(place, bool)]
-    return is_trusted(writer), as_written(stamp) if stamp else ()
+    return bool(writer) and is_trusted(writer), as_written(stamp) if stamp else ()
 
 
 def _device_rank(profile: Profile, name: str) -> tuple[bool, tuple[str, ...]]:
@@ -200,11 +192,6 @@ def _changes(path: str, before: Json, after: Json, depth: int = 0) -> Iterator[t
         old, new = (value if isinstance(value, Mapping) else {} for value in (before, after))
         for name in {*old, *new}:
             yield from _changes(f"{path}.{name}", old.get(name), new.get(name), depth + 1)
-
-
-def _is_doubted(stamp: Sequence[Any] | None) -> bool:  # a stamp as it is stored
-    """Whether a browser told what it stands for."""
-    return any(part is False for part in stamp or ())
 
 
 def _is_zone(name: Json) -> bool:

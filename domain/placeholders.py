@@ -1,4 +1,4 @@
-"""Ids that are none: `undefined`, `guest`, blanks and their like, which one fault in a shop's code gives to everybody."""
+"""Ids that are none: `undefined`, `guest`, blanks and their like, which a fault in a shop's code gives everybody."""
 
 from __future__ import annotations
 

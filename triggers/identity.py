@@ -22,7 +22,6 @@ from domain.identities import Brakes, Identity, IdKind, Key, Naming, Refusal, Re
 from domain.ids import new_id
 from triggers.batch import BatchCustomer, BatchEvent
 
-
 REFUSED = Counter("perennial_merges_refused", "Merges of customers that were refused, by reason", ["reason"])
 
 
@@ -40,7 +39,7 @@ class Ground:
 
     known: Mapping[Key, Identity]
     states: Mapping[UUID, CustomerState]
-    brakes: Brakes = Brakes()
+    brakes: Brakes
 
     def resolve(self, events: Iterable[Naming]) -> Resolution:
         """Whose the events are."""

@@ -162,9 +162,7 @@ def _customers_of(identified: Identified) -> list[BatchCustomer]:
 
 def _without(groups: Sequence[Group], contended: ContendedError) -> list[Group]:
     """The groups that name none of the ids that another router is taking in."""
-    return [
-        group for group in groups if not any(key in contended.keys for event in group for key in event.naming.keys)
-    ]
+    return [group for group in groups if not any(key in contended.keys for event in group for key in event.naming.keys)]
 
 
 def _raise_unless_its_own_fault(error: Exception) -> None:

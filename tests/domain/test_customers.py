@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from domain.customers import Profile, fold_traits, merge_profiles, observe, profile_of
 from domain.identities import Identity, IdKind, Key, Naming, Stamp, primary_user_id, resolve
+from domain.placeholders import is_placeholder, somebody
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -64,7 +65,7 @@ def test_the_trait_beats_the_device_and_nonsense_is_no_zone() -> None:
     assert (profile.zone, profile.locale) == ("Europe/Rome", "it-IT")
     profile = fold_traits(profile, {"timezone": "Asia/Tokyo"}, stamp(tie=3), trusted=False).profile
     assert profile.zone == "Asia/Tokyo"
-    assert profile.trusted_zone is None
+    assert profile.trusted().zone is None
 
 
 @given(tellings)
@@ -72,7 +73,7 @@ def test_what_trusted_sources_set_reads_as_if_no_browser_had_ever_spoken(told: A
     without = folded([each for each in told if each[2]])
     assert folded(told).trusted_traits == without.trusted_traits
     assert without.traits == without.trusted_traits
-    assert folded(told).trusted_zone == without.trusted_zone
+    assert folded(told).trusted().zone == without.trusted().zone
 
 
 def test_a_browser_fills_what_nobody_set_and_changes_nothing_that_a_shop_said() -> None:
@@ -112,9 +113,10 @@ def test_a_trait_that_an_earlier_release_wrote_counts_before_what_comes_now_of_t
 
 namings = st.lists(
     st.tuples(
-        st.one_of(st.none(), st.sampled_from(["ann", "bob", "cy"])),
+        st.one_of(st.none(), st.sampled_from(["ann", "bob", "cy", "guest"])),
         st.one_of(st.none(), st.sampled_from(["home", "work"])),
-        st.one_of(st.none(), st.none(), st.sampled_from(["ann", "old", "home"])),
+        st.one_of(st.none(), st.none(), st.sampled_from(["ann", "old", "home", "null"])),
+        st.booleans(),
     ).filter(lambda ids: ids[0] or ids[1]),
     max_size=10,
 )
@@ -122,7 +124,10 @@ namings = st.lists(
 
 @given(namings, st.randoms(use_true_random=False))
 def test_who_is_who_ends_the_same_in_every_order(ids: Any, chance: random.Random) -> None:
-    events = [Naming(UUID(int=number), stamp(number), *named) for number, named in enumerate(ids)]
+    events = [
+        Naming(UUID(int=number), stamp(number), *somebody(*named[:2]), *named[2:])
+        for number, named in enumerate(ids)
+    ]
     assert people(events) == people(chance.sample(events, len(events)))
 
 
@@ -140,6 +145,22 @@ def people(events: list[Naming]) -> set[frozenset[Key]]:
     for key, identity in known.items():
         groups.setdefault(identity.customer_id, set()).add(key)
     return {frozenset(group) for group in groups.values()}
+
+
+def test_ids_that_name_nobody_are_known_however_they_are_written() -> None:
+    nobody = ["undefined", "NULL", " none ", "Guest", "0", "000", "00000000-0000-0000-0000-000000000000", "NaN", "   "]
+    nobody += [
+        "[object Object]",
+        "'null'",
+        "(not set)",
+        "\u200b",
+        "{{customer.id}}",
+        "${userId}",
+        "\uff4e\uff55\uff4c\uff4c",
+    ]
+    assert [value for value in nobody if not is_placeholder(value)] == []
+    somebodies = ["ann", "nullmann", "10", "guest-4711", "anonymous@shop.example", "0815", "1", "undefined-1", "-7"]
+    assert [value for value in somebodies if is_placeholder(value)] == []
 
 
 def _moved(identity: Identity, gone: dict[UUID, UUID]) -> Identity:
