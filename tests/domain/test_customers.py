@@ -125,8 +125,7 @@ namings = st.lists(
 @given(namings, st.randoms(use_true_random=False))
 def test_who_is_who_ends_the_same_in_every_order(ids: Any, chance: random.Random) -> None:
     events = [
-        Naming(UUID(int=number), stamp(number), *somebody(*named[:2]), *named[2:])
-        for number, named in enumerate(ids)
+        Naming(UUID(int=number), stamp(number), *somebody(*named[:2]), *named[2:]) for number, named in enumerate(ids)
     ]
     assert people(events) == people(chance.sample(events, len(events)))
 

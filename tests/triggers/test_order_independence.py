@@ -62,7 +62,12 @@ def something(chance: random.Random, shop: Shop, user: str, browser: str) -> dic
             {"kind": EventKind.IDENTIFY, "user_id": user, "traits": {"plan": None, "city": chance.choice("abc")}},
             {"name": "Page Viewed", "user_id": user, "context": {"timezone": chance.choice(["Europe/Rome", "UTC"])}},
             {"kind": EventKind.ALIAS, "user_id": user, "previous_id": chance.choice(["ann-old", "bob-old", browser])},
-            {"kind": EventKind.ALIAS, "user_id": user, "previous_id": chance.choice([*USERS, "null"]), "trusted": False},
+            {
+                "kind": EventKind.ALIAS,
+                "user_id": user,
+                "previous_id": chance.choice([*USERS, "null"]),
+                "trusted": False,
+            },
             {"name": "Page Viewed", "user_id": "guest", "anonymous_id": browser},
             {
                 "name": "Order Completed",
