@@ -36,6 +36,7 @@ class AudienceActivities:
     async def enter_due_dates(self, asked: DueDatesInput) -> int:
         """Enter those whose date has come; answers how many: the workflow asks again until there are none."""
         async with self._database.transaction() as session:
+            await session.take_long()
             taken = await dates.take_due(session, asked.as_of, PAGE)
             people = await audiences.people(session, [due.customer_id for due in taken])
             events = [
@@ -58,6 +59,7 @@ class AudienceActivities:
         """Enter the next stretch of an audience. A journey that is live no more has nobody left to enter."""
         for _ in range(PAGES_AT_ONCE):
             async with self._database.transaction() as session:
+                await session.take_long()
                 last = await _enter_page(session, page)
             if last is None:
                 return Reached()
@@ -70,6 +72,7 @@ class AudienceActivities:
         """Work out what falls due for the next stretch of customers. Whoever changes meanwhile is the router's."""
         for _ in range(PAGES_AT_ONCE):
             async with self._database.transaction() as session:
+                await session.take_long()
                 last = await _backfill_page(session, page)
             if last is None:
                 return Reached()

@@ -16,6 +16,7 @@ Page = Callable[[WriteSession, datetime], Awaitable[int | bool]]
 async def close_periods(database: Database, as_of: datetime, heartbeat: Callable[[], None]) -> int:
     """All that is due, page by page, so that it can be broken off; answers how many pages there were."""
     async with database.transaction() as session:
+        await session.take_long()
         await find_errands(session, as_of)
     pages = 0
     for page in (run_errand, freeze_closed, give_due):
@@ -27,6 +28,7 @@ async def _all(database: Database, page: Page, as_of: datetime, heartbeat: Calla
     count = 0
     while True:
         async with database.transaction() as session:
+            await session.take_long()
             if not await page(session, as_of):
                 return count
         count += 1

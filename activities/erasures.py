@@ -55,6 +55,7 @@ class ErasureActivities:
         while await self._remove_some_events(erasure.erasure_id, traces):
             activity.heartbeat()
         async with self._database.transaction() as session:
+            await session.take_long()
             removed = await remove_rows(session, traces)
             await add_to_proof(session, erasure.erasure_id, "removed", removed)
             blanked = await blank_rows(session, traces.customers)
@@ -67,6 +68,7 @@ class ErasureActivities:
         if traces is None:
             return True
         async with self._database.read() as session:
+            await session.take_long()
             found = await find_traces(session, traces)
         if left := [each async for each in self._listed(traces)]:
             found["temporal"] = len(left)
@@ -84,6 +86,7 @@ class ErasureActivities:
 
     async def _remove_some_events(self, erasure_id: UUID, traces: Traces) -> int:
         async with self._database.transaction() as session:
+            await session.take_long()
             removed = await remove_some_events(session, traces)
             await add_to_proof(session, erasure_id, "removed", {"events": removed})
         return removed

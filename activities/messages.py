@@ -153,6 +153,7 @@ class MessageActivities:
     async def settle_messages(self, settle: SettleInput) -> Settled:
         """Settle what crashes left: attempts without an answer, unknowns nobody reported on, claims without a run."""
         async with self._database.transaction() as session:
+            await session.take_long()
             return Settled(
                 lost=await mark_lost_attempts(session, settle.as_of - _LOST_AFTER),
                 unknown=await settle_unknown(session, settle.as_of - SETTLING_TIME, settle.as_of),

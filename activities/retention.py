@@ -36,6 +36,7 @@ class RetentionActivities:
         forgotten = 0
         for _ in range(PAGES_AT_ONCE):
             async with self._database.transaction() as session:
+                await session.take_long()
                 before = (await shop_settings(session)).decisions_kept_since(asked.as_of)
                 page = await forget_decisions(session, before, self._page)
             forgotten += page

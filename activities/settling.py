@@ -111,12 +111,14 @@ class SettlingActivities:
 
     async def _expire_page(self, as_of: datetime) -> int:
         async with self._database.transaction() as session:
+            await session.take_long()
             return await expire_some(session, as_of, limit=self._page)
 
     async def _sweep(self, as_of: datetime, *, wait: bool) -> int:
         count, after = 0, None
         while page := await self._due(as_of, after):
             async with self._database.transaction() as session:
+                await session.take_long()
                 count += await settle_accounts(session, page, as_of, wait=wait)
             after = page[-1]
             activity.heartbeat()
@@ -124,12 +126,14 @@ class SettlingActivities:
 
     async def _due(self, as_of: datetime, after: DueAccount | None) -> Sequence[DueAccount]:
         async with self._database.read() as session:
+            await session.take_long()
             return await due_accounts(session, as_of, after=after, limit=self._page)
 
     async def _expiring(
         self, programme: str, since: datetime, until: datetime, after: ExpiringPoints | None
     ) -> Sequence[ExpiringPoints]:
         async with self._database.read() as session:
+            await session.take_long()
             return await expiring_points(session, programme, since, until, after=after, limit=self._page)
 
 

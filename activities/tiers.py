@@ -32,6 +32,7 @@ async def _sweep(database: Database, ladder: Ladder, as_of: datetime, page_done:
     count, after = 0, None
     while True:
         async with database.transaction() as session:
+            await session.take_long()
             page = await due_by_rules(session, ladder, after, PAGE)
             if not page:
                 await sweep_is_done(session, ladder, as_of)
@@ -57,6 +58,7 @@ async def _close(database: Database, ladder: Ladder, as_of: datetime, page_done:
 async def _weigh(database: Database, ladder: Ladder, ids: Collection[UUID], as_of: datetime) -> int:
     """Lock the customers, in the order of their ids, and weigh them; answers how many there were."""
     async with database.transaction() as session:
+        await session.take_long()
         locked = await customers.lock(session, ids, skip_locked=False)
         await weigh(session, ladder, list(locked), as_of)
     return len(locked)

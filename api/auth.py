@@ -10,16 +10,21 @@ import binascii
 import time
 from typing import Annotated
 
+import structlog
 from fastapi import Depends, Request, Security
 from fastapi.params import Depends as Dependency
 from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import ApiDependencies
 from api.limits import RateLimiter
 from database import keys
+from database.session import Database
 from domain.errors import Forbidden, Unauthorized
 from domain.keys import Scope, StoredKey, read_id, read_public_id
+
+log = structlog.get_logger(__name__)
 
 _WRITE_KEY_SECONDS = 1.0
 """A revoked write key may bring events for this long; every other use of a key asks the database."""
@@ -33,6 +38,7 @@ class KeyRing:
 
     def __init__(self, dependencies: ApiDependencies) -> None:
         self._database = dependencies.database
+        self._intake = dependencies.intake
         self._now = dependencies.now
         self._limiter = RateLimiter(dependencies.rate)
         self._cached: dict[str, tuple[StoredKey, float]] = {}
@@ -57,20 +63,25 @@ class KeyRing:
         cached = self._cached.get(key_id)
         if remember and cached is not None and time.monotonic() - cached[1] < _WRITE_KEY_SECONDS:
             return cached[0]
-        async with self._database.read() as session:
+        database = self._intake if remember else self._database
+        async with database.read() as session:
             key = await keys.find(session, key_id)
         if key is not None:
-            await self._note_use(key)
+            await self._note_use(database, key)
             if len(self._cached) >= _MOST_CACHED:
                 self._cached.clear()
             self._cached[key_id] = (key, time.monotonic())
         return key
 
-    async def _note_use(self, key: StoredKey) -> None:
+    async def _note_use(self, database: Database, key: StoredKey) -> None:
+        """A database that can only be read still answers questions."""
         now = self._now()
         if key.last_used_at is None or now - key.last_used_at >= keys.LAST_USE_EVERY:
-            async with self._database.transaction() as session:
-                await keys.note_use(session, key.id, now)
+            try:
+                async with database.transaction() as session:
+                    await keys.note_use(session, key.id, now)
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("use_of_key_not_noted", error=type(error).__name__)
 
 
 def get_key_ring(request: Request) -> KeyRing:

@@ -106,6 +106,7 @@ async def try_challenge(
     key: Key, session: Writing, as_of: AsOf, wish: ChallengeTrialWish | None = None
 ) -> ChallengeTrial:
     """Counts everything that is recorded under the definition given, else the saved draft, and writes nothing."""
+    await session.take_long()
     definition = await _definition(session, key, wish.definition if wish else None)
     found = await trial(session, definition, EARLIEST, as_of, (await shop_settings(session)).zone)
     return ChallengeTrial.of(found, definition.levels)

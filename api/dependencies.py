@@ -42,6 +42,7 @@ class ApiDependencies:
     """
 
     database: Database
+    ingest_database: Database | None = None  # what takes events in has connections of its own; else the same
     now: Callable[[], datetime] = system_clock
     ingest: IngestLimits = field(default_factory=IngestLimits)
     rate: Rate = field(default_factory=Rate)
@@ -59,6 +60,11 @@ class ApiDependencies:
     public_url: str = "http://127.0.0.1:8080"  # how customers' browsers reach this API
     live: LiveCache = field(default_factory=LiveCache)  # what is published, kept from one request to the next
     is_inbox_open: bool = False  # /inbox without a key: for development, where nothing leaves the machine
+
+    @property
+    def intake(self) -> Database:
+        """The connections of what takes events in."""
+        return self.ingest_database or self.database
 
 
 def get_dependencies(request: Request) -> ApiDependencies:

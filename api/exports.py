@@ -63,6 +63,7 @@ async def export_customer(
 ) -> Export:
     """One JSON document. Each export is noted in the audit log."""
     async with dependencies.database.transaction() as session:
+        await session.take_long()
         customer = await find_customer(session, customer_id)
         profile = await read_profile(session, customer, customer_id, dependencies.temporal_ui, as_of)
         sections = await everything_about(session, customer.id)

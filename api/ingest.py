@@ -157,7 +157,7 @@ async def _body(request: Request) -> bytes:
 
 async def _append(request: Request, events: Sequence[NewEvent]) -> AppendResult:
     """Commit, then let the routers know."""
-    async with get_dependencies(request).database.transaction() as session:
+    async with get_dependencies(request).intake.transaction() as session:
         result = await append(session, events, announce=False)
     _received.labels("accepted").inc(len(result.accepted))
     _received.labels("duplicate").inc(len(result.duplicates))

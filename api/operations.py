@@ -11,6 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import ApiDependencies, Dependencies
 from database.migrations.upgrade import current_revision, newest_revision
+from database.outages import FULL, sqlstate_of
+from database.readiness import check_writable
+from domain.errors import Unavailable
 
 router = APIRouter(tags=["operations"])
 
@@ -34,13 +37,15 @@ async def livez() -> dict[str, str]:
 
 @router.get("/readyz", summary="The process can take requests", responses={503: {"model": Readiness}})
 async def readyz(dependencies: Dependencies, response: Response) -> Readiness:
-    """200 when the database answers and has the newest schema, else 503."""
+    """200 when the database answers, can be written to and has the newest schema, else 503."""
     revision = await _revision(dependencies)
     is_migrated = revision is not None and revision == newest_revision()
-    response.status_code = 200 if is_migrated else 503
+    database = "unreachable" if revision is None else await _writable(dependencies)
+    is_ready = is_migrated and database == "ok"
+    response.status_code = 200 if is_ready else 503
     return Readiness(
-        ready=is_migrated,
-        database="ok" if revision is not None else "unreachable",
+        ready=is_ready,
+        database=database,
         schema_revision="ok" if is_migrated else (revision or "unknown"),
         temporal=await _temporal(dependencies),
     )
@@ -59,6 +64,19 @@ async def _revision(dependencies: ApiDependencies) -> str | None:
             return await current_revision(session) or "none"
     except (SQLAlchemyError, OSError, TimeoutError):
         return None
+
+
+async def _writable(dependencies: ApiDependencies) -> str:
+    """ "ok", "read_only" or, when it is full or away by now, what PostgreSQL says."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            for database in {dependencies.intake, dependencies.database}:
+                await check_writable(database)
+    except Unavailable:
+        return "read_only"
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        return "full" if sqlstate_of(error) == FULL else "unreachable"
+    return "ok"
 
 
 async def _temporal(dependencies: ApiDependencies) -> str:

@@ -11,13 +11,13 @@ import orjson
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.limits import KeyRateLimited
+from database.outages import AWAY, is_outage, sqlstate_of
 from domain.errors import (
     FieldError,
     Forbidden,
@@ -42,8 +42,10 @@ _BY_STATUS: dict[int, type[PerennialError]] = {
 }
 # A value that PostgreSQL cannot store at all: NUL, another broken character, a number out of range.
 _UNSTORABLE = frozenset({"22021", "22P05", "22003"})
-# PostgreSQL is starting, stopping, has crashed or has no connection left; class 08 is the connection itself.
-_AWAY = frozenset({"57P01", "57P02", "57P03", "53300"})
+_NOT_IN_TIME = (
+    "The database did not answer in time. Repeat with the same Idempotency-Key or messageId; without one, look before "
+    "you repeat."
+)
 
 
 def problem(error: PerennialError, *, headers: Mapping[str, str] | None = None) -> Response:
@@ -66,8 +68,8 @@ def install_problems(app: FastAPI) -> None:
     app.exception_handler(PerennialError)(_on_refusal)
     app.exception_handler(RequestValidationError)(_on_validation_error)
     app.exception_handler(HTTPException)(_on_http_exception)
-    for unreachable in (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError):
-        app.exception_handler(unreachable)(_on_unreachable_database)
+    for away in AWAY:
+        app.exception_handler(away)(_on_outage)
     app.exception_handler(DBAPIError)(_on_database_error)
 
 
@@ -146,17 +148,18 @@ def _allowed_methods(request: Request) -> list[str]:
     return [method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
-async def _on_unreachable_database(request: Request, error: Exception) -> Response:
-    log.warning("database_unreachable", route=route_template(request.scope), error=type(error).__name__)
-    return problem(Unavailable("the database does not answer; nothing was changed", retry_after=1))
+async def _on_outage(request: Request, error: Exception) -> Response:
+    """Whether a commit was carried out is not known when its answer is lost, so nothing is said about it."""
+    what = sqlstate_of(error) or type(error).__name__
+    log.warning("database_did_not_answer", route=route_template(request.scope), error=what)
+    return problem(Unavailable(_NOT_IN_TIME, retry_after=1))
 
 
 async def _on_database_error(request: Request, error: DBAPIError) -> Response:
-    """Connections that break in the middle mean 503, values that cannot be stored 422; the rest are our defects."""
-    sqlstate = getattr(error.orig, "sqlstate", None) or ""
-    if error.connection_invalidated or sqlstate in _AWAY or sqlstate.startswith("08"):
-        return await _on_unreachable_database(request, error)
-    if sqlstate in _UNSTORABLE:
+    """Limits, locks and connections mean 503, values that cannot be stored 422; the rest are our defects."""
+    if is_outage(error):
+        return await _on_outage(request, error)
+    if sqlstate_of(error) in _UNSTORABLE:
         return problem(Invalid("the request holds a value that cannot be stored, such as a NUL character"))
     raise error
 

@@ -62,6 +62,7 @@ async def try_programme(key: Key, wish: TrialWish, session: Reading) -> TrialAns
     """What the draft would have paid for the recorded events of a period; the first 20,000 or so of them."""
     if wish.end <= wish.start:
         raise Conflict("The period must end after it begins.", code="period_empty")
+    await session.take_long()
     shop = await shop_settings(session)
     programme, _ = await _programme(session, shop, key, draft=True)
     trial, is_complete = await try_on_history(session, shop, programme, wish.start, wish.end)

@@ -180,6 +180,7 @@ async def simulate_journey(
 ) -> SimulationAnswer:
     """The interpreter of production, on a virtual clock over recorded events. Answers counts and sample runs."""
     _check_period(wish)
+    await session.take_long()
     definition = await _definition(session, key, wish.definition)
     around = await surroundings(session, definition, allow_private_calls=dependencies.allow_private_calls)
     _check_walkable(check_journey(definition, around))

@@ -104,6 +104,7 @@ async def delete_tier(
 @only_asks
 async def try_tiers(key: DocumentKey, wish: DryRunRequest, session: Reading, as_of: AsOf) -> DryRunAnswer:
     """Weighs the customers by these tiers as if they were published now, and writes nothing."""
+    await session.take_long()
     row = await load(session, KIND, key)
     if row is None:
         raise NotFound(f"There is no programme {key}.", code="programme_not_found")

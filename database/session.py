@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import event
+from sqlalchemy import event, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+from database.outages import FULL, sqlstate_of
+from database.pools import LONG, ROUTER, Pool
+
+_GRACE_SECONDS = 5.0
+"""How much later than PostgreSQL we end a transaction ourselves: for a server that is frozen and ends nothing."""
+
+# A limit that runs is not made longer by a new value, so it is first switched off.
+_TAKE_LONG = text("""
+    SELECT set_config('transaction_timeout', '0', true), set_config('transaction_timeout', :limit, true),
+        set_config('statement_timeout', :limit, true), set_config('idle_in_transaction_session_timeout', :limit, true)
+""")
 
 
 class ReadSession(AsyncSession):
     """A session that only reads."""
+
+    async def take_long(self) -> None:
+        """Let this transaction take five minutes: for exports, erasures, sweeps, dry runs and simulations."""
+        await self.execute(_TAKE_LONG, {"limit": f"{LONG}s"})
+        deadline: asyncio.Timeout = self.info["deadline"]
+        deadline.reschedule(asyncio.get_running_loop().time() + LONG + _GRACE_SECONDS)
 
 
 class WriteSession(ReadSession):
@@ -21,39 +42,71 @@ class WriteSession(ReadSession):
 
 
 class Database:
-    """A bounded connection pool to one PostgreSQL database. `url` is `postgresql://user:password@host:port/name`."""
+    """Bounded connections to one PostgreSQL database. `url` is `postgresql://user:password@host:port/name`.
 
-    def __init__(self, url: str, *, pool_size: int = 10, application_name: str = "perennial") -> None:
+    `pool` says how many, and how long anything may take; `pool_size` is another number of connections.
+    """
+
+    def __init__(
+        self, url: str, *, pool: Pool = ROUTER, pool_size: int | None = None, application_name: str = "perennial"
+    ) -> None:
         self.url = url
+        self.pool = pool if pool_size is None else replace(pool, size=pool_size)
+        self.is_full = False
+        """Whether the last write that needed room found none; `database.readiness` looks again."""
         self.engine = create_async_engine(
             url.replace("postgresql://", "postgresql+asyncpg://", 1),
-            pool_size=pool_size,
+            pool_size=self.pool.size,
             max_overflow=0,
             hide_parameters=True,  # what customers said stays out of messages and logs
-            pool_timeout=30,
+            pool_timeout=self.pool.wait,
             pool_recycle=1_800,
             json_serializer=_dump,
             json_deserializer=orjson.loads,
-            connect_args={"server_settings": {"application_name": application_name, "timezone": "UTC"}},
+            connect_args={
+                "timeout": self.pool.wait,
+                "server_settings": {
+                    "application_name": application_name,
+                    "timezone": "UTC",
+                    **self.pool.server_settings(),
+                },
+            },
         )
         event.listen(self.engine.sync_engine, "connect", _plain_uuids)
         event.listen(self.engine.sync_engine, "connect", _take_role)
+        event.listen(self.engine.sync_engine, "handle_error", self._note)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:
-        """One consistent reading; nothing it does is kept."""
-        async with ReadSession(self.engine, expire_on_commit=False) as session:
+        """One consistent reading; nothing it does is kept. Raises TimeoutError when it takes too long."""
+        async with self._in_time() as deadline, ReadSession(self.engine, expire_on_commit=False) as session:
+            session.info["deadline"] = deadline
             yield session
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[WriteSession]:
-        """One transaction: committed when the block ends well, rolled back when it raises."""
-        async with WriteSession(self.engine, expire_on_commit=False) as session, session.begin():
+        """One transaction: committed when the block ends well, rolled back when it raises. Raises TimeoutError when it
+        takes too long: then it is not known whether it was committed.
+        """
+        async with (
+            self._in_time() as deadline,
+            WriteSession(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            session.info["deadline"] = deadline
             yield session
 
     async def close(self) -> None:
         """Give all connections back."""
         await self.engine.dispose()
+
+    def _in_time(self) -> asyncio.Timeout:
+        limit = self.pool.transaction
+        return asyncio.timeout(self.pool.wait + limit + _GRACE_SECONDS if limit else None)
+
+    def _note(self, context: ExceptionContext) -> None:
+        if sqlstate_of(context.original_exception) == FULL:
+            self.is_full = True
 
 
 def _plain_uuids(connection: Any, _: object) -> None:  # SQLAlchemy's adapter of an asyncpg connection

@@ -16,6 +16,7 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
+from database.pools import COMMAND, Pool
 from database.session import Database
 from perennial import temporal
 from perennial.loopback import LOOPBACK, any_free_port
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings, process: str) -> AsyncIterator[Database]:
+async def open_database(settings: Settings, process: str, pool: Pool = COMMAND) -> AsyncIterator[Database]:
     """The database of this deployment, its connections named after the process and given back at the end."""
     database = Database(
         settings.database_url.get_secret_value(),
+        pool=pool,
         pool_size=settings.database_pool_size,
         application_name=f"perennial {process}",
     )
@@ -84,6 +86,7 @@ async def build_api(settings: Settings, database: Database, closing: AsyncExitSt
 
     `closing` ends what it holds open beside the database.
     """
+    ingest_database = await closing.enter_async_context(open_database(settings, "ingest", settings.ingest_pool))
     from activities.pacing import Pacer
     from activities.trial_messages import TrialSender
     from api.app import create_app
@@ -108,6 +111,7 @@ async def build_api(settings: Settings, database: Database, closing: AsyncExitSt
     return create_app(
         ApiDependencies(
             database=database,
+            ingest_database=ingest_database,
             ingest=IngestLimits(settings.ingest_event_bytes, settings.ingest_body_bytes),
             rate=Rate(settings.requests_per_second, burst=4 * settings.requests_per_second),
             analytics_js_dir=settings.analytics_js_dir,

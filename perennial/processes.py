@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import text
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from database.readiness import check_writable
 from database.session import Database
 from perennial.composition import TemporalLink, build_api, build_router_loops, link_temporal, open_database
 from perennial.health import Check, health_pages
@@ -28,7 +28,7 @@ _RECONNECT_SECONDS = 1.0
 async def run_api(settings: Settings) -> None:
     """Serve the HTTP API."""
     stop = stop_on_signals()
-    async with open_database(settings, "api") as database, AsyncExitStack() as closing:
+    async with open_database(settings, "api", settings.api_pool) as database, AsyncExitStack() as closing:
         with loading():
             app = await build_api(settings, database, closing)
         async with serving(app, settings.host, settings.api_port, trusted_proxies=settings.forwarded_allow_ips):
@@ -39,7 +39,7 @@ async def run_router(settings: Settings) -> None:
     """Route events, and relay commands to Temporal; routing goes on while Temporal is away."""
     stop = stop_on_signals()
     link = link_temporal(settings)
-    async with open_database(settings, "router") as database:
+    async with open_database(settings, "router", settings.router_pool) as database:
         checks = {"database": database_check(database)}
         async with serving(health_pages(checks, link.metrics), settings.host, settings.router_port):
             client = await link.lazy_client()
@@ -57,7 +57,7 @@ async def run_worker(settings: Settings, queues: Collection[Queue]) -> None:
 
     stop = stop_on_signals()
     link = link_temporal(settings)
-    async with open_database(settings, "worker") as database:
+    async with open_database(settings, "worker", settings.worker_pool) as database:
         begun = asyncio.Event()
         checks = {
             "database": database_check(database),
@@ -74,11 +74,10 @@ async def run_worker(settings: Settings, queues: Collection[Queue]) -> None:
 
 
 def database_check(database: Database) -> Check:
-    """Whether the database answers."""
+    """Whether the database answers and can be written to."""
 
     async def check() -> None:
-        async with database.read() as session:
-            await session.execute(text("SELECT 1"))
+        await check_writable(database)
 
     return check
 

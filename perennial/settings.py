@@ -10,8 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from database.pools import API, INGEST, ROUTER, WORKER, Pool
 
 PROJECT = Path(__file__).parent.parent
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -53,7 +55,15 @@ class Settings(BaseSettings):
         default=SecretStr("postgresql://perennial@127.0.0.1:5432/perennial"),
         description="PostgreSQL 18: postgresql://user:password@host:port/name",
     )
-    database_pool_size: PositiveInt = Field(default=10, description="Connections each process may hold")
+    database_pool_size: PositiveInt | None = Field(default=None, description="Connections of every pool below, if set")
+    ingest_pool: Annotated[Pool, NoDecode] = Field(
+        default=INGEST,
+        description="What takes events in: connections, and seconds for a statement, a lock, an idle transaction, "
+        "a transaction, and to wait for a connection; name what differs, as in lock=2",
+    )
+    api_pool: Annotated[Pool, NoDecode] = Field(default=API, description="The same for all else that the API does")
+    router_pool: Annotated[Pool, NoDecode] = Field(default=ROUTER, description="The same for a router")
+    worker_pool: Annotated[Pool, NoDecode] = Field(default=WORKER, description="The same for a worker")
     temporal_address: str = Field(default="127.0.0.1:7233", description="host:port of Temporal's front end")
     temporal_namespace: str = Field(default="default", description="Temporal namespace of this brand")
     temporal_ui_url: str = Field(default="http://127.0.0.1:8233", description="Temporal's UI, for links to runs")
@@ -132,6 +142,13 @@ class Settings(BaseSettings):
     postgres_port: Port = Field(default=54329, description="Embedded PostgreSQL")
     temporal_port: Port = Field(default=7233, description="Embedded Temporal")
     temporal_ui_port: Port = Field(default=8233, description="Embedded Temporal's UI")
+
+    @field_validator("ingest_pool", "api_pool", "router_pool", "worker_pool", mode="before")
+    @classmethod
+    def _read_pool(cls, value: object, info: ValidationInfo) -> object:
+        """Only what differs needs to be written."""
+        default = cls.model_fields[info.field_name or ""].default
+        return default.changed(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _provider_is_whole(self) -> Self:

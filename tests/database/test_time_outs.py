@@ -1,0 +1,85 @@
+"""Time-outs of sessions: what PostgreSQL ends, what we end ourselves, and who may take longer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from database.outages import is_outage, sqlstate_of
+from database.pools import API, Pool
+from database.session import Database
+
+
+@asynccontextmanager
+async def limited(url: str, pool: Pool) -> AsyncIterator[Database]:
+    database = Database(url, pool=pool)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize(
+    ("pool", "state"),
+    [
+        (Pool(1, 0.2, 0, 0, 0, 1), "57014"),
+        (Pool(1, 0, 0, 0, 0.2, 1), "25P04"),
+    ],
+    ids=["a statement", "a transaction"],
+)
+async def test_what_takes_too_long_is_ended_and_known_as_an_outage(database_url: str, pool: Pool, state: str) -> None:
+    async with limited(database_url, pool) as database:
+        with pytest.raises(DBAPIError) as ended:
+            async with database.transaction() as session:
+                await session.execute(text("SELECT pg_sleep(5)"))
+
+        assert (sqlstate_of(ended.value), is_outage(ended.value)) == (state, True)
+        async with database.read() as session:  # the connection, or a new one, is good again
+            assert await session.scalar(text("SELECT 1")) == 1
+
+
+async def test_exports_and_sweeps_may_take_longer_and_nobody_after_them(database_url: str) -> None:
+    async with limited(database_url, Pool(1, 0.2, 0, 0.2, 0.3, 1)) as database:
+        async with database.transaction() as session:
+            await session.take_long()
+            await session.execute(text("SELECT pg_sleep(0.7)"))
+            assert await session.scalar(text("SHOW transaction_timeout")) == "5min"
+        async with database.transaction() as session:
+            assert await session.scalar(text("SHOW statement_timeout")) == "200ms"
+        with pytest.raises(DBAPIError):
+            async with database.transaction() as session:
+                await session.execute(text("SELECT pg_sleep(1)"))
+
+
+async def test_a_settings_text_changes_only_what_it_names() -> None:
+    assert API.changed("size=20 lock=2.5") == Pool(20, 10, 2.5, 10, 20, 3)
+    assert API.changed(str(API)) == API
+    for wrong in ("sizes=3", "size=0", "lock=-1", "lock=soon", "lock"):
+        with pytest.raises(ValueError, match=r"is none of|is too small|could not convert"):
+            API.changed(wrong)
+
+
+async def test_a_frozen_server_does_not_hold_a_caller_for_ever(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("database.session._GRACE_SECONDS", 0.1)
+    async with limited(database_url, Pool(1, 0, 0, 0, 0.2, 0.2)) as database:
+        async with database.read() as session:
+            backend = await session.scalar(text("SELECT pg_backend_pid()"))
+        os.kill(backend, signal.SIGSTOP)
+        began = time.monotonic()
+        try:
+            with pytest.raises(TimeoutError):
+                async with database.transaction() as session:
+                    await session.execute(text("SELECT 1"))
+        finally:
+            os.kill(backend, signal.SIGCONT)
+
+        assert time.monotonic() - began < 5
