@@ -37,7 +37,7 @@ from database.shop_settings import shop_settings
 from database.templates import live_template
 from domain.consent import TRANSACTIONAL
 from domain.emails import Outgoing
-from domain.errors import TemplateFailed
+from domain.errors import TemplateFailed, Unavailable
 from domain.journeys.library import DefinitionLibrary
 from domain.journeys.steps import Send as SendBody
 from domain.journeys.steps import SendStep
@@ -138,6 +138,8 @@ class MessageActivities:
                 content = await render(self._renderer, claimed.draft)
             except TemplateFailed as error:
                 return await self._fail(now(), error.code)
+            except Unavailable as error:
+                raise _TryAgain(error.code).error() from None  # starved or killed: no verdict on the template
         await self._stand_in_line(claimed)
         granted = time.monotonic()
         outgoing: Outgoing | StepOutcome | _TryAgain = await _when_routed(

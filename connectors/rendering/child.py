@@ -12,7 +12,7 @@ import signal
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any  # requests and contexts are any JSON
+from typing import Any, BinaryIO  # requests and contexts are any JSON
 
 import orjson
 from jinja2 import TemplateError
@@ -35,13 +35,18 @@ def main(memory: int, output: int, cpu: float) -> None:
     _close_standard_streams()
     answer({"op": "warm"}, output)
     _limit(memory)
+    _send(replies, b"")  # ready: from here on, what ends this process is a template's doing or an outsider's
     while header := requests.read(4):
         request = orjson.loads(requests.read(int.from_bytes(header, "big")))
         signal.setitimer(signal.ITIMER_PROF, cpu)
         reply = orjson.dumps(answer(request, output))
         signal.setitimer(signal.ITIMER_PROF, 0)
-        replies.write(len(reply).to_bytes(4, "big") + reply)
-        replies.flush()
+        _send(replies, reply)
+
+
+def _send(replies: BinaryIO, reply: bytes) -> None:
+    replies.write(len(reply).to_bytes(4, "big") + reply)
+    replies.flush()
 
 
 def answer(request: Mapping[str, Any], output: int) -> dict[str, Any]:

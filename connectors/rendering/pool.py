@@ -15,13 +15,19 @@ from typing import Any, Self  # contexts are any JSON
 
 import orjson
 
-from domain.errors import TemplateFailed
+from domain.errors import TemplateFailed, Unavailable
 from domain.findings import Severity
 from domain.template_language import faults
 from domain.templates import EmailContent
 
 _REMEMBERED = 1_000
 """Contents whose checks and whereabouts are remembered."""
+
+_TRIES = 2
+"""Processes that a render gets, when what ended the first one was not the template's doing."""
+
+_ENDED_FROM_OUTSIDE = {0, *(-number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))}
+"""Exit codes that say nothing of a template: an operator, the system (short of memory), or we, who waited in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class RenderLimits:
     memory: int = 512 * 1024 * 1024
     output: int = 512 * 1024
     patience: float = 10.0
-    """By the clock, generous: on a busy machine a render may wait long for its half second of CPU."""
+    """By the clock, generous, and no verdict on the template: a busy or stopped machine renders it another time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class _Child:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._known: OrderedDict[str, None] = OrderedDict()
+        self._is_ready = False
 
     @classmethod
     async def spawn(cls, limits: RenderLimits) -> Self:
@@ -66,12 +73,23 @@ class _Child:
     async def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """One request, one reply. Raises EOFError or ConnectionError when the process dies."""
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018  both are pipes
+        if not self._is_ready:
+            await self._process.stdout.readexactly(4)
+            self._is_ready = True
         payload = orjson.dumps(request, option=orjson.OPT_NON_STR_KEYS)
         self._process.stdin.write(len(payload).to_bytes(4, "big") + payload)
         await self._process.stdin.drain()
         size = int.from_bytes(await self._process.stdout.readexactly(4), "big")
         reply: dict[str, Any] = orjson.loads(await self._process.stdout.readexactly(size))
         return reply
+
+    def verdict(self, exit_code: int) -> TemplateFailed | None:
+        """What its end says of the template; None when the template was not to blame (killed, starved, not begun)."""
+        if exit_code == -signal.SIGPROF:
+            return TemplateFailed("The template takes too long to render; does it loop?", code="template_too_slow")
+        if not self._is_ready or exit_code in _ENDED_FROM_OUTSIDE:
+            return None
+        return TemplateFailed("The template crashed its renderer; is it nested very deeply?", code="template_crashed")
 
     async def email(self, key: str, content: EmailContent, context: Mapping[str, Any]) -> dict[str, Any]:
         """Fill in an e-mail; its source is sent only where this process does not have it yet."""
@@ -122,7 +140,10 @@ class Renderer:
         self._living.clear()
 
     async def render(self, content: EmailContent, context: Mapping[str, Any]) -> Rendered:
-        """Fill in one e-mail with plain data. Raises TemplateFailed with the code of what went wrong."""
+        """Fill in one e-mail with plain data.
+
+        Raises TemplateFailed with the code of what went wrong, and Unavailable when nothing rendered it this time.
+        """
         key = self._key(content)
         reply = await self._with_child(lambda child: child.email(key, content, context))
         return Rendered(**reply["value"], missing=tuple(reply["missing"]))
@@ -156,20 +177,30 @@ class Renderer:
         return key
 
     async def _with_child(self, ask: Callable[[_Child], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+        for _ in range(_TRIES):
+            reply = await self._try(ask)
+            if reply is not None and "code" in reply:
+                raise TemplateFailed(reply["detail"], code=reply["code"])
+            if reply is not None:
+                return reply
+        raise Unavailable("No rendering process answered; the machine is too busy. Try again.", code="renderer_busy")
+
+    async def _try(self, ask: Callable[[_Child], Awaitable[dict[str, Any]]]) -> dict[str, Any] | None:
+        """The reply of one process; None when it gave none, for no fault of the template. Raises TemplateFailed."""
         child = await self._alive(await self._idle.get())
         healthy = False
         try:
             async with asyncio.timeout(self._limits.patience):
                 reply = await ask(child)
             healthy = True
-        except (EOFError, ConnectionError, TimeoutError) as error:
-            raise _failure(error, await child.end()) from None
+        except (EOFError, ConnectionError, TimeoutError):
+            if (verdict := child.verdict(await child.end())) is not None:
+                raise verdict from None
+            return None
         finally:
             if not healthy:
                 await self._bury(child)
             self._idle.put_nowait(child if healthy else None)
-        if "code" in reply:
-            raise TemplateFailed(reply["detail"], code=reply["code"])
         return reply
 
     async def _alive(self, child: _Child | None) -> _Child:
@@ -186,15 +217,6 @@ class Renderer:
     async def _bury(self, child: _Child) -> None:
         self._living.discard(child)
         await child.end()
-
-
-def _failure(error: Exception, exit_code: int) -> TemplateFailed:
-    """Why a rendering process gave no reply."""
-    if exit_code == -signal.SIGPROF:
-        return TemplateFailed("The template takes too long to render; does it loop?", code="template_too_slow")
-    if isinstance(error, TimeoutError):
-        return TemplateFailed("The template took too long to render.", code="template_too_slow")
-    return TemplateFailed("The template crashed its renderer; is it nested very deeply?", code="template_crashed")
 
 
 def _refuse_faults(*sources: str) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from temporalio.exceptions import ApplicationError
 
 from activities.messages import SettleInput
-from connectors.rendering import Renderer
+from connectors.rendering import Renderer, RenderLimits
 from database.messages import Link, Suppression
 from database.runs import Run, RunStep
 from database.session import Database
@@ -193,6 +193,24 @@ async def test_a_template_that_loops_costs_its_own_message_only(shop: Shop) -> N
 
     assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, "template_too_slow")
     assert (await shop.message()).reason == "template_too_slow"
+
+
+async def test_a_message_whose_renderer_was_starved_is_tried_again_until_it_is_stale(shop: Shop) -> None:
+    async with shop.database.transaction() as session:
+        await publish(session, "journey", "fresh", welcome_journey(journey="fresh", not_after="2h"))
+    run_id = await enter(shop, journey="fresh")
+    able = shop.activities._renderer
+    shop.activities._renderer = Renderer(processes=1, limits=RenderLimits(patience=0.001))
+    with pytest.raises(ApplicationError) as refused:
+        await shop.send(run_id)
+    await shop.activities._renderer.close()
+    shop.activities._renderer = able
+    assert (refused.value.type, refused.value.non_retryable) == ("renderer_busy", False)
+    assert (await shop.message()).state == "claimed"
+
+    outcome = await shop.send(run_id)
+
+    assert (outcome.kind, len(shop.provider.calls)) == (OutcomeKind.DONE, 1)
 
 
 async def test_a_message_that_finds_the_line_too_long_is_not_rendered_in_vain(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -16,7 +18,7 @@ from connectors.rendering import Renderer, RenderLimits
 from connectors.rendering.mjml import MjmlError, compile_mjml
 from connectors.rendering.plain_text import plain_text
 from connectors.rendering.sandbox import Sandbox
-from domain.errors import TemplateFailed
+from domain.errors import TemplateFailed, Unavailable
 from domain.message_context import cart_context, customer_context, shop_context
 from domain.shop_settings import ShopSettings
 from domain.template_language import FILTERS, TESTS, faults, template_findings
@@ -27,6 +29,23 @@ BUILT_IN = {
     key: TemplateDocument.model_validate(document)
     for key, document in read_templates(Path(__file__).parents[3] / "templates" / "email").items()
 }
+
+_STOPPED_WORKER = """
+import asyncio
+from connectors.rendering import Renderer, RenderLimits
+from domain.templates import EmailContent
+
+LOOP = "{% for a in range(1000) %}{% for b in range(400) %}{% endfor %}{% endfor %}"
+
+async def work():
+    renderer = Renderer(processes=1, limits=RenderLimits(cpu=30.0, patience=1.0))
+    await renderer.render(EmailContent(subject="", html="warm"), {})
+    asyncio.get_running_loop().call_later(0.01, lambda: print("rendering", flush=True))
+    print((await renderer.render(EmailContent(subject="", html=LOOP + "<p>rendered</p>"), {})).html, flush=True)
+    await renderer.close()
+
+asyncio.run(work())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -380,6 +399,55 @@ async def test_an_abandoned_render_leaves_no_reply_for_the_next_one(renderer: Re
             await html_of(renderer, slow)
 
     assert await html_of(renderer, "<p>mine</p>") == "<p>mine</p>"
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM])
+async def test_a_renderer_that_is_stopped_or_killed_is_replaced_and_the_message_is_rendered(
+    number: signal.Signals,
+) -> None:
+    renderer = Renderer(processes=1, limits=RenderLimits(patience=2.0))
+    await renderer.start()
+    await html_of(renderer, "<p>warm</p>")
+    (child,) = renderer._living
+    os.kill(child._process.pid, number)
+
+    assert await html_of(renderer, "<p>{{ 1 + 1 }}</p>") == "<p>2</p>"
+
+    assert child not in renderer._living
+    await renderer.close()
+
+
+async def test_a_machine_too_busy_to_render_says_nothing_of_the_template() -> None:
+    renderer = Renderer(processes=1, limits=RenderLimits(patience=0.001))
+
+    with pytest.raises(Unavailable) as caught:
+        await html_of(renderer, "<p>fine</p>")
+
+    assert caught.value.code == "renderer_busy"
+    await renderer.close()
+
+
+async def test_a_worker_that_stands_still_while_rendering_renders_when_it_goes_on() -> None:
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", _STOPPED_WORKER, stdout=asyncio.subprocess.PIPE)
+    assert worker.stdout is not None
+    assert await worker.stdout.readline() == b"rendering\n"
+    worker.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(1.5)  # longer than its patience
+    worker.send_signal(signal.SIGCONT)
+
+    said = await worker.stdout.read()
+
+    assert (said, await worker.wait()) == (b"<p>rendered</p>\n", 0)
+
+
+async def test_a_template_that_burns_its_cpu_time_is_too_slow_however_patient_we_are() -> None:
+    renderer = Renderer(processes=1, limits=RenderLimits(cpu=0.2, patience=60.0))
+
+    with pytest.raises(TemplateFailed) as caught:
+        await html_of(renderer, "{% for a in range(1000) %}" * 3 + "x" + "{% endfor %}" * 3)
+
+    assert caught.value.code == "template_too_slow"
+    await renderer.close()
 
 
 async def test_the_output_is_capped() -> None:
