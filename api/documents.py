@@ -47,7 +47,7 @@ from domain.documents import (
 from domain.drafts import Draft, read_draft
 from domain.errors import ChecksFailed, Conflict, NotFound
 from domain.findings import Finding, has_errors
-from domain.keys import Scope
+from domain.keys import Scope, StoredKey
 
 Key = Annotated[str, Path(pattern=DOCUMENT_KEY, description="The document's key.", examples=["abandoned-cart"])]
 VersionNumber = Annotated[int, Path(ge=1, lt=2**31, description="The number of a version, from 1.")]
@@ -76,7 +76,8 @@ class DocumentKind(Protocol):
     ) -> Published | Planned:
         """The document to keep as the version, or the plan. Moves and ends runs in flight in this transaction.
 
-        Called only for drafts without errors. Raises Conflict when the plan that is confirmed is no longer true.
+        Called only for drafts without errors. Raises Conflict when the plan that is confirmed is no longer true, and
+        Forbidden when the document does what the key may not do.
         """
         ...
 
@@ -233,7 +234,7 @@ def _add_publishing(router: APIRouter, kind_of: type[DocumentKind], scope: Scope
         findings = await _findings(kind, session, key, read_draft(kind_of.model, row.draft))
         if has_errors(findings):
             raise _checks_failed(findings)
-        publication = await _publication(session, row)
+        publication = await _publication(session, row, caller)
         match await kind.publish(session, publication, wish or PublishRequest(), as_of):
             case Planned(plan):
                 return PublishPlan.model_validate(plan)
@@ -281,7 +282,7 @@ async def _findings(kind: DocumentKind, session: ReadSession, key: str, draft: D
     return draft.findings if draft.document is None else await kind.check(session, key, draft.document)
 
 
-async def _publication(session: WriteSession, row: DocumentRow) -> Publication:
+async def _publication(session: WriteSession, row: DocumentRow, by: StoredKey) -> Publication:
     live = row.live_version and await documents.version_of(session, row.kind, row.key, row.live_version)
     return Publication(
         key=row.key,
@@ -289,6 +290,7 @@ async def _publication(session: WriteSession, row: DocumentRow) -> Publication:
         document=row.draft,
         live_version=row.live_version,
         live_document=live.document if live else None,
+        by=by,
     )
 
 

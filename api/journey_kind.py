@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from api.dependencies import ApiDependencies
 from api.document_answers import PublishRequest
+from api.step_scopes import require_step_scopes
 from database import documents
 from database.journey_checks import surroundings
 from database.publishing import finish_runs, move_runs, standing, wake_held_runs
@@ -58,6 +59,7 @@ class JourneyKind:
         )
         if request.dry_run or (request.plan is None and plan.in_flight):
             return Planned(plan.as_json())
+        await require_step_scopes(session, publication.by, definition)
         _confirm(plan, request)
         await self._carry_out(session, publication, request, as_of)
         row = await documents.load(session, self.name, publication.key)

@@ -9,13 +9,14 @@ from uuid import UUID
 from fastapi import Query
 
 from api import simulations
-from api.auth import requires
+from api.auth import Caller, requires
 from api.dependencies import AsOf, Dependencies, Reading, Writing
 from api.documents import Key, document_router
 from api.idempotency import concerns
 from api.journey_answers import Consideration, EnterAnswer, EnterWish, Explanation, FunnelAnswer, FunnelCounts
 from api.journey_kind import JourneyKind
 from api.run_answers import RunAnswer
+from api.step_scopes import require_step_scopes
 from database import customers, documents
 from database.customers import Customer, customer_of
 from database.documents import DocumentRow
@@ -41,9 +42,12 @@ _MOST_EXPLAINED = 100
 
 @router.post("/{key}/enter", dependencies=[requires(Scope.JOURNEYS_WRITE)], summary="Enter a customer")
 async def enter_journey(
-    key: Key, wish: EnterWish, session: Writing, dependencies: Dependencies, as_of: AsOf
+    *, key: Key, wish: EnterWish, session: Writing, dependencies: Dependencies, caller: Caller, as_of: AsOf
 ) -> EnterAnswer:
-    """By the journey's `api` entry; its condition, occasion and re-entry rules decide."""
+    """By the journey's `api` entry; its condition, occasion and re-entry rules decide.
+
+    The key needs the scopes of what the steps do.
+    """
     found = await _customer(session, wish.customer_id)
     concerns(session, found.id)
     locked = (await customers.lock(session, [found.id], skip_locked=False))[found.id]
@@ -52,6 +56,7 @@ async def enter_journey(
     if journey is None:
         await _document(session, key)
         raise Conflict("This journey is not live: publish it first.", code="not_live")
+    await require_step_scopes(session, caller, journey.definition)
     candidate = _candidate(journey, locked.id, locked.last_number, wish, as_of)
     [outcome] = await enrol(session, [candidate], shop=live.shop, as_of=as_of)
     if outcome.run is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -156,8 +156,11 @@ async def page_of_versions(
     return (await session.execute(statement.order_by(DocumentVersion.version.desc()).limit(limit))).scalars().all()
 
 
-async def live_documents(session: ReadSession, kind: str) -> list[LiveDocument]:
-    """The live version of every document of a kind that is live or paused: what routers and workers cache."""
+async def live_documents(session: ReadSession, kind: str, keys: Collection[str] | None = None) -> list[LiveDocument]:
+    """The live version of every document of a kind that is live or paused: what routers and workers cache.
+
+    `keys`: only of these.
+    """
     statement = (
         select(DocumentRow.key, DocumentVersion.version, DocumentRow.state, cast(DocumentVersion.document, Text))
         .join(
@@ -169,6 +172,8 @@ async def live_documents(session: ReadSession, kind: str) -> list[LiveDocument]:
         .where(DocumentRow.kind == kind, DocumentRow.state.in_([DocumentState.LIVE, DocumentState.PAUSED]))
         .order_by(DocumentRow.key)
     )
+    if keys is not None:
+        statement = statement.where(DocumentRow.key.in_(keys))
     rows = (await session.execute(statement)).all()
     return [LiveDocument(key, version, DocumentState(state), document) for key, version, state, document in rows]
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from domain.errors import Conflict
+from domain.keys import StoredKey
 
 DOCUMENT_KEY = r"^[a-z][a-z0-9-]{1,62}$"
 
@@ -33,13 +34,14 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A checked draft about to become version `version`, beside the version that is live now."""
+    """A checked draft about to become version `version` at the wish of a key, beside the version that is live now."""
 
     key: str
     version: int
     document: Mapping[str, Any]  # the draft as it was written
     live_version: int | None
     live_document: Mapping[str, Any] | None
+    by: StoredKey
 
 
 @dataclass(frozen=True, slots=True)

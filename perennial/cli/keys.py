@@ -77,6 +77,20 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The id, as `perennial key
     console.print(f"{key_id} is revoked.")
 
 
+@_keys.command("refused")
+def refused() -> None:
+    """Show the keys that may write journeys, and what they cannot publish or enter: ask before an upgrade.
+
+    A key needs the scopes of what the steps do. Journeys that are live go on whoever published them.
+
+    [dim]Example:[/dim]
+      perennial keys refused
+    """
+    found = run(_refused())
+    for line in found or ["Every key that may write journeys may publish and enter all that are live."]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 @_keys.command("webhook")
 def webhook() -> None:
     """Show the secret that signs outgoing webhooks (Standard Webhooks), for the shop to verify them with.
@@ -102,6 +116,24 @@ async def _everything() -> list[StoredKey]:
 
     async with open_database(load_settings(), "keys") as database, database.read() as session:
         return list(await stored.everything(session))
+
+
+async def _refused() -> list[str]:
+    from database.definitions import JOURNEY
+    from database.documents import live_documents
+    from domain.journeys.definition import JourneyDefinition
+    from domain.journeys.step_scopes import lacking
+    from perennial.composition import open_database
+
+    async with open_database(load_settings(), "keys") as database, database.read() as session:
+        live = await live_documents(session, JOURNEY)
+        definitions = [JourneyDefinition.model_validate(each.document) for each in live]
+    return [
+        f"{key.id} {key.name}: lacks {' '.join(scopes)} for {journey}"
+        for key in await _everything()
+        if key.revoked_at is None and key.may(Scope.JOURNEYS_WRITE)
+        for journey, scopes in lacking(definitions, key).items()
+    ]
 
 
 async def _rotate(key_id: str, overlap: timedelta) -> str:

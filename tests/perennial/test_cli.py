@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -14,6 +15,7 @@ from sqlalchemy import select, update
 from typer.testing import CliRunner
 
 from database import keys
+from database.documents import DocumentRow, DocumentVersion
 from database.events import Event, append
 from database.session import Database
 from domain.events import EventKind, NewEvent
@@ -73,6 +75,18 @@ def test_rotated_key_keeps_its_old_secret_for_the_overlap(database: Database) ->
     stored = asyncio.run(_key(database.url, key_id))
     assert stored.accepts(first, datetime.now(UTC))
     assert stored.accepts(second, datetime.now(UTC))
+
+
+@pytest.mark.usefixtures("deployment")
+def test_keys_that_an_upgrade_would_refuse_are_listed_before_it(database: Database) -> None:
+    asyncio.run(_live_journey(database.url, {"journey": "club", "steps": [{"id": "gift", "points": {"award": 5}}]}))
+    for name, scopes in {"author": ["journeys:write"], "owner": ["journeys:write", "loyalty:write"]}.items():
+        cli.invoke(app, ["keys", "create", name, *(word for scope in scopes for word in ("--scope", scope))])
+
+    told = cli.invoke(app, ["keys", "refused"]).output
+
+    assert "author: lacks loyalty:write for club" in told
+    assert "owner" not in told
 
 
 @pytest.mark.usefixtures("deployment")
@@ -170,6 +184,16 @@ async def _quarantined_event(url: str) -> str:
         await session.execute(update(Event).values(status="quarantined", attempts=5, error="no such product"))
     await database.close()
     return str(event.id)
+
+
+async def _live_journey(url: str, document: dict[str, Any]) -> None:
+    database, now = Database(url, pool_size=1), datetime.now(UTC)
+    row = {"kind": "journey", "key": document["journey"]}
+    async with database.transaction() as session:
+        session.add(DocumentRow(**row, draft={}, state="live", live_version=1, etag="", updated_at=now))
+        await session.flush()
+        session.add(DocumentVersion(**row, version=1, document={"enter": {"on": "api"}, **document}, published_at=now))
+    await database.close()
 
 
 async def _status(url: str) -> str:
