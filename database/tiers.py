@@ -130,7 +130,8 @@ def _rules(live: LiveProgramme, currency: str) -> TierRules | None:
 
 async def tiers_of(session: ReadSession, ids: Collection[UUID], at: datetime) -> dict[UUID, str | None]:
     """The tier of each customer at a moment, settled up to it: a period that has ended counts as ended."""
-    found = await _tiers(session, {(id_, at) for id_ in ids}, frozenset(), inclusive=True)
+    ladder = await ladder_of(session)
+    found = await _tiers(session, ladder, {(id_, at) for id_ in ids}, frozenset(), inclusive=True)
     return {id_: tier for (id_, _), tier in found.items()}
 
 
@@ -139,19 +140,23 @@ Moment = tuple[UUID, datetime]
 
 
 async def tiers_before(
-    session: ReadSession, moments: Collection[Moment], *, unweighed: Collection[UUID] = ()
+    session: ReadSession, ladder: Ladder | None, moments: Collection[Moment], *, unweighed: Collection[UUID] = ()
 ) -> dict[Moment, str | None]:
     """Each customer's tier as it was just before a moment: what happens then does not count yet.
 
     `unweighed`: what counts for these may have changed since they were weighed.
     """
-    return await _tiers(session, moments, unweighed, inclusive=False)
+    return await _tiers(session, ladder, moments, unweighed, inclusive=False)
 
 
 async def _tiers(
-    session: ReadSession, moments: Collection[Moment], unweighed: Collection[UUID], *, inclusive: bool
+    session: ReadSession,
+    ladder: Ladder | None,
+    moments: Collection[Moment],
+    unweighed: Collection[UUID],
+    *,
+    inclusive: bool,
 ) -> dict[Moment, str | None]:
-    ladder = await ladder_of(session)
     if ladder is None or not moments:
         return dict.fromkeys(moments)
     known = await known_tiers(session, ladder, {id_ for id_, _ in moments})

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from database import earnings
 from database.earnings import Stored
+from database.tiers import Ladder, ladder_by
 from domain.commerce import MAKES_ORDERS
 from domain.earning import Decision, EarningEvent, Unpaid, decide_in_order
 from domain.identities import Stamp
@@ -162,7 +163,9 @@ async def _with_another_tier(wave: Wave, decided: Sequence[Decision]) -> dict[UU
     events = [event for event in events if event.customer_id in several]
     if not events:
         return {}
-    tiers = await tiers_before_each(wave.session, events, programmes_for(wave.programmes, wave.shop, events))
+    tiers = await tiers_before_each(
+        wave.session, events, programmes_for(wave.programmes, wave.shop, events), _ladder(wave)
+    )
     moved = (each.event for each in decided if each.event.id in tiers and each.tier != tiers[each.event.id])
     return {id_: Stamp.before(stamp.timestamp) for id_, stamp in first_of(moved).items()}
 
@@ -175,9 +178,15 @@ async def _decisions(wave: Wave, sequence: Sequence[EarningEvent], later: Sequen
     again = {stored.id for stored in later}
     usage = await usage_before(wave.session, wave.programme.key, sequence, programmes, but=again)
     changed = {stored.customer_id for stored in later}
-    about = await circumstances(wave.session, wave.shop, sequence, programmes, _people(wave), unweighed=changed)
+    about = await circumstances(
+        wave.session, wave.shop, sequence, programmes, _people(wave), ladder=_ladder(wave), unweighed=changed
+    )
     found = decide_in_order(sequence, lambda event: programmes[event.id], lambda event: about[event.id], usage)
     return [decision for decision in found if decision.reason not in _FORGOTTEN]
+
+
+def _ladder(wave: Wave) -> Ladder | None:
+    return ladder_by(wave.programmes, wave.shop.currency)
 
 
 def _people(wave: Wave) -> dict[UUID, Person]:

@@ -17,7 +17,7 @@ from database.conditions import ShopDefaults, Subject, judge
 from database.earning_limits import Limit
 from database.programmes import LiveProgramme, version_at
 from database.session import ReadSession
-from database.tiers import tiers_before
+from database.tiers import Ladder, tiers_before
 from domain.conditions.memory import Scope
 from domain.conditions.model import Condition
 from domain.earning import (
@@ -99,10 +99,11 @@ async def circumstances(
     programmes: Programmes,
     people: Mapping[UUID, Person],
     *,
+    ladder: Ladder | None,
     unweighed: Collection[UUID] = (),
 ) -> dict[UUID, Circumstances]:
     """Each event's customer as before it, by the event's id. `unweighed`: customers whose stored tiers may be past."""
-    tiers = await tiers_before_each(session, events, programmes, unweighed=unweighed)
+    tiers = await tiers_before_each(session, events, programmes, ladder, unweighed=unweighed)
     truths = await _truths(session, shop, events, programmes, people)
     boosts = await earnings.boosts_of(
         session, {event.customer_id for event in events}, min(event.at for event in events)
@@ -137,6 +138,7 @@ async def tiers_before_each(
     session: ReadSession,
     events: Sequence[EarningEvent],
     programmes: Programmes,
+    ladder: Ladder | None,
     *,
     unweighed: Collection[UUID] = (),
 ) -> dict[UUID, str | None]:
@@ -144,7 +146,7 @@ async def tiers_before_each(
     told = [event for event in events if programmes[event.id].definition.tiers is not None]
     several = {id_ for id_, count in Counter(event.customer_id for event in told).items() if count > 1}
     tiers = await tiers_before(
-        session, {(event.customer_id, event.at) for event in told}, unweighed=several.union(unweighed)
+        session, ladder, {(event.customer_id, event.at) for event in told}, unweighed=several.union(unweighed)
     )
     return {event.id: tiers[event.customer_id, event.at] for event in told}
 

@@ -10,6 +10,7 @@ from sqlalchemy import select, tuple_
 from database.customers import Customer, trusted_profile
 from database.events import Event
 from database.session import ReadSession
+from database.tiers import ladder_of
 from domain.earning import Decision, EarningEvent, Programme, Usage, decide, decide_in_order
 from domain.local_time import resolve_zone
 from domain.programmes.checks import events_of
@@ -30,7 +31,7 @@ async def would_earn(
     programmes = {event.id: programme}
     usage = await usage_before(session, programme.key, [event], programmes)
     people = {event.customer_id: _person(customer, shop)}
-    about = await circumstances(session, shop, [event], programmes, people)
+    about = await circumstances(session, shop, [event], programmes, people, ladder=await ladder_of(session))
     return decide(programme, event, about[event.id], usage)
 
 
@@ -60,7 +61,8 @@ async def _try_page(
     people = {customer.id: _person(customer, shop) for _, customer in page}
     trial.names |= {customer.id: customer.external_id for _, customer in page}
     trial.count_events(events)
-    about = await circumstances(session, shop, events, {event.id: programme for event in events}, people)
+    programmes = {event.id: programme for event in events}
+    about = await circumstances(session, shop, events, programmes, people, ladder=await ladder_of(session))
     for decision in decide_in_order(events, lambda _: programme, lambda event: about[event.id], usage):
         trial.count(decision)
 

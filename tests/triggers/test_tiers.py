@@ -171,7 +171,7 @@ async def test_the_tier_before_an_event_is_the_one_without_it(shop: Shop) -> Non
     customer = await shop.customer()
     async with shop.database.read() as session:
         before = (customer.id, shop.now)
-        assert await tiers_before(session, [before]) == {before: "bronze"}
+        assert await tiers_before(session, await ladder_of(session), [before]) == {before: "bronze"}
         assert await tiers_of(session, [customer.id], shop.now) == {customer.id: "silver"}
 
 
