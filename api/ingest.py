@@ -20,7 +20,9 @@ from api.bell import Bell
 from api.dependencies import get_as_of, get_dependencies
 from api.limits import read_body
 from api.segment import Delivery, read_context, read_enter, read_message, read_sent_at
-from database.events import AppendResult, append
+from database.erasures import erased_ids
+from database.events import append
+from database.session import WriteSession
 from domain.errors import Conflict, Forbidden, PerennialError, TooLarge
 from domain.events import EventKind, NewEvent
 from domain.keys import Scope, StoredKey
@@ -59,6 +61,18 @@ class Rejection:
 
 REUSED = Rejection(0, "message_id_reused", "this messageId was taken before with other content; the first is kept")
 
+ERASED = Rejection(0, "erased_id", "this customer was erased: only a secret key can name the id again")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of the events of a request, as positions."""
+
+    accepted: Sequence[int]
+    duplicates: Sequence[int]
+    conflicts: Sequence[int]
+    erased: Sequence[int]  # of a browser, under an erased id and no other
+
 
 async def take_one(request: Request) -> Response:
     """One event. Its kind is the path's; what is wrong with it is answered as a problem."""
@@ -72,7 +86,10 @@ async def take_one(request: Request) -> Response:
     except PerennialError as refusal:
         _count_rejected(refusal.code)
         raise
-    if (await _append(request, [event])).conflicts:
+    taken = await _append(request, [event])
+    if taken.erased:
+        raise Forbidden(ERASED.message, code=ERASED.code)
+    if taken.conflicts:
         raise Conflict(REUSED.message, code=REUSED.code)
     return _answer({"success": True})
 
@@ -89,6 +106,7 @@ async def take_batch(request: Request) -> Response:
     events, rejected = _read_items(batch, _delivery(request, key, body, batch))
     result = await _append(request, [event for _, event in events])
     rejected += [replace(REUSED, index=events[position][0]) for position in result.conflicts]
+    rejected += [replace(ERASED, index=events[position][0]) for position in result.erased]
     return _answer(
         {
             "success": True,
@@ -155,18 +173,39 @@ async def _body(request: Request) -> bytes:
     return body.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
 
 
-async def _append(request: Request, events: Sequence[NewEvent]) -> AppendResult:
+async def _append(request: Request, events: Sequence[NewEvent]) -> Taken:
     """Commit, then let the routers know."""
     async with get_dependencies(request).intake.transaction() as session:
-        result = await append(session, events, announce=False)
+        erased = await _of_the_erased(session, events)
+        kept = [position for position in range(len(events)) if position not in erased]
+        result = await append(session, [events[position] for position in kept], announce=False)
     _received.labels("accepted").inc(len(result.accepted))
     _received.labels("duplicate").inc(len(result.duplicates))
-    for _ in result.conflicts:
-        _count_rejected(REUSED.code)
+    for code, count in ((REUSED.code, len(result.conflicts)), (ERASED.code, len(erased))):
+        for _ in range(count):
+            _count_rejected(code)
     bell: Bell = request.app.state.bell
     if result.accepted:
         bell.ring()
-    return result
+    return Taken(
+        accepted=[kept[position] for position in result.accepted],
+        duplicates=[kept[position] for position in result.duplicates],
+        conflicts=[kept[position] for position in result.conflicts],
+        erased=sorted(erased),
+    )
+
+
+async def _of_the_erased(session: WriteSession, events: Sequence[NewEvent]) -> set[int]:
+    """Events that would bring an erased person back by a browser's word alone. Those with an anonymous id are taken:
+    they stay with it. Costs nothing unless a browser names customers without one, which no SDK does.
+    """
+    named = {
+        position: event.user_id
+        for position, event in enumerate(events)
+        if event.user_id is not None and event.anonymous_id is None and not event.trusted
+    }
+    erased = await erased_ids(session, set(named.values()))
+    return {position for position, user_id in named.items() if user_id in erased}
 
 
 def _count_rejected(code: str) -> None:

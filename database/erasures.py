@@ -5,7 +5,7 @@ What an erasure does to each table is database/erasure_rules.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -132,6 +132,26 @@ async def remember_erased(session: WriteSession, identities: Iterable[IdentityRe
 async def anybody_was_erased(session: ReadSession) -> bool:
     """Whether there is any erased identity at all: most shops have none on most days."""
     return bool(await session.scalar(select(exists().select_from(ErasedIdentity))))
+
+
+# Ids that are somebody's again, or will be once what a trusted source said is routed. Relies on pk_identities and
+# ix_events_pending_subject.
+_NAMED_AGAIN = text("""
+    SELECT value FROM identities WHERE kind = 'user' AND value = ANY(:user_ids)
+    UNION SELECT user_id FROM events
+        WHERE status = 'pending' AND trusted AND subject = ANY(:subjects)
+""")
+
+
+async def erased_ids(session: WriteSession, user_ids: Collection[str]) -> set[str]:
+    """Which of these ids of the shop were erased and have been named by no trusted source since."""
+    if not user_ids or not await anybody_was_erased(session):
+        return set()
+    erased = {ref.value for ref in await erased_since(session, [IdentityRef("user", value) for value in user_ids])}
+    if not erased:
+        return set()
+    bounds = {"user_ids": list(erased), "subjects": [f"u:{value}" for value in erased]}
+    return erased - set((await session.execute(_NAMED_AGAIN, bounds)).scalars())
 
 
 async def erased_since(session: WriteSession, identities: Sequence[IdentityRef]) -> dict[IdentityRef, datetime]:

@@ -16,7 +16,7 @@ from database.customers import CustomerState
 from database.routing import PendingEvent
 from database.session import WriteSession
 from domain.identities import Brakes, Identity, Key, Naming, Resolution
-from triggers.erasures import drop_what_was_erased
+from triggers.erased_ids import drop_what_was_erased
 from triggers.identity import Ground, brakes_for
 
 MOST_LOOKS = 4

@@ -16,8 +16,6 @@ from database.erasures import (
     Erasure,
     IdentityRef,
     Traces,
-    anybody_was_erased,
-    erased_since,
     open_erasure,
     remember_erased,
 )
@@ -26,7 +24,6 @@ from database.outbox import Command, CommandKind, NewCommand, add_commands
 from database.runs import Run, end_runs
 from database.session import WriteSession
 from database.suppressions import suppress
-from domain.identities import Naming
 from domain.ids import new_id
 
 REASON = "erased"
@@ -50,45 +47,6 @@ _FORGET_PENDING = text("""
     DELETE FROM event_keys USING gone
     WHERE event_keys.source = gone.source AND event_keys.message_id = gone.message_id
 """)
-
-
-# Events of erased people that are older than the erasure, and imported ones of any time: they go, with their keys. An
-# event that somebody else holds is left to them.
-_DROP = text("""
-    WITH gone AS (
-        SELECT events.id, events.source, events.message_id
-        FROM unnest(CAST(:ids AS uuid[]), CAST(:erased_at AS timestamptz[])) AS wanted (id, erased_at)
-        JOIN events ON events.id = wanted.id
-        WHERE events.status = 'pending' AND (events.timestamp <= wanted.erased_at OR events.is_history)
-        ORDER BY events.id
-        FOR UPDATE OF events SKIP LOCKED
-    ), keys AS (
-        DELETE FROM event_keys USING gone
-        WHERE event_keys.source = gone.source AND event_keys.message_id = gone.message_id
-    )
-    DELETE FROM events USING gone WHERE events.id = gone.id RETURNING events.id
-""")
-
-
-async def drop_what_was_erased(session: WriteSession, window: Sequence[Naming]) -> list[Naming]:
-    """Pending events without those that would bring an erased person back. What a person does later is news again."""
-    if not await anybody_was_erased(session):
-        return list(window)
-    subjects = {naming.event_id: _subject(naming) for naming in window}
-    erased = await erased_since(session, sorted(set(subjects.values())))
-    found = {event_id: erased[subject] for event_id, subject in subjects.items() if subject in erased}
-    if not found:
-        return list(window)
-    bounds = {"ids": list(found), "erased_at": list(found.values())}
-    gone = set((await session.execute(_DROP, bounds)).scalars())
-    return [naming for naming in window if naming.event_id not in gone]
-
-
-def _subject(naming: Naming) -> IdentityRef:
-    """Whose event it is, before identities are resolved."""
-    if naming.user_id is not None:
-        return IdentityRef("user", naming.user_id)
-    return IdentityRef("anonymous", naming.anonymous_id or "")
 
 
 async def request_erasure(session: WriteSession, customer_id: UUID, *, by: str, as_of: datetime) -> Erasure:

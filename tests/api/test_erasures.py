@@ -8,6 +8,7 @@ from sqlalchemy import select
 from database.audit import AuditEntry
 from database.session import Database
 from domain.ids import new_id
+from tests.api.conftest import ApiServer
 from tests.factories import make_customer, make_events
 
 
@@ -84,3 +85,26 @@ async def test_an_export_holds_everything_and_is_noted(client: httpx.AsyncClient
     assert answer.headers["content-disposition"].startswith("attachment")
     assert answer.headers["cache-control"] == "no-store"
     assert ("export", f"customer/{ours}") in await audited(database)
+
+
+async def test_a_browser_that_names_an_erased_customer_is_refused_until_the_shop_does(
+    client: httpx.AsyncClient, api_server: ApiServer, database: Database
+) -> None:
+    await make_customer(database, "ann")
+    await client.delete("/v1/customers/ann")
+    browser = {"Authorization": f"Bearer {api_server.browser_key}"}
+    bare, known = {"type": "track", "event": "Seen", "userId": "ann"}, {"anonymousId": "browser-1"}
+
+    alone = await client.post("/v1/track", json=bare, headers=browser)
+    batch = await client.post(
+        "/v1/batch", json={"batch": [bare | known, bare, bare | {"userId": "bob"}]}, headers=browser
+    )
+    await client.post("/v1/track", json=bare)  # with the shop's own key
+    after = await client.post("/v1/track", json=bare, headers=browser)
+
+    assert (alone.status_code, alone.json()["code"]) == (403, "erased_id")
+    assert (batch.json()["accepted"], [(each["index"], each["code"]) for each in batch.json()["rejected"]]) == (
+        2,
+        [(1, "erased_id")],
+    )
+    assert after.status_code == 200

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from database.customers import customer_of
+from database.events import Event
 from database.orders import Order
 from database.refused_merges import open_refusals
 from domain.events import MERGE_ASKED, EventKind
 from tests.triggers.shop import Shop
+from triggers.erasures import request_erasure
 
 
 async def test_a_browser_cannot_replace_the_address_that_the_shop_gave(shop: Shop) -> None:
@@ -158,3 +161,49 @@ async def test_events_under_a_placeholder_alone_are_kept_as_one_customers(shop: 
     for _ in range(3):
         await shop.track("Page Viewed", user_id="guest")
     assert len(await shop.events_of((await shop.customer("guest")).id)) == 3
+
+
+@pytest.fixture
+async def erased(shop: Shop) -> Shop:
+    """A shop where ann, known by one browser, was erased a day ago."""
+    await shop.identify({"email": "ann@shop.example"}, user_id="ann", anonymous_id="old-browser")
+    shop.later(minutes=1)
+    customer = await shop.customer("ann")
+    async with shop.database.transaction() as session:
+        await request_erasure(session, customer.id, by="key", as_of=shop.now)
+    shop.later(days=1)
+    return shop
+
+
+async def is_known(shop: Shop, user_id: str) -> bool:
+    async with shop.database.read() as session:
+        return await customer_of(session, user_id) is not None
+
+
+async def test_no_browser_brings_an_erased_customer_back(erased: Shop) -> None:
+    told = {"email": "x@evil.example"}
+    await erased.identify(told, user_id="ann", anonymous_id="x", trusted=False)
+    await erased.identify(told, user_id="ann", trusted=False)
+    await alias(erased, "ann", "bob", trusted=False, anonymous_id="bobs")
+    await alias(erased, "x", "ann", trusted=False, anonymous_id="x")
+    assert not await is_known(erased, "ann")
+    async with erased.database.read() as session:
+        events = (await session.execute(select(Event).where(Event.received_at == erased.now))).scalars().all()
+    assert {(event.subject, event.user_id, event.previous_id) for event in events} == {
+        ("a:x", None, None),
+        ("u:bob", "bob", None),
+        ("a:x", None, "x"),
+    }
+    assert {event.status for event in events} == {"routed"}
+
+
+async def test_once_the_shop_names_the_erased_id_again_browsers_may_too(erased: Shop) -> None:
+    await erased.post(
+        erased.event("Page Viewed", user_id="ann", anonymous_id="early", trusted=False),
+        erased.event("Order Completed", properties={"order_id": "o-1"}, user_id="ann"),
+        erased.event("Page Viewed", user_id="ann", anonymous_id="late", trusted=False),
+    )
+    await erased.route()
+    await erased.track("Page Viewed", user_id="ann", trusted=False)
+    ann = await erased.customer("ann")
+    assert [event.anonymous_id for event in await erased.events_of(ann.id)] == [None, "late", None]
