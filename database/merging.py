@@ -98,6 +98,11 @@ async def merge(session: WriteSession, loser: UUID, survivor: UUID, as_of: datet
     await session.execute(_BURY, who)
 
 
+def occasion_before_merge(occasion: str, run_id: UUID) -> str:
+    """What a run is about, without the other name that a merge gave to an occasion that both customers had."""
+    return occasion.removesuffix(f" (merged {run_id})")
+
+
 def repointed_tables() -> Sequence[SqlTable]:
     """All tables with rows of a customer, except those that are renumbered at the same time."""
     tables = Table.metadata.sorted_tables

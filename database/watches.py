@@ -43,6 +43,7 @@ class WatchedRun:
     workflow_id: str
     converted: bool
     waits: list[WatchedWait]
+    occasion: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class WaitMoved:
 _WATCHED = text("""
     SELECT
         runs.id, runs.customer_id, runs.journey, runs.version, runs.state, runs.reason, runs.entry, runs.saved,
-        runs.entered_at, runs.workflow_id, runs.converted_at IS NOT NULL AS converted,
+        runs.entered_at, runs.workflow_id, runs.occasion, runs.converted_at IS NOT NULL AS converted,
         coalesce((
             SELECT jsonb_agg(jsonb_build_object('step', step, 'visit', visit, 'deadline', deadline))
             FROM waits WHERE waits.run_id = runs.id AND waits.status = 'waiting'
@@ -99,6 +100,11 @@ _WATCHED = text("""
     WHERE runs.customer_id = ANY(CAST(:customers AS uuid[]))
       AND (runs.state = 'active' OR (runs.converted_at IS NULL AND runs.entered_at > :goals_since))
     ORDER BY runs.entered_at, runs.id
+""")
+
+# By the unique key (run, step, visit) of messages.
+_SENT = text("""
+    SELECT DISTINCT run_id FROM messages WHERE run_id = ANY(CAST(:runs AS uuid[])) AND accepted_at IS NOT NULL
 """)
 
 _EXIT = text("""
@@ -138,6 +144,11 @@ async def watched_runs(
         waits = [WatchedWait(each["step"], each["visit"], _moment(each["deadline"])) for each in row["waits"]]
         found.setdefault(row["customer_id"], []).append(WatchedRun(**{**row, "waits": waits}))
     return found
+
+
+async def runs_that_sent(session: ReadSession, run_ids: Collection[UUID]) -> set[UUID]:
+    """Those of the runs that have handed a message to a provider."""
+    return set((await session.execute(_SENT, {"runs": list(run_ids)})).scalars())
 
 
 async def exit_runs(session: WriteSession, exits: Collection[Exited], as_of: datetime) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from database.entries import NewRun, joined_since
 from database.watches import WatchedRun
 from domain.runs import RunState
-from triggers.batch import BatchCustomer, BatchEvent, Wave
+from triggers.batch import BatchEvent, Wave
 from triggers.enrolment import enrol, entered
 from triggers.entrants import candidates
-from triggers.waits import MERGED, Settlement, settle
+from triggers.waits import Settlement, settle
 
 _MOST_JOINED = 1_000
 
@@ -25,16 +25,6 @@ async def react_in_journeys(wave: Wave) -> None:
     if found := await candidates(wave):
         outcomes = await enrol(wave.session, found, shop=wave.shop, as_of=wave.as_of)
         _watch(wave, entered(outcomes))
-
-
-def end_doubles(customer: BatchCustomer, settlement: Settlement) -> None:
-    """After a merge, of two active runs of one journey the older goes on."""
-    journeys: set[str] = set()
-    for run in customer.runs:  # the oldest first
-        if run.state == RunState.ACTIVE and run.journey in journeys:
-            settlement.exit(run, MERGED)
-        elif run.state == RunState.ACTIVE:
-            journeys.add(run.journey)
 
 
 async def _settle_joined(wave: Wave, event: BatchEvent, into: Settlement) -> None:
@@ -57,5 +47,6 @@ def _watch(wave: Wave, runs: list[NewRun]) -> None:
             *(run.entered_at, run.workflow_id),
             converted=False,
             waits=[],
+            occasion=run.occasion,
         )
         customers[run.customer_id].runs.append(watched)

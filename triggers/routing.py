@@ -19,9 +19,9 @@ from domain.published import UnreadableDocument
 from triggers.batch import BatchCustomer, Wave, waves
 from triggers.challenges import recount
 from triggers.claiming import claim, ground_of, in_order
+from triggers.doubles import end_doubles
 from triggers.entrants import decisive, may_start
 from triggers.identity import ContendedError, Ground, Identified, identify
-from triggers.journeys import end_doubles
 from triggers.live import JourneyVersion, Live, LiveCache
 from triggers.reactions import REACTIONS, Reaction
 from triggers.rebuilding import rebuild
@@ -142,7 +142,7 @@ async def _settle_identities(wave: Wave, identified: Identified) -> None:
     working = _customers_of(identified)
     for customer in working:
         if customer.id in identified.merged:
-            end_doubles(customer, settlement)
+            await end_doubles(wave.session, customer.runs, wave.versions, settlement)
         if customer.id in identified.merged | identified.moved:
             wake_at_waits(wave, customer, settlement)
     await settlement.write(wave.session, wave.as_of)

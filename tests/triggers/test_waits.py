@@ -198,15 +198,3 @@ async def test_what_was_done_elsewhere_ends_the_run_once_we_know_who_it_was(shop
     assert [run.state for run in await shop.runs()] == ["active"]
     await shop.identify(user_id="u-1", anonymous_id="phone")
     assert [run.state for run in await shop.runs()] == ["exited"]
-
-
-async def test_when_two_customers_merge_the_older_run_goes_on(shop: Shop) -> None:
-    await shop.publish(abandoned_cart())
-    await shop.track("Product Added", {"cart_id": "c-1"}, user_id="old")
-    shop.later(minutes=1)
-    await shop.track("Product Added", {"cart_id": "c-1"}, user_id="new")
-    await shop.post(shop.event(kind=EventKind.ALIAS, user_id="new", previous_id="old"))
-    await shop.route()
-    older, younger = await shop.runs()
-    assert (older.state, younger.state, younger.reason) == ("active", "exited", "merged")
-    assert older.customer_id == younger.customer_id == (await shop.customer("new")).id
