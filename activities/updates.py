@@ -8,6 +8,7 @@ from temporalio import activity
 
 from activities.steps import OpenStep, open_step
 from connectors.rendering import Renderer
+from database.acts import after_traits
 from database.events import append
 from database.session import Database, WriteSession
 from domain.errors import TemplateFailed
@@ -86,7 +87,7 @@ class UpdateActivities:
         new = NewEvent(
             source=SOURCE,
             message_id=message_id,
-            timestamp=opened.at.as_of,
+            timestamp=after_traits(customer, event.get("traits", ()), opened.at.as_of),
             received_at=opened.at.as_of,
             user_id=customer.external_id,
             trusted=bool(run.entry.get("trusted", True)),  # what a browser set off stays a browser's word

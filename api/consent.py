@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from api.paths import CustomerRef
 from api.profiles import ConsentAnswer
 from api.routing import ApiRoute
 from database import consent
+from database.acts import act_on_consent
 from database.audit import write_audit
 from database.events import append
 from database.messages import cancel_claimed
@@ -104,12 +106,14 @@ async def put_consent(
         response.status_code = 200 if await wait_until_routed(dependencies, event.id) else 202
         return answer
     concerns(session, customer.id)
+    answer.at = moment = await act_on_consent(session, customer.id, as_of)
+    event = replace(event, timestamp=moment)
     record = ConsentRecord(
         customer_id=customer.id,
         purpose=change.purpose,
         channel=change.channel,
         state=change.state,
-        at=as_of,
+        at=moment,
         source=ConsentSource.API,
         event_id=event.id,
         evidence=change.proof(),

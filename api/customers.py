@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
 from api.auth import requires
-from api.customer_access import SOURCE, find_customer, wait_until_routed
+from api.customer_access import SOURCE, find_customer, lock_customer, wait_until_routed
 from api.customer_lists import EventAnswer, HappeningAnswer, OrderAnswer
 from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
 from api.idempotency import concerns
@@ -20,6 +21,7 @@ from api.profiles import Profile, ProfileChange, changed_profile, read_profile
 from api.routing import ApiRoute
 from api.run_answers import RunAnswer
 from database import history
+from database.acts import act_on_traits
 from database.customers import customer_of
 from database.events import append
 from database.run_lists import page_of_runs
@@ -69,6 +71,8 @@ async def patch_customer(
         traits=change.traits,
     )
     async with dependencies.database.transaction() as own:  # committed now, so that a router sees it
+        if (customer := await lock_customer(own, customer_id)) is not None:
+            event = replace(event, timestamp=await act_on_traits(own, customer, change.traits, as_of))
         await append(own, [event])
     is_routed = await wait_until_routed(dependencies, event.id)
     profile = await _profile_if_known(dependencies, customer_id, as_of)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from database.acts import act_on_consent
 from database.consent import current, record
 from database.customers import lock
 from database.events import append
@@ -114,16 +115,17 @@ async def _grant(
     event = await event_about(session, message, CONSENT_GRANTED, as_of, f"{message.id}/subscribed/{new_id()}")
     if event is None:
         return
+    moment = await act_on_consent(session, customer_id, as_of)
     event.properties.update({"purpose": purpose, "channel": message.channel})
     granted = ConsentRecord(
         customer_id=customer_id,
         purpose=purpose,
         channel=message.channel,
         state=ConsentState.SUBSCRIBED,
-        at=as_of,
+        at=moment,
         source=source,
         event_id=event.id,
         evidence={"message_id": str(message.id), **evidence},
     )
     await record(session, [granted])
-    await append(session, [event])
+    await append(session, [replace(event, timestamp=moment)])

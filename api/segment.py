@@ -23,6 +23,7 @@ MAX_NAME = 200  # characters of an event's name, as in journeys
 MAX_SHARED_CONTEXT = 4 * 1024  # bytes of a batch's own context
 WIRE_KINDS = {kind.value: kind for kind in EventKind if kind is not EventKind.START}
 
+_LONGEST_TIME = 100  # characters kept of what was sent as a time
 JsonObject = Mapping[str, Any]  # any JSON object
 
 
@@ -51,7 +52,7 @@ def read_message(message: Any, delivery: Delivery, kind: EventKind | None = None
     if user_id is None and anonymous_id is None:
         _refuse("no_user_anon_id", "userId or anonymousId must be given")
     claimed = _time(message, "originalTimestamp") or _time(message, "timestamp")
-    sent_at = _time(message, "sentAt", lenient=True) or delivery.sent_at
+    sent_at = delivery.sent_at or _time(message, "sentAt")
     happened = corrected_time(claimed, None if delivery.is_history else sent_at, delivery.received_at)
     content = _CONTENTS[kind](message)
     return NewEvent(
@@ -67,9 +68,9 @@ def read_message(message: Any, delivery: Delivery, kind: EventKind | None = None
         properties=content.properties,
         traits=content.traits,
         context={**delivery.context, **_object(message, "context")},
-        sent_timestamp=_as_sent(message) if claimed is not None and happened != claimed else None,
+        sent_timestamp=_as_sent(message) if happened != claimed else None,
         trusted=delivery.trusted,
-        sent=delivery.sent_at or sent_at,
+        sent=sent_at,
         is_history=delivery.is_history,
         enters=delivery.enters,
     )
@@ -77,7 +78,7 @@ def read_message(message: Any, delivery: Delivery, kind: EventKind | None = None
 
 def read_sent_at(body: JsonObject) -> datetime | None:
     """When the client's clock says the request left; None when it does not say so intelligibly."""
-    return _time(body, "sentAt", lenient=True)
+    return _time(body, "sentAt")
 
 
 def read_enter(body: JsonObject) -> bool:
@@ -220,8 +221,9 @@ def _object(message: JsonObject, key: str) -> dict[str, Any]:  # any JSON object
     return value
 
 
-def _time(message: JsonObject, key: str, *, lenient: bool = False) -> datetime | None:
-    """An ISO 8601 time, or Unix seconds or milliseconds; without a zone it is UTC."""
+def _time(message: JsonObject, key: str) -> datetime | None:
+    """An ISO 8601 time, or Unix seconds or milliseconds; without a zone it is UTC. None where there is none to read:
+    that costs an event its time, never the event."""
     value = message.get(key)
     if value is None or value == "":
         return None
@@ -234,9 +236,7 @@ def _time(message: JsonObject, key: str, *, lenient: bool = False) -> datetime |
             raise TypeError
         return _to_utc(read)
     except (ValueError, TypeError, OverflowError, OSError):
-        if lenient:
-            return None
-        _refuse(f"invalid_{_SNAKE_TIMES[key]}", f"{key} must be an ISO 8601 time")
+        return None
 
 
 def _to_utc(time: datetime) -> datetime:
@@ -246,11 +246,9 @@ def _to_utc(time: datetime) -> datetime:
         return time.replace(tzinfo=UTC)
 
 
-_SNAKE_TIMES = {"timestamp": "timestamp", "originalTimestamp": "timestamp", "sentAt": "sent_at"}
-
-
-def _as_sent(message: JsonObject) -> str:
-    return str(message.get("originalTimestamp") or message.get("timestamp"))
+def _as_sent(message: JsonObject) -> str | None:
+    told = (message.get(key) for key in ("originalTimestamp", "timestamp"))
+    return next((str(time)[:_LONGEST_TIME] for time in told if time is not None and time != ""), None)
 
 
 def _refuse(code: str, detail: str) -> Never:

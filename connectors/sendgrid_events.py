@@ -128,7 +128,7 @@ def _time(value: object, as_of: datetime) -> datetime:
     """Unix seconds; what lies in the future or long ago is our time of receipt."""
     if isinstance(value, int) and 0 < value < 10_000_000_000:
         moment = datetime.fromtimestamp(value, UTC)
-        if as_of - timedelta(days=30) <= moment <= as_of + timedelta(minutes=5):
+        if as_of - timedelta(days=30) <= moment <= as_of:
             return moment
     return as_of
 

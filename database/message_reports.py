@@ -7,12 +7,14 @@ customer, so that journeys hear of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 
+from database.acts import act_on_consent
 from database.consent import record
 from database.customers import Customer, Identity, lock
 from database.events import append
@@ -104,13 +106,14 @@ async def _withdraw(session: WriteSession, message: Message, purpose: str, told:
     event = await event_about(session, message, CONSENT_WITHDRAWN, as_of, f"{told.provider}/{told.event_id}/consent")
     if message.customer_id is None or event is None:
         return
+    moment = await act_on_consent(session, message.customer_id, as_of)
     event.properties.update({"purpose": purpose, "channel": message.channel})
     withdrawn = ConsentRecord(
         customer_id=message.customer_id,
         purpose=purpose,
         channel=message.channel,
         state=ConsentState.UNSUBSCRIBED,
-        at=as_of,
+        at=moment,
         source=ConsentSource.COMPLAINT if is_complaint else told.source,
         event_id=event.id,
         evidence={"message_id": str(message.id), **told.detail},
@@ -123,7 +126,7 @@ async def _withdraw(session: WriteSession, message: Message, purpose: str, told:
         purpose=None if purpose == MARKETING else purpose,
         reason=Reason.COMPLAINT if is_complaint else Reason.UNSUBSCRIBED,
     )
-    await append(session, [event])
+    await append(session, [replace(event, timestamp=moment)])
 
 
 async def _tell(session: WriteSession, message: Message, told: Report, as_of: datetime) -> None:

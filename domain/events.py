@@ -61,8 +61,10 @@ V1_NAMES = {
     "Clicked Promotion": "Promotion Clicked",
 }
 
-FUTURE_ALLOWED = timedelta(hours=24)
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+CLOCK_IS_WRONG = timedelta(seconds=60)
+"""By so much a client's `sentAt` differs from the receipt at least before its clock is corrected: a request may take
+long on its way, and what it says is then nearer the truth than when it came."""
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 """No shop has events from before; an earlier time is a broken clock."""
 
 
@@ -116,16 +118,17 @@ def modern_name(name: str) -> str:
 def corrected_time(claimed: datetime | None, sent_at: datetime | None, received_at: datetime) -> datetime:
     """When it happened by our clock: `receivedAt - (sentAt - originalTimestamp)`, Segment's rule for wrong clocks.
 
-    Without `sent_at` the claim stands. A claim more than 24 hours ahead of us becomes the time of receipt, one
-    from before the year 2000 too.
+    Without `sent_at`, or with one about now, the claim stands. Nothing happens after it was received: such a claim
+    becomes the time of receipt, one from before the year 1990 too.
     """
     if claimed is None:
         return received_at
+    is_wrong = sent_at is not None and abs(received_at - sent_at) >= CLOCK_IS_WRONG
     try:
-        happened = claimed if sent_at is None else received_at - (sent_at - claimed)
+        happened = received_at - (sent_at - claimed) if sent_at is not None and is_wrong else claimed
     except OverflowError:
         return received_at
-    return happened if EARLIEST <= happened <= received_at + FUTURE_ALLOWED else received_at
+    return happened if EARLIEST <= happened <= received_at else received_at
 
 
 def fingerprint(event: NewEvent) -> bytes:

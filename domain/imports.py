@@ -21,7 +21,7 @@ import orjson
 
 from domain.commerce import ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, ProductFact, text_id
 from domain.consent import CONSENT_GRANTED, CONSENT_WITHDRAWN, ConsentState
-from domain.events import EARLIEST, FUTURE_ALLOWED, KIND_NAMES, EventKind, NewEvent
+from domain.events import EARLIEST, KIND_NAMES, EventKind, NewEvent
 from domain.money import currency_of, minor_units
 from domain.payload import find_fault
 from domain.social import COUNTED, MOST, NETWORK, MeasuredPost
@@ -316,7 +316,7 @@ class _Maker:
             message_id=f"{self.kind}/{digest[:40]}",
             kind=kind,
             name=name,
-            timestamp=self.at + timedelta(microseconds=place),
+            timestamp=min(self.at + timedelta(microseconds=place), self.as_of),
             received_at=self.as_of,
             user_id=self.user_id,
             properties=properties or {},
@@ -348,9 +348,9 @@ def _moment(told: Any, column: str, as_of: datetime) -> datetime:
     except (TypeError, ValueError):
         raise RowError("time_malformed", f"{column}: write a time such as 2026-03-01T09:30:00Z") from None
     moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if not EARLIEST <= moment <= as_of + FUTURE_ALLOWED:
-        raise RowError("time_out_of_range", f"{column}: between the year 2000 and tomorrow")
-    return moment
+    if moment < EARLIEST:
+        raise RowError("time_out_of_range", f"{column}: nothing from before the year 1990 is taken")
+    return min(moment, as_of)
 
 
 def lines_of(body: bytes) -> Iterator[str]:

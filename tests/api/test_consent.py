@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import httpx
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from database.audit import AuditEntry
 from database.consent import Consent, history
@@ -188,3 +189,19 @@ async def test_the_audit_log_names_the_customer_by_our_own_id(client: httpx.Asyn
     async with database.read() as session:
         entry = (await session.execute(select(AuditEntry))).scalar_one()
     assert (entry.action, entry.target) == ("consent", f"customer/{ours}")
+
+
+async def test_a_withdrawal_by_api_counts_after_a_consent_dated_ahead(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await make_customer(database, "ann")
+    await client.put("/v1/customers/ann/consent", json={"state": "subscribed"})
+    ahead = datetime.now(UTC) + timedelta(hours=20)
+    async with database.transaction() as session:
+        await session.execute(update(Consent).values(at=ahead))
+
+    answer = await client.put("/v1/customers/ann/consent", json={"state": "unsubscribed"})
+    shown = (await client.get("/v1/customers/ann/consent")).json()["data"]
+
+    assert datetime.fromisoformat(answer.json()["at"]) == ahead + timedelta(microseconds=1)
+    assert [each["state"] for each in shown] == ["unsubscribed"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
 import httpx
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from database.consent import Consent
 from database.customers import Customer
@@ -267,3 +267,20 @@ async def make_story(database: Database, ours: UUID) -> None:
         session.add(run)
         await session.flush()
         session.add_all([step, message, consent])
+
+
+async def test_a_patch_counts_after_what_was_said_of_the_trait_before_even_if_that_is_dated_ahead(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    ann = await make_customer(database, "ann", traits={"size": "M"})
+    ahead = datetime.now(UTC) + timedelta(hours=20)
+    written = {"size": [ahead.isoformat(timespec="microseconds"), "m-1"]}
+    async with database.transaction() as session:
+        await session.execute(update(Customer).where(Customer.id == ann).values(trait_times=written))
+
+    await client.patch("/v1/customers/ann", json={"traits": {"size": "L"}})
+    await client.patch("/v1/customers/ann", json={"traits": {"size": "XL"}})
+
+    async with database.read() as session:
+        times = (await session.execute(select(Event.timestamp).order_by(Event.id))).scalars().all()
+    assert times == [ahead + timedelta(microseconds=1), ahead + timedelta(microseconds=2)]

@@ -14,10 +14,12 @@ from temporalio.exceptions import ApplicationError
 from api.dependencies import ApiDependencies
 from connectors.rendering import Renderer
 from database.consent import Consent
-from database.events import Event
+from database.customers import Customer
+from database.events import Event, append
 from database.messages import Link, Message, MessageEvent
 from database.session import Database
 from domain.emails import OutgoingEmail
+from domain.events import EventKind, NewEvent
 from domain.provider_answers import Deferred
 from tests.sending import NOON, PUBLIC_URL, Shop, add_run, enter, open_shop
 
@@ -231,3 +233,30 @@ async def test_tokens_that_were_never_given_out_answer_not_found(anybody: httpx.
     assert (await anybody.get(address)).status_code in (404, 422)
     if address.startswith("/u/"):
         assert (await anybody.post(address)).status_code in (404, 422)
+
+
+@pytest.mark.parametrize("is_routed", [True, False])
+async def test_whoever_unsubscribes_has_unsubscribed_whatever_a_consent_dated_ahead_says(
+    shop: Shop, anybody: httpx.AsyncClient, is_routed: bool
+) -> None:
+    url, ahead = path(shop.provider.taken[0], "u"), NOW + timedelta(hours=20)
+    async with shop.database.transaction() as session:
+        if is_routed:
+            await session.execute(update(Consent).values(at=ahead))
+        else:
+            who = (await session.execute(select(Customer.external_id))).scalar_one()
+            granted = NewEvent("shop", "m", EventKind.TRACK, "Consent Granted", ahead, NOW, user_id=who)
+            await append(session, [granted])
+
+    await anybody.post(url, data={"List-Unsubscribe": "One-Click"})
+
+    async with shop.database.read() as session:
+        [withdrawn] = (await session.execute(select(Consent.at).where(Consent.state == "unsubscribed"))).scalars()
+        told = (await session.execute(select(Event.timestamp).where(Event.name == "Consent Withdrawn"))).scalar_one()
+    assert withdrawn == told == ahead + timedelta(microseconds=1)
+    page = await anybody.get(url)
+    assert "checked" not in page.text
+
+    await anybody.post(url, data={"action": "save", "subscribed": "marketing"})
+
+    assert "checked" in (await anybody.get(url)).text
