@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from temporalio import activity
@@ -12,8 +12,10 @@ from database import audiences, customers, dates, documents
 from database.conditions import ShopDefaults
 from database.dates import Due
 from database.events import append
+from database.schedule_fires import take_fire
 from database.session import Database, ReadSession, WriteSession
 from database.shop_settings import shop_settings
+from database.undertakings import conclude
 from domain.audiences import AudiencePage, BackfillPage, DueDatesInput, Reached, entry_due
 from domain.documents import DocumentState
 from domain.journeys.dates import due_of
@@ -60,7 +62,7 @@ class AudienceActivities:
         for _ in range(PAGES_AT_ONCE):
             async with self._database.transaction() as session:
                 await session.take_long()
-                last = await _enter_page(session, page)
+                last = await _enter_page(session, page, activity.info().started_time)
             if last is None:
                 return Reached()
             page = page.model_copy(update={"after": last})
@@ -74,6 +76,8 @@ class AudienceActivities:
             async with self._database.transaction() as session:
                 await session.take_long()
                 last = await _backfill_page(session, page)
+                if last is None:
+                    await conclude(session, [activity.info().workflow_id or ""], activity.info().started_time)
             if last is None:
                 return Reached()
             page = page.model_copy(update={"after": last})
@@ -90,7 +94,18 @@ async def _definition(session: ReadSession, journey: str) -> JourneyDefinition |
     return None if version is None else read_published(JourneyDefinition, version.document)
 
 
-async def _enter_page(session: WriteSession, page: AudiencePage) -> UUID | None:
+async def _enter_page(session: WriteSession, page: AudiencePage, now: datetime) -> UUID | None:
+    """The row of this time says what is next, whoever asks: the workflow, or another one after Temporal was lost."""
+    fire = await take_fire(session, page.journey, page.entry, page.fired)
+    if fire.done_at is not None:
+        return None
+    fire.next_customer = await _enter_next(session, page, fire.next_customer or page.after)
+    if fire.next_customer is None:
+        fire.done_at = now
+    return fire.next_customer
+
+
+async def _enter_next(session: WriteSession, page: AudiencePage, after: UUID | None) -> UUID | None:
     definition = await _definition(session, page.journey)
     entries = definition.enter.entries if definition else []
     entry = entries[page.entry] if page.entry < len(entries) else None
@@ -98,7 +113,7 @@ async def _enter_page(session: WriteSession, page: AudiencePage) -> UUID | None:
         return None
     shop = await shop_settings(session)
     defaults = ShopDefaults(shop.zone, shop.consent_defaults)
-    people = await audiences.audience(session, entry.audience, page.fired, defaults, after=page.after, limit=PAGE)
+    people = await audiences.audience(session, entry.audience, page.fired, defaults, after=after, limit=PAGE)
     events = [
         entry_due(
             journey=page.journey,

@@ -9,12 +9,11 @@ from uuid import UUID
 
 from sqlalchemy import select
 from temporalio import activity
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.executions import delete_execution
 from database.erasure_rules import blank_rows, find_traces, remove_rows, remove_some_events
 from database.erasures import Traces, add_to_proof, complete_erasure, find_erasure, start_erasure
 from database.runs import Run
@@ -40,7 +39,7 @@ class ErasureActivities:
             return
         executions = {each async for each in self._executions(traces)}
         for workflow_id, run_id in executions:
-            await self._delete(workflow_id, run_id)
+            await delete_execution(self._client, workflow_id, run_id)
             activity.heartbeat()
         await self._wait_until_forgotten(traces)
         async with self._database.transaction() as session:
@@ -116,15 +115,6 @@ class ErasureActivities:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
             raise
-
-    async def _delete(self, workflow_id: str, run_id: str) -> None:
-        execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
-        request = DeleteWorkflowExecutionRequest(namespace=self._client.namespace, workflow_execution=execution)
-        try:
-            await self._client.workflow_service.delete_workflow_execution(request)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
 
     async def _wait_until_forgotten(self, traces: Traces) -> None:
         for _ in range(POLLS):

@@ -11,6 +11,7 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.executions import delete_execution
 from database.reconciliation import (
     BoundRun,
     end_steered_run,
@@ -58,7 +59,7 @@ class Reconciled(BaseModel):
     ended: int = 0
     rebound: int = 0
     restarted: int = 0
-    terminated: int = 0
+    deleted: int = 0
 
 
 class ReconciliationActivities:
@@ -72,7 +73,7 @@ class ReconciliationActivities:
     async def reconcile_runs(self, asked: ReconcileInput) -> Reconciled:
         """Compare, and mend what differs. Repeatable."""
         since = asked.since - _OVERLAP
-        counts = {"ended": 0, "rebound": 0, "restarted": 0, "terminated": 0}
+        counts = {"ended": 0, "rebound": 0, "restarted": 0, "deleted": 0}
         for execution in [*await self._closed(since), *await self._started(since)]:
             self._beat()
             await self._compare(execution, asked.as_of, counts)
@@ -114,8 +115,8 @@ class ReconciliationActivities:
         if run is not None:
             await self._look_after(run, as_of, counts)
         elif _is_running(execution) and as_of - execution.start_time > _YOUNG:
-            await self._terminate(execution)
-            counts["terminated"] += 1
+            await self._delete(execution)
+            counts["deleted"] += 1
 
     async def _look_after(self, run: BoundRun, as_of: datetime, counts: dict[str, int]) -> None:
         """Make the row say what the workflow's latest execution is."""
@@ -146,10 +147,9 @@ class ReconciliationActivities:
                 return None
             raise
 
-    async def _terminate(self, execution: WorkflowExecution) -> None:
+    async def _delete(self, execution: WorkflowExecution) -> None:
         """A workflow without a run has nothing to do: its customer was erased, or an older database was restored."""
-        handle = self._client.get_workflow_handle(execution.id, run_id=execution.run_id)
-        await handle.terminate(reason="no run belongs to this workflow")
+        await delete_execution(self._client, execution.id, execution.run_id)
 
     async def _page(self, asked: ReconcileInput) -> Sequence[BoundRun]:
         async with self._database.read() as session:

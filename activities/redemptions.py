@@ -13,9 +13,10 @@ from temporalio.exceptions import ApplicationError
 from connectors.webhook import Delivered, Refused, TryLater, Webhooks
 from database.customers import external_ids
 from database.redeeming import cancel, fulfil, issue, lock_with_customer
-from database.redemptions import Redemption, mark_for_review
+from database.redemptions import Redemption, mark_for_review, workflow_of
 from database.rewards import reward_versions
 from database.session import Database, WriteSession
+from database.undertakings import conclude
 from domain.durations import parse_duration
 from domain.redemptions import (
     Answer,
@@ -57,6 +58,8 @@ class RedemptionActivities:
         async with self._database.transaction() as session:
             row = await lock_with_customer(session, step.redemption_id)
             await issue(session, row, step.as_of)
+            if row.state != RedemptionState.ISSUED:  # whatever ended it, the workflow has nothing more to do
+                await conclude(session, [workflow_of(row.id)], step.as_of)
             return _standing(row)
 
     @activity.defn
@@ -87,6 +90,7 @@ class RedemptionActivities:
             row = await lock_with_customer(session, conclusion.redemption_id)
             if RedemptionState(row.state).is_open:
                 await _conclude(session, row, conclusion)
+            await conclude(session, [workflow_of(row.id)], conclusion.as_of)
             return _standing(row)
 
     async def _prepare(self, redemption_id: UUID, now: datetime) -> _Request | Answered:

@@ -16,6 +16,7 @@ from database.programmes import live_programme
 from database.referral_gains import pay, version_of
 from database.referrals import Referral, tell
 from database.session import Database, ReadSession, WriteSession
+from database.undertakings import conclude
 from domain.commerce import ORDER_CANCELLED, ORDER_REFUNDED
 from domain.referral_holds import ReferralDue
 from domain.referrals import EXPIRED, REJECTED, REWARDED, Reason, ReferralState, Side
@@ -38,6 +39,8 @@ class ReferralActivities:
         """
         async with self._database.transaction() as session:
             done = await reward(session, asked.referral_id, asked.as_of)
+            if done is not None:
+                await conclude(session, [activity.info().workflow_id or ""], asked.as_of)
         if done is None:
             raise ApplicationError("a return waits to be routed", type="return_pending", next_retry_delay=_SOON)
         return done

@@ -15,6 +15,7 @@ from activities.challenges import close_periods
 from activities.referrals import settle_referrals
 from activities.tiers import close_tier_periods
 from database.events import append
+from database.passes import note_pass, passed_until
 from database.programmes import LiveProgramme, live_programme
 from database.redeeming import expire_some
 from database.session import Database
@@ -27,6 +28,7 @@ PAGE = 200
 """Accounts in one transaction: their customers are locked for as long."""
 
 POINTS_EXPIRING = "Points Expiring"
+_WARNED = "points_expiring"  # how far warnings have come, whatever Temporal remembers
 _SWEEPS = 3  # accounts that somebody is busy with are left for the next sweep, and waited for in the last
 
 
@@ -72,8 +74,13 @@ class SettlingActivities:
         """Append an event for points that come within a warning of the programme: once, whatever is repeated."""
         async with self._database.read() as session:
             programme = await live_programme(session)
+            passed = await passed_until(session, _WARNED)
+        step = step.model_copy(update={"since": min(step.since, passed or step.since)})
         warnings = programme.definition.warn if programme else []
-        return Settled(count=sum([await self._warn(step, programme, before) for before in warnings if programme]))
+        count = sum([await self._warn(step, programme, before) for before in warnings if programme])
+        async with self._database.transaction() as session:
+            await note_pass(session, _WARNED, step.as_of)
+        return Settled(count=count)
 
     @activity.defn
     async def end_referral_holds(self, step: SettlingStep) -> Settled:

@@ -15,7 +15,7 @@ from api.dependencies import AsOf, Reading, Writing
 from api.paths import CustomerRef
 from api.routing import ApiRoute
 from database.audit import write_audit
-from database.erasures import Erasure, find_erasure
+from database.erasures import Erasure, find_erasure, open_erasure_of
 from domain.errors import NotFound
 from domain.keys import Scope
 from triggers.erasures import request_erasure
@@ -75,13 +75,16 @@ async def erase_customer(
     """From this answer on the customer cannot be found, entered into journeys or mailed; the job removes the data.
 
     What happened before now is not taken in again, also not by an import; what the same person does later is a new
-    customer's, who gets mail only after the address has been released.
+    customer's, who gets mail only after the address has been released. While the job runs, the call answers it again.
     """
     customer = await lock_customer(session, customer_id)
-    if customer is None:
+    if customer is not None:
+        job = await request_erasure(session, customer.id, by=caller.id, as_of=as_of)
+        write_audit(session, actor=caller.id, action="erase", target=f"customer/{customer.id}", at=as_of)
+    elif (running := await open_erasure_of(session, customer_id)) is not None:
+        job = running
+    else:
         raise customer_not_found()
-    job = await request_erasure(session, customer.id, by=caller.id, as_of=as_of)
-    write_audit(session, actor=caller.id, action="erase", target=f"customer/{customer.id}", at=as_of)
     response.headers["Location"] = f"/v1/erasures/{job.id}"
     return ErasureAnswer.of(job)
 

@@ -120,6 +120,11 @@ _STATE = (
 )
 
 
+async def erased_since(session: ReadSession, since: datetime) -> Sequence[UUID]:
+    """Customers who were erased since then, by our own ids."""
+    return (await session.execute(select(Customer.id).where(Customer.erased_at >= since))).scalars().all()
+
+
 async def lock(session: WriteSession, ids: Collection[UUID], *, skip_locked: bool = True) -> dict[UUID, CustomerState]:
     """Lock customers in the order of their ids and read them. Whom somebody else holds is left out, or waited for."""
     statement = (

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from database.base import Json, Table
 from database.secrets import PSEUDONYMS, secret
 from database.session import ReadSession, WriteSession
+from database.undertakings import conclude
 from domain.pseudonyms import pseudonym
 
 LONG_ID = 12
@@ -84,6 +85,11 @@ class IdentityRef(NamedTuple):
     value: str
 
 
+def workflow_of(erasure_id: UUID) -> str:
+    """The id of the workflow that carries the job out."""
+    return f"erasure/{erasure_id}"
+
+
 async def find_erasure(session: ReadSession, erasure_id: UUID) -> Erasure | None:
     """The job, or None."""
     return await session.get(Erasure, erasure_id, populate_existing=True)
@@ -93,6 +99,13 @@ async def open_erasure(session: ReadSession, customer_id: UUID) -> Erasure | Non
     """The job of this customer that has not completed, or None."""
     statement = select(Erasure).where(Erasure.customer_id == customer_id, Erasure.state != "completed")
     return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def open_erasure_of(session: ReadSession, user_id: str) -> Erasure | None:
+    """The job under way for whom the shop knew by this id, or None. By uq_erasures_open, which holds open jobs only."""
+    theirs = Erasure.traces["user_ids"].has_key(user_id)
+    statement = select(Erasure).where(Erasure.state != "completed", theirs).order_by(Erasure.requested_at.desc())
+    return (await session.execute(statement.limit(1))).scalar_one_or_none()
 
 
 async def start_erasure(session: WriteSession, erasure_id: UUID) -> Traces | None:
@@ -114,6 +127,7 @@ async def complete_erasure(session: WriteSession, erasure_id: UUID, found: Mappi
     row = (await session.execute(select(Erasure).where(Erasure.id == erasure_id).with_for_update())).scalar_one()
     row.proof = {**row.proof, "found": dict(found)}
     row.traces, row.state, row.completed_at = {}, "completed", as_of
+    await conclude(session, [workflow_of(erasure_id)], as_of)
 
 
 async def remember_erased(session: WriteSession, identities: Iterable[IdentityRef], as_of: datetime) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, select, update
 
 from database.definitions import JOURNEY
 from database.documents import version_of
@@ -89,10 +90,72 @@ async def start_again(session: WriteSession, run_id: UUID) -> bool:
     if (await session.execute(waiting.limit(1))).first() is not None:
         return False
     run.first_run_id, run.execution_id = None, None
-    version = await version_of(session, JOURNEY, run.journey, run.version)
-    purpose = None if version is None else version.document.get("purpose")
-    await add_commands(session, [_start(run, is_transactional=purpose == TRANSACTIONAL)])
+    await add_commands(session, await _starts(session, [run]))
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class UnboundRun:
+    """An active run whose row names no execution any more, what it named before, and what starts its workflow."""
+
+    id: UUID
+    start: NewCommand
+    first_run_id: str | None
+    execution_id: str | None
+
+
+async def active_runs(
+    session: ReadSession, *, after: UUID | None, since: datetime | None, limit: int
+) -> Sequence[tuple[UUID, str]]:
+    """Active runs by id, with their workflows; only those that were entered since then. By the primary key."""
+    statement = select(Run.id, Run.workflow_id).where(Run.state == RunState.ACTIVE)
+    if after is not None:
+        statement = statement.where(Run.id > after)
+    if since is not None:
+        statement = statement.where(Run.entered_at >= since)
+    return [(row.id, row.workflow_id) for row in await session.execute(statement.order_by(Run.id).limit(limit))]
+
+
+async def unheard_runs(session: ReadSession, *, before: datetime, limit: int) -> Sequence[UUID]:
+    """Active runs of which no workflow has spoken, and whose start was sent. By ix_runs_unbound."""
+    sent = ~exists().where(Command.workflow_id == Run.workflow_id, Command.kind == CommandKind.START)
+    silent = (Run.state == RunState.ACTIVE, Run.first_run_id.is_(None), Run.entered_at <= before)
+    statement = select(Run.id).where(*silent, sent).order_by(Run.entered_at).limit(limit)
+    return (await session.execute(statement)).scalars().all()
+
+
+async def unbind_runs(session: WriteSession, ids: Collection[UUID]) -> Sequence[UnboundRun]:
+    """Let these runs be bound by whatever execution speaks first; those that are active still."""
+    statement = select(Run).where(Run.id.in_(ids), Run.state == RunState.ACTIVE).order_by(Run.id).with_for_update()
+    runs = (await session.execute(statement)).scalars().all()
+    starts = await _starts(session, runs)
+    unbound = [
+        UnboundRun(run.id, start, run.first_run_id, run.execution_id) for run, start in zip(runs, starts, strict=True)
+    ]
+    for run in runs:
+        run.first_run_id, run.execution_id = None, None
+    return unbound
+
+
+async def bind_again(session: WriteSession, run: UnboundRun) -> None:
+    """Its execution is there after all."""
+    mine = (Run.id == run.id, Run.first_run_id.is_(None))
+    values = {"first_run_id": run.first_run_id, "execution_id": run.execution_id}
+    await session.execute(update(Run).where(*mine).values(values))
+
+
+async def is_active(session: ReadSession, run_id: UUID) -> bool:
+    """Whether the run has not ended."""
+    found = select(Run.id).where(Run.id == run_id, Run.state == RunState.ACTIVE)
+    return (await session.execute(found)).first() is not None
+
+
+async def _starts(session: ReadSession, runs: Sequence[Run]) -> list[NewCommand]:
+    purposes = {}
+    for journey, version in {(run.journey, run.version) for run in runs}:
+        row = await version_of(session, JOURNEY, journey, version)
+        purposes[journey, version] = None if row is None else row.document.get("purpose")
+    return [_start(run, is_transactional=purposes[run.journey, run.version] == TRANSACTIONAL) for run in runs]
 
 
 def _start(run: Run, *, is_transactional: bool) -> NewCommand:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, ForeignKey, Index, and_, or_, select, text, tuple_, update
@@ -17,15 +17,17 @@ from database import coupons
 from database.announcements import Announcement, announce
 from database.base import Table
 from database.earnings import raise_multiplier
-from database.outbox import CommandKind, NewCommand, add_commands
 from database.rewards import PublishedReward, published_reward, put_back, take_from_stock
 from database.session import ReadSession, WriteSession
+from database.undertakings import NewUndertaking, undertake
 from domain.durations import parse_duration
 from domain.ids import new_id
 from domain.redemptions import RESERVED_FOR, UNKNOWN_REWARD, Given, NotGiven, RedemptionState
 from domain.rewards import GeneratedCodes, GiftCard, PointsMultiplier, Reason, RewardDefinition
 
 WORKFLOW = "Redemption"
+_PATIENCE = timedelta(hours=1)
+"""Beyond the shop's time to deliver, before asking it counts as overdue."""
 
 
 class Redemption(Table):
@@ -199,14 +201,15 @@ async def follow_reservation(
     if reward.fulfil is None:
         await mark_issued(session, row, reward, as_of, expires=expires)
         return
-    summary = f"Redemption of {row.reward}"
-    start = {
-        "workflow": WORKFLOW,
-        "input": {"redemption_id": str(row.id)},
-        "attributes": {"CustomerId": str(row.customer_id)},
-        "summary": summary,
-    }
-    await add_commands(session, [NewCommand(CommandKind.START, f"redemption/{row.id}", start)])
+    given = {"redemption_id": str(row.id)}
+    shown = {"attributes": {"CustomerId": str(row.customer_id)}, "summary": f"Redemption of {row.reward}"}
+    due = parse_duration(reward.fulfil.within).after(as_of) + _PATIENCE
+    await undertake(session, [NewUndertaking(workflow_of(row.id), WORKFLOW, given, due, shown)], as_of)
+
+
+def workflow_of(redemption_id: UUID) -> str:
+    """The id of the workflow that asks the shop to deliver."""
+    return f"redemption/{redemption_id}"
 
 
 async def mark_issued(

@@ -18,6 +18,11 @@ BACKFILL_DATES = "BackfillDates"
 """Names of workflows: with capitals, so that no journey's key can be one."""
 
 
+def schedule_id(journey: str, entry: int) -> str:
+    """The id of the Temporal Schedule of one entry, from which its workflows take theirs."""
+    return f"entry/{journey}/{entry}"
+
+
 class DueDatesInput(Wire):
     """Enter whose date has come by then."""
 
@@ -29,6 +34,8 @@ class AudienceInput(Wire):
 
     journey: str
     entry: int
+    fired: datetime | None = None
+    """The nominal time, where the database says it: an entry of the audience goes on after Temporal was lost."""
 
 
 class AudiencePage(Wire):

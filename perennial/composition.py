@@ -74,11 +74,13 @@ Loop = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 def build_router_loops(database: Database, client: Client) -> Sequence[Loop]:
     """What a router process does, side by side."""
     from triggers.live import LiveCache
+    from triggers.reconciler import Reconciler
     from triggers.relay import Relay
     from triggers.router import Router
     from triggers.routing import Routing
 
-    return Router(database, Routing(LiveCache())).run, Relay(database, client).run
+    reconciler = Reconciler(database, client, prepare=temporal.register_search_attributes)
+    return Router(database, Routing(LiveCache())).run, Relay(database, client).run, reconciler.run
 
 
 async def build_api(settings: Settings, database: Database, closing: AsyncExitStack) -> FastAPI:

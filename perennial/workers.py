@@ -40,11 +40,10 @@ from domain.journeys.library import DefinitionLibrary, install
 from perennial.email import email_provider
 from perennial.queues import Queue
 from perennial.settings import Settings
-from triggers.settling import schedule_settling
-from triggers.upkeep import schedule_upkeep
 from workflows.audiences import BackfillDatesWorkflow, DueDatesWorkflow, EnterAudienceWorkflow
 from workflows.erasure import ErasureWorkflow
 from workflows.journey import JourneyWorkflow
+from workflows.mark import MarkWorkflow
 from workflows.redemption import RedemptionWorkflow
 from workflows.referral import ReferralHoldWorkflow
 from workflows.sandbox import sandbox
@@ -54,7 +53,7 @@ from workflows.upkeep import UpkeepWorkflow
 WORKFLOWS: Sequence[type] = (
     *(JourneyWorkflow, ErasureWorkflow, UpkeepWorkflow, SettlingWorkflow),
     *(DueDatesWorkflow, EnterAudienceWorkflow, BackfillDatesWorkflow),
-    *(ReferralHoldWorkflow, RedemptionWorkflow),
+    *(ReferralHoldWorkflow, RedemptionWorkflow, MarkWorkflow),
 )
 _WEBHOOKS = "webhooks"  # the name of the signing key in the table of secrets
 _GRACE = timedelta(seconds=20)
@@ -103,9 +102,6 @@ async def working(
         work = await stack.enter_async_context(open_work(settings, database, client))
         for queue in queues:
             await stack.enter_async_context(_worker(client, queue, work[queue], settings))
-        if Queue.JOURNEYS in queues:
-            await schedule_upkeep(client, task_queue=Queue.JOURNEYS)
-            await schedule_settling(client, task_queue=Queue.JOURNEYS)
         yield
 
 

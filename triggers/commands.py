@@ -2,11 +2,14 @@
 
 - `start`: `{"workflow", "input", "queue"?, "attributes"?, "summary"?, "details"?, "is_first"?}`
 - `wake`, `cancel`, `terminate`: `{}`, and `{"reason"}` for `terminate`
-- `schedule`: `{"workflow", "input", "cron", "zone", "paused", "summary"?}`; `unschedule`: `{}`
+- `schedule`: `{"workflow", "input", "summary"?}` with `"cron", "zone", "paused"`, or for schedules of our own `"every",
+  "lasts"`, both in seconds, `"each"?` (missed times one by one) and `"catch_up"?` seconds; `unschedule`: `{}`
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, assert_never
@@ -16,6 +19,7 @@ from temporalio.client import (
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleSpec,
@@ -41,8 +45,9 @@ WAKE = "wake"
 _FIRST = Priority(priority_key=1)  # of five; what has no priority is in the middle
 PATIENCE: Final = timedelta(seconds=5)
 """How long one call to Temporal may take before Temporal counts as away."""
-_CATCH_UP = timedelta(hours=1)
+CATCH_UP: Final = timedelta(hours=1)
 """How late a schedule may still fire after Temporal was away."""
+DIGEST: Final = "digest"
 
 _OUTAGES = (
     RPCStatusCode.UNAVAILABLE,
@@ -66,11 +71,13 @@ def coalesced(commands: Sequence[PendingCommand]) -> list[list[PendingCommand]]:
 def is_outage(error: Exception) -> bool:
     """Whether Temporal could not be asked at all: nothing is wrong with the command, later is fine."""
     if isinstance(error, RPCError):
-        return error.status in _OUTAGES or _lacks_namespace(error)
+        return error.status in _OUTAGES or lacks_namespace(error)
     return isinstance(error, RuntimeError | OSError | TimeoutError)  # a client that could not connect
 
 
-def _lacks_namespace(error: RPCError) -> bool:
+def lacks_namespace(error: RPCError) -> bool:
+    """Whether Temporal answers, but does not have our namespace: an outage, never "there is no such workflow"."""
+    """Whether Temporal answers, but does not have our namespace: an outage, never "there is no such workflow"."""
     return error.status is RPCStatusCode.NOT_FOUND and "amespace" in error.message
 
 
@@ -82,7 +89,7 @@ async def carry_out(client: Client, command: PendingCommand, patience: timedelta
         case CommandKind.START:
             await _start(client, command, patience)
         case CommandKind.SCHEDULE:
-            await _schedule(client, command, patience)
+            await put_schedule(client, command.workflow_id, command.payload, patience)
         case CommandKind.WAKE | CommandKind.CANCEL | CommandKind.TERMINATE | CommandKind.UNSCHEDULE:
             await _unless_gone(client, command, patience)
         case _:
@@ -91,15 +98,26 @@ async def carry_out(client: Client, command: PendingCommand, patience: timedelta
 
 async def _start(client: Client, command: PendingCommand, patience: timedelta) -> None:
     """Start once, ever: a running workflow of that id is used, a closed one is never started again."""
-    told = command.payload
+    await start_workflow(client, command.workflow_id, command.payload, patience)
+
+
+async def start_workflow(
+    client: Client,
+    workflow_id: str,
+    told: Mapping[str, Any],
+    patience: timedelta = PATIENCE,
+    *,
+    again: bool = False,
+) -> bool:
+    """Whether there is a new execution: none where one is under way, nor, but for `again`, where one has ended."""
     try:
         await client.start_workflow(
             told["workflow"],
             told["input"],
-            id=command.workflow_id,
+            id=workflow_id,
             task_queue=told.get("queue", QUEUE),
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.REJECT_DUPLICATE,
             search_attributes=_attributes(told.get("attributes", {})),
             static_summary=told.get("summary"),
             static_details=told.get("details"),
@@ -107,7 +125,8 @@ async def _start(client: Client, command: PendingCommand, patience: timedelta) -
             rpc_timeout=patience,
         )
     except WorkflowAlreadyStartedError:
-        return
+        return False
+    return True
 
 
 def _attributes(told: Mapping[str, Any]) -> TypedSearchAttributes:
@@ -125,7 +144,7 @@ async def _unless_gone(client: Client, command: PendingCommand, patience: timede
     try:
         await _reach(client, command, patience)
     except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND or _lacks_namespace(error):
+        if error.status is not RPCStatusCode.NOT_FOUND or lacks_namespace(error):
             raise
 
 
@@ -142,31 +161,56 @@ async def _reach(client: Client, command: PendingCommand, patience: timedelta) -
         await handle.terminate(reason=command.payload.get("reason"), rpc_timeout=patience)
 
 
-async def _schedule(client: Client, command: PendingCommand, patience: timedelta) -> None:
-    """Create the schedule, or make the one that is there like this."""
-    schedule = _schedule_of(command)
+async def put_schedule(
+    client: Client, schedule_id: str, told: Mapping[str, Any], patience: timedelta = PATIENCE
+) -> bool:
+    """Create the schedule, or make the one that is there like this; whether it is new.
+
+    A schedule that says nothing of `paused` is ours for ever: it begins at once, and whether ops have paused it stays.
+    """
+    schedule, is_ours = _schedule_of(schedule_id, told), "paused" not in told
     try:
-        await client.create_schedule(command.workflow_id, schedule, rpc_timeout=patience)
+        await client.create_schedule(schedule_id, schedule, trigger_immediately=is_ours, rpc_timeout=patience)
     except ScheduleAlreadyRunningError:
 
-        def replace(_: ScheduleUpdateInput) -> ScheduleUpdate:
+        def replace(found: ScheduleUpdateInput) -> ScheduleUpdate:
+            if is_ours:
+                schedule.state = found.description.schedule.state
             return ScheduleUpdate(schedule)
 
-        await client.get_schedule_handle(command.workflow_id).update(replace, rpc_timeout=patience)
+        await client.get_schedule_handle(schedule_id).update(replace, rpc_timeout=patience)
+        return False
+    return True
 
 
-def _schedule_of(command: PendingCommand) -> Schedule:
-    told = command.payload
+def digest(told: Mapping[str, Any]) -> str:
+    """What tells whether a schedule is still as it was told: kept in the memo of what it starts."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _schedule_of(schedule_id: str, told: Mapping[str, Any]) -> Schedule:
+    lasts = told.get("lasts")
     action = ScheduleActionStartWorkflow(
         told["workflow"],
         args=[] if told["input"] is None else [told["input"]],
-        id=command.workflow_id,
+        id=schedule_id,
         task_queue=told.get("queue", QUEUE),
         static_summary=told.get("summary"),
+        execution_timeout=None if lasts is None else timedelta(seconds=lasts),
+        memo={DIGEST: digest(told)},
     )
     return Schedule(
         action=action,
-        spec=ScheduleSpec(cron_expressions=[told["cron"]], time_zone_name=told["zone"]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.BUFFER_ONE, catchup_window=_CATCH_UP),
-        state=ScheduleState(paused=told["paused"]),
+        spec=_spec_of(told),
+        policy=SchedulePolicy(
+            overlap=ScheduleOverlapPolicy.BUFFER_ALL if told.get("each") else ScheduleOverlapPolicy.BUFFER_ONE,
+            catchup_window=timedelta(seconds=told.get("catch_up", CATCH_UP.total_seconds())),
+        ),
+        state=ScheduleState(paused=told.get("paused", False)),
     )
+
+
+def _spec_of(told: Mapping[str, Any]) -> ScheduleSpec:
+    if "every" in told:
+        return ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=told["every"]))])
+    return ScheduleSpec(cron_expressions=[told["cron"]], time_zone_name=told["zone"])

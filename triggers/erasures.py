@@ -6,7 +6,7 @@ The rest takes longer and is the workflow's (workflows/erasure.py), which the re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import delete, select, text, update
@@ -18,15 +18,20 @@ from database.erasures import (
     Traces,
     open_erasure,
     remember_erased,
+    workflow_of,
 )
 from database.messages import Message
-from database.outbox import Command, CommandKind, NewCommand, add_commands
+from database.outbox import Command
+from database.redemptions import Redemption
+from database.redemptions import workflow_of as redemption_workflow
 from database.runs import Run, end_runs
 from database.session import WriteSession
 from database.suppressions import suppress
+from database.undertakings import NewUndertaking, conclude, undertake
 from domain.ids import new_id
 
 REASON = "erased"
+_DUE_WITHIN = timedelta(days=1)
 
 # Every address that was ever used for these customers. Relies on ix_customers, ix_events_customer_number and
 # ix_messages_customer.
@@ -60,6 +65,7 @@ async def request_erasure(session: WriteSession, customer_id: UUID, *, by: str, 
     await end_runs(session, Run.customer_id.in_(customers), reason=REASON, as_of=as_of)
     of_runs = select(Run.workflow_id).where(Run.customer_id.in_(customers))
     await session.execute(delete(Command).where(Command.workflow_id.in_(of_runs)))
+    await _end_redemptions(session, customers, as_of)
     await _cancel_messages(session, customers, as_of)
     await suppress(session, "email", traces.addresses, reason=REASON, at=as_of)
     await _forget_ids(session, customers, traces, as_of)
@@ -87,6 +93,14 @@ async def _traces(session: WriteSession, customers: Sequence[UUID]) -> Traces:
     bounds = {"customers": customers, "subjects": known.subjects}
     addresses = (await session.execute(_ADDRESSES, bounds)).scalars().all()
     return known.model_copy(update={"addresses": sorted(addresses)})
+
+
+async def _end_redemptions(session: WriteSession, customers: Sequence[UUID], as_of: datetime) -> None:
+    """Nobody asks the shop to deliver any more, nor is that begun again should Temporal be lost."""
+    ids = (await session.execute(select(Redemption.id).where(Redemption.customer_id.in_(customers)))).scalars()
+    workflows = [redemption_workflow(id_) for id_ in ids]
+    await session.execute(delete(Command).where(Command.workflow_id.in_(workflows)))
+    await conclude(session, workflows, as_of)
 
 
 async def _cancel_messages(session: WriteSession, customers: Sequence[UUID], as_of: datetime) -> None:
@@ -118,6 +132,7 @@ async def _create_job(session: WriteSession, customer_id: UUID, traces: Traces, 
     )
     session.add(job)
     await session.flush()
-    start = {"workflow": "Erasure", "input": {"erasure_id": str(job.id)}, "summary": "Erase a customer"}
-    await add_commands(session, [NewCommand(CommandKind.START, f"erasure/{job.id}", start)])
+    given, shown = {"erasure_id": str(job.id)}, {"summary": "Erase a customer"}
+    due = as_of + _DUE_WITHIN
+    await undertake(session, [NewUndertaking(workflow_of(job.id), "Erasure", given, due, shown)], as_of)
     return job

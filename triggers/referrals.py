@@ -16,10 +16,10 @@ from sqlalchemy import select
 from database import referrals
 from database.events import Event
 from database.orders import Order
-from database.outbox import CommandKind, NewCommand, add_commands
 from database.programmes import LiveProgramme
 from database.referral_gains import customer_of, take_back, version_of
 from database.referrals import Referral, tell
+from database.undertakings import NewUndertaking, undertake
 from domain.commerce import ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, OrderState, text_id
 from domain.conditions.memory import Scope, compile_where
 from domain.durations import parse_duration
@@ -182,7 +182,7 @@ async def _hold(wave: Wave, row: Referral, programme: LiveProgramme) -> None:
         row.state = ReferralState.HELD
         row.due_at = _later(row.qualified_at, terms.hold, programme)
         await wave.session.flush()
-        await add_commands(wave.session, [_hold_command(row, row.due_at)])
+        await undertake(wave.session, [_hold_undertaking(row, row.due_at)], wave.as_of)
 
 
 async def _is_beyond_limit(wave: Wave, row: Referral, terms: Terms, programme: LiveProgramme) -> bool:
@@ -199,12 +199,8 @@ def _later(moment: datetime, length: str, programme: LiveProgramme) -> datetime:
     return parse_duration(length).after(moment.astimezone(programme.zone)).astimezone(UTC)
 
 
-def _hold_command(row: Referral, due_at: datetime) -> NewCommand:
-    """The command that starts the hold's workflow; each round of qualifying has one of its own."""
-    given = ReferralHold(referral_id=row.id, due_at=due_at)
-    payload = {
-        "workflow": REFERRAL_HOLD,
-        "input": given.model_dump(mode="json"),
-        "summary": "A referral's hold: both sides are rewarded when it ends",
-    }
-    return NewCommand(CommandKind.START, f"referral/{row.id}/{row.rounds}", payload)
+def _hold_undertaking(row: Referral, due_at: datetime) -> NewUndertaking:
+    """The hold's workflow; each round of qualifying has one of its own."""
+    given = ReferralHold(referral_id=row.id, due_at=due_at).model_dump(mode="json")
+    shown = {"summary": "A referral's hold: both sides are rewarded when it ends"}
+    return NewUndertaking(f"referral/{row.id}/{row.rounds}", REFERRAL_HOLD, given, due_at, shown)

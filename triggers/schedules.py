@@ -5,22 +5,26 @@ The commands are written in the transaction of the publish, so a schedule exists
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
-from database import dates
+from database import dates, documents
+from database.definitions import JOURNEY
 from database.outbox import CommandKind, NewCommand, add_commands
-from database.session import WriteSession
+from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
-from domain.audiences import BACKFILL_DATES, DUE_DATES, ENTER_AUDIENCE, AudienceInput, BackfillInput
+from database.undertakings import NewUndertaking, undertake
+from domain.audiences import BACKFILL_DATES, DUE_DATES, ENTER_AUDIENCE, AudienceInput, BackfillInput, schedule_id
+from domain.documents import DocumentState
 from domain.journeys.definition import DateEntry, JourneyDefinition, ScheduleEntry
+from domain.published import UnreadableDocument, read_published
+from triggers.standing_schedules import STANDING
 
 DATES_SCHEDULE = "perennial-dates"
 EVERY_MINUTE = "* * * * *"
-
-
-def schedule_id(journey: str, entry: int) -> str:
-    """The id of the schedule of one entry."""
-    return f"entry/{journey}/{entry}"
+_BACKFILLED_WITHIN = timedelta(hours=1)
 
 
 async def follow_publish(
@@ -64,18 +68,43 @@ async def _follow_dates(session: WriteSession, definition: JourneyDefinition, as
     await dates.forget(session, definition.journey)
     if not any(isinstance(entry, DateEntry) for entry in definition.enter.entries):
         return
-    backfill = {
-        "workflow": BACKFILL_DATES,
-        "input": BackfillInput(journey=definition.journey).model_dump(),
-        "summary": f"Dates of {definition.journey}",
-    }
-    await add_commands(
-        session,
-        [
-            NewCommand(CommandKind.SCHEDULE, DATES_SCHEDULE, _every_minute()),
-            NewCommand(CommandKind.START, f"dates/{definition.journey}/{as_of.isoformat()}", backfill),
-        ],
-    )
+    await add_commands(session, [NewCommand(CommandKind.SCHEDULE, DATES_SCHEDULE, _every_minute())])
+    given = BackfillInput(journey=definition.journey).model_dump()
+    shown, due = {"summary": f"Dates of {definition.journey}"}, as_of + _BACKFILLED_WITHIN
+    workflow_id = f"dates/{definition.journey}/{as_of.isoformat()}"
+    backfill = NewUndertaking(workflow_id, BACKFILL_DATES, given, due, shown)
+    await undertake(session, [backfill], as_of)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedSchedules:
+    """Every schedule that Temporal should have, by id, and the live journeys that this release cannot read."""
+
+    by_id: Mapping[str, Mapping[str, Any]]
+    unread: frozenset[str]
+
+    def is_unwanted(self, schedule: str) -> bool:
+        """Whether a schedule of this id is one of journeys' that nobody wants any more."""
+        kind, _, rest = schedule.partition("/")
+        is_journeys = kind == "entry" and rest.rpartition("/")[0] not in self.unread
+        return schedule not in self.by_id and (is_journeys or (schedule == DATES_SCHEDULE and not self.unread))
+
+
+async def wanted_schedules(session: ReadSession) -> WantedSchedules:
+    """Computed from the live journeys, and our own."""
+    zone, wanted, unread = (await shop_settings(session)).zone, dict(STANDING), set()
+    for live in await documents.live_documents(session, JOURNEY):
+        try:
+            definition = read_published(JourneyDefinition, live.document)
+        except UnreadableDocument:
+            unread.add(live.key)
+            continue
+        for position, entry in _scheduled(definition).items():
+            command = _schedule(live.key, position, entry, zone, is_paused=live.state is DocumentState.PAUSED)
+            wanted[command.workflow_id] = command.payload
+        if any(isinstance(entry, DateEntry) for entry in definition.enter.entries):
+            wanted[DATES_SCHEDULE] = _every_minute()
+    return WantedSchedules(wanted, frozenset(unread))
 
 
 def _scheduled(definition: JourneyDefinition) -> dict[int, ScheduleEntry]:

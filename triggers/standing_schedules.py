@@ -1,20 +1,35 @@
-"""Temporal Schedules that a deployment has one of for ever, kept by whichever process starts first."""
+"""Temporal Schedules that a deployment has one of for ever; the reconciler keeps them (triggers/reconciler.py)."""
 
 from __future__ import annotations
 
-from temporalio.client import Client, Schedule, ScheduleAlreadyRunningError, ScheduleUpdate, ScheduleUpdateInput
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
 
+from domain.upkeep import SETTLING, SETTLING_EVERY, UPKEEP, UPKEEP_LASTS
 
-async def keep_schedule(client: Client, schedule_id: str, wanted: Schedule) -> None:
-    """Create the schedule and run it at once, or bring it to what this release wants; whether ops have paused it stays
-    as it is. Repeatable, from several processes at once.
-    """
+UPKEEP_SCHEDULE: Final = "upkeep"
+SETTLING_SCHEDULE: Final = "loyalty"
+_CAUGHT_UP = timedelta(days=7)
+"""Passes that were missed while Temporal was away run in order; what is older is due in the first of them."""
 
-    def update(found: ScheduleUpdateInput) -> ScheduleUpdate:
-        wanted.state = found.description.schedule.state
-        return ScheduleUpdate(wanted)
-
-    try:
-        await client.create_schedule(schedule_id, wanted, trigger_immediately=True)
-    except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(schedule_id).update(update)
+STANDING: Final[Mapping[str, Mapping[str, Any]]] = {
+    # Whatever keeps one workflow too long (a slow pass, no worker), the next starts the moment it ends.
+    UPKEEP_SCHEDULE: {
+        "workflow": UPKEEP,
+        "input": None,
+        "every": UPKEEP_LASTS.total_seconds(),
+        "lasts": 3 * UPKEEP_LASTS.total_seconds(),
+        "summary": "Upkeep: runs beside their workflows, messages left half sent",
+    },
+    SETTLING_SCHEDULE: {
+        "workflow": SETTLING,
+        "input": {},
+        "every": SETTLING_EVERY.total_seconds(),
+        "lasts": 12 * SETTLING_EVERY.total_seconds(),
+        "each": True,
+        "catch_up": _CAUGHT_UP.total_seconds(),
+        "summary": "Loyalty: points that activate, expire or time out",
+    },
+}
+"""By id, as commands describe schedules (triggers/commands.py). Whether ops have paused one stays as it is."""

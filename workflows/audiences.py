@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from temporalio import workflow
+from temporalio.common import SearchAttributeKey
 
 with workflow.unsafe.imports_passed_through():
     from activities.audiences import AudienceActivities
@@ -17,6 +20,8 @@ with workflow.unsafe.imports_passed_through():
         DueDatesInput,
     )
     from workflows.activity_options import sweep
+
+_SCHEDULED = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 
 ROUNDS = 200
 """Pages of due dates in one run; what is left comes with the next one, a minute later."""
@@ -44,7 +49,7 @@ class EnterAudienceWorkflow:
     @workflow.run
     async def run(self, asked: AudienceInput) -> None:
         """Enter the whole audience. The time tells this one from the entry's others, also when it is tried again."""
-        page = AudiencePage(journey=asked.journey, entry=asked.entry, fired=workflow.info().start_time)
+        page = AudiencePage(journey=asked.journey, entry=asked.entry, fired=asked.fired or _nominal_time())
         while True:
             reached = await workflow.execute_activity_method(
                 AudienceActivities.enter_audience, page, **sweep("enter a stretch of the audience")
@@ -52,6 +57,13 @@ class EnterAudienceWorkflow:
             if reached.after is None:
                 return
             page = page.model_copy(update={"after": reached.after})
+
+
+def _nominal_time() -> datetime:
+    """The time that the schedule names, however late it fired."""
+    info = workflow.info()
+    scheduled = info.typed_search_attributes.get(_SCHEDULED) if workflow.patched("nominal-time") else None
+    return scheduled or info.start_time
 
 
 @workflow.defn(name=BACKFILL_DATES)

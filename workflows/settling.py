@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
@@ -12,10 +12,9 @@ with workflow.unsafe.imports_passed_through():
     from pydantic import BaseModel, ConfigDict
 
     from activities.settling import SettlingActivities, SettlingStep
+    from domain.upkeep import SETTLING, SETTLING_EVERY
     from workflows.activity_options import settling
 
-SETTLING = "Loyalty"
-EVERY = timedelta(hours=1)
 _SCHEDULED = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 
 # In this order: points that become available, then what follows from the state of accounts. Tiers do not read what
@@ -55,7 +54,7 @@ class SettlingWorkflow:
         """Take the steps in order, all as of one moment. Missed passes run one after the other, each as of its own."""
         scheduled = workflow.info().typed_search_attributes.get(_SCHEDULED)
         as_of = asked.as_of or scheduled or workflow.now()
-        before = workflow.get_last_completion_result(SettlingDone) or SettlingDone(as_of=as_of - EVERY)
+        before = workflow.get_last_completion_result(SettlingDone) or SettlingDone(as_of=as_of - SETTLING_EVERY)
         step = SettlingStep(since=before.as_of, as_of=as_of)
         for method, summary in _STEPS:
             try:

@@ -14,13 +14,11 @@ with workflow.unsafe.imports_passed_through():
     from activities.messages import MessageActivities, SettleInput
     from activities.reconciliation import Reconciled, ReconcileInput, ReconciliationActivities
     from activities.retention import ForgetInput, RetentionActivities
+    from domain.upkeep import UPKEEP, UPKEEP_LASTS
     from workflows.activity_options import MESSAGES_QUEUE, sweep
 
-UPKEEP = "Upkeep"
 EVERY = timedelta(seconds=30)
 """From pass to pass: what ops do in Temporal is to show in the run's row within a minute, visibility's lag included."""
-LASTS = timedelta(minutes=10)
-"""How long one workflow goes on making passes, so that upkeep does not fill Temporal's list."""
 
 
 class UpkeepDone(BaseModel):
@@ -43,7 +41,7 @@ class UpkeepWorkflow:
         known = workflow.get_last_completion_result(UpkeepDone) or UpkeepDone(as_of=started - timedelta(hours=1))
         known = await self._pass(known)
         await self._forget(ForgetInput(as_of=started))
-        while workflow.now() - started < LASTS - EVERY:
+        while workflow.now() - started < UPKEEP_LASTS - EVERY:
             await workflow.sleep(EVERY, summary="until the next pass")
             known = await self._pass(known)
         return known

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from uuid import UUID
+
 import httpx
 from sqlalchemy import select
 
 from database.audit import AuditEntry
+from database.erasures import complete_erasure
 from database.session import Database
 from domain.ids import new_id
 from tests.api.conftest import ApiServer
@@ -28,8 +32,24 @@ async def test_an_erased_customer_is_gone_for_every_route_at_once(
     assert (answer.status_code, answer.json()["state"], answer.json()["clean"]) == (202, "requested", None)
     for path in ("", "/events", "/timeline", "/export", "/consent"):
         assert (await client.get(f"/v1/customers/ann{path}")).status_code == 404, path
-    assert (await client.delete("/v1/customers/ann")).status_code == 404
     assert await audited(database) == [("erase", f"customer/{ours}")]
+
+
+async def test_asking_again_while_an_erasure_is_under_way_answers_that_erasure(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await make_customer(database, "ann", traits={"email": "ann@example.com"})
+    await make_customer(database, "bob", traits={"email": "ann@example.com"})
+
+    first, again = [await client.delete("/v1/customers/ann") for _ in range(2)]
+
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    assert again.headers["Location"] == first.headers["Location"]
+    assert (await client.delete("/v1/customers/carl")).status_code == 404
+    assert len(await audited(database)) == 1
+    async with database.transaction() as session:
+        await complete_erasure(session, UUID(first.json()["id"]), {}, datetime.now(UTC))
+    assert (await client.delete("/v1/customers/ann")).status_code == 404
 
 
 async def test_the_job_can_be_read_and_names_nobody(client: httpx.AsyncClient, database: Database) -> None:

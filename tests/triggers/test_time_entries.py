@@ -13,11 +13,11 @@ from temporalio.worker import Worker
 
 from activities.audiences import AudienceActivities
 from database.journeys import DateDue
-from domain.audiences import AudiencePage, BackfillPage, DueDatesInput
+from domain.audiences import AudiencePage, BackfillPage, DueDatesInput, schedule_id
 from domain.journeys.definition import JourneyDefinition
 from tests.triggers.shop import Shop
 from triggers.relay import Relay
-from triggers.schedules import follow_archive, follow_publish, schedule_id
+from triggers.schedules import follow_archive, follow_publish
 from workflows.audiences import BackfillDatesWorkflow, DueDatesWorkflow, EnterAudienceWorkflow
 from workflows.sandbox import sandbox
 

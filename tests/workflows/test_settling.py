@@ -12,7 +12,8 @@ from activities.settling import SettlingActivities
 from database.session import Database
 from tests.activities.test_settling import DAY, credit, move, stored
 from tests.factories import NOON, make_customer
-from triggers.settling import SCHEDULE_ID, schedule_settling
+from triggers.commands import put_schedule
+from triggers.standing_schedules import SETTLING_SCHEDULE, STANDING
 from workflows.sandbox import sandbox
 from workflows.settling import SettlingInput, SettlingWorkflow
 
@@ -38,7 +39,7 @@ async def test_a_pass_settles_as_of_one_moment(time_skipping: WorkflowEnvironmen
 
 async def test_the_schedule_is_made_once_whoever_starts_first(temporal_client: Client) -> None:
     for _ in range(2):
-        await schedule_settling(temporal_client, task_queue="loyalty")
+        await put_schedule(temporal_client, SETTLING_SCHEDULE, STANDING[SETTLING_SCHEDULE])
 
-    described = await temporal_client.get_schedule_handle(SCHEDULE_ID).describe()
+    described = await temporal_client.get_schedule_handle(SETTLING_SCHEDULE).describe()
     assert described.schedule.policy.catchup_window == timedelta(days=7)

@@ -19,7 +19,8 @@ from activities.retention import RetentionActivities
 from database.session import Database
 from tests.workflows.conftest import Entered, Stage, staged
 from tests.workflows.journeys import journey
-from triggers.upkeep import schedule_upkeep
+from triggers.commands import put_schedule
+from triggers.standing_schedules import STANDING, UPKEEP_SCHEDULE
 from workflows.sandbox import sandbox
 from workflows.upkeep import UpkeepWorkflow
 
@@ -190,8 +191,8 @@ async def test_the_schedule_of_upkeep_shows_a_termination_within_a_minute(stage:
     )
     async with upkeep:
         await run.handle.terminate(reason="ops said so")
-        await schedule_upkeep(stage.client, task_queue="upkeep")
-        await schedule_upkeep(stage.client, task_queue="upkeep")
+        for _ in range(2):
+            await put_schedule(stage.client, UPKEEP_SCHEDULE, {**STANDING[UPKEEP_SCHEDULE], "queue": "upkeep"})
         async with asyncio.timeout(60):
             while (await run.row()).state == "active":
                 await asyncio.sleep(0.2)

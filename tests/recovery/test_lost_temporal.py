@@ -1,0 +1,126 @@
+"""Temporal can be lost (G29): deleted, or restored from an older copy, under a running router and worker."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.service import RPCError
+
+from database.marks import last_mark
+from database.redemptions import workflow_of
+from database.session import Database
+from perennial.embedded.temporal import EmbeddedTemporal
+from perennial.temporal import connect, register_search_attributes
+from tests.recovery.conftest import WAITING, World, until
+from tests.rewarding import TENNER, award, balance_of, buy, publish_reward, redemptions_of
+from tests.triggers.test_time_entries import birthday, weekly
+from triggers.commands import is_outage
+from triggers.reconciler import Reconciler
+from triggers.schedules import DATES_SCHEDULE
+from triggers.standing_schedules import SETTLING_SCHEDULE, UPKEEP_SCHEDULE
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+RUNS = 20
+SCHEDULES = {UPKEEP_SCHEDULE, SETTLING_SCHEDULE, DATES_SCHEDULE, "entry/weekly/0"}
+
+
+async def test_everything_under_way_comes_back_when_temporals_database_is_deleted(world: World) -> None:
+    shop = world.shop
+    await shop.publish_programme()
+    for journey in (WAITING, weekly(), birthday()):
+        await shop.publish(journey)
+    await world.enter(RUNS)
+    await shop.sign_up("ann", "bob", "carl")
+    await shop.claim("ann", "bob")
+    await shop.order("bob")
+    world.warehouse.statuses = [503] * 100  # the shop's own system is away
+    await publish_reward(world.database, TENNER, fulfil={"url": world.warehouse.url})
+    ann = (await shop.customer("ann")).id
+    await award(world.database, ann, 100, at=datetime.now(UTC))
+    redemption = await buy(world.database, ann, "tenner", datetime.now(UTC))
+    await until(lambda: world.status(workflow_of(redemption.id)))
+    [referral] = await shop.referrals()
+    hold = f"referral/{referral.id}/{referral.rounds}"
+    await until(lambda: world.status(hold))
+    erasure = await world.erase("carl")
+    lost_at = datetime.now(UTC)
+
+    await world.lose()
+    done = await world.recovered_since(lost_at)
+
+    assert done["runs"] == RUNS
+    assert await world.schedules() >= SCHEDULES
+    assert await world.status(hold) is WorkflowExecutionStatus.RUNNING
+    assert {hold, workflow_of(redemption.id)} <= await world.open_executions()
+    await until(lambda: world.erasure(erasure), lambda state: state == "completed")
+    world.warehouse.statuses = []
+    await world.go(RUNS)
+    await until(world.states, lambda states: states == {"completed": RUNS})
+    for event in ("Before", "After"):
+        assert await world.told(event) == {f"u-{n}": 1 for n in range(RUNS)}
+    await until(lambda: redemptions_of(world.database), lambda rows: [row.state for row in rows] == ["fulfilled"])
+    balance = await balance_of(world.database, ann, datetime.now(UTC))
+    assert (balance.available, balance.spent) == (0, 100)
+
+
+async def test_an_older_copy_of_temporals_database_neither_loses_nor_revives_a_run(world: World) -> None:
+    await world.shop.publish(WAITING)
+    await world.enter(RUNS, "old")
+    older = await world.back_up()
+    await world.go(RUNS // 2, "old")
+    await until(world.states, lambda states: states["completed"] == RUNS // 2)
+    await world.enter(RUNS, "new")
+    await world.erase("old-19")
+    await world.mark_anew()
+    lost_at = datetime.now(UTC)
+
+    await world.lose(older=older)
+    done = await world.recovered_since(lost_at)
+
+    assert done["deleted"] >= RUNS // 2 + 1  # those that have ended since the copy, and the erased customer's
+    assert done["runs"] == RUNS  # those that began since
+    await until(world.open_executions, lambda found: sum(id_.startswith("journey/") for id_ in found) == RUNS + 9)
+    await world.go(RUNS, "new")
+    await world.go(RUNS, "old")
+    await until(world.states, lambda states: states == {"completed": 2 * RUNS - 1, "exited": 1})
+    finished = {f"new-{n}" for n in range(RUNS)} | {f"old-{n}" for n in range(RUNS - 1)}
+    assert await world.told("After") == dict.fromkeys(finished, 1)
+
+
+async def test_a_temporal_that_cannot_be_reached_for_long_is_not_taken_for_lost(world: World) -> None:
+    await world.shop.publish(WAITING)
+    await world.enter(RUNS)
+    async with world.database.read() as session:
+        before = await last_mark(session)
+
+    await world.server.stop()
+    await world.go(RUNS)
+    await asyncio.sleep(5)
+    await world.server.start()
+    await until(world.states, lambda states: states == {"completed": RUNS})
+
+    async with world.database.read() as session:
+        after = await last_mark(session)
+    assert before is not None
+    assert after is not None
+    assert (after.lost_at, after.recovered) == (None, before.recovered)
+
+
+async def test_a_missing_namespace_is_an_outage_and_loses_nothing(
+    database: Database, temporal_server: EmbeddedTemporal
+) -> None:
+    client = await connect(temporal_server.address, "nobody-has-made-it")
+    reconciler = Reconciler(database, client, prepare=register_search_attributes)
+
+    with pytest.raises(RPCError) as raised:
+        await reconciler.look()
+
+    assert is_outage(raised.value)
+    async with database.read() as session:
+        mark = await last_mark(session)
+    assert mark is not None
+    assert (mark.lost_at, mark.execution_id, mark.leased_until) == (None, None, None)

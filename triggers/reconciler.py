@@ -1,0 +1,234 @@
+"""The reconciler: sees that Temporal is the one we know, and brings back what should be under way when it is not.
+
+It lives in the router's process, because Temporal cannot watch over its own loss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter, Gauge
+from sqlalchemy.exc import SQLAlchemyError
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.executions import delete_execution
+from database import marks, reconciliation, schedule_fires, undertakings
+from database.marks import KnownMark
+from database.session import Database
+from domain.ids import new_id
+from domain.upkeep import MARK
+from triggers.commands import PATIENCE, QUEUE, is_outage, lacks_namespace
+from triggers.recovery import Recovered, Recovery
+from triggers.schedule_keeping import keep_schedules
+
+log = structlog.get_logger(__name__)
+
+LOST = Counter("perennial_temporal_lost", "Times that Temporal was found to be another one than before, or an older")
+MENDED = Counter("perennial_temporal_mended", "What was put again in Temporal, by kind", ["kind"])
+MARK_AGE = Gauge("perennial_temporal_mark_seconds", "Age of the last mark in Temporal, when this router last looked")
+
+EVERY: Final = timedelta(seconds=30)
+"""From look to look."""
+MARK_EVERY: Final = timedelta(minutes=1)
+YOUNG: Final = timedelta(minutes=2)
+"""What is younger may be missing its workflow for good reasons."""
+_WHILE_AWAY = timedelta(seconds=2)
+_LEASE = timedelta(seconds=30)
+_REACH_BACK = timedelta(minutes=5)
+"""How much of what Temporal had taken it may have lost with its power: looked at again after every outage."""
+_SWEPT = 100
+_MARK_LASTS = timedelta(hours=1)
+
+
+class TurnOver(Exception):  # noqa: N818  not an error: another turn goes on
+    """This router stops, or was too slow and another has taken over."""
+
+
+class Reconciler:
+    """One of as many as there are routers; one at a time looks. `prepare` registers what Temporal has to know first."""
+
+    def __init__(
+        self,
+        database: Database,
+        client: Client,
+        *,
+        prepare: Callable[[Client], Awaitable[None]],
+        every: timedelta = EVERY,
+        patience: timedelta = PATIENCE,
+        now: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._prepare = prepare
+        self._every = every
+        self._patience = patience
+        self._now = now or _utc_now
+        self._id: UUID = new_id()
+        self._was_away = True  # until it has been seen: it may have lost its power with us
+        self._swept = ""
+        self._stop = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look until told to stop."""
+        self._stop = stop
+        while not stop.is_set():
+            pause = await self._turn()
+            try:
+                async with asyncio.timeout(pause.total_seconds()):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> Recovered | None:
+        """One turn: what was mended; None while another router has the turn. Raises what Temporal raises."""
+        async with self._database.transaction() as session:
+            mark = await marks.take_turn(session, self._id, self._now(), every=self._every, lease=_LEASE)
+        if mark is None:
+            return None
+        try:
+            recovery = Recovery(self._database, self._client, self._keep_turn, self._patience)
+            marked_at = await self._compare(mark, recovery)
+        except BaseException:
+            async with self._database.transaction() as session:
+                await marks.end_turn(session, self._id)
+            raise
+        self._was_away = False
+        for kind, count in asdict(recovery.done).items():
+            MENDED.labels(kind).inc(count)
+        MARK_AGE.set((self._now() - marked_at).total_seconds())
+        return recovery.done
+
+    async def _turn(self) -> timedelta:
+        """One look; answers how long to rest."""
+        try:
+            await self.look()
+        except TurnOver as over:
+            log.info("left off comparing Temporal with the database", reason=str(over))
+        except (SQLAlchemyError, OSError):
+            log.exception("could not compare Temporal with the database")
+        except Exception as error:
+            if not is_outage(error):
+                log.exception("Temporal could not be compared with the database")
+                return self._every
+            self._was_away = True
+            reason = "namespace missing" if isinstance(error, RPCError) and lacks_namespace(error) else repr(error)
+            log.warning("temporal is away", reason=reason)
+            return min(_WHILE_AWAY, self._every)
+        return self._every
+
+    async def _compare(self, mark: KnownMark, recovery: Recovery) -> datetime:
+        """Compare, mend, mark again; answers when the mark was set."""
+        is_found = await self._is_found(mark)
+        if not is_found:
+            await self._recover(mark, recovery)
+        else:
+            if self._was_away and mark.marked_at is not None:
+                await self._restart_latest(recovery, mark.marked_at - _REACH_BACK)
+            await self._sweep(recovery)
+        return await self._end_turn(mark, recovery, is_found=is_found)
+
+    async def _is_found(self, mark: KnownMark) -> bool:
+        """Whether Temporal has our mark. Unreachable, or without our namespace, it raises: that is an outage."""
+        if mark.workflow_id is None or mark.execution_id is None:
+            return False
+        handle = self._client.get_workflow_handle(mark.workflow_id, run_id=mark.execution_id)
+        try:
+            await handle.describe(rpc_timeout=self._patience)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND and not lacks_namespace(error):
+                return False
+            raise
+        return True
+
+    async def _recover(self, mark: KnownMark, recovery: Recovery) -> None:
+        """Temporal is new, or older than our mark. Search attributes and schedules first, then everything open."""
+        as_of, was_known = self._now(), mark.execution_id is not None
+        if was_known:
+            LOST.inc()
+            log.warning("Temporal was lost or is older; bringing back what is under way", marked_at=mark.marked_at)
+            async with self._database.transaction() as session:
+                await marks.note_loss(session, as_of)
+        await self._prepare(self._client)
+        found = await keep_schedules(self._database, self._client, as_of, lost_since=mark.marked_at)
+        recovery.done.schedules = found.count
+        async with self._database.transaction() as session:
+            await undertakings.adopt(session)
+        listed = await recovery.listed()
+        if was_known:  # a namespace that we have never seen may be somebody else's
+            await recovery.delete_orphans(listed)
+            await recovery.forget_erased(as_of)
+        ids = {each.workflow_id for each in listed}
+        await recovery.start_undertakings(as_of, listed=ids)
+        await recovery.start_runs(listed=ids)
+        log.info("everything under way is in Temporal", **asdict(recovery.done))
+
+    async def _restart_latest(self, recovery: Recovery, since: datetime) -> None:
+        """What Temporal was told shortly before an outage it may have lost without losing the mark."""
+        await recovery.start_undertakings(self._now(), since=since)
+        await recovery.start_runs(since=since)
+
+    async def _sweep(self, recovery: Recovery) -> None:
+        """The slow sweep: schedules, a page of what is open, runs that were never heard of."""
+        as_of = self._now()
+        found = await keep_schedules(self._database, self._client, as_of)
+        recovery.done.schedules = found.count
+        before = as_of - YOUNG
+        async with self._database.read() as session:
+            some = await undertakings.open_undertakings(session, after=self._swept, limit=_SWEPT, before=before)
+            self._swept = some[-1].workflow_id if len(some) == _SWEPT else ""
+            some += await schedule_fires.open_fires(session, before=before, limit=_SWEPT)
+            pending = await undertakings.awaiting_start(session, [each.workflow_id for each in some])
+            silent = await reconciliation.unheard_runs(session, before=before, limit=_SWEPT)
+        await recovery.start_some([each for each in some if each.workflow_id not in pending])
+        await recovery.start_these_runs(silent)
+        if recovery.done:
+            log.warning("Temporal lacked what the database knows", **asdict(recovery.done))
+
+    async def _end_turn(self, mark: KnownMark, recovery: Recovery, *, is_found: bool) -> datetime:
+        """Set a new mark if it is time, write what was done, let go."""
+        as_of = self._now()
+        values: dict[str, object] = {"looked_at": as_of}
+        if not is_found:
+            values["recovered"] = asdict(recovery.done) | {"at": as_of.isoformat()}
+        is_due = not is_found or mark.marked_at is None or as_of - mark.marked_at >= MARK_EVERY - self._every / 2
+        if is_due:
+            new = await self._set_mark(as_of)
+            values |= {"workflow_id": new.workflow_id, "execution_id": new.execution_id, "marked_at": as_of}
+        async with self._database.transaction() as session:
+            await undertakings.forget_done(session, as_of)
+            await schedule_fires.forget_done(session, as_of)
+            await marks.end_turn(session, self._id, **values)
+        if is_due and is_found and mark.workflow_id is not None and mark.execution_id is not None:
+            await delete_execution(self._client, mark.workflow_id, mark.execution_id, patience=self._patience)
+        return as_of if is_due or mark.marked_at is None else mark.marked_at
+
+    async def _set_mark(self, as_of: datetime) -> KnownMark:
+        """An execution that only a Temporal has that took it now."""
+        id_ = f"mark/{new_id()}"
+        handle = await self._client.start_workflow(
+            MARK,
+            id=id_,
+            task_queue=QUEUE,
+            execution_timeout=_MARK_LASTS,
+            static_summary="By this the router knows this Temporal",
+            rpc_timeout=self._patience,
+        )
+        return KnownMark(id_, handle.result_run_id, as_of)
+
+    async def _keep_turn(self) -> None:
+        if self._stop.is_set():
+            raise TurnOver("the router stops")
+        async with self._database.transaction() as session:
+            if not await marks.keep_turn(session, self._id, self._now() + _LEASE):
+                raise TurnOver("another router has the turn")
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

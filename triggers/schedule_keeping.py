@@ -1,0 +1,98 @@
+"""Temporal's schedules beside those that the database wants: what is missing or differs is put again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from temporalio.client import Client, ScheduleActionStartWorkflow, ScheduleBackfill, ScheduleOverlapPolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from database.session import Database
+from database.undertakings import awaiting_schedule
+from triggers.commands import CATCH_UP, DIGEST, PATIENCE, digest, lacks_namespace, put_schedule
+from triggers.schedules import WantedSchedules, wanted_schedules
+
+_MOMENT = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Ids of schedules that are missing, that are not as they should be, and that should not be there."""
+
+    missing: list[str]
+    differing: list[str]
+    unwanted: list[str]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.missing) + len(self.differing) + len(self.unwanted)
+
+
+async def compare_schedules(database: Database, client: Client) -> tuple[WantedSchedules, Differences]:
+    """What differs now, but for what the relay has yet to send."""
+    # Temporal first: a schedule that is there was published before, so the database knows whether it is wanted.
+    listed = [each.id async for each in await client.list_schedules(rpc_timeout=PATIENCE)]
+    async with database.read() as session:
+        wanted = await wanted_schedules(session)
+    seen = {id_: await _digest_of(client, id_) for id_ in wanted.by_id}
+    missing = [id_ for id_, found in seen.items() if found is None]
+    differing = [id_ for id_, found in seen.items() if found is not None and found != digest(wanted.by_id[id_])]
+    unwanted = [id_ for id_ in listed if wanted.is_unwanted(id_)]
+    async with database.read() as session:
+        pending = await awaiting_schedule(session, [*missing, *differing, *unwanted])
+    return wanted, Differences(*(_without(ids, pending) for ids in (missing, differing, unwanted)))
+
+
+async def keep_schedules(
+    database: Database, client: Client, as_of: datetime, *, lost_since: datetime | None = None
+) -> Differences:
+    """Put again what is missing or differs, and take away what nobody wants. Answers what that was.
+
+    `lost_since`: what a schedule that is made again missed since then it makes up for, as far as one may be late.
+    """
+    wanted, found = await compare_schedules(database, client)
+    for id_ in (*found.missing, *found.differing):
+        told = wanted.by_id[id_]
+        is_new = await put_schedule(client, id_, told)
+        if is_new and lost_since is not None and told.get("paused") is False:
+            await _make_up(client, id_, since=max(lost_since - _MOMENT, as_of - CATCH_UP), until=as_of)
+    for id_ in found.unwanted:
+        await _delete(client, id_)
+    return found
+
+
+async def _make_up(client: Client, schedule: str, *, since: datetime, until: datetime) -> None:
+    """Times that have been entered already end at once: their rows say so."""
+    missed = ScheduleBackfill(start_at=since, end_at=until, overlap=ScheduleOverlapPolicy.BUFFER_ALL)
+    await client.get_schedule_handle(schedule).backfill(missed, rpc_timeout=PATIENCE)
+
+
+async def _digest_of(client: Client, schedule: str) -> str | None:
+    """The digest of what the schedule starts, "" if it carries none; None if there is no such schedule."""
+    try:
+        described = await client.get_schedule_handle(schedule).describe(rpc_timeout=PATIENCE)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND and not lacks_namespace(error):
+            return None
+        raise
+    action = described.schedule.action
+    payload = (action.memo or {}).get(DIGEST) if isinstance(action, ScheduleActionStartWorkflow) else None
+    if payload is None:
+        return ""
+    [found] = await client.data_converter.decode([payload])
+    return str(found)
+
+
+async def _delete(client: Client, schedule: str) -> None:
+    try:
+        await client.get_schedule_handle(schedule).delete(rpc_timeout=PATIENCE)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND or lacks_namespace(error):
+            raise
+
+
+def _without(ids: Iterable[str], pending: set[str]) -> list[str]:
+    return [id_ for id_ in ids if id_ not in pending]
