@@ -235,7 +235,7 @@ async def _settle(wave: Wave, counted: Sequence[_Counted], stored: Sequence[Chal
             continue
         for place, one in reached.items():
             row, level = known.get(place), levels[one.level]
-            if (row is None or row.revoked_at is not None) and await can_be_given(wave.session, level):
+            if (row is None or row.revoked_at is not None) and can_be_given(wave, level):
                 changed.append(Completed(reach(row, place, challenge.version, one.at, wave.as_of), level))
     await give(wave, changed)
     await revoke(wave, revoked)

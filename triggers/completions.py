@@ -62,7 +62,7 @@ async def give(wave: Wave, completed: Sequence[Completed]) -> None:
         Grant(row.customer_id, _key(row), prize, f"challenge/{row.challenge}", row.reached_at)
         for row, prize in completed
     ]
-    given = await grant(wave.session, grants, wave.as_of)
+    given = await grant(wave, grants)
     limited = {prize.badge.badge for _, prize in completed if prize.badge and prize.badge.most}
     await lock_badges(wave.session, limited)
     for (row, prize), what in zip(completed, given, strict=True):

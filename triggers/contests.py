@@ -85,4 +85,4 @@ async def _give(wave: Wave, won: Sequence[BatchEvent]) -> None:
         )
         for event in won
     ]
-    await grant(wave.session, grants, wave.as_of)
+    await grant(wave, grants)

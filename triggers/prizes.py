@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 
 from database.points import post
-from database.programmes import LiveProgramme, live_programme, payer_at
+from database.programmes import LiveProgramme, payer_at
 from database.redeeming import withdraw
 from database.redemptions import give
 from database.session import WriteSession
@@ -20,6 +20,7 @@ from domain.earned_dates import expiry
 from domain.points import Clawback, Credit, CreditKind, Moved
 from domain.redemptions import Given, NotGiven, Refused
 from domain.rewards import Reason
+from triggers.batch import Wave
 
 log = structlog.get_logger(__name__)
 
@@ -56,15 +57,15 @@ class Returned:
     redemption_id: UUID | None
 
 
-async def can_be_given(session: WriteSession, prize: Prize) -> bool:
+def can_be_given(wave: Wave, prize: Prize) -> bool:
     """Points need a live programme; until there is one, what pays points waits."""
-    return prize.points is None or await live_programme(session) is not None
+    return prize.points is None or wave.programme is not None
 
 
-async def grant(session: WriteSession, grants: Sequence[Grant], as_of: datetime) -> list[Granted]:
+async def grant(wave: Wave, grants: Sequence[Grant]) -> list[Granted]:
     """Give each prize; a part of it that cannot be given is left out, with the reason, and logged."""
-    moved = await _pay(session, [each for each in grants if each.prize.points], as_of)
-    return [await _granted(session, each, moved.get(each.key), as_of) for each in grants]
+    moved = await _pay(wave, [each for each in grants if each.prize.points])
+    return [await _granted(wave.session, each, moved.get(each.key), wave.as_of) for each in grants]
 
 
 async def _granted(session: WriteSession, each: Grant, moved: Moved | None, as_of: datetime) -> Granted:
@@ -83,12 +84,13 @@ async def _granted(session: WriteSession, each: Grant, moved: Moved | None, as_o
     return Granted(paid.points if paid else None, each.key if paid else None, redemption_id, missing)
 
 
-async def _pay(session: WriteSession, grants: Sequence[Grant], as_of: datetime) -> dict[str, Moved]:
+async def _pay(wave: Wave, grants: Sequence[Grant]) -> dict[str, Moved]:
     """Key -> what the ledger has moved; nothing while no programme is live."""
-    programme = await live_programme(session) if grants else None
-    if programme is None:
+    programme = wave.programme
+    if programme is None or not grants:
         return {}
-    moved = await post(session, programme.key, [_credit(each, programme, as_of) for each in grants], as_of)
+    gains = [_credit(each, programme, wave.as_of) for each in grants]
+    moved = await post(wave.session, programme.key, gains, wave.as_of)
     return {each.key: one for each, one in zip(grants, moved, strict=True)}
 
 
