@@ -105,14 +105,21 @@ class UnboundRun:
 
 
 async def active_runs(
-    session: ReadSession, *, after: UUID | None, since: datetime | None, limit: int
+    session: ReadSession,
+    *,
+    after: UUID | None,
+    since: datetime | None = None,
+    before: datetime | None = None,
+    limit: int,
 ) -> Sequence[tuple[UUID, str]]:
-    """Active runs by id, with their workflows; only those that were entered since then. By the primary key."""
+    """Active runs by id, with their workflows; only those entered since then, or by then. By the primary key."""
     statement = select(Run.id, Run.workflow_id).where(Run.state == RunState.ACTIVE)
     if after is not None:
         statement = statement.where(Run.id > after)
     if since is not None:
         statement = statement.where(Run.entered_at >= since)
+    if before is not None:
+        statement = statement.where(Run.entered_at <= before)
     return [(row.id, row.workflow_id) for row in await session.execute(statement.order_by(Run.id).limit(limit))]
 
 

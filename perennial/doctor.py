@@ -36,6 +36,8 @@ class Verdict:
     guarantee: str
     promise: str
     offenders: Sequence[str]
+    skipped: str = ""
+    """Why it could not be looked at."""
 
     @property
     def is_kept(self) -> bool:

@@ -44,6 +44,7 @@ _LEASE = timedelta(seconds=30)
 _REACH_BACK = timedelta(minutes=5)
 """How much of what Temporal had taken it may have lost with its power: looked at again after every outage."""
 _SWEPT = 100
+_PREPARED_WITHIN = 20.0
 _MARK_LASTS = timedelta(hours=1)
 
 
@@ -125,7 +126,7 @@ class Reconciler:
 
     async def _compare(self, mark: KnownMark, recovery: Recovery) -> datetime:
         """Compare, mend, mark again; answers when the mark was set."""
-        is_found = await self._is_found(mark)
+        is_found = await is_marked(self._client, mark, self._patience)
         if not is_found:
             await self._recover(mark, recovery)
         else:
@@ -133,19 +134,6 @@ class Reconciler:
                 await self._restart_latest(recovery, mark.marked_at - _REACH_BACK)
             await self._sweep(recovery)
         return await self._end_turn(mark, recovery, is_found=is_found)
-
-    async def _is_found(self, mark: KnownMark) -> bool:
-        """Whether Temporal has our mark. Unreachable, or without our namespace, it raises: that is an outage."""
-        if mark.workflow_id is None or mark.execution_id is None:
-            return False
-        handle = self._client.get_workflow_handle(mark.workflow_id, run_id=mark.execution_id)
-        try:
-            await handle.describe(rpc_timeout=self._patience)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND and not lacks_namespace(error):
-                return False
-            raise
-        return True
 
     async def _recover(self, mark: KnownMark, recovery: Recovery) -> None:
         """Temporal is new, or older than our mark. Search attributes and schedules first, then everything open."""
@@ -155,7 +143,8 @@ class Reconciler:
             log.warning("Temporal was lost or is older; bringing back what is under way", marked_at=mark.marked_at)
             async with self._database.transaction() as session:
                 await marks.note_loss(session, as_of)
-        await self._prepare(self._client)
+        async with asyncio.timeout(_PREPARED_WITHIN):
+            await self._prepare(self._client)
         found = await keep_schedules(self._database, self._client, as_of, lost_since=mark.marked_at)
         recovery.done.schedules = found.count
         async with self._database.transaction() as session:
@@ -228,6 +217,20 @@ class Reconciler:
         async with self._database.transaction() as session:
             if not await marks.keep_turn(session, self._id, self._now() + _LEASE):
                 raise TurnOver("another router has the turn")
+
+
+async def is_marked(client: Client, mark: KnownMark, patience: timedelta = PATIENCE) -> bool:
+    """Whether Temporal has our mark. Unreachable, or without our namespace, it raises: that is an outage."""
+    if mark.workflow_id is None or mark.execution_id is None:
+        return False
+    handle = client.get_workflow_handle(mark.workflow_id, run_id=mark.execution_id)
+    try:
+        await handle.describe(rpc_timeout=patience)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND and not lacks_namespace(error):
+            return False
+        raise
+    return True
 
 
 def _utc_now() -> datetime:

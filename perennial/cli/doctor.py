@@ -22,7 +22,8 @@ def register(app: typer.Typer) -> None:
 def doctor() -> None:
     """Check the guarantees on live data: nothing stored twice, nothing sent twice, no cap passed, nothing lost.
 
-    Reads only, so it is safe in production; on a big database it takes minutes. Ends with 1 if a promise is broken,
+    It asks Temporal too whether everything that should be under way is. Reads only, so it is safe in production; on a
+    big database it takes minutes. Ends with 1 if a promise is broken,
     naming a few offenders of each.
 
     [dim]Example:[/dim]
@@ -30,22 +31,33 @@ def doctor() -> None:
     """
     verdicts = run(_examine(load_settings()))
     for verdict in verdicts:
-        mark = "[green]✓[/green]" if verdict.is_kept else "[red]✗[/red]"
-        console.print(f"{mark} {verdict.guarantee:<10} {verdict.promise}", highlight=False)
+        console.print(f"{_mark(verdict)} {verdict.guarantee:<10} {verdict.promise}", highlight=False)
+        if verdict.skipped:
+            console.print(f"             not looked at: {verdict.skipped}", markup=False, highlight=False)
         for offender in verdict.offenders:
             console.print(f"             {offender}", markup=False, highlight=False)
     if not all(verdict.is_kept for verdict in verdicts):
         raise typer.Exit(1)
 
 
+def _mark(verdict: Verdict) -> str:
+    if verdict.skipped:
+        return "[yellow]–[/yellow]"
+    return "[green]✓[/green]" if verdict.is_kept else "[red]✗[/red]"
+
+
 async def _examine(settings: Settings) -> list[Verdict]:
     from perennial.composition import open_database
     from perennial.doctor import examine
+    from perennial.doctor_temporal import examine_temporal
+    from perennial.temporal import connect
 
     async with open_database(settings, "doctor") as database:
-        return await examine(
-            database,
-            datetime.now(UTC),
-            provider=settings.email_provider,
-            email_per_second=settings.email_per_second,
+        as_of = datetime.now(UTC)
+        verdicts = await examine(
+            database, as_of, provider=settings.email_provider, email_per_second=settings.email_per_second
         )
+        if any(verdict.guarantee == "schema" for verdict in verdicts):
+            return verdicts
+        client = await connect(settings.temporal_address, settings.temporal_namespace, lazy=True)
+        return [*verdicts, *await examine_temporal(database, client, as_of)]

@@ -7,7 +7,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,8 @@ from database.marks import Mark, last_mark
 from database.outbox import Command
 from database.runs import Run
 from database.session import Database
+from domain.ids import new_id
+from perennial.doctor_temporal import examine_temporal
 from perennial.embedded.temporal import EmbeddedTemporal
 from perennial.queues import Queue
 from perennial.settings import Settings
@@ -159,6 +161,21 @@ class World:
             return (await self.client.get_workflow_handle(workflow_id).describe()).status
         except RPCError:
             return None
+
+    @asynccontextmanager
+    async def unattended(self) -> AsyncIterator[None]:
+        """No router looks after Temporal while the block runs."""
+        async with self.database.transaction() as session:
+            values = {"leased_by": new_id(), "leased_until": datetime.now(UTC) + timedelta(hours=1)}
+            await session.execute(update(Mark).values(values))
+        yield
+        async with self.database.transaction() as session:
+            await session.execute(update(Mark).values(leased_until=None))
+
+    async def crosses(self) -> set[str]:
+        """Which promises the doctor finds broken."""
+        verdicts = await examine_temporal(self.database, self.client, datetime.now(UTC))
+        return {verdict.promise for verdict in verdicts if not verdict.is_kept}
 
     async def mark_anew(self) -> None:
         """A minute passes, as far as the mark goes."""

@@ -12,6 +12,7 @@ from temporalio.service import RPCError
 from database.marks import last_mark
 from database.redemptions import workflow_of
 from database.session import Database
+from perennial.doctor_temporal import KNOWN, SCHEDULED, STARTED, WANTED, examine_temporal
 from perennial.embedded.temporal import EmbeddedTemporal
 from perennial.temporal import connect, register_search_attributes
 from tests.recovery.conftest import WAITING, World, until
@@ -47,9 +48,12 @@ async def test_everything_under_way_comes_back_when_temporals_database_is_delete
     hold = f"referral/{referral.id}/{referral.rounds}"
     await until(lambda: world.status(hold))
     erasure = await world.erase("carl")
+    assert await world.crosses() == set()
     lost_at = datetime.now(UTC)
 
-    await world.lose()
+    async with world.unattended():
+        await world.lose()
+        crosses = await world.crosses()
     done = await world.recovered_since(lost_at)
 
     assert done["runs"] == RUNS
@@ -65,6 +69,8 @@ async def test_everything_under_way_comes_back_when_temporals_database_is_delete
     await until(lambda: redemptions_of(world.database), lambda rows: [row.state for row in rows] == ["fulfilled"])
     balance = await balance_of(world.database, ann, datetime.now(UTC))
     assert (balance.available, balance.spent) == (0, 100)
+    assert crosses == {KNOWN, STARTED, SCHEDULED}
+    assert await world.crosses() == set()
 
 
 async def test_an_older_copy_of_temporals_database_neither_loses_nor_revives_a_run(world: World) -> None:
@@ -78,7 +84,9 @@ async def test_an_older_copy_of_temporals_database_neither_loses_nor_revives_a_r
     await world.mark_anew()
     lost_at = datetime.now(UTC)
 
-    await world.lose(older=older)
+    async with world.unattended():
+        await world.lose(older=older)
+        assert await world.crosses() == {KNOWN, STARTED, WANTED}
     done = await world.recovered_since(lost_at)
 
     assert done["deleted"] >= RUNS // 2 + 1  # those that have ended since the copy, and the erased customer's
@@ -89,6 +97,7 @@ async def test_an_older_copy_of_temporals_database_neither_loses_nor_revives_a_r
     await until(world.states, lambda states: states == {"completed": 2 * RUNS - 1, "exited": 1})
     finished = {f"new-{n}" for n in range(RUNS)} | {f"old-{n}" for n in range(RUNS - 1)}
     assert await world.told("After") == dict.fromkeys(finished, 1)
+    assert await world.crosses() == set()
 
 
 async def test_a_temporal_that_cannot_be_reached_for_long_is_not_taken_for_lost(world: World) -> None:
@@ -100,6 +109,7 @@ async def test_a_temporal_that_cannot_be_reached_for_long_is_not_taken_for_lost(
     await world.server.stop()
     await world.go(RUNS)
     await asyncio.sleep(5)
+    unasked = await examine_temporal(world.database, world.client, datetime.now(UTC))
     await world.server.start()
     await until(world.states, lambda states: states == {"completed": RUNS})
 
@@ -108,6 +118,8 @@ async def test_a_temporal_that_cannot_be_reached_for_long_is_not_taken_for_lost(
     assert before is not None
     assert after is not None
     assert (after.lost_at, after.recovered) == (None, before.recovered)
+    assert {verdict.skipped for verdict in unasked} == {"", "Temporal does not answer"}
+    assert all(verdict.is_kept for verdict in unasked)
 
 
 async def test_a_missing_namespace_is_an_outage_and_loses_nothing(
@@ -120,6 +132,8 @@ async def test_a_missing_namespace_is_an_outage_and_loses_nothing(
         await reconciler.look()
 
     assert is_outage(raised.value)
+    named = [verdict for verdict in await examine_temporal(database, client, datetime.now(UTC)) if not verdict.is_kept]
+    assert "nobody-has-made-it does not exist" in str(named[0].offenders)
     async with database.read() as session:
         mark = await last_mark(session)
     assert mark is not None
