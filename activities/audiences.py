@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,7 +16,16 @@ from database.schedule_fires import take_fire
 from database.session import Database, ReadSession, WriteSession
 from database.shop_settings import shop_settings
 from database.undertakings import conclude
-from domain.audiences import AudiencePage, BackfillPage, DueDatesInput, Reached, entry_due
+from domain.audiences import (
+    DATE_PREFIX,
+    SCHEDULE_PREFIX,
+    AudiencePage,
+    BackfillPage,
+    DueDatesInput,
+    Reached,
+    entry_due,
+)
+from domain.conditions.paths import reader
 from domain.documents import DocumentState
 from domain.journeys.dates import due_of
 from domain.journeys.definition import DateEntry, JourneyDefinition, ScheduleEntry
@@ -41,19 +50,21 @@ class AudienceActivities:
             await session.take_long()
             taken = await dates.take_due(session, asked.as_of, PAGE)
             people = await audiences.people(session, [due.customer_id for due in taken])
+            definitions = {key: await _definition(session, key) for key in {due.journey for due in taken}}
             events = [
                 entry_due(
                     journey=due.journey,
                     user_id=person.external_id,
-                    message_id=f"date/{due.journey}/{due.entry}/{due.customer_id}/{due.occasion}",
+                    message_id=f"{DATE_PREFIX}{due.journey}/{due.entry}/{due.customer_id}/{due.occasion}",
                     properties={"date": due.occasion},
                     as_of=asked.as_of,
+                    trusted=_is_trusted(due, definitions[due.journey], person),
                 )
                 for due in taken
                 if (person := people.get(due.customer_id)) and person.external_id
             ]
             await append(session, events)
-            await dates.advance(session, taken, await _following(session, taken, people))
+            await dates.advance(session, taken, await _following(session, taken, people, definitions))
         return len(taken)
 
     @activity.defn
@@ -118,9 +129,10 @@ async def _enter_next(session: WriteSession, page: AudiencePage, after: UUID | N
         entry_due(
             journey=page.journey,
             user_id=person.user_id,
-            message_id=f"schedule/{page.journey}/{page.entry}/{page.fired.isoformat()}/{person.id}",
+            message_id=f"{SCHEDULE_PREFIX}{page.journey}/{page.entry}/{page.fired.isoformat()}/{person.id}",
             properties={"scheduled_for": page.fired.isoformat()},
             as_of=page.fired,
+            trusted=person.is_trusted,
         )
         for person in people
     ]
@@ -146,16 +158,33 @@ async def _backfill_page(session: WriteSession, page: BackfillPage) -> UUID | No
     return ids[-1] if len(ids) == PAGE else None
 
 
-async def _following(session: ReadSession, taken: Sequence[Due], people: dict[UUID, customers.Customer]) -> list[Due]:
+def _date_entry(due: Due, definition: JourneyDefinition | None) -> DateEntry | None:
+    entries = definition.enter.entries if definition else []
+    entry = entries[due.entry] if due.entry < len(entries) else None
+    return entry if isinstance(entry, DateEntry) else None
+
+
+def _is_trusted(due: Due, definition: JourneyDefinition | None, person: customers.Customer) -> bool:
+    """Whether a trusted source told the date."""
+    entry = _date_entry(due, definition)
+    if entry is None:
+        return False
+    read = reader(entry.date.trait)
+    return read(customers.trusted_profile(person).traits) == read(person.traits)
+
+
+async def _following(
+    session: ReadSession,
+    taken: Sequence[Due],
+    people: Mapping[UUID, customers.Customer],
+    definitions: Mapping[str, JourneyDefinition | None],
+) -> list[Due]:
     """The next time of each date that was taken: the next anniversary, for those that have one."""
-    definitions = {key: await _definition(session, key) for key in {due.journey for due in taken}}
     zone = (await shop_settings(session)).zone
     following = []
     for due in taken:
-        definition, person = definitions[due.journey], people.get(due.customer_id)
-        entries = definition.enter.entries if definition else []
-        entry = entries[due.entry] if due.entry < len(entries) else None
-        if person is None or not isinstance(entry, DateEntry):
+        entry, person = _date_entry(due, definitions[due.journey]), people.get(due.customer_id)
+        if person is None or entry is None:
             continue
         upcoming = due_of(entry.date, person.traits, resolve_zone(person.zone, zone), due.due_at + _MOMENT)
         if upcoming is not None and upcoming.day.isoformat() != due.occasion:

@@ -12,7 +12,7 @@ from database.shop_settings import shop_settings
 from domain.journeys.library import DefinitionLibrary
 from domain.journeys.splits import assign
 from domain.journeys.steps import BranchStep, ElseArm, SplitStep
-from domain.runs import StepInput, StepOutcome
+from domain.runs import Doubt, StepInput, StepOutcome
 
 
 class BranchActivities:
@@ -51,7 +51,12 @@ async def _first_that_holds(session: WriteSession, opened: OpenStep, step: Branc
     subject = subject_of(opened.run, opened.customer, opened.at.as_of)
     shop = await _shop_defaults(session)
     for position, arm in enumerate(step.branch):
-        if isinstance(arm, ElseArm) or (await judge(session, arm.if_, [subject], shop=shop))[0].holds:
+        if isinstance(arm, ElseArm):
+            return str(position)
+        [verdict] = await judge(session, arm.if_, [subject], shop=shop, compare=opened.run.trusted)
+        if not verdict.is_trusted:
+            opened.doubt(Doubt.CONDITION)
+        if verdict.holds:
             return str(position)
     return None
 

@@ -19,7 +19,7 @@ from domain.errors import TemplateFailed
 from domain.journeys.library import DefinitionLibrary
 from domain.journeys.steps import Call, CallStep
 from domain.payload import find_fault
-from domain.runs import StepInput, StepOutcome
+from domain.runs import Doubt, StepInput, StepOutcome
 
 DEFAULT_FRESHNESS = "1d"
 """How long a call is tried where the step says no `not_after`."""
@@ -77,8 +77,18 @@ class CallActivities:
             filled = await self._renderer.render_strings(written, opened.context)
         except TemplateFailed as error:
             return opened.failed(error.code)
+        decides = body.save_as is not None or isinstance(body.on_failure, list)
+        if decides and opened.is_in_doubt and not await self._asks_the_same(opened, written, filled):
+            opened.doubt(Doubt.CALL)  # the answer, by which later steps decide, could be another one
         headers = {name: str(value) for name, value in filled["headers"].items()}
         return _Request(str(filled["url"]), headers, filled["body"], body.save_as)
+
+    async def _asks_the_same(self, opened: OpenStep, written: dict[str, Any], filled: dict[str, Any]) -> bool:
+        """Whether it would ask the same by what trusted sources told of the customer."""
+        try:
+            return bool(await self._renderer.render_strings(written, opened.trusted_context) == filled)
+        except TemplateFailed:
+            return False
 
     async def _record(self, at: StepInput, request: _Request, answer: Delivered | Refused) -> StepOutcome:
         """Write the answer to the run log, also when the run was exited meanwhile: the call has happened."""

@@ -45,7 +45,7 @@ async def _move(session: WriteSession, opened: OpenStep, body: Points) -> StepOu
     programme = await live_programme(session)
     if programme is None:
         return opened.skipped("no_programme")
-    if body.deduct is None and not opened.run.entry.get("trusted", True):
+    if not opened.run.trusted:
         return opened.skipped(UNTRUSTED)
     if body.award is not None:
         return _told(opened, await _award(session, opened, body, body.award, programme))

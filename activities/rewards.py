@@ -12,6 +12,7 @@ from activities.steps import OpenStep, open_step
 from database.redemptions import give
 from database.session import Database, WriteSession
 from database.shop_settings import shop_settings
+from database.untrusted_runs import given_in_untrusted_runs, has_trusted_event
 from domain.durations import parse_duration
 from domain.journeys.library import DefinitionLibrary
 from domain.journeys.step_bodies import Reward
@@ -44,9 +45,9 @@ class RewardActivities:
 async def _give(session: WriteSession, opened: OpenStep, body: Reward) -> StepOutcome:
     if withheld := opened.withheld:
         return withheld
-    if not opened.run.entry.get("trusted", True):
-        return opened.skipped(UNTRUSTED)
     as_of, expires = opened.at.as_of, None
+    if not opened.run.trusted and (barred := await _barred(session, opened, body)):
+        return opened.skipped(UNTRUSTED, **barred)
     if body.expires is not None:
         zone = resolve_zone(opened.customer.zone, (await shop_settings(session)).zone)
         expires = parse_duration(body.expires).after(as_of.astimezone(zone)).astimezone(UTC)
@@ -56,8 +57,21 @@ async def _give(session: WriteSession, opened: OpenStep, body: Reward) -> StepOu
             return opened.skipped(reason)
         case Given():
             opened.run.saved = {**opened.run.saved, body.save_as: _saved(given)}
-            return opened.done(redemption_id=str(given.redemption_id))
+            doubtful = {} if opened.run.trusted else {"untrusted": body.give}
+            return opened.done(redemption_id=str(given.redemption_id), **doubtful)
     assert_never(given)
+
+
+async def _barred(session: WriteSession, opened: OpenStep, body: Reward) -> dict[str, str] | None:
+    """Why an untrusted run gives nothing, for the log; None: within what the step allows such runs."""
+    allowed = body.untrusted
+    if allowed is None:
+        return {"because": "not_allowed"}
+    if not await has_trusted_event(session, opened.customer.id):
+        return {"because": "no_trusted_event"}
+    since = parse_duration(allowed.per).before(opened.at.as_of) if allowed.per else None
+    given = await given_in_untrusted_runs(session, opened.customer.id, body.give, since)
+    return {"because": "limit_reached"} if given >= allowed.per_customer else None
 
 
 def _saved(given: Given) -> dict[str, str | None]:

@@ -14,13 +14,21 @@ from database.definitions import JOURNEY, flow_of
 from database.documents import DocumentRow
 from database.runs import Run, RunStep, bind, has_pending_events, lock_run
 from database.session import WriteSession
+from domain.customers import Profile, profile_of
 from domain.documents import DocumentState
 from domain.journeys import descriptions
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.library import DefinitionLibrary
 from domain.journeys.reading import reads_customer
-from domain.journeys.steps import Step
-from domain.runs import HOLDOUT, OutcomeKind, PassedStep, RunState, StepInput, StepOutcome
+from domain.journeys.steps import Send, SendStep, Step
+from domain.messages import Reason
+from domain.runs import HOLDOUT, Doubt, OutcomeKind, PassedStep, RunState, StepInput, StepOutcome
+
+_NOT_BY_BROWSERS = (
+    *(None, HOLDOUT, Reason.NO_CONSENT, Reason.NO_ADDRESS, Reason.NOT_AFTER, Reason.FREQUENCY_CAP),
+    *(Reason.QUIET_HOURS, Reason.TEMPLATE_MISSING, Reason.CHANNEL_UNAVAILABLE, Reason.RUN_ENDED),
+)
+"""Why messages did not leave that no browser can have brought about."""
 
 _SETTLED = {OutcomeKind.DONE, OutcomeKind.SKIPPED, OutcomeKind.FAILED}
 
@@ -70,7 +78,31 @@ class OpenStep:
     @property
     def context(self) -> dict[str, Any]:
         """What `{{ customer.* }}`, `{{ entry.* }}` and `{{ saved.* }}` in a step's values mean."""
-        customer = {"id": self.customer.external_id, "traits": self.customer.traits}
+        return self._context(self.profile)
+
+    @property
+    def trusted_context(self) -> dict[str, Any]:
+        """The same by what trusted sources told."""
+        return self._context(self.profile.trusted())
+
+    @property
+    def profile(self) -> Profile:
+        """The customer as events have made it."""
+        return profile_of(self.customer.traits, self.customer.trait_times, self.customer.observed)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether trusted facts alone could come to something else here: the run is trusted, not all of its customer
+        is.
+        """
+        return self.run.trusted and self.profile.has_untrusted
+
+    def doubt(self, by: Doubt) -> None:
+        """Trusted facts alone would have come to something else here."""
+        self.run.doubt(by, self.at.as_of, self.at.step)
+
+    def _context(self, profile: Profile) -> dict[str, Any]:
+        customer = {"id": self.customer.external_id, "traits": profile.traits}
         return {"customer": customer, "entry": self.run.entry, "saved": self.run.saved}
 
     def unexpected(self) -> ApplicationError:
@@ -89,7 +121,17 @@ class OpenStep:
         self.row.detail = self.row.detail | detail | ({} if arm is None else {"arm": arm})
         self.run.waiting_for = None
         self.run.held = False
+        if isinstance(self.step, SendStep) and self.run.trusted and self._leads_by_a_browser(self.step.send, reason):
+            self.doubt(Doubt.MESSAGE)
         return self._answer(kind, reason, arm=arm)
+
+    def _leads_by_a_browser(self, send: Send, reason: str | None) -> bool:
+        """Whether what becomes of the message leads elsewhere, and a browser may have brought it about: by an address
+        that it told, or by taking back consent.
+        """
+        if not any(isinstance(each, list) for each in (send.on_skip, send.on_failure)):
+            return False
+        return self.profile.email != self.profile.trusted().email or reason not in _NOT_BY_BROWSERS
 
     def _answer(self, kind: OutcomeKind, reason: str | None, **rest: Any) -> StepOutcome:
         return StepOutcome(kind=kind, reason=reason, version=self.run.version, **rest)

@@ -81,6 +81,7 @@ class UpdateActivities:
             filled = await self._filled(event, opened.context)
         except TemplateFailed as error:
             return opened.failed(error.code)
+        trusted = opened.run.trusted and await self._is_trusted(opened, event, filled)
         if fault := find_fault([filled.get("properties"), filled.get("traits")]):
             return opened.failed(fault.code)
         message_id = f"{run.id}/{opened.at.step}/{opened.at.visit}"
@@ -90,12 +91,21 @@ class UpdateActivities:
             timestamp=after_traits(customer, event.get("traits", ()), opened.at.as_of),
             received_at=opened.at.as_of,
             user_id=customer.external_id,
-            trusted=bool(run.entry.get("trusted", True)),  # what a browser set off stays a browser's word
+            trusted=trusted,  # what a browser set off, or told, stays a browser's word
             depth=run.depth + 1,
             **filled,
         )
         await append(session, [new])
         return opened.done(event_id=str(new.id))
+
+    async def _is_trusted(self, opened: OpenStep, event: dict[str, Any], filled: dict[str, Any]) -> bool:
+        """Whether the event says the same by what trusted sources told of the customer."""
+        if not opened.is_in_doubt:
+            return True
+        try:
+            return await self._filled(event, opened.trusted_context) == filled
+        except TemplateFailed:
+            return False
 
     async def _filled(self, event: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
         values = {key: event[key] for key in ("properties", "traits") if key in event}

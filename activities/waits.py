@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 from temporalio import activity
 
 from activities.steps import OpenStep, open_step
 from database.runs import Wait as WaitRow
-from database.runs import event_number, happenings, has_pending_events
+from database.runs import find_happening, happenings, has_pending_events
 from database.session import Database, WriteSession
 from database.shop_settings import shop_settings
 from domain.conditions.scope import Scope
 from domain.journeys.deadlines import CannotWait, EndsAt, Zones, end_of
 from domain.journeys.library import DefinitionLibrary
 from domain.journeys.steps import WaitForStep, WaitStep
-from domain.journeys.waiting import Met, Standing, Watcher, compile_wait
+from domain.journeys.waiting import CompiledWait, Happening, Met, Standing, Watcher, compile_wait
 from domain.local_time import resolve_zone
-from domain.runs import StepInput, StepOutcome
+from domain.runs import Doubt, StepInput, StepOutcome
 
 _ROUTING_TIME = timedelta(milliseconds=200)
 _MOST_PATIENCE = timedelta(minutes=1)
@@ -60,7 +60,12 @@ class WaitActivities:
 async def _wait(session: WriteSession, opened: OpenStep, step: WaitStep) -> StepOutcome:
     customer = opened.customer
     zones = Zones(customer.zone, (await shop_settings(session)).zone)
-    match end_of(step.wait, opened.row.reached_at, customer.traits, zones):
+    end = end_of(step.wait, opened.row.reached_at, customer.traits, zones)
+    if step.wait.until_date is not None and opened.is_in_doubt:
+        by_trusted = end_of(step.wait, opened.row.reached_at, opened.profile.trusted_traits, zones)
+        if by_trusted != end:
+            opened.doubt(Doubt.DATE)
+    match end:
         case CannotWait(reason):
             await _leave(session, opened, "timed_out")
             return opened.skipped(reason)
@@ -78,16 +83,37 @@ async def _wait_for(session: WriteSession, opened: OpenStep, step: WaitForStep) 
     row = await _wait_row(session, opened)
     if row is None or row.status == "cancelled" or (row.status == "waiting" and row.version != opened.run.version):
         row = row or _register(session, opened)
-        await _look_back(session, opened, step, row, zone)
+        await _look_back(session, opened, step, row)
     if row.status == "met":
-        await _leave(session, opened, "met")
+        event = None if row.met_event_id is None else await find_happening(session, row.met_event_id)
+        await _doubt_what_met(session, opened, step, row, event)
+        await _leave(session, opened, "met", event)
         return opened.done(arm=str(row.met_alternative), event_id=str(row.met_event_id))
     if row.deadline is None or row.deadline > opened.at.as_of:
         return opened.waiting(row.deadline, zone.key)
     if await has_pending_events(session, opened.customer.id, until=row.deadline):
         return opened.waiting(_a_little_later(row.deadline, opened.at.as_of), zone.key)
+    await _doubt_what_met(session, opened, step, row, None)
     await _leave(session, opened, "timed_out")
     return opened.done(reason="timed_out")
+
+
+async def _doubt_what_met(
+    session: WriteSession, opened: OpenStep, step: WaitForStep, row: WaitRow, event: Happening | None
+) -> None:
+    """Would trusted facts alone have ended the wait so? `event`: what met it; None: it timed out."""
+    compiled = compile_wait(step.wait_for)
+    if not opened.run.trusted or not (event or opened.is_in_doubt):
+        return
+    if row.status == "met" and (event is None or not event.trusted or event.number <= 0):
+        opened.doubt(Doubt.EVENT)  # a history that joined may have been joined by a browser
+    elif opened.is_in_doubt or compiled.restarts:
+        upto = opened.customer.last_number if event is None else event.number
+        found = await _since_the_last_wait(session, opened, compiled, upto)
+        watcher = await _watcher(session, opened, trusted=True)
+        ended = compiled.replay([each for each in found if each.trusted], watcher, row.registered_at)
+        if ended != (None if event is None else (row.met_alternative, event.event_id)):
+            opened.doubt(Doubt.EVENT)
 
 
 def _a_little_later(deadline: datetime, as_of: datetime) -> datetime:
@@ -95,28 +121,34 @@ def _a_little_later(deadline: datetime, as_of: datetime) -> datetime:
     return as_of + min(max(_ROUTING_TIME, as_of - deadline), _MOST_PATIENCE)
 
 
-async def _look_back(session: WriteSession, opened: OpenStep, step: WaitForStep, row: WaitRow, zone: ZoneInfo) -> None:
+async def _look_back(session: WriteSession, opened: OpenStep, step: WaitForStep, row: WaitRow) -> None:
     """Settle or start the wait by what was routed since the run left its last wait.
 
     A run that was moved to another version looks back anew, and so does one that a reset in Temporal opened again.
     """
-    run, customer = opened.run, opened.customer
     compiled = compile_wait(step.wait_for)
-    names = None if compiled.watches_traits else compiled.names
-    events = await happenings(session, customer.id, after=run.seen_number, upto=customer.last_number, names=names)
-    scope = Scope(
-        as_of=opened.at.as_of,
-        zone=zone,
-        entry=run.entry,
-        customer={"id": customer.external_id, "traits": customer.traits},
-        saved=run.saved,
-    )
-    row.version, row.status, row.settled_at = run.version, "waiting", None
-    match compiled.look_back(events, Watcher(run.id, scope), row.registered_at):
+    events = await _since_the_last_wait(session, opened, compiled, opened.customer.last_number)
+    row.version, row.status, row.settled_at = opened.run.version, "waiting", None
+    match compiled.look_back(events, await _watcher(session, opened), row.registered_at):
         case Met(alternative, event):
             row.status, row.met_alternative, row.met_event_id = "met", alternative, event.event_id
         case Standing(deadline):
             row.deadline = deadline
+
+
+async def _since_the_last_wait(
+    session: WriteSession, opened: OpenStep, compiled: CompiledWait, upto: int
+) -> Sequence[Happening]:
+    names = None if compiled.watches_traits else compiled.names
+    return await happenings(session, opened.customer.id, after=opened.run.seen_number, upto=upto, names=names)
+
+
+async def _watcher(session: WriteSession, opened: OpenStep, *, trusted: bool = False) -> Watcher:
+    """The run as predicates see it; `trusted`: by what trusted sources told of its customer."""
+    profile, context = opened.profile, opened.trusted_context if trusted else opened.context
+    told = profile.trusted().zone if trusted else opened.customer.zone
+    zone = resolve_zone(told, (await shop_settings(session)).zone)
+    return Watcher(opened.run.id, Scope(as_of=opened.at.as_of, zone=zone, **context))
 
 
 async def _wait_row(session: WriteSession, opened: OpenStep) -> WaitRow | None:
@@ -137,10 +169,11 @@ def _register(session: WriteSession, opened: OpenStep) -> WaitRow:
     return row
 
 
-async def _leave(session: WriteSession, opened: OpenStep, status: Literal["met", "timed_out"]) -> None:
-    """Settle the wait's row; later waits look back to here."""
+async def _leave(
+    session: WriteSession, opened: OpenStep, status: Literal["met", "timed_out"], event: Happening | None = None
+) -> None:
+    """Settle the wait's row; later waits look back to here, or to what met it."""
     row = await _wait_row(session, opened)
     if row is not None:
         row.status, row.settled_at = status, opened.at.as_of
-    met_at = None if row is None else await event_number(session, row.met_event_id)
-    opened.run.seen_number = opened.customer.last_number if met_at is None else met_at
+    opened.run.seen_number = opened.customer.last_number if event is None else event.number

@@ -74,9 +74,10 @@ class FunnelStep(BaseModel):
 
 
 class FunnelCounts(BaseModel):
-    """The counts of one group of runs."""
+    """The counts of one group of runs; `untrusted` ones skip their steps of value."""
 
     entered: int
+    untrusted: int
     active: int
     completed: int
     failed: int
@@ -96,6 +97,7 @@ class FunnelCounts(BaseModel):
         ]  # fmt: skip
         return cls(
             entered=funnel.entered,
+            untrusted=funnel.untrusted,
             active=funnel.active,
             completed=funnel.completed,
             failed=funnel.failed,

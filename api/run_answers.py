@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from api.dependencies import ApiDependencies
 from database.run_lists import ShownRun
-from database.runs import RunStep
-from domain.runs import RunState
+from database.runs import Run, RunStep
+from domain.runs import Doubt, RunState
 
 
 class TemporalRun(BaseModel):
@@ -23,8 +23,16 @@ class TemporalRun(BaseModel):
     url: str
 
 
+class DoubtAnswer(BaseModel):
+    """What would have come out otherwise on trusted facts alone, at which step (null: at the entry) and when."""
+
+    by: Doubt
+    step: str | None
+    at: datetime
+
+
 class RunAnswer(BaseModel):
-    """One run: a customer's way through one version of a journey."""
+    """One run: a customer's way through one version of a journey. Untrusted runs skip their steps of value."""
 
     id: UUID
     customer_id: str
@@ -36,6 +44,8 @@ class RunAnswer(BaseModel):
     step: str | None
     waiting_for: dict[str, Any] | None
     holdout: bool
+    trusted: bool
+    untrusted: DoubtAnswer | None
     entered_at: datetime
     ended_at: datetime | None
     converted_at: datetime | None
@@ -96,11 +106,20 @@ def _members(shown: ShownRun, dependencies: ApiDependencies) -> dict[str, Any]: 
         "step": run.step,
         "waiting_for": run.waiting_for,
         "holdout": run.shadow,
+        "trusted": run.trusted,
+        "untrusted": _doubt(run),
         "entered_at": run.entered_at,
         "ended_at": run.ended_at,
         "converted_at": run.converted_at,
         "temporal": _temporal(shown, dependencies),
     }
+
+
+def _doubt(run: Run) -> DoubtAnswer | None:
+    """Of runs that began under an earlier release nothing is written down but the trust of their entry event."""
+    if run.untrusted is not None:
+        return DoubtAnswer(**run.untrusted)
+    return None if run.trusted else DoubtAnswer(by=Doubt.EVENT, step=None, at=run.entered_at)
 
 
 def _temporal(shown: ShownRun, dependencies: ApiDependencies) -> TemporalRun:

@@ -119,6 +119,7 @@ class Sample(BaseModel):
     state: RunState
     reason: str | None
     holdout: bool
+    trusted: bool
     steps: list[SampleStep]
 
 
@@ -130,6 +131,7 @@ class SimulationAnswer(BaseModel):
     start: datetime = Field(alias="from")
     end: datetime = Field(alias="to")
     entered: int
+    untrusted: int
     holdout: int
     active: int
     completed: int
@@ -170,7 +172,18 @@ class SimulationAnswer(BaseModel):
         )
 
 
-_COUNTS = ("entered", "holdout", "active", "completed", "failed", "exited", "converted", "kept_out", "gate")
+_COUNTS = (
+    "entered",
+    "untrusted",
+    "holdout",
+    "active",
+    "completed",
+    "failed",
+    "exited",
+    "converted",
+    "kept_out",
+    "gate",
+)
 
 
 @router.post("/{key}/simulate", dependencies=[requires(Scope.JOURNEYS_READ)], summary="Simulate over a past period")

@@ -13,13 +13,15 @@ from database.conditions import ShopDefaults, matching
 from database.customers import Customer
 from database.session import ReadSession
 from domain.conditions.model import Condition
+from domain.conditions.trust import depends_on_trust
 
 
 class Person(NamedTuple):
-    """One customer of an audience: our id, and the shop's."""
+    """One customer of an audience: our id, and the shop's. `is_trusted`: trusted facts alone put it there."""
 
     id: UUID
     user_id: str
+    is_trusted: bool
 
 
 async def audience(
@@ -38,8 +40,19 @@ async def audience(
     )
     if after is not None:
         statement = statement.where(Customer.id > after)
-    rows = await session.execute(statement.order_by(Customer.id).limit(limit))
-    return [Person(row.id, row.external_id) for row in rows]
+    rows = (await session.execute(statement.order_by(Customer.id).limit(limit))).all()
+    trusted = await _by_trusted_facts(session, condition, as_of, shop, [row.id for row in rows])
+    return [Person(row.id, row.external_id, row.id in trusted) for row in rows]
+
+
+async def _by_trusted_facts(
+    session: ReadSession, condition: Condition, as_of: datetime, shop: ShopDefaults, ids: Sequence[UUID]
+) -> Collection[UUID]:
+    """Those of these members whom trusted facts alone make members."""
+    if not depends_on_trust(condition):
+        return ids
+    statement = matching(condition, as_of, shop, trusted=True).where(Customer.id.in_(ids))
+    return set((await session.execute(statement)).scalars())
 
 
 async def people(session: ReadSession, ids: Collection[UUID]) -> dict[UUID, Customer]:

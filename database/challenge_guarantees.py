@@ -78,8 +78,10 @@ class _Zones:
 
 async def _zones(session: ReadSession, ids: Sequence[UUID]) -> dict[UUID, _Zones]:
     shop = (await shop_settings(session)).zone
-    rows = await session.execute(select(Customer.id, Customer.traits, Customer.trait_times).where(Customer.id.in_(ids)))
-    zones = {row.id: profile_of(row.traits, row.trait_times, {}).trusted().zone for row in rows}
+    rows = await session.execute(
+        select(Customer.id, Customer.traits, Customer.trait_times, Customer.observed).where(Customer.id.in_(ids))
+    )
+    zones = {row.id: profile_of(row.traits, row.trait_times, row.observed).trusted().zone for row in rows}
     return {id_: _Zones(resolve_zone(zone, shop), resolve_zone(None, shop)) for id_, zone in zones.items()}
 
 

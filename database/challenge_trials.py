@@ -38,7 +38,8 @@ class Trial:
 
 # Identified customers, from one id on, with an event that may count. Relies on ix_events_customer_name.
 _MEMBERS = text("""
-    SELECT customers.id, customers.external_id, customers.traits, customers.trait_times FROM customers
+    SELECT customers.id, customers.external_id, customers.traits, customers.trait_times, customers.observed
+    FROM customers
     WHERE customers.id > :after AND customers.external_id IS NOT NULL AND customers.merged_into IS NULL AND EXISTS (
         SELECT FROM events
         WHERE events.customer_id = customers.id AND events.name = ANY(:names)
@@ -58,7 +59,7 @@ async def trial(
         names = definition.event_names
         recorded = await recorded_events(session, [Wanted(row.id, names) for row in page])
         for row in page:
-            own = profile_of(row.traits, row.trait_times, {}).trusted().zone
+            own = profile_of(row.traits, row.trait_times, row.observed).trusted().zone
             zone = resolve_zone(None if definition.is_shared else own, shop_zone)
             facts = [fact for event in recorded[row.id] if (fact := read(event, zone))]
             reached = [one for each in standings(definition, facts, as_of).values() for one in each.reached]

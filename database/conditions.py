@@ -94,7 +94,7 @@ def matching(
     traits = trusted_traits() if trusted else Customer.__table__.c.traits
     frame = Frame(
         as_of=literal(as_of, DateTime(timezone=True)),
-        zone=_trusted_zone(traits, shop) if trusted else _zone(Customer.zone, shop),
+        zone=_trusted_zone(traits, shop) if trusted else _zone(shop, Customer.zone),
         entry=nothing,
         customer=_profile(traits),
         saved=nothing,
@@ -176,7 +176,7 @@ def _judgement(condition: Condition, shop: ShopDefaults, asked: _Asked) -> Selec
     everything = [
         Customer.traits,
         _profile(Customer.traits).label("customer"),
-        _zone(Customer.zone, shop).label("zone"),
+        _zone(shop, Customer.zone).label("zone"),
     ]
     of_trust = [
         *(trusted.label("trusted_traits"), _profile(trusted).label("trusted_customer")),
@@ -216,11 +216,11 @@ def _profile(traits: Any) -> Sql:
 
 
 def _trusted_zone(traits: Sql, shop: ShopDefaults) -> Sql:
-    """The zone that a trusted source told; what devices tell in passing falls back to the shop's."""
-    return _zone(traits.op("->>", return_type=Text())(literal("timezone", Text)), shop)
+    """The zone by the traits that count; a device has none."""
+    return _zone(shop, traits.op("->>", return_type=Text())(literal("timezone", Text)))
 
 
-def _zone(zone: Any, shop: ShopDefaults) -> Sql:
+def _zone(shop: ShopDefaults, zone: Any) -> Sql:
     """The customer's zone if it is one that Python and this PostgreSQL both know (an unknown one would raise)."""
     known = func.jsonb_exists(literal(sorted(ZONES), JSONB), zone)
     readable = func.pg_input_is_valid("2000-01-01 00:00:00 " + zone, "timestamp with time zone")

@@ -86,10 +86,10 @@ class Identity(Table):
 
 
 def trusted_traits() -> ColumnElement[Any]:
-    """The traits of a row of `customers` without those that a browser told: their stamps hold a JSON `false`."""
+    """`Profile.trusted_traits` of a row of `customers`: without those whose writer ends in a JSON `false`."""
     stamps = Customer.__table__.c.trait_times
     each = func.jsonb_each(stamps).table_valued(column("key", Text), column("value", JSONB), joins_implicitly=True)
-    doubted = select(each.c.key).where(each.c.value.op("@>")(literal(False, JSONB))).correlate_except(each)
+    doubted = select(each.c.key).where(each.c.value.bool_op("@>")(literal(False, JSONB))).correlate_except(each)
     has_doubted = func.jsonb_path_exists(stamps, literal_column("'$.*[*] ? (@ == false)'::jsonpath"))
     traits = Customer.__table__.c.traits
     left = traits.op("-", return_type=JSONB())(func.array(doubted.scalar_subquery(), type_=ARRAY(Text)))
@@ -97,7 +97,7 @@ def trusted_traits() -> ColumnElement[Any]:
 
 
 def trusted_profile(customer: Customer) -> Profile:
-    """The customer where value is decided: traits that a browser told are not there, and no device has a zone."""
+    """The customer where value is decided: what a browser told is not there."""
     return profile_of(customer.traits, customer.trait_times, customer.observed).trusted()
 
 

@@ -53,6 +53,7 @@ class NewRun:
     depth: int
     entered_at: datetime
     workflow_id: str
+    untrusted: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +87,15 @@ _EARLIER = text("""
 _BEGIN = text("""
     INSERT INTO runs (
         id, journey, version, customer_id, occasion, state, shadow, seen_number, entry_number, entry, depth,
-        entered_at, workflow_id
+        entered_at, workflow_id, untrusted
     )
     SELECT
         id, journey, version, customer_id, occasion, 'active', shadow, seen_number, entry_number, entry, depth,
-        entered_at, workflow_id
+        entered_at, workflow_id, untrusted
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
         id uuid, journey text, version bigint, customer_id uuid, occasion text, shadow boolean, entry_number bigint,
-        seen_number bigint, entry jsonb, depth bigint, entered_at timestamptz, workflow_id text
+        seen_number bigint, entry jsonb, depth bigint, entered_at timestamptz, workflow_id text,
+        untrusted jsonb
     )
     ON CONFLICT DO NOTHING
     RETURNING id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from database.runs import Run, RunStep
 from database.session import ReadSession
@@ -31,13 +31,16 @@ async def funnels(
 async def _count_runs(session: ReadSession, which: ColumnElement[bool], found: Mapping[bool, Funnel]) -> None:
     """By ix_runs_journey."""
     count, converted = func.count(), func.count(Run.converted_at)
-    statement = select(Run.shadow, Run.state, Run.reason, count, converted).where(which)
-    for shadow, state, reason, runs, conversions in await session.execute(
+    doubted = or_(Run.untrusted.is_not(None), Run.entry["trusted"].astext == "false")
+    untrusted = count.filter(doubted)
+    statement = select(Run.shadow, Run.state, Run.reason, count, converted, untrusted).where(which)
+    for shadow, state, reason, runs, conversions, doubtful in await session.execute(
         statement.group_by(Run.shadow, Run.state, Run.reason)
     ):
         funnel = found[shadow]
         funnel.entered += runs
         funnel.converted += conversions
+        funnel.untrusted += doubtful
         match RunState(state):
             case RunState.ACTIVE:
                 funnel.active += runs

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, or_, select
 
 from database.consent import Consent
-from database.customers import Customer
+from database.customers import Customer, trusted_profile
 from database.events import Event
 from database.messages import Message, MessageEvent, Suppression
 from database.programmes import LiveProgramme
@@ -69,7 +69,9 @@ async def recordings(
                 id=row.id,
                 external_id=row.external_id or str(row.id),
                 traits=row.traits,
+                trusted_traits=(trusted := trusted_profile(row)).traits,
                 zone=row.zone,
+                trusted_zone=trusted.zone,
                 address=addresses[row.id],
                 suppression=suppressed.get(addresses[row.id] or ""),
                 events=events[row.id][-MOST_EVENTS:],

@@ -19,7 +19,7 @@ from database.session import ReadSession, WriteSession
 from domain.conditions.subject import Subject
 from domain.errors import Unavailable
 from domain.journeys.waiting import Happening
-from domain.runs import Execution, RunState
+from domain.runs import Doubt, Execution, RunState, doubted
 
 
 class Run(Table):
@@ -41,6 +41,7 @@ class Run(Table):
     entry_number: Mapped[int | None]  # the entering event's routing number
     seen_number: Mapped[int]
     entry: Mapped[Json]  # {"event": name, "properties": {...}, "timestamp": ..., "event_id": ...}
+    untrusted: Mapped[dict[str, Any] | None]  # {"by", "step", "at"}: why steps of value are skipped from there on
     saved: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     variants: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # split step -> arm
     depth: Mapped[int] = mapped_column(server_default=text("0"))
@@ -67,6 +68,16 @@ class Run(Table):
         # Runs whose workflow has not spoken yet: few, unless workers or Temporal are away.
         Index("ix_runs_unbound", "entered_at", postgresql_where=text("state = 'active' AND first_run_id IS NULL")),
     )
+
+    @property
+    def trusted(self) -> bool:
+        """Whether trusted facts alone would have led it here. Runs of releases before are as their entry event is."""
+        return self.untrusted is None and bool(self.entry.get("trusted", True))
+
+    def doubt(self, by: Doubt, at: datetime, step: str | None = None) -> None:
+        """The first difference makes it untrusted for good."""
+        if self.untrusted is None:
+            self.untrusted = doubted(by, at, step)
 
 
 class RunStep(Table):
@@ -232,11 +243,10 @@ def subject_of(run: Run, customer: Customer, as_of: datetime) -> Subject:
     )
 
 
-async def event_number(session: ReadSession, event_id: UUID | None) -> int | None:
-    """The routing number of an event; None for no event."""
-    if event_id is None:
-        return None
-    return (await session.execute(select(Event.number).where(Event.id == event_id))).scalar_one_or_none()
+async def find_happening(session: ReadSession, event_id: UUID) -> Happening | None:
+    """A routed event, as runs see it; None once it is erased."""
+    event = await session.get(Event, event_id)
+    return None if event is None or event.number is None else _happening(event, event.number)
 
 
 def _happening(event: Event, number: int) -> Happening:
@@ -249,6 +259,7 @@ def _happening(event: Event, number: int) -> Happening:
         changed_traits=event.changed_traits,
         timestamp=event.timestamp,
         received_at=event.received_at,
+        trusted=event.trusted,
     )
 
 

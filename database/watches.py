@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from database.runs import Wait, cancel_waits
 from database.session import ReadSession, WriteSession
+from domain.runs import Doubt
 
 
 @dataclass(slots=True)
@@ -113,6 +114,11 @@ _EXIT = text("""
     WHERE runs.id = r.id AND runs.state = 'active'
 """)
 
+_DOUBT = text("""
+    UPDATE runs SET untrusted = jsonb_build_object('by', CAST(:doubt AS text), 'step', step, 'at', CAST(:at AS text))
+    WHERE id = ANY(CAST(:ids AS uuid[])) AND untrusted IS NULL
+""")
+
 _CONVERT = text("""
     UPDATE runs SET converted_at = r.at, conversion = r.conversion
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (id uuid, at timestamptz, conversion jsonb)
@@ -158,6 +164,12 @@ async def exit_runs(session: WriteSession, exits: Collection[Exited], as_of: dat
             _EXIT, {"rows": _json({"id": e.run_id, "reason": e.reason} for e in exits), "as_of": as_of}
         )
         await cancel_waits(session, Wait.run_id.in_([each.run_id for each in exits]), as_of=as_of)
+
+
+async def doubt_runs(session: WriteSession, run_ids: Collection[UUID], as_of: datetime) -> None:
+    """By trusted facts alone an event would have ended these runs, which go on: they are untrusted from here on."""
+    if run_ids:
+        await session.execute(_DOUBT, {"ids": list(run_ids), "doubt": Doubt.EVENT, "at": as_of.isoformat()})
 
 
 async def convert_runs(session: WriteSession, goals: Collection[Converted]) -> None:

@@ -12,6 +12,9 @@ from domain.runs import Wire
 ENTRY_DUE = "Journey Entry Due"
 """The product's own event by which a date or a schedule has come round for a customer. The router enrols by it."""
 
+DATE_PREFIX, SCHEDULE_PREFIX = "date/", "schedule/"
+"""How the message ids of these events begin."""
+
 DUE_DATES = "DueDates"
 ENTER_AUDIENCE = "EnterAudience"
 BACKFILL_DATES = "BackfillDates"
@@ -68,9 +71,12 @@ class Reached(Wire):
 
 
 def entry_due(
-    *, journey: str, user_id: str, message_id: str, properties: dict[str, object], as_of: datetime
+    *, journey: str, user_id: str, message_id: str, properties: dict[str, object], as_of: datetime, trusted: bool
 ) -> NewEvent:
-    """The event that enters a customer. One message id, one event: an activity that runs twice enters nobody twice."""
+    """The event that enters a customer. One message id, one event: an activity that runs twice enters nobody twice.
+
+    `trusted`: trusted facts alone would have entered the customer then.
+    """
     return NewEvent(
         source=PRODUCT_SOURCE,
         message_id=message_id,
@@ -80,5 +86,6 @@ def entry_due(
         received_at=as_of,
         user_id=user_id,
         properties={"journey": journey, "properties": properties},
+        trusted=trusted,
         own=True,
     )

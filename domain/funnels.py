@@ -18,9 +18,12 @@ class StepCounts:
 
 @dataclass(slots=True)
 class Funnel:
-    """The counts of one group of runs: those that are treated, or the holdout."""
+    """The counts of one group of runs: those that are treated, or the holdout. `untrusted`: what browsers told led them
+    on, so that their steps of value are skipped.
+    """
 
     entered: int = 0
+    untrusted: int = 0
     active: int = 0
     completed: int = 0
     failed: int = 0

@@ -13,7 +13,24 @@ HOLDOUT = "holdout"
 
 
 UNTRUSTED = "untrusted"
-"""Why a step gives nothing: what a browser set off creates nothing of value."""
+"""Why a step gives nothing: what a browser led to creates nothing of value."""
+
+
+class Doubt(StrEnum):
+    """What would have come out otherwise on trusted facts alone, and so made a run untrusted."""
+
+    EVENT = "event"
+    AUDIENCE = "audience"
+    DATE = "date"
+    CONDITION = "condition"
+    MESSAGE = "message"
+    CALL = "call"
+
+
+def doubted(by: Doubt, at: datetime, step: str | None = None) -> dict[str, str | None]:
+    """Where and why a run became untrusted, as its row keeps it; no step: at its entry."""
+    return {"by": by, "step": step, "at": at.isoformat()}
+
 
 LONGEST_CHAIN = 10
 """Runs that started one another by `emit` and `start`; deeper ones emit nothing: that is the guard against loops."""

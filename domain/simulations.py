@@ -10,6 +10,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.conditions.history import History, PastConsent, PastEvent, PastMessage
+from domain.conditions.scope import Scope
 from domain.consent import StandingConsent
 from domain.funnels import StepCounts
 from domain.journeys.deadlines import Zones
@@ -30,7 +31,9 @@ class RecordedCustomer:
     id: UUID
     external_id: str
     traits: Mapping[str, Any]  # any JSON object
+    trusted_traits: Mapping[str, Any]  # those that no browser told
     zone: str | None
+    trusted_zone: str | None
     address: str | None
     suppression: str | None
     events: Sequence[Happening]
@@ -48,6 +51,7 @@ class SimulatedCustomer:
     settings: ShopSettings
     past: list[PastEvent] = field(default_factory=list)
     last_number: int = 0
+    has_trusted_event: bool = False  # other than our own
     points: SimulatedPoints | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,9 +78,14 @@ class SimulatedCustomer:
         """For waits."""
         return Zones(self.record.zone, self.settings.zone)
 
-    def facts(self) -> dict[str, Any]:  # any JSON object
-        """What conditions and templates call `customer`."""
-        return {"id": self.record.external_id, "traits": self.record.traits}
+    def scope(
+        self, as_of: datetime, entry: Mapping[str, Any] | None = None, *, trusted: bool = False
+    ) -> Scope:  # any JSON object
+        """What conditions and predicates are judged against, by all that is known or by what trusted sources told."""
+        record = self.record
+        traits, told = (record.trusted_traits, record.trusted_zone) if trusted else (record.traits, record.zone)
+        zone = resolve_zone(told, self.settings.zone)
+        return Scope(as_of=as_of, zone=zone, entry=entry, customer={"id": record.external_id, "traits": traits})
 
     def consents_by(self, moment: datetime) -> list[StandingConsent]:
         """The consent records that had been made by then."""
@@ -85,9 +94,14 @@ class SimulatedCustomer:
     def saw(self, event: Happening) -> None:
         """An event has happened."""
         self.last_number = max(self.last_number, event.number)
+        self.has_trusted_event |= event.trusted and not event.own
         self.past.append(
             PastEvent(
-                name=event.name, timestamp=event.timestamp, number=event.number, properties=event.properties, context={}
+                name=event.name,
+                timestamp=event.timestamp,
+                number=event.number,
+                properties=event.properties,
+                trusted=event.trusted,
             )
         )
 
@@ -133,6 +147,7 @@ class SampleRun:
     state: RunState
     reason: str | None
     holdout: bool
+    trusted: bool
     steps: Sequence[LoggedStep]
 
 
@@ -158,6 +173,7 @@ class SimulationResult:
     """The sum of a simulation."""
 
     entered: int = 0
+    untrusted: int = 0  # of those that entered: browsers led them on
     holdout: int = 0
     active: int = 0
     completed: int = 0

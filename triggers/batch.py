@@ -56,7 +56,7 @@ class BatchCustomer:
 
     def trusted_facts(self) -> dict[str, Any]:
         """The same where value is decided: what a browser told is not there."""
-        return {"id": self.external_id, "traits": self.profile.trusted().traits}
+        return {"id": self.external_id, "traits": self.profile.trusted_traits}
 
 
 @dataclass(slots=True)
@@ -138,6 +138,12 @@ class Wave:
     def zone_of(self, customer: BatchCustomer) -> ZoneInfo:
         """The customer's zone, else the shop's."""
         return resolve_zone(customer.profile.zone, self.shop.zone)
+
+    def ground_of(self, customer: BatchCustomer, *, trusted: bool) -> tuple[ZoneInfo, dict[str, Any]]:
+        """The zone and the facts that predicates about this customer are judged by."""
+        if trusted:
+            return self.trusted_zone_of(customer), customer.trusted_facts()
+        return self.zone_of(customer), customer.facts()
 
     def trusted_zone_of(self, customer: BatchCustomer) -> ZoneInfo:
         """The zone where value is decided: a device's word does not count."""

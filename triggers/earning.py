@@ -191,8 +191,7 @@ def _ladder(wave: Wave) -> Ladder | None:
 
 def _people(wave: Wave) -> dict[UUID, Person]:
     return {
-        event.customer.id: Person(wave.trusted_zone_of(event.customer), event.customer.trusted_facts(), event.number)
-        for event in wave.events
+        event.customer.id: Person(*wave.ground_of(event.customer, trusted=True), event.number) for event in wave.events
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -32,7 +32,7 @@ from domain.consent import TRANSACTIONAL
 from domain.durations import parse_duration
 from domain.ids import new_id
 from domain.journeys.reentry import barred_by, occasion_text
-from domain.runs import JourneyInput
+from domain.runs import Doubt, JourneyInput, doubted
 from domain.shop_settings import ShopSettings
 from triggers.live import LiveJourney
 
@@ -72,7 +72,8 @@ class Candidate:
     timestamp: datetime
     number: int
     depth: int = 0
-    trusted: bool = True  # not from a browser: what the run emits may create revenue
+    trusted: bool = True  # not from a browser
+    doubt: Doubt | None = None  # what would have come out otherwise on trusted facts alone
     identified: bool = True
     refused: KeptOut | None = None
     failed_leaf: str | None = None
@@ -88,6 +89,15 @@ class Candidate:
             "event_id": str(self.event_id),
             "trusted": self.trusted,
         }
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether trusted facts alone would have led here."""
+        return self.trusted and self.doubt is None
+
+    def doubted(self, by: Doubt) -> Candidate:
+        """The same, with the first doubt about it."""
+        return self if self.doubt is not None else replace(self, doubt=by)
 
     @property
     def occasion(self) -> str | None:
@@ -217,12 +227,13 @@ async def _verdicts(
         )
         for each in group
     ]
-    return await judge(session, condition, subjects, shop=defaults, explain=True)
+    compare = any(each.is_trusted for each in group)
+    return await judge(session, condition, subjects, shop=defaults, explain=True, compare=compare)
 
 
 def _outcome(candidate: Candidate, verdict: Verdict) -> Candidate | EntryOutcome:
     if verdict.holds:
-        return candidate
+        return candidate if verdict.is_trusted else candidate.doubted(Doubt.CONDITION)
     return EntryOutcome(candidate, reason=KeptOut.CONDITION, failed_leaf=f"/enter/if{verdict.failed_leaf or ''}")
 
 
@@ -237,6 +248,7 @@ async def _begin(session: WriteSession, candidates: Sequence[Candidate], as_of: 
 
 def _new_run(candidate: Candidate, as_of: datetime) -> NewRun:
     journey, occasion = candidate.journey, candidate.occasion or ""
+    doubt = candidate.doubt or (None if candidate.trusted else Doubt.EVENT)
     return NewRun(
         id=new_id(),
         journey=journey.key,
@@ -250,6 +262,7 @@ def _new_run(candidate: Candidate, as_of: datetime) -> NewRun:
         depth=candidate.depth,
         entered_at=as_of,
         workflow_id=workflow_id(journey.key, candidate.customer_id, occasion),
+        untrusted=doubted(doubt, as_of) if doubt else None,
     )
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from database.entries import UnidentifiedEntry, received_since, unidentified_entries
 from database.routing import PendingEvent
+from domain.audiences import DATE_PREFIX, ENTRY_DUE
 from domain.conditions.memory import Scope, compile_where
 from domain.events import EventKind
 from domain.journeys.definition import PointsEntry, TierEntry, as_event
 from domain.journeys.waiting import Happening, Watcher
+from domain.runs import Doubt
 from triggers.batch import BatchEvent, Wave
 from triggers.earning import earners
 from triggers.enrolment import Candidate, KeptOut
@@ -59,10 +61,10 @@ def _entered_now(wave: Wave, event: BatchEvent) -> list[Candidate]:
     return _asked_for(wave, event) if event.event.kind == EventKind.START else _entered_by(wave, event)
 
 
-def _watcher(wave: Wave, event: BatchEvent) -> Watcher:
+def _watcher(wave: Wave, event: BatchEvent, *, trusted: bool = False) -> Watcher:
     """Who judges an entry's predicates: there is no run yet."""
-    scope = Scope(as_of=wave.as_of, zone=wave.zone_of(event.customer), customer=event.customer.facts())
-    return Watcher(event.event.id, scope)
+    zone, customer = wave.ground_of(event.customer, trusted=trusted)
+    return Watcher(event.event.id, Scope(as_of=wave.as_of, zone=zone, customer=customer))
 
 
 def _entered_by(wave: Wave, event: BatchEvent) -> list[Candidate]:
@@ -78,8 +80,20 @@ def _entered_by(wave: Wave, event: BatchEvent) -> list[Candidate]:
     for group in by_journey.values():
         matched = any(entry.matches(happening, watcher) for entry in group)
         leaf = None if matched else _failed_where(group[0].journey, event, watcher)
-        found.append(_candidate(group[0].journey, event, refused=None if matched else KeptOut.WHERE, failed_leaf=leaf))
+        candidate = _candidate(group[0].journey, event, refused=None if matched else KeptOut.WHERE, failed_leaf=leaf)
+        found.append(_doubted_by_its_match(wave, event, candidate, group))
     return found
+
+
+def _doubted_by_its_match(
+    wave: Wave, event: BatchEvent, candidate: Candidate, group: Sequence[EntryMatch]
+) -> Candidate:
+    """The predicates may refer to the customer: would the event match by what trusted sources told?"""
+    if candidate.refused is not None or not candidate.is_trusted or not event.customer.profile.has_untrusted:
+        return candidate
+    happening, watcher = event.happening(), _watcher(wave, event, trusted=True)
+    matched = any(entry.matches(happening, watcher) for entry in group)
+    return candidate if matched else candidate.doubted(Doubt.EVENT)
 
 
 def _failed_where(journey: LiveJourney, event: BatchEvent, watcher: Watcher) -> str | None:
@@ -106,7 +120,14 @@ def _asked_for(wave: Wave, event: BatchEvent) -> list[Candidate]:
         return []
     candidate = _candidate(journey, event)
     properties = asked.get("properties")
-    return [replace(candidate, properties=properties if isinstance(properties, dict) else {})]
+    candidate = replace(candidate, properties=properties if isinstance(properties, dict) else {})
+    return [candidate if event.event.trusted else candidate.doubted(_doubt_about(event))]
+
+
+def _doubt_about(event: BatchEvent) -> Doubt:
+    if event.event.name != ENTRY_DUE:
+        return Doubt.EVENT
+    return Doubt.DATE if event.event.message_id.startswith(DATE_PREFIX) else Doubt.AUDIENCE
 
 
 def _candidate(
@@ -166,7 +187,7 @@ def _late(
         timestamp=happening.timestamp,
         number=event.number,
         depth=entry.depth,
-        trusted=happening.trusted,
+        trusted=happening.trusted and event.event.trusted,  # a browser may have said who it was
         seen_number=event.number,
     )
     scope = Scope(

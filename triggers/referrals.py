@@ -121,7 +121,7 @@ async def _recheck(wave: Wave, event: BatchEvent, row: Referral) -> None:
 
 
 def _holds(wave: Wave, event: BatchEvent, terms: Terms) -> Holds:
-    zone, facts = wave.trusted_zone_of(event.customer), event.customer.trusted_facts()
+    zone, facts = wave.ground_of(event.customer, trusted=True)
     scope = Scope(as_of=wave.as_of, zone=zone, customer=facts)
     judge = compile_where(terms.qualifies_on.where)
     return lambda properties: judge(properties, scope)

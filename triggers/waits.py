@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from database.outbox import CommandKind, NewCommand, add_commands
 from database.session import WriteSession
@@ -14,6 +15,7 @@ from database.watches import (
     WaitMoved,
     WatchedRun,
     convert_runs,
+    doubt_runs,
     exit_runs,
     settle_waits,
 )
@@ -37,6 +39,7 @@ class Settlement:
     goals: list[Converted] = field(default_factory=list)
     met: list[WaitMet] = field(default_factory=list)
     moved: list[WaitMoved] = field(default_factory=list)
+    doubts: list[UUID] = field(default_factory=list)
     wakes: dict[str, None] = field(default_factory=dict)  # workflow ids, each once, in order
 
     def exit(self, run: WatchedRun, reason: str) -> None:
@@ -53,6 +56,7 @@ class Settlement:
         """Write it, with the wakes."""
         await settle_waits(session, self.met, self.moved, as_of)
         await exit_runs(session, self.exits, as_of)
+        await doubt_runs(session, self.doubts, as_of)
         await convert_runs(session, self.goals)
         await add_commands(session, [NewCommand(CommandKind.WAKE, workflow) for workflow in self.wakes])
 
@@ -77,6 +81,7 @@ def settle(wave: Wave, event: BatchEvent, happening: Happening, into: Settlement
         is_under_way = run.state == RunState.ACTIVE
         if is_under_way:
             _exit_or_wait(meeting, into)
+            _doubt_what_goes_on(wave, event, meeting, into)
         if is_under_way and (event.zone_changed or _moves_its_date(event, meeting)):
             into.wake(run)  # the end of its wait is worked out again
         if not run.converted and _reaches_goal(meeting):
@@ -97,14 +102,18 @@ def _moves_its_date(event: BatchEvent, at: _Meeting) -> bool:
     return not dates.isdisjoint(event.changed_traits or ())
 
 
-def _scope(wave: Wave, event: BatchEvent, run: WatchedRun) -> Scope:
-    return Scope(
-        as_of=wave.as_of,
-        zone=wave.zone_of(event.customer),
-        entry=run.entry,
-        customer=event.customer.facts(),
-        saved=run.saved,
-    )
+def _scope(wave: Wave, event: BatchEvent, run: WatchedRun, *, trusted: bool = False) -> Scope:
+    zone, customer = wave.ground_of(event.customer, trusted=trusted)
+    return Scope(as_of=wave.as_of, zone=zone, entry=run.entry, customer=customer, saved=run.saved)
+
+
+def _doubt_what_goes_on(wave: Wave, event: BatchEvent, at: _Meeting, into: Settlement) -> None:
+    """Whether an exit rule kept a run on because of what a browser told of its customer."""
+    if at.run.state != RunState.ACTIVE or not at.version.exits or not event.customer.profile.has_untrusted:
+        return
+    watcher = Watcher(at.run.id, _scope(wave, event, at.run, trusted=True))
+    if at.happening.trusted and any(rule.matches(at.happening, watcher) for rule in at.version.exits):
+        into.doubts.append(at.run.id)
 
 
 def _exit_or_wait(at: _Meeting, into: Settlement) -> None:

@@ -96,7 +96,9 @@ class _Stands:
 class _OpenWait:
     compiled: CompiledWait
     deadline: datetime | None
+    registered_at: datetime
     met: int | None = None
+    met_by: Happening | None = None
 
 
 @dataclass(slots=True)
@@ -110,6 +112,7 @@ class SimulatedRun:
     entered_at: datetime
     shadow: bool
     seen_number: int
+    trusted: bool = True  # trusted facts alone would have led it here
     ending: Ending | None = None
     until: datetime | None = None
     converted: bool = False
@@ -144,17 +147,18 @@ class SimulatedRun:
             return
         match self._open.compiled.judge(event, Watcher(self.entry.event_id, self.scope())):
             case Met(alternative=alternative):
-                self._open.met, self.seen_number = alternative, event.number
+                self._open.met, self._open.met_by = alternative, event
+                self._doubt(self._open)
+                self.seen_number = event.number
                 self.advance()
             case Restarted(deadline=deadline):
                 self._open.deadline = max(self._open.deadline or deadline, deadline)
             case None:
                 pass
 
-    def scope(self) -> Scope:
+    def scope(self, *, trusted: bool = False) -> Scope:
         """What conditions and predicates of this run are judged against."""
-        customer = self.world.customer
-        return Scope(as_of=self.world.now, zone=customer.zone, entry=self._entry(), customer=customer.facts())
+        return self.world.customer.scope(self.world.now, self._entry(), trusted=trusted)
 
     # What the interpreter asks (domain/journeys/interpreter.py: Effects) -------------------------------------
 
@@ -198,16 +202,19 @@ class SimulatedRun:
     def _effect(self, step: PointsStep | RewardStep | UpdateStep | EmitStep | CallStep | StartStep) -> StepOutcome:
         match step:
             case PointsStep(points=body):
-                reason = move(body, self.world, trusted=self.entry.trusted, costs=self.costs)
+                reason = move(body, self.world, trusted=self.trusted, costs=self.costs)
             case RewardStep(reward=gift):
-                reason = give(gift, self.world, trusted=self.entry.trusted, costs=self.costs)
+                reason = give(gift, self.world, trusted=self.trusted, costs=self.costs)
             case _:
                 reason = None
         return DONE if reason is None else _skipped(reason)
 
     def _wait(self, step: WaitStep, visit: int) -> StepOutcome:
-        customer = self.world.customer
-        match end_of(step.wait, self._reached_at(step, visit), customer.traits, customer.zones):
+        customer, reached_at = self.world.customer, self._reached_at(step, visit)
+        end = end_of(step.wait, reached_at, customer.traits, customer.zones)
+        if step.wait.until_date is not None:
+            self.trusted &= end == end_of(step.wait, reached_at, customer.record.trusted_traits, customer.zones)
+        match end:
             case CannotWait(reason):
                 return self._leave(StepOutcome(kind=OutcomeKind.SKIPPED, reason=reason))
             case EndsAt(when) if when > self.world.now:
@@ -222,6 +229,7 @@ class SimulatedRun:
             self._open = None
             return StepOutcome(kind=OutcomeKind.DONE, arm=str(wait.met))
         if wait.deadline is not None and wait.deadline <= self.world.now:
+            self._doubt(wait)
             self._open = None
             return self._leave(StepOutcome(kind=OutcomeKind.DONE, reason="timed_out"))
         return StepOutcome(kind=OutcomeKind.LATER, at=wait.deadline)
@@ -229,14 +237,23 @@ class SimulatedRun:
     def _register(self, step: WaitForStep, visit: int) -> _OpenWait:
         compiled = self.deciders.waits[id_of(step)]
         watcher = Watcher(self.entry.event_id, self.scope())
-        wait = _OpenWait(compiled, None)
+        wait = _OpenWait(compiled, None, self.world.now)
         match compiled.look_back(self.world.since(self.seen_number), watcher, self.world.now):
             case Met(alternative, event):
-                wait.met, self.seen_number = alternative, event.number
+                wait.met, wait.met_by = alternative, event
+                self._doubt(wait)
+                self.seen_number = event.number
             case Standing(deadline):
                 wait.deadline = deadline
         self._waits[id_of(step), visit] = wait
         return wait
+
+    def _doubt(self, wait: _OpenWait) -> None:
+        """Whether trusted facts alone would have ended the wait so."""
+        told = [event for event in self.world.since(self.seen_number) if event.trusted]
+        watcher = Watcher(self.entry.event_id, self.scope(trusted=True))
+        ended = wait.compiled.replay(told, watcher, wait.registered_at)
+        self.trusted &= ended == (None if wait.met is None or wait.met_by is None else (wait.met, wait.met_by.event_id))
 
     def _send(self, step: SendStep) -> StepOutcome:
         if self.shadow:
@@ -250,10 +267,13 @@ class SimulatedRun:
                 return StepOutcome(kind=OutcomeKind.SKIPPED, reason=reason)
 
     def _branch(self, step: BranchStep) -> StepOutcome:
-        now, scope = self.world.now, self.scope()
+        now, scope, trusted = self.world.now, self.scope(), self.scope(trusted=True)
         history = self.world.customer.history(self.variants, self.entered_at, self.entry.number, now)
+        told = history.trusted()
         for position, holds in enumerate(self.deciders.arms[id_of(step)]):
-            if holds(history, scope):
+            is_taken = holds(history, scope)
+            self.trusted &= is_taken == holds(told, trusted)
+            if is_taken:
                 return StepOutcome(kind=OutcomeKind.DONE, arm=str(position))
         return DONE
 

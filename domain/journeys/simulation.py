@@ -16,7 +16,6 @@ from uuid import UUID
 from domain.conditions import buckets
 from domain.conditions.memory import HistoryJudge, compile_condition
 from domain.conditions.paths import reader
-from domain.conditions.scope import Scope
 from domain.consent import permission
 from domain.durations import parse_duration
 from domain.funnels import StepCounts
@@ -129,9 +128,10 @@ class Simulation:
             match entry:
                 case DateEntry(date=rule):
                     zone = resolve_zone(record.zone, self._settings.zone)
-                    moment = self._start
+                    moment, read = self._start, reader(rule.trait)
+                    is_trusted = read(record.traits) == read(record.trusted_traits)
                     while (due := due_of(rule, record.traits, zone, moment)) is not None and due.at < self._end:
-                        yield _own_event(record.id, f"{due.day}", due.at)
+                        yield _own_event(record.id, f"{due.day}", due.at, trusted=is_trusted)
                         moment = due.at + timedelta(seconds=1)
                 case ScheduleEntry(schedule=cron, zone=name):
                     moment = self._start - timedelta(seconds=1)
@@ -154,6 +154,7 @@ class _CustomerWorld:
     sent: list[Sent] = field(default_factory=list)
     gate_reasons: Counter[str] = field(default_factory=Counter)
     kept_out: Counter[str] = field(default_factory=Counter)
+    doubtful_gifts: list[tuple[str, datetime]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """The period begins here; what happened before is history and enters nobody."""
@@ -219,9 +220,7 @@ class _CustomerWorld:
             run.converted = True
 
     def _enter(self, event: Happening) -> None:
-        scope = Scope(as_of=self.now, zone=self.customer.zone, customer=self.customer.facts())
-        watcher = Watcher(event.event_id, scope)
-        if event.name != DUE and not any(matches(event, watcher) for matches in self.rules.entries):
+        if not self._matches(event):
             return
         reason = self._barred(event)
         if reason is not None:
@@ -235,9 +234,14 @@ class _CustomerWorld:
             entered_at=self.now,
             shadow=_in_holdout(self.customer.id, self.rules.definition),
             seen_number=event.number,
+            trusted=event.trusted and self._matches(event, trusted=True) and self._qualifies(event, trusted=True),
         )
         self.runs.append(run)
         run.advance()
+
+    def _matches(self, event: Happening, *, trusted: bool = False) -> bool:
+        watcher = Watcher(event.event_id, self.customer.scope(self.now, trusted=trusted))
+        return event.name == DUE or any(matches(event, watcher) for matches in self.rules.entries)
 
     def _barred(self, event: Happening) -> str | None:
         enter = self.rules.definition.enter
@@ -262,13 +266,13 @@ class _CustomerWorld:
         self._occasions.add(occasion)
         return None
 
-    def _qualifies(self, event: Happening) -> bool:
+    def _qualifies(self, event: Happening, *, trusted: bool = False) -> bool:
         """Whether the entry's condition holds, and for a schedule that the customer belongs to its audience."""
         history = self.customer.history({}, self.now, event.number, self.now)
         entry = {"event": event.name, "properties": event.properties}
-        scope = Scope(as_of=self.now, zone=self.customer.zone, entry=entry, customer=self.customer.facts())
+        scope = self.customer.scope(self.now, entry, trusted=trusted)
         judges = self.rules.qualifies + (self.rules.audiences if event.name == DUE else ())
-        return all(holds(history, scope) for holds in judges)
+        return all(holds(history.trusted() if trusted else history, scope) for holds in judges)
 
 
 def _by_time(events: list[Happening]) -> list[Happening]:
@@ -290,13 +294,19 @@ def _crossings(record: RecordedCustomer, thresholds: Collection[Threshold]) -> I
 
 
 def _own_event(
-    customer_id: UUID, occasion: str, at: datetime, *, name: str = DUE, properties: Mapping[str, Any] | None = None
+    customer_id: UUID,
+    occasion: str,
+    at: datetime,
+    *,
+    name: str = DUE,
+    properties: Mapping[str, Any] | None = None,
+    trusted: bool = True,
 ) -> Happening:
     digest = hashlib.sha256(f"{customer_id}/{occasion}".encode()).digest()[:16]
     return Happening(
         event_id=UUID(bytes=digest), number=0, own=True, name=name,
         properties={"occasion": occasion} if properties is None else properties,
-        changed_traits=None, timestamp=at, received_at=at,
+        changed_traits=None, timestamp=at, received_at=at, trusted=trusted,
     )  # fmt: skip
 
 
@@ -332,6 +342,7 @@ def _add_run(result: SimulationResult, run: SimulatedRun) -> None:
         result.holdout += 1
         return
     result.entered += 1
+    result.untrusted += not run.trusted
     result.costs += run.costs
     result.converted += run.converted
     match run.ending.state if run.ending else RunState.ACTIVE:
@@ -375,5 +386,6 @@ def _sample(run: SimulatedRun, world: _CustomerWorld) -> SampleRun:
         state=run.ending.state if run.ending else RunState.ACTIVE,
         reason=run.ending.reason if run.ending else None,
         holdout=run.shadow,
+        trusted=run.trusted,
         steps=run.log,
     )

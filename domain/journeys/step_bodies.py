@@ -72,14 +72,23 @@ class Points(Document):
         return self
 
 
+class UntrustedLimit(Document):
+    """How many one customer may get in untrusted runs, `per` a length of time (absent: ever)."""
+
+    per_customer: Annotated[WholeNumber, Field(ge=1, le=MOST_POINTS)]
+    per: PeriodText | None = None
+
+
 class Reward(Document):
     """A reward of the catalogue for nothing; what was given is kept under `save_as`: `{{ saved.reward.code }}`.
 
-    `expires` replaces what the reward says about how long it can be used.
+    `expires` replaces what the reward says about how long it can be used. A run that a browser led here gives nothing;
+    with `untrusted` it gives so many of it to customers of whom a trusted source has told.
     """
 
     give: str = Field(min_length=1, max_length=63)
     expires: PeriodText | None = None
+    untrusted: UntrustedLimit | None = None
     save_as: str = Field(default="reward", pattern=r"^[a-z][a-z0-9_]{0,62}$")
 
 

@@ -121,6 +121,21 @@ class CompiledWait:
                     pass
         return Standing(deadline)
 
+    def replay(self, events: Iterable[Happening], watcher: Watcher, registered_at: datetime) -> tuple[int, UUID] | None:
+        """Which alternative these events alone had met of a wait that is over, and by which; None: none in time."""
+        deadline = self.deadline_from(registered_at, watcher.scope.zone)
+        for event in sorted(events, key=lambda event: event.number):
+            if deadline is not None and event.received_at > deadline:
+                return None
+            match self.judge(event, watcher):
+                case Met(alternative):
+                    return alternative, event.event_id
+                case Restarted(deadline=later):
+                    deadline = later if deadline is None else max(deadline, later)
+                case None:
+                    pass
+        return None
+
 
 def compile_wait(wait: WaitFor) -> CompiledWait:
     """Make a wait ready to be asked many times."""

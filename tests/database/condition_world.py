@@ -20,7 +20,7 @@ from database.session import Database
 from domain.conditions.history import History, PastConsent, PastEvent, PastMessage, Report
 from domain.conditions.operators import FIGURE_OPERATORS
 from domain.conditions.scope import Scope
-from domain.customers import Profile
+from domain.customers import profile_of
 from domain.local_time import resolve_zone
 from tests.database.loyalty_world import TIERS, loyalty_leaves, loyalty_of, store_loyalty
 from tests.programmes import publish_programme
@@ -135,6 +135,7 @@ async def populate(database: Database, random: Random, size: int) -> World:
             "zone": random.choice(ZONES + ODD_ZONES),
         }
         row["trait_times"] = {name: _stamp(random) for name in row["traits"]}
+        row["observed"] = random.choice([{}, {"timezone": [random.choice(ZONES), *_stamp(random)]}])
         events, messages, consents = _events(random), _messages(random), _consents(random)
         loyalty = loyalty_of(random, MOMENTS)
         await _store(database, row, events, messages, consents)
@@ -195,7 +196,7 @@ def _stamp(random: Random) -> list[Any]:
 
 def _trusted(row: dict[str, Any]) -> dict[str, Any]:
     """The customer without the traits that a browser told, in the zone that a trusted source told."""
-    profile = Profile(row["traits"], row["trait_times"]).trusted()
+    profile = profile_of(row["traits"], row["trait_times"], row["observed"]).trusted()
     return row | {"traits": profile.traits, "zone": profile.zone}
 
 
