@@ -93,10 +93,10 @@ class OrderAnswer(BaseModel):
 
 
 class HappeningAnswer(BaseModel):
-    """One entry of the timeline. `name` is the event's, template's, step's or purpose's."""
+    """One entry of the timeline. `name` is the event's, template's, step's or purpose's, or why a merge was refused."""
 
     at: datetime
-    kind: Literal["event", "message", "step", "consent"]
+    kind: Literal["event", "message", "step", "consent", "merge"]
     id: str
     name: str
     detail: dict[str, Any]

@@ -138,6 +138,7 @@ NOT_EXPORTED: Final[Mapping[str, str]] = {
     "outbox": "commands under way to Temporal",
     "point_notes": "stand with the moves of points",
     "referral_signals": "keyed hashes, good for recognising and nothing else",
+    "refused_merges": "say that ids are not one person's: the others are other people's",
     "run_steps": "stand with their runs",
     "tier_standings": "the latest of the tiers, and when to look again",
     "waits": "stand as steps with their runs",

@@ -23,7 +23,7 @@ class Happening:
     """One entry of a timeline. `id` is unique within its kind."""
 
     at: datetime
-    kind: str  # event | message | step | consent
+    kind: str  # event | message | step | consent | merge (a refused one)
     id: str
     name: str
     detail: dict[str, Any]  # any JSON object
@@ -54,7 +54,7 @@ async def page_of_orders(
 
 
 # One customer's rows are sorted in memory, thousands at most. Relies on ix_events_customer_name,
-# ix_messages_customer, ix_runs_customer, pk_run_steps and ix_consents_customer.
+# ix_messages_customer, ix_runs_customer, pk_run_steps, ix_consents_customer and the indexes of refused_merges.
 _TIMELINE = text("""
     WITH happenings AS (
         (SELECT timestamp AS at, 'event' AS kind, id::text AS id, name, jsonb_build_object(
@@ -77,6 +77,12 @@ _TIMELINE = text("""
         (SELECT at, 'consent', id::text, purpose, jsonb_build_object(
             'purpose', purpose, 'channel', channel, 'state', state, 'source', source
         ) FROM consents WHERE customer_id = :customer_id)
+        UNION ALL
+        (SELECT refused_at, 'merge', user_id || ' ' || previous_id, reason, jsonb_build_object(
+            'outcome', 'refused', 'user_id', user_id, 'previous_id', previous_id, 'times', times, 'event_id', event_id
+        ) FROM refused_merges WHERE customer_id = :customer_id OR previous_id IN (
+            SELECT value FROM identities WHERE customer_id = :customer_id AND kind = 'user'
+        ))
     )
     SELECT at, kind, id, name, detail FROM happenings
     WHERE CAST(:before_at AS timestamptz) IS NULL OR (at, kind, id) < (:before_at, :before_kind, :before_id)
@@ -88,7 +94,7 @@ _TIMELINE = text("""
 async def page_of_timeline(
     session: ReadSession, customer_id: UUID, *, before: tuple[datetime, str, str] | None, limit: int
 ) -> Sequence[Happening]:
-    """Events, messages, steps of runs and consents as one stream, the latest first."""
+    """Events, messages, steps of runs, consents and refused merges as one stream, the latest first."""
     at, kind, id_ = before or (None, "", "")
     bounds = {
         "customer_id": customer_id,

@@ -37,6 +37,7 @@ from database import (
     social_posts,
     thresholds,
     tiers,
+    trait_trust,
     undertakings,
 )
 from database.base import Table
@@ -79,6 +80,7 @@ __all__ = [
     "social_posts",
     "thresholds",
     "tiers",
+    "trait_trust",
     "undertakings",
 ]
 

@@ -24,8 +24,8 @@ Rows of releases before that have two places, time and message id: of one instan
 Writer = tuple[str | bool, ...]
 """Who wrote a trait, as it is stored: the stamp (`Written`), then whether the source is trusted.
 
-Trust stands last. Rows of releases before trust was kept have no such last place; they count as trusted, but for those
-that `database/trait_trust.py` has marked, whose event a browser sent.
+Trust stands last. Traits of releases before trust was kept have no such last place: they count as trusted, but for
+those that `database/trait_trust.py` has marked, whose event a browser sent.
 """
 
 _DEEPEST = 8  # nested traits are compared this far; below, the whole value counts as changed
@@ -164,8 +164,13 @@ def profile_of(traits: Mapping[str, Json], trait_times: Mapping[str, Json], obse
     return Profile(
         traits,
         {name: tuple(time) for name, time in trait_times.items()},
-        {name: tuple(told) for name, told in observed.items()},
+        {name: _as_device(tuple(told)) for name, told in observed.items()},
     )
+
+
+def _as_device(told: Writer) -> Writer:
+    """What a device told before trust was kept is a browser's word."""
+    return told if isinstance(told[-1], bool) else (*told, False)
 
 
 def _differing(profile: Profile, traits: Mapping[str, Json]) -> list[str]:

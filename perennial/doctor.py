@@ -21,28 +21,34 @@ from database.guarantees import (
 )
 from database.migrations.upgrade import current_revision, newest_revision
 from database.published import unread_documents
+from database.refused_merges import open_refusals
 from database.session import Database, ReadSession
 from database.shop_settings import ShopSettingsRow, shop_settings
 from database.tier_guarantees import drifted_tiers
+from database.trait_trust import presumed_addresses
 from domain.consent import TRANSACTIONAL, Permission
 from domain.messages import Candidate, Reason, Sent, Skip, decide
 from domain.shop_settings import ShopSettings
 
+MOST_REFUSALS = 50
+"""Refused merges that are listed, the latest first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One promise and the first few that break it."""
+    """One promise and the first few that break it. A notice is for people to look at; nothing is broken by it."""
 
     guarantee: str
     promise: str
     offenders: Sequence[str]
     skipped: str = ""
     """Why it could not be looked at."""
+    is_notice: bool = False
 
     @property
     def is_kept(self) -> bool:
-        """Whether nothing was found."""
-        return not self.offenders
+        """Whether nothing was found that breaks a promise."""
+        return self.is_notice or not self.offenders
 
 
 async def examine(database: Database, as_of: datetime, *, email_per_second: float, provider: str) -> list[Verdict]:
@@ -58,9 +64,21 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             Verdict("G28", "this release reads every published document whole", await unread_documents(session)),
             await _rates(session, as_of, email_per_second, provider),
             await _caps(session, as_of),
+            await _refused(session),
+            Verdict(
+                "G27", "every e-mail and phone has a known source", await presumed_addresses(session, 5), is_notice=True
+            ),
             Verdict("tiers", "tiers equal a replay of what counts", await drifted_tiers(session, as_of)),
             Verdict("challenges", "progress equals a recount of events", await drifted_progress(session, as_of)),
         ]
+
+
+async def _refused(session: ReadSession) -> Verdict:
+    refused = [
+        f"{each.previous_id} into {each.user_id}: {each.reason}, {each.times} times, last {each.refused_at:%Y-%m-%d}"
+        for each in await open_refusals(session, MOST_REFUSALS)
+    ]
+    return Verdict("G27", "no merge of customers was refused", refused, is_notice=True)
 
 
 async def _rates(session: ReadSession, as_of: datetime, per_second: float, provider: str) -> Verdict:

@@ -23,8 +23,8 @@ def doctor() -> None:
     """Check the guarantees on live data: nothing stored twice, nothing sent twice, no cap passed, nothing lost.
 
     It asks Temporal too whether everything that should be under way is. Reads only, so it is safe in production; on a
-    big database it takes minutes. Ends with 1 if a promise is broken,
-    naming a few offenders of each.
+    big database it takes minutes. Ends with 1 if a promise is broken, naming a few offenders of each. A `!` is
+    something to look at that breaks no promise.
 
     [dim]Example:[/dim]
       perennial doctor
@@ -43,6 +43,8 @@ def doctor() -> None:
 def _mark(verdict: Verdict) -> str:
     if verdict.skipped:
         return "[yellow]–[/yellow]"
+    if verdict.is_notice and verdict.offenders:
+        return "[yellow]![/yellow]"
     return "[green]✓[/green]" if verdict.is_kept else "[red]✗[/red]"
 
 

@@ -13,9 +13,11 @@ from sqlalchemy import text
 from database.customers import Customer
 from database.events import append
 from database.messages import Message
+from database.refused_merges import refuse_merges
 from database.session import Database
 from database.shop_settings import save_shop_settings
 from domain.events import EventKind, NewEvent
+from domain.identities import Refusal, Refused
 from domain.ids import new_id
 from domain.shop_settings import FrequencyCap, ShopSettings
 from perennial.doctor import Verdict, examine
@@ -116,3 +118,15 @@ async def test_mail_after_its_time_is_found(database: Database) -> None:
     (verdict,) = await broken(database)
 
     assert verdict.guarantee == "G18"
+
+
+async def test_refused_merges_are_shown_with_both_ids_and_break_no_promise(database: Database) -> None:
+    refusal = Refusal(new_id(), await a_customer(database), "ann", "constant", Refused.LIMIT)
+    async with database.transaction() as session:
+        await refuse_merges(session, [refusal, refusal], NOW)
+
+    verdicts = await examine(database, NOW, email_per_second=2, provider="smtp")
+
+    (shown,) = [verdict.offenders for verdict in verdicts if verdict.promise == "no merge of customers was refused"]
+    assert shown == ["constant into ann: merge_limit, 2 times, last 2026-11-21"]
+    assert await broken(database) == []
