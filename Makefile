@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile
 UV_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-fast check format bench migrate env-example reference replay-histories node-clients reference lock clean
+.PHONY: help install run demo test test-fast check format prove bench migrate env-example reference replay-histories node-clients reference lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: $(INSTALLED) ## Lint, formatting, types (strict), import directions
 format: $(INSTALLED) ## Format the code and mend what can be mended
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+prove: $(INSTALLED) ## Show guarantees at their full size: minutes, and figures
+	$(BIN)/pytest -q -m prove -rP
 
 bench: $(INSTALLED) ## Measure against floors of the same run; prints a table of ratios
 	$(BIN)/python -m benchmarks

@@ -132,8 +132,10 @@ async def unheard_runs(session: ReadSession, *, before: datetime, limit: int) ->
 
 
 async def unbind_runs(session: WriteSession, ids: Collection[UUID]) -> Sequence[UnboundRun]:
-    """Let these runs be bound by whatever execution speaks first; those that are active still."""
-    statement = select(Run).where(Run.id.in_(ids), Run.state == RunState.ACTIVE).order_by(Run.id).with_for_update()
+    """Let these runs be bound by whatever execution speaks first; those that are active still, and nobody holds."""
+    statement = select(Run).where(Run.id.in_(ids), Run.state == RunState.ACTIVE).order_by(Run.id)
+    # Whoever decides about a customer locks the customer first, and then runs in any order: so wait for nobody here.
+    statement = statement.with_for_update(skip_locked=True)
     runs = (await session.execute(statement)).scalars().all()
     starts = await _starts(session, runs)
     unbound = [
@@ -151,10 +153,9 @@ async def bind_again(session: WriteSession, run: UnboundRun) -> None:
     await session.execute(update(Run).where(*mine).values(values))
 
 
-async def is_active(session: ReadSession, run_id: UUID) -> bool:
-    """Whether the run has not ended."""
-    found = select(Run.id).where(Run.id == run_id, Run.state == RunState.ACTIVE)
-    return (await session.execute(found)).first() is not None
+async def still_active(session: ReadSession, ids: Collection[UUID]) -> set[UUID]:
+    """Those of these runs that have not ended."""
+    return set((await session.execute(select(Run.id).where(Run.id.in_(ids), Run.state == RunState.ACTIVE))).scalars())
 
 
 async def _starts(session: ReadSession, runs: Sequence[Run]) -> list[NewCommand]:

@@ -160,8 +160,9 @@ class Reconciler:
 
     async def _restart_latest(self, recovery: Recovery, since: datetime) -> None:
         """What Temporal was told shortly before an outage it may have lost without losing the mark."""
-        await recovery.start_undertakings(self._now(), since=since)
-        await recovery.start_runs(since=since)
+        listed = {each.workflow_id for each in await recovery.listed(since)}
+        await recovery.start_undertakings(self._now(), listed=listed, since=since)
+        await recovery.start_runs(listed=listed, since=since)
 
     async def _sweep(self, recovery: Recovery) -> None:
         """The slow sweep: schedules, a page of what is open, runs that were never heard of."""

@@ -33,6 +33,8 @@ _LISTED = 1_000
 _REMEMBERED = timedelta(days=90)
 """How far back executions of erased customers are looked for: longer than Temporal keeps what has ended."""
 _CUSTOMERS_AT_ONCE = 50
+_TRIES = 20
+_HELD_SECONDS = 0.25
 
 OPEN = "ExecutionStatus = 'Running'"
 _KEPT = ("journey/", "erasure/", "redemption/", "referral/", "dates/", "entry/")
@@ -73,10 +75,10 @@ class Recovery:
     patience: timedelta = PATIENCE
     done: Recovered = field(default_factory=Recovered)
 
-    async def listed(self) -> list[Execution]:
-        """Every open execution of workflows that the database knows of, as Temporal lists them."""
-        found = []
-        async for each in self.client.list_workflows(OPEN, page_size=_LISTED, rpc_timeout=2 * self.patience):
+    async def listed(self, since: datetime | None = None) -> list[Execution]:
+        """Every open execution of workflows that the database knows of, as Temporal lists them; or begun since then."""
+        found, query = [], OPEN if since is None else f"{OPEN} AND StartTime >= '{since.isoformat()}'"
+        async for each in self.client.list_workflows(query, page_size=_LISTED, rpc_timeout=2 * self.patience):
             if each.id.startswith(_KEPT):
                 found.append(Execution(each.id, each.run_id))
             if len(found) % _LISTED == 0:
@@ -124,11 +126,19 @@ class Recovery:
             after = page[-1][0]
 
     async def start_these_runs(self, ids: Collection[UUID]) -> None:
-        """Start the workflows of these runs unless they are under way."""
-        if not ids:
-            return
-        async with self.database.transaction() as session:
-            runs = await reconciliation.unbind_runs(session, ids)
+        """Start the workflows of these runs unless they are under way; whom somebody holds, a little later."""
+        left = set(ids)
+        for _ in range(_TRIES):
+            if not left:
+                return
+            async with self.database.transaction() as session:
+                runs = await reconciliation.unbind_runs(session, left)
+            await self._start_unbound(runs)
+            async with self.database.read() as session:
+                left = await reconciliation.still_active(session, left - {run.id for run in runs})
+            await asyncio.sleep(_HELD_SECONDS if left else 0)
+
+    async def _start_unbound(self, runs: Sequence[UnboundRun]) -> None:
         started = await self._paced([self._start(run.start.workflow_id, run.start.payload) for run in runs])
         self.done.runs += sum(started)
         for run in [run for run, is_new in zip(runs, started, strict=True) if not is_new]:
@@ -141,8 +151,8 @@ class Recovery:
                 await reconciliation.bind_again(session, run)
             return
         async with self.database.read() as session:
-            is_active = await reconciliation.is_active(session, run.id)
-        if is_active:
+            active = await reconciliation.still_active(session, [run.id])
+        if active:
             self.done.runs += await self._start(run.start.workflow_id, run.start.payload, again=True)
 
     async def _is_running(self, workflow_id: str) -> bool:

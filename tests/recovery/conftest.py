@@ -63,7 +63,7 @@ async def until(read: Callable[[], Awaitable[Any]], expected: Callable[[Any], bo
             while not expected(value := await read()):
                 await asyncio.sleep(0.1)
     except TimeoutError:
-        raise AssertionError(f"still {value!r} after {within} s") from None
+        raise AssertionError(f"still {repr(value)[:300]} after {within} s") from None
     return value
 
 
@@ -204,15 +204,16 @@ class World:
 
 
 @pytest.fixture
-async def world(database_url: str, server_folder: Path) -> AsyncIterator[World]:
-    """Everything runs, and the router has set its mark."""
+async def world(request: pytest.FixtureRequest, database_url: str, server_folder: Path) -> AsyncIterator[World]:
+    """Everything runs, and the router has set its mark. Its parameter, if any: how often the router looks."""
+    every = getattr(request, "param", EVERY)
     folder = server_folder / f"lost-{uuid.uuid4().hex[:8]}"
     server = EmbeddedTemporal(folder)
     await server.start()
     settings = Settings(database_url=SecretStr(database_url), temporal_address=server.address, allow_private_calls=True)
     database, stop = Database(database_url, pool_size=20), asyncio.Event()
     client = await connect(server.address, "default")
-    reconciler = Reconciler(database, client, prepare=register_search_attributes, every=EVERY)
+    reconciler = Reconciler(database, client, prepare=register_search_attributes, every=every)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         stack.push_async_callback(server.stop)
