@@ -15,6 +15,7 @@ from domain.errors import TemplateFailed
 from domain.events import KIND_NAMES, EventKind, NewEvent
 from domain.journeys.library import DefinitionLibrary
 from domain.journeys.steps import EmitStep, StartStep, UpdateStep
+from domain.own_events import is_own_name
 from domain.payload import find_fault
 from domain.runs import LONGEST_CHAIN, StepInput, StepOutcome
 
@@ -47,6 +48,8 @@ class UpdateActivities:
         """Posts an event of our own, one deeper than what started this run: that bounds loops of journeys."""
         async with self._database.transaction() as session:
             match await open_step(session, self._library, at):
+                case OpenStep(step=EmitStep(emit=body)) as opened if is_own_name(body.event):
+                    return opened.withheld or opened.skipped("own_event")
                 case OpenStep(step=EmitStep(emit=body)) as opened:
                     event = {"kind": EventKind.TRACK, "name": body.event}
                     return await self._append(session, opened, properties=body.properties, **event)

@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.auth import requires
@@ -38,6 +38,7 @@ from database.shares import (
 from database.shop_settings import shop_settings
 from domain.engagement import Actor
 from domain.keys import Scope
+from domain.own_events import is_own_name
 from domain.pseudonyms import pseudonym
 from domain.referral_signals import SignalKind, normal_ip
 from domain.shares import Follower, judge_follower
@@ -49,7 +50,15 @@ router = APIRouter(tags=["sharing"], route_class=ApiRoute)
 READ, WRITE = [requires(Scope.LOYALTY_READ)], [requires(Scope.LOYALTY_WRITE)]
 Action = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Object = Annotated[str, StringConstraints(min_length=1, max_length=500)]
-EventName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+def _not_our_own(name: str) -> str:
+    if is_own_name(name):
+        raise ValueError("this is read as an event of the product's own; choose another name")
+    return name
+
+
+EventName = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_not_our_own)]
 Token = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{12,64}$", description="Of a shared link.")]
 PARAMETER = "share"
 _PAGE = {"text/html": {"schema": {"type": "string"}}}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from database.definitions import JOURNEY
-from database.documents import live_documents
+from database.definitions import live_journeys
 from database.session import ReadSession
 from domain.errors import Forbidden
 from domain.journeys.definition import JourneyDefinition
@@ -21,8 +20,7 @@ async def require_step_scopes(session: ReadSession, caller: StoredKey, definitio
         _refuse(caller, current)
         if started := set(started_by(current)) - seen:
             seen |= started
-            live = await live_documents(session, JOURNEY, started)
-            waiting += [JourneyDefinition.model_validate(each.document) for each in live]
+            waiting += await live_journeys(session, started)
 
 
 def _refuse(caller: StoredKey, definition: JourneyDefinition) -> None:

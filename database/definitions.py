@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from database.documents import version_of
+from database.documents import live_documents, version_of
 from database.session import Database, ReadSession
 from domain.errors import NotFound, Unavailable
+from domain.journeys.definition import JourneyDefinition
 from domain.journeys.flow import Flow
 from domain.journeys.library import DefinitionLibrary, Load
+from domain.published import UnreadableDocument, read_published
 
 JOURNEY = "journey"
 """The kind of documents that journeys are."""
@@ -30,6 +33,15 @@ async def flow_of(session: ReadSession, library: DefinitionLibrary, journey: str
     if row is None:
         raise NotFound(f"There is no version {version} of {journey}.", code="version_not_found")
     return library.keep(journey, version, row.document)
+
+
+async def live_journeys(session: ReadSession, keys: Collection[str] | None = None) -> list[JourneyDefinition]:
+    """The definitions of the journeys that are live or paused, those that this release can read; `keys`: of these."""
+    found = []
+    for each in await live_documents(session, JOURNEY, keys):
+        with suppress(UnreadableDocument):  # whoever runs it raises the alarm
+            found.append(read_published(JourneyDefinition, each.document))
+    return found
 
 
 def load_from(database: Database, loop: asyncio.AbstractEventLoop) -> Load:

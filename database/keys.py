@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Created, Json, JsonList, Table
 from database.session import ReadSession, WriteSession
-from domain.errors import NotFound
+from domain.errors import Conflict, NotFound
 from domain.ids import KeyId
 from domain.keys import (
     ALPHABET,
@@ -26,7 +27,9 @@ from domain.keys import (
     digest,
     write_out,
 )
+from domain.sources import is_reserved, is_taken, parted
 
+_TAKEN = "source_taken"
 LAST_USE_EVERY = timedelta(minutes=1)
 """How exactly the last use of a key is known."""
 
@@ -67,22 +70,57 @@ class IdempotencyKey(Table):
 
 
 async def create(
-    session: WriteSession, name: str, kind: KeyKind, scopes: frozenset[Scope], *, source: str | None = None
+    session: WriteSession, name: str, kind: KeyKind, scopes: frozenset[Scope], *, replaces: str | None = None
 ) -> tuple[StoredKey, str]:
-    """A new key and its written form, which is shown this once. `source` is the key's name unless given."""
+    """A new key and its written form, which is shown this once.
+
+    Its source is its name, or that of the revoked key of its kind that it `replaces`, so that message ids go on.
+    Raises Conflict `source_taken`, `key_not_revoked` or `key_kind_differs`, and NotFound.
+    """
+    checked = checked_scopes(kind, scopes)
+    await session.execute(text("SELECT pg_advisory_xact_lock(hashtext('key sources'))"))
+    source = await _free_source(session, name) if replaces is None else await _source_of(session, replaces, kind)
     key_id = KeyId(_random(ID_LENGTH))
     written = write_out(key_id, _random(SECRET_LENGTH))
     key = Key(
         id=key_id,
         name=name,
-        source=source or name,
+        source=source,
         kind=kind,
-        scopes=sorted(checked_scopes(kind, scopes)),
+        scopes=sorted(checked),
         secret_hash=digest(written),
     )
     session.add(key)
     await session.flush()
     return _stored(key), written
+
+
+async def _free_source(session: ReadSession, name: str) -> str:
+    """A name that no key has had before; the caller holds the lock of sources."""
+    others = (await session.scalars(select(Key.source))).all()
+    if is_reserved(name):
+        raise Conflict(f"The source {name} is the product's own, or is read as it: choose another.", code=_TAKEN)
+    if is_taken(name, others):
+        detail = f"Another key has the source {name}: choose another name, or revoke that key and replace it."
+        raise Conflict(detail, code=_TAKEN)
+    return name
+
+
+async def _source_of(session: ReadSession, replaced: str, kind: KeyKind) -> str:
+    """What a revoked key leaves to its successor, of which there is one at a time."""
+    old = await session.get(Key, replaced)
+    if old is None:
+        raise NotFound(f"no key {replaced}", code="key_not_found")
+    if old.kind != kind:
+        raise Conflict(
+            f"The key {replaced} is a {old.kind} key: only another one replaces it.", code="key_kind_differs"
+        )
+    if old.revoked_at is None:
+        raise Conflict(f"The key {replaced} is in use: revoke it first, or rotate it.", code="key_not_revoked")
+    heirs = select(Key.id).where(Key.source == old.source, Key.revoked_at.is_(None))
+    if heir := await session.scalar(heirs.limit(1)):
+        raise Conflict(f"The key {heir} has the source {old.source} already.", code=_TAKEN)
+    return old.source
 
 
 async def rotate(session: WriteSession, key_id: str, as_of: datetime, overlap: timedelta) -> str:
@@ -112,9 +150,17 @@ async def revoke(session: WriteSession, key_id: str, as_of: datetime) -> None:
 
 
 async def find(session: ReadSession, key_id: str) -> StoredKey | None:
-    """What is stored of a key, revoked ones too."""
+    """What is stored of a key, revoked ones too.
+
+    A browser key from before names were unique, which has the name of a server's, gets a source of its own: the page's
+    message ids never stand in the way of the server's.
+    """
     key = await session.get(Key, key_id)
-    return _stored(key) if key else None
+    if key is None or key.kind != KeyKind.BROWSER:
+        return _stored(key) if key else None
+    servers = (await session.scalars(select(Key.source).where(Key.kind == KeyKind.SECRET))).all()
+    clashes = is_reserved(key.source) or is_taken(key.source, servers)
+    return replace(_stored(key), source=parted(key.source, key.id)) if clashes else _stored(key)
 
 
 async def everything(session: ReadSession) -> Sequence[StoredKey]:

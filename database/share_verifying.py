@@ -8,6 +8,7 @@ from typing import Any
 from database.announcements import Announcement, announce
 from database.session import WriteSession
 from database.shares import ShareLink, Submission
+from domain.own_events import is_own_name
 from domain.shares import APPROVED, ORDERED, REJECTED, SHARED, VERIFIED_BY, SubmissionState, VerifiedBy
 
 
@@ -19,7 +20,7 @@ async def verify_share(session: WriteSession, share: ShareLink, as_of: datetime)
     await session.flush()
     told = {"share_id": str(share.id), "action": share.action, "object": share.object}
     events = [Announcement(share.customer_id, SHARED, f"share/{share.id}/verified", told)]
-    if share.event is not None:
+    if share.event is not None and not is_own_name(share.event):
         copy = {**told, VERIFIED_BY: str(VerifiedBy.CLICK_BACK)}
         events.append(Announcement(share.customer_id, share.event, f"share/{share.id}/event", copy))
     await announce(session, events, as_of)
@@ -43,7 +44,7 @@ async def tell_decision(session: WriteSession, submission: Submission, as_of: da
     told |= {"object": submission.object} | ({"reason": submission.reason} if submission.reason else {})
     name = APPROVED if is_approved else REJECTED
     events = [Announcement(submission.customer_id, name, f"submission/{submission.id}/decided", told)]
-    if is_approved and submission.event is not None:
+    if is_approved and submission.event is not None and not is_own_name(submission.event):
         copy = {**told, VERIFIED_BY: str(VerifiedBy.REVIEW)}
         events.append(Announcement(submission.customer_id, submission.event, f"submission/{submission.id}/event", copy))
     await announce(session, events, as_of)

@@ -19,6 +19,7 @@ from database.guarantees import (
     offenders,
     reserved_since,
 )
+from database.keys import everything
 from database.migrations.upgrade import current_revision, newest_revision
 from database.published import unread_documents
 from database.refused_merges import open_refusals
@@ -29,6 +30,7 @@ from database.trait_trust import presumed_addresses
 from domain.consent import TRANSACTIONAL, Permission
 from domain.messages import Candidate, Reason, Sent, Skip, decide
 from domain.shop_settings import ShopSettings
+from domain.sources import clashes
 
 MOST_REFUSALS = 50
 """Refused merges that are listed, the latest first."""
@@ -61,6 +63,7 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             return [Verdict("schema", "the database is at this version's schema", [f"revision {revision}"])]
         return [
             *[Verdict(each.guarantee, each.promise, await offenders(session, each, as_of)) for each in QUESTIONS],
+            Verdict("G27", "no browser key has a server's or a reserved source", clashes(await everything(session))),
             Verdict("G28", "this release reads every published document whole", await unread_documents(session)),
             await _rates(session, as_of, email_per_second, provider),
             await _caps(session, as_of),

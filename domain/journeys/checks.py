@@ -44,6 +44,7 @@ from domain.journeys.steps import (
     WaitStep,
 )
 from domain.local_time import ZONES, check_cron
+from domain.own_events import is_own_name
 from domain.shop_settings import FrequencyCap
 from domain.template_language import faults
 
@@ -236,6 +237,9 @@ def _values(definition: JourneyDefinition, around: Surroundings) -> Iterator[Fin
             case UpdateStep(update=body):
                 yield from _templates(body.traits, place.within("/update/traits"))
             case EmitStep(emit=body):
+                if is_own_name(body.event):
+                    message = f"{body.event} is read as an event of the product's own: choose another name."
+                    yield _error("own_event", place.within("/emit/event"), message)
                 yield from _templates(body.properties, place.within("/emit/properties"))
             case StartStep(start=body):
                 yield from _templates(body.properties, place.within("/start/properties"))

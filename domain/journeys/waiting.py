@@ -19,6 +19,7 @@ from domain.durations import parse_duration
 from domain.journeys.definition import Entry, PointsEntry, TierEntry, as_event
 from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
 from domain.journeys.steps import WaitFor
+from domain.own_events import OWN_EVENTS
 
 MESSAGE_EVENTS: Mapping[str, str] = {
     "delivered": "Email Delivered",
@@ -182,7 +183,12 @@ def compile_entry(entry: Entry) -> Matcher | None:
 
 
 def _event_matcher(match: EventMatch) -> Matcher:
+    """Under the name of one of our own events a browser's word does not count."""
     name, holds = match.event, compile_where(match.where)
+    if name in OWN_EVENTS:
+        return lambda event, watcher: (
+            event.name == name and (event.own or event.trusted) and holds(event.properties, watcher.scope)
+        )
     return lambda event, watcher: event.name == name and holds(event.properties, watcher.scope)
 
 

@@ -31,17 +31,21 @@ def create(
     name: Annotated[str, typer.Argument(help="What the key is for; also the source of the events it brings.")],
     scope: Annotated[list[Scope] | None, typer.Option(help="What it may do; repeat for several.")] = None,
     browser: Annotated[bool, typer.Option("--browser", help="A public key for web pages: behaviour only.")] = False,
+    replaces: Annotated[str | None, typer.Option(help="The id of a revoked key whose source it takes over.")] = None,
 ) -> None:
     """Make a key and show it, this once. Only its hash is stored.
+
+    Its name is its source, which no other key may have: message ids are unique within a source.
 
     [dim]Examples:[/dim]
       perennial keys create shop-backend --scope events:write
       perennial keys create shop-website --browser
       perennial keys create ops --scope admin
+      perennial keys create shop-backend-2 --scope events:write --replaces 3kTq0ZbW1xYc
     """
     kind = KeyKind.BROWSER if browser else KeyKind.SECRET
     scopes = frozenset(scope or [Scope.EVENTS_WRITE])
-    console.print(run(_create(name, kind, scopes)), soft_wrap=True, highlight=False)
+    console.print(run(_create(name, kind, scopes, replaces)), soft_wrap=True, highlight=False)
 
 
 @_keys.command("list")
@@ -101,12 +105,12 @@ def webhook() -> None:
     console.print(run(_webhook()), soft_wrap=True, highlight=False)
 
 
-async def _create(name: str, kind: KeyKind, scopes: frozenset[Scope]) -> str:
+async def _create(name: str, kind: KeyKind, scopes: frozenset[Scope], replaces: str | None) -> str:
     from database import keys as stored
     from perennial.composition import open_database
 
     async with open_database(load_settings(), "keys") as database, database.transaction() as session:
-        _, written = await stored.create(session, name, kind, scopes)
+        _, written = await stored.create(session, name, kind, scopes, replaces=replaces)
         return written
 
 
@@ -119,15 +123,12 @@ async def _everything() -> list[StoredKey]:
 
 
 async def _refused() -> list[str]:
-    from database.definitions import JOURNEY
-    from database.documents import live_documents
-    from domain.journeys.definition import JourneyDefinition
+    from database.definitions import live_journeys
     from domain.journeys.step_scopes import lacking
     from perennial.composition import open_database
 
     async with open_database(load_settings(), "keys") as database, database.read() as session:
-        live = await live_documents(session, JOURNEY)
-        definitions = [JourneyDefinition.model_validate(each.document) for each in live]
+        definitions = await live_journeys(session)
     return [
         f"{key.id} {key.name}: lacks {' '.join(scopes)} for {journey}"
         for key in await _everything()

@@ -55,7 +55,17 @@ async def _all_accepted(session: WriteSession, keyring: Keyring) -> bool:
 
 
 async def _make(session: WriteSession) -> Keyring:
-    _, admin = await keys.create(session, "developer", KeyKind.SECRET, frozenset({Scope.ADMIN}))
-    _, write = await keys.create(session, "shop", KeyKind.SECRET, frozenset({Scope.EVENTS_WRITE}))
-    _, browser = await keys.create(session, "website", KeyKind.BROWSER, frozenset({Scope.EVENTS_WRITE}))
+    admin = await _anew(session, "developer", KeyKind.SECRET, Scope.ADMIN)
+    write = await _anew(session, "shop", KeyKind.SECRET, Scope.EVENTS_WRITE)
+    browser = await _anew(session, "website", KeyKind.BROWSER, Scope.EVENTS_WRITE)
     return Keyring(admin, write, browser)
+
+
+async def _anew(session: WriteSession, name: str, kind: KeyKind, scope: Scope) -> str:
+    """A key of that name; it replaces what is left of an earlier file's."""
+    known = [key for key in await keys.everything(session) if key.source == name and key.kind is kind]
+    for key in known:
+        await keys.revoke(session, key.id, datetime.now(UTC))
+    replaces = known[-1].id if known else None
+    _, written = await keys.create(session, name, kind, frozenset({scope}), replaces=replaces)
+    return written

@@ -110,7 +110,7 @@ async def test_no_operation_answers_without_a_good_key(
 async def test_each_operation_asks_for_exactly_its_scope(
     client: httpx.AsyncClient, database: Database, found: list[Operation]
 ) -> None:
-    made = {scope: await make_key(database, scope, KeyKind.SECRET, scope) for scope in Scope}
+    made = {scope: await make_key(database, f"only {scope}", KeyKind.SECRET, scope) for scope in Scope}
 
     for operation in (each for each in found if each.is_guarded):
         wanted = operation.scope

@@ -131,6 +131,16 @@ CASES: Mapping[str, tuple[list[Any], dict[str, Any], tuple[str, str | None, str]
         {},
         ("header_not_allowed", "c", "/steps/0/call/headers/X-A"),
     ),
+    "event of the product's own": (
+        [{"emit": {"event": "Contest Won"}, "id": "e"}],
+        {},
+        ("own_event", "e", "/steps/0/emit/event"),
+    ),
+    "event read as the product's own": (
+        [{"emit": {"event": " c\u043entest  WON"}, "id": "e"}],
+        {},
+        ("own_event", "e", "/steps/0/emit/event"),
+    ),
     "private address": (
         [{"call": {"url": "https://10.0.0.7/x"}, "id": "c"}],
         {},
