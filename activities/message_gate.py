@@ -44,6 +44,7 @@ async def pass_gate(
         address_hash=address_pseudonym(await secret(session, PSEUDONYMS), message.channel, address or ""),
         horizon=cap_horizon(settings, as_of),
         message_id=message.id,
+        run_id=message.run_id,
     )
     if facts.has_pending_events:
         return Pending()

@@ -156,7 +156,7 @@ async def open_step(session: WriteSession, library: DefinitionLibrary, at: StepI
     if row is not None and row.outcome in _SETTLED:
         return _as_recorded(row, run)
     reached_at = at.as_of if row is None else row.reached_at
-    if reads_customer(step) and await has_pending_events(session, locked.customer.id, until=reached_at):
+    if reads_customer(step) and await has_pending_events(session, run, locked.customer.id, until=reached_at):
         raise _not_yet_routed()
     run.step = at.step
     return OpenStep(

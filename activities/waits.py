@@ -91,7 +91,7 @@ async def _wait_for(session: WriteSession, opened: OpenStep, step: WaitForStep) 
         return opened.done(arm=str(row.met_alternative), event_id=str(row.met_event_id))
     if row.deadline is None or row.deadline > opened.at.as_of:
         return opened.waiting(row.deadline, zone.key)
-    if await has_pending_events(session, opened.customer.id, until=row.deadline):
+    if await has_pending_events(session, opened.run, opened.customer.id, until=row.deadline):
         return opened.waiting(_a_little_later(row.deadline, opened.at.as_of), zone.key)
     await _doubt_what_met(session, opened, step, row, None)
     await _leave(session, opened, "timed_out")
@@ -140,7 +140,7 @@ async def _since_the_last_wait(
     session: WriteSession, opened: OpenStep, compiled: CompiledWait, upto: int
 ) -> Sequence[Happening]:
     names = None if compiled.watches_traits else compiled.names
-    return await happenings(session, opened.customer.id, after=opened.run.seen_number, upto=upto, names=names)
+    return await happenings(session, opened.run, opened.customer.id, upto=upto, names=names)
 
 
 async def _watcher(session: WriteSession, opened: OpenStep, *, trusted: bool = False) -> Watcher:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from api.auth import requires
@@ -58,7 +60,12 @@ class ImportAnswer(BaseModel):
 
 
 @router.post("/import", dependencies=[requires(Scope.CUSTOMERS_WRITE)], summary="Import customers", openapi_extra=_BODY)
-async def import_customers(request: Request, dependencies: Dependencies, as_of: AsOf) -> ImportAnswer:
+async def import_customers(
+    request: Request,
+    dependencies: Dependencies,
+    as_of: AsOf,
+    enter: Annotated[bool, Query(description="Whether journeys may start from what is imported.")] = False,
+) -> ImportAnswer:
     """CSV if the Content-Type says `text/csv`, else one JSON object a line. A bad row never rejects its neighbours."""
     body = await request.body()
     if not body:
@@ -69,5 +76,5 @@ async def import_customers(request: Request, dependencies: Dependencies, as_of: 
         lines = lines_of(body)
     except RowError as error:
         raise Malformed(str(error), code=error.code) from None
-    report = await import_rows(dependencies.database, ImportKind.CUSTOMERS, lines, format_, as_of=as_of)
+    report = await import_rows(dependencies.database, ImportKind.CUSTOMERS, lines, format_, as_of=as_of, enter=enter)
     return ImportAnswer.of(report)

@@ -23,6 +23,7 @@ from benchmarks.world import Options, World, open_world
 MEASURES = (
     "ingest",
     "routing",
+    "imports",
     "earning",
     "starts",
     "latency",

@@ -196,7 +196,7 @@ async def joined_since(
 
 
 async def _read(session: ReadSession, limit: int, *which: ColumnElement[bool]) -> list[Happening]:
-    statement = select(Event).where(Event.status == "routed", *which)
+    statement = select(Event).where(Event.status == "routed", ~Event.is_history | Event.enters, *which)
     latest = statement.order_by(Event.received_at.desc(), Event.id.desc()).limit(limit)
     return [_happening(event) for event in reversed((await session.execute(latest)).scalars().all())]
 

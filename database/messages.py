@@ -147,6 +147,9 @@ _FACTS = sql("""
             WHERE status = 'pending' AND subject IN (
                 SELECT CASE kind WHEN 'user' THEN 'u:' ELSE 'a:' END || value
                 FROM identities WHERE customer_id = :customer_id
+            ) AND (
+                history_mark IS NOT TRUE
+                OR timestamp >= coalesce((SELECT entered_at FROM runs WHERE id = :run_id), '-infinity')
             )
         ) AS has_pending_events,
         (
@@ -177,14 +180,19 @@ async def gate_facts(
     address_hash: bytes,
     horizon: datetime,
     message_id: UUID | None,
+    run_id: UUID | None,
 ) -> GateFacts:
-    """The facts for the gate; `sent` reaches back to `horizon` and leaves `message_id` itself out."""
+    """The facts for the gate; `sent` reaches back to `horizon` and leaves `message_id` itself out.
+
+    Imported events that wait to be routed and happened before the run `run_id` do not concern it.
+    """
     inputs = {
         "customer_id": customer_id,
         "channel": channel,
         "address_hash": address_hash,
         "horizon": horizon,
         "message_id": message_id,
+        "run_id": run_id,
         "reserved": list(RESERVED),
     }
     row = (await session.execute(_FACTS, inputs)).one()

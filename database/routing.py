@@ -65,14 +65,39 @@ class RoutedEvent:
     ignored_untrusted: list[str] | None = None
 
 
-# The oldest events that may be routed now. Relies on ix_events_pending; no lock: customers are locked, not events.
-_WINDOW = text("""
+# The oldest events of a lane that may be routed now; no lock: customers are locked, not events.
+_LANE = """
     SELECT id, kind, name, user_id, anonymous_id, previous_id, timestamp, sent, received_at, trusted
     FROM events
-    WHERE status = 'pending' AND (not_before IS NULL OR not_before <= :as_of) AND id > :after
+    WHERE status = 'pending' AND {lane} AND (not_before IS NULL OR not_before <= :as_of) AND id > :after {only_if}
     ORDER BY id
-    LIMIT :limit
-""")
+    LIMIT {limit}
+"""
+_LIVE = "history_mark IS NOT TRUE"  # relies on ix_events_live
+_HISTORY = "history_mark"  # relies on ix_events_waiting
+_LANES = {
+    is_history: text(_LANE.format(lane=_HISTORY if is_history else _LIVE, limit=":limit", only_if=""))
+    for is_history in (False, True)
+}
+
+# Both lanes in one statement: the second is only looked into where the first is empty.
+_FIRST = {
+    is_history: text(f"""
+        WITH first AS MATERIALIZED ({_LANE.format(lane=first, limit=limits[0], only_if="")}), second AS MATERIALIZED (
+            {_LANE.format(lane=second, limit=limits[1], only_if="AND NOT EXISTS (SELECT FROM first)")}
+        )
+        SELECT *, CAST(:first AS boolean) AS is_history FROM first
+        UNION ALL SELECT *, NOT CAST(:first AS boolean) FROM second
+        ORDER BY id
+    """)  # noqa: S608  parts of statements, written above
+    for is_history, first, second, limits in (
+        (False, _LIVE, _HISTORY, (":limit", ":few")),
+        (True, _HISTORY, _LIVE, (":few", ":limit")),
+    )
+}
+
+MOST_HISTORY = 200
+"""Events of a window of history: a live event that comes meanwhile waits for no more than those."""
 
 loaded = select(
     *(Event.id, Event.source, Event.message_id, Event.kind, Event.name, Event.user_id, Event.anonymous_id),
@@ -91,13 +116,37 @@ _MARK = text("""
 """)
 
 
-async def window(session: ReadSession, as_of: datetime, limit: int, after: UUID | None = None) -> list[Naming]:
-    """The ids that the oldest pending events name, in the order of receipt, from the one after `after`."""
-    rows = await session.execute(_WINDOW, {"as_of": as_of, "limit": limit, "after": after or UUID(int=0)})
-    return [naming_of(row) for row in rows]
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The ids that some pending events name, in the order of receipt: of live ones, or of imported history."""
+
+    namings: Sequence[Naming]
+    is_history: bool
+    limit: int
+
+    @property
+    def is_full(self) -> bool:
+        """There may be more."""
+        return len(self.namings) >= self.limit
 
 
-def naming_of(event: Any) -> Naming:  # a PendingEvent, or a row of _WINDOW
+async def window(session: ReadSession, as_of: datetime, limit: int, *, history_first: bool = False) -> Window:
+    """The oldest pending live events; history where none waits, or before them if it has its turn."""
+    few = min(limit, MOST_HISTORY)
+    given = {"as_of": as_of, "after": UUID(int=0), "limit": limit, "few": few, "first": history_first}
+    rows = (await session.execute(_FIRST[history_first], given)).all()
+    is_history = bool(rows) and rows[0].is_history
+    return Window([naming_of(row) for row in rows], is_history, few if is_history else limit)
+
+
+async def window_after(session: ReadSession, as_of: datetime, seen: Window) -> Window:
+    """The pending events that come after those of a window, of the same lane."""
+    given = {"as_of": as_of, "after": seen.namings[-1].event_id, "limit": seen.limit}
+    rows = await session.execute(_LANES[seen.is_history], given)
+    return Window([naming_of(row) for row in rows], seen.is_history, seen.limit)
+
+
+def naming_of(event: Any) -> Naming:  # a PendingEvent, or a row of _LANE
     """The ids that an event names. What a browser says of ids counts from its receipt, whatever time it claims."""
     user_id, anonymous_id = somebody(event.user_id, event.anonymous_id)
     is_alias = event.kind == EventKind.ALIAS

@@ -217,11 +217,17 @@ async def cancel_waits(session: WriteSession, which: ColumnElement[bool], *, as_
 
 
 async def happenings(
-    session: ReadSession, customer_id: UUID, *, after: int, upto: int, names: Collection[str] | None
+    session: ReadSession, run: Run, customer_id: UUID, *, upto: int, names: Collection[str] | None
 ) -> list[Happening]:
-    """A customer's routed events with after < number <= upto, in routing order; `names` None: those of every name."""
+    """What a run has not seen yet of its customer's routed events, up to a number, in routing order.
+
+    `names` None: those of every name. Imported ones from before the run do not concern it.
+    """
     # By ix_events_customer_number: the few events since the run left its last wait.
-    statement = select(Event).where(Event.customer_id == customer_id, Event.number > after, Event.number <= upto)
+    statement = select(Event).where(
+        *(Event.customer_id == customer_id, Event.number > run.seen_number, Event.number <= upto),
+        ~Event.is_history | (Event.timestamp >= run.entered_at),
+    )
     if names is not None:
         statement = statement.where(Event.name.in_(names))
     events = (await session.execute(statement.order_by(Event.number))).scalars()
@@ -269,12 +275,15 @@ _PENDING = text("""
         SELECT FROM events
         WHERE status = 'pending' AND received_at <= :until AND subject IN (
             SELECT left(kind, 1) || ':' || value FROM identities WHERE customer_id = :customer_id
-        )
+        ) AND (history_mark IS NOT TRUE OR timestamp >= :entered_at)
     )
 """)
 
 
-async def has_pending_events(session: ReadSession, customer_id: UUID, *, until: datetime) -> bool:
-    """Whether events of the customer that were received by `until` are stored and not yet routed."""
-    asked = {"customer_id": customer_id, "until": until}
+async def has_pending_events(session: ReadSession, run: Run, customer_id: UUID, *, until: datetime) -> bool:
+    """Whether events of the run's customer that were received by `until` are stored and not yet routed.
+
+    Imported ones from before the run do not concern it.
+    """
+    asked = {"customer_id": customer_id, "until": until, "entered_at": run.entered_at}
     return bool((await session.execute(_PENDING, asked)).scalar_one())

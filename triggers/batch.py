@@ -78,6 +78,11 @@ class BatchEvent:
         return self.event.is_history
 
     @property
+    def may_enter(self) -> bool:
+        """Whether it may start journeys: imported history does only where the import asks for that."""
+        return self.event.enters or not self.is_history
+
+    @property
     def is_own(self) -> bool:
         """Whether the product itself recorded it."""
         return self.event.own

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from database import customers, routing
 from database.customers import CustomerState
-from database.routing import PendingEvent
+from database.routing import PendingEvent, Window
 from database.session import WriteSession
 from domain.identities import Brakes, Identity, Key, Naming, Resolution
 from triggers.erased_ids import drop_what_was_erased
@@ -44,16 +44,14 @@ def in_order(groups: Iterable[Sequence[PendingEvent]]) -> list[PendingEvent]:
     return sorted(events, key=lambda event: (event.received_at, event.id))
 
 
-async def claim(
-    session: WriteSession, window: Sequence[Naming], limit: int, may_start: MayStart, as_of: datetime
-) -> Claim:
+async def claim(session: WriteSession, window: Window, may_start: MayStart, as_of: datetime) -> Claim:
     """Lock the customers of the pending events that `window` looks at; where too many are held, look further."""
     claimer = _Claimer(session, may_start, as_of)
     for _ in range(MOST_LOOKS):
-        await claimer.look(await drop_what_was_erased(session, window))
-        if len(window) < limit or 2 * claimer.taken >= limit:
+        await claimer.look(await drop_what_was_erased(session, window.namings))
+        if not window.is_full or 2 * claimer.taken >= window.limit:
             break
-        window = await routing.window(session, as_of, limit, after=window[-1].event_id)
+        window = await routing.window_after(session, as_of, window)
     return Claim(claimer.groups, Ground(claimer.known, claimer.states, claimer.brakes))
 
 

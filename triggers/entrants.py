@@ -42,7 +42,7 @@ def decisive(wave: Wave) -> Callable[[BatchEvent], bool]:
         if may_earn(event):
             return True
         found = wave.live.entries.get(event.event.name)
-        if not found or event.is_history:
+        if not found or not event.may_enter:
             return False
         happening, watcher = event.happening(), _watcher(wave, event)
         return any(entry.varies or entry.matches(happening, watcher) for entry in found)
@@ -56,7 +56,7 @@ async def candidates(wave: Wave) -> list[Candidate]:
 
 
 def _entered_now(wave: Wave, event: BatchEvent) -> list[Candidate]:
-    if event.is_history:
+    if not event.may_enter:
         return []
     return _asked_for(wave, event) if event.event.kind == EventKind.START else _entered_by(wave, event)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from database.erasures import IdentityRef, erased_since
@@ -49,13 +49,16 @@ async def import_rows(
     format_: ImportFormat,
     *,
     as_of: datetime,
+    enter: bool = False,
     progress: Progress = lambda report: None,
 ) -> ImportReport:
     """Read and take in rows as they come; a bad row never stops the others. `progress` hears after every 500 rows.
 
+    Journeys start from what is imported only if `enter` says so.
+
     May be repeated after any failure: rows that were taken are told apart by their content.
     """
-    importer = _Importer(database, as_of)
+    importer = _Importer(database, as_of, enter=enter)
     async with database.read() as session:
         currency = (await shop_settings(session)).currency
     for read in read_rows(lines, format_):
@@ -75,10 +78,11 @@ async def import_rows(
 class _Importer:
     """Gathers rows and writes them together."""
 
-    def __init__(self, database: Database, as_of: datetime) -> None:
+    def __init__(self, database: Database, as_of: datetime, *, enter: bool) -> None:
         self.report = ImportReport()
         self._database = database
         self._as_of = as_of
+        self._enter = enter
         self._rows: list[tuple[int, list[NewEvent]]] = []
         self._products: list[ProductFact] = []
         self._posts: list[MeasuredPost] = []
@@ -92,7 +96,7 @@ class _Importer:
             case MeasuredPost():
                 self._posts.append(taken)
             case _:
-                self._rows.append((number, taken))
+                self._rows.append((number, [replace(event, enters=self._enter) for event in taken]))
 
     async def flush(self) -> None:
         async with self._database.transaction() as session:

@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 RETRIES = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))
 """How long a failed event waits before each further try; after the last it is quarantined."""
 
+LIVE_IN_A_ROW = 4
+"""Windows of live events that are routed before waiting history has its turn."""
+
 UNREADABLE_RETRY = timedelta(seconds=30)
 """How long an event waits that needs a document which this release cannot read: another process may read it."""
 
@@ -68,16 +71,21 @@ class Routing:
     def __init__(self, cache: LiveCache, reactions: Sequence[Reaction] = REACTIONS) -> None:
         self._cache = cache
         self._reactions = reactions
+        self._live_windows = 0  # since the last one of history
 
     async def route(self, session: WriteSession, as_of: datetime, limit: int) -> Routed:
-        """Claim the customers of about `limit` pending events and route those, in the caller's transaction."""
-        window = await routing.window(session, as_of, limit)
-        if not window:
+        """Claim the customers of about `limit` pending events and route those, in the caller's transaction.
+
+        Live events go before imported history, which gets one window in five while live ones wait.
+        """
+        window = await routing.window(session, as_of, limit, history_first=self._live_windows >= LIVE_IN_A_ROW)
+        if not window.namings:
             return Routed()
         live = await self._cache.live(session)
-        claimed = await claim(session, window, limit, may_start(live.journeys), as_of)
+        claimed = await claim(session, window, may_start(live.journeys), as_of)
         done = await self._together(_Batch(session, as_of, live), claimed.groups, claimed.ground)
-        return done + Routed(seen=len(window))
+        self._live_windows = 0 if window.is_history else self._live_windows + 1
+        return done + Routed(seen=len(window.namings))
 
     async def _together(self, batch: _Batch, groups: Sequence[Group], ground: Ground | None) -> Routed:
         """All groups at once; if that fails, each half; a group that fails alone, event by event."""

@@ -25,5 +25,5 @@ async def weigh_tiers(wave: Wave) -> None:
 
 
 def _is_history(wave: Wave, customer: BatchCustomer) -> bool:
-    """Imported history never starts anything."""
-    return all(event.is_history for event in wave.events if event.customer is customer)
+    """Imported history starts nothing unless it is to."""
+    return all(not event.may_enter for event in wave.events if event.customer is customer)

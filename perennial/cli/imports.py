@@ -28,8 +28,11 @@ def import_file(
     format_: Annotated[
         ImportFormat | None, typer.Option("--format", help="If the file's name does not end in .csv or .jsonl.")
     ] = None,
+    enter: Annotated[bool, typer.Option("--enter", help="Let journeys start from what is imported.")] = False,
 ) -> None:
     """Bring in the past: it fills profiles, orders, the catalogue and the shop's posts, and starts no journey.
+
+    Live events are routed first, however large the file is.
 
     A file may be imported again at any time: rows that were taken before are recognised. Each row that cannot be taken
     is reported with its number and reason; the others are taken. Exit code 1 if any row was refused.
@@ -49,13 +52,13 @@ def import_file(
       perennial import posts instagram.csv
     """
     chosen = format_ or (ImportFormat.CSV if file.suffix.lower() == ".csv" else ImportFormat.JSON_LINES)
-    report = run(_import(kind, file, chosen))
+    report = run(_import(kind, file, chosen, enter=enter))
     _tell(report)
     if report.refused:
         raise typer.Exit(1)
 
 
-async def _import(kind: ImportKind, file: Path, format_: ImportFormat) -> ImportReport:
+async def _import(kind: ImportKind, file: Path, format_: ImportFormat, *, enter: bool) -> ImportReport:
     from perennial.composition import open_database
     from triggers.importing import import_rows
 
@@ -67,7 +70,8 @@ async def _import(kind: ImportKind, file: Path, format_: ImportFormat) -> Import
             def progress(report: ImportReport) -> None:
                 shown.update(task, completed=lines.read, description=f"{report.rows:,} {kind}")
 
-            return await import_rows(database, kind, lines, format_, as_of=datetime.now(UTC), progress=progress)
+            as_of = datetime.now(UTC)
+            return await import_rows(database, kind, lines, format_, as_of=as_of, enter=enter, progress=progress)
 
 
 class _Lines:

@@ -11,10 +11,12 @@ from temporalio.exceptions import ApplicationError
 
 from activities.messages import SettleInput
 from connectors.rendering import Renderer, RenderLimits
+from database.events import append
 from database.messages import Link, Suppression
 from database.runs import Run, RunStep
 from database.session import Database
 from database.suppressions import suppress
+from domain.events import EventKind, NewEvent
 from domain.provider_answers import Accepted, Deferred, Rejected, Unknown
 from domain.runs import OutcomeKind
 from tests.sending import (
@@ -370,3 +372,23 @@ async def test_a_provider_that_recovers_takes_the_message(shop: Shop) -> None:
 
     assert (await shop.send(run_id)).kind is OutcomeKind.DONE
     assert len(shop.provider.taken) == 1
+
+
+@pytest.mark.parametrize(("hours", "holds"), [(-1, False), (1, True)])
+async def test_imported_events_of_before_the_run_hold_no_message_and_later_ones_do(
+    database: Database, renderer: Renderer, hours: int, holds: bool
+) -> None:
+    async with open_shop(database, renderer, patience=timedelta(milliseconds=100)) as shop:
+        run_id = await enter(shop)
+        at = NOON + timedelta(hours=hours)
+        past = NewEvent("import", "m", EventKind.TRACK, "Order Completed", at, at, user_id="ann", is_history=True)
+        async with database.transaction() as session:
+            await append(session, [past])
+
+        if holds:
+            with pytest.raises(ApplicationError):
+                await shop.send(run_id)
+        else:
+            await shop.send(run_id)
+
+        assert len(shop.provider.taken) == (0 if holds else 1)

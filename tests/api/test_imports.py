@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import httpx
+from sqlalchemy import select
+
+from database.events import Event
+from database.session import Database
 
 CSV = "user_id,email\nu-1,ann@shop.example\n,nobody@shop.example\n"
 
@@ -42,3 +46,15 @@ async def test_a_file_that_is_not_utf8_is_malformed(client: httpx.AsyncClient) -
 async def test_importing_needs_the_right_to_write_customers(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/customers/import", content=CSV, headers={"Authorization": "Bearer nonsense"})
     assert answer.status_code == 401
+
+
+async def test_what_is_imported_is_history_that_starts_journeys_only_if_the_call_says_so(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    csv = {"Content-Type": "text/csv"}
+    await client.post("/v1/customers/import", content=CSV, headers=csv)
+    await client.post("/v1/customers/import?enter=true", content=CSV.replace("u-1", "u-2"), headers=csv)
+
+    async with database.read() as session:
+        rows = (await session.execute(select(Event.user_id, Event.is_history, Event.enters).order_by(Event.id))).all()
+    assert [tuple(row) for row in rows] == [("u-1", True, False), ("u-2", True, True)]

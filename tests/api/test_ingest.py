@@ -495,3 +495,25 @@ async def test_routers_hear_of_events_after_the_commit(shop: httpx.AsyncClient, 
         await asyncio.sleep(0.1)
 
     assert heard.qsize() < 19
+
+
+@pytest.mark.parametrize(("enter", "enters"), [(None, False), (False, False), (True, True)])
+async def test_an_import_is_history_and_starts_journeys_only_if_it_says_so(
+    shop: httpx.AsyncClient, database: Database, enter: bool | None, enters: bool
+) -> None:
+    body = {"batch": [a_track()]} if enter is None else {"batch": [a_track()], "enter": enter}
+
+    await shop.post("/v1/import", json=body)
+    await shop.post("/v1/batch", json=body)
+
+    marks = [(event["is_history"], event["enters"]) for event in await stored(database)]
+    assert marks == [(True, enters), (False, False)]
+
+
+async def test_an_import_that_does_not_say_clearly_whether_journeys_may_start_is_refused(
+    shop: httpx.AsyncClient, database: Database
+) -> None:
+    answer = await shop.post("/v1/import", json={"batch": [a_track()], "enter": "yes"})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_enter")
+    assert await stored(database) == []
