@@ -11,7 +11,7 @@ from api.document_answers import PublishRequest
 from database import documents
 from database.challenge_errands import recount
 from database.challenges import KIND, surroundings
-from database.journey_checks import seen_events
+from database.journey_checks import seen_facts
 from database.programmes import live_programme
 from database.session import ReadSession, WriteSession
 from domain.challenges.checks import check_challenge
@@ -35,7 +35,7 @@ class ChallengeKind:
     async def check(self, session: ReadSession, key: str, draft: Document) -> Sequence[Finding]:
         """What is wrong with a challenge that could be read."""
         assert isinstance(draft, ChallengeDefinition)  # noqa: S101  `model` says so
-        seen = await seen_events(session, draft.event_names)
+        seen = await seen_facts(session, draft.event_names)
         has_programme = await live_programme(session) is not None
         return check_challenge(draft, await surroundings(session, seen, has_programme=has_programme))
 

@@ -10,12 +10,13 @@ from api.dependencies import ApiDependencies
 from api.document_answers import PublishRequest
 from database.challenges import surroundings
 from database.contests import KIND, draw_of, known_contests, open_contest
-from database.journey_checks import seen_events
+from database.journey_checks import seen_facts
 from database.programmes import live_programme
 from database.session import ReadSession, WriteSession
 from domain.challenges.checks import check_prize
 from domain.conditions.checks import Place, Seen, check_event, check_where
 from domain.conditions.inputs import comparisons_of
+from domain.conditions.value_checks import check_value_event
 from domain.contests.definition import ContestDefinition
 from domain.document import Document
 from domain.documents import Change, Planned, Publication, Published
@@ -39,7 +40,7 @@ class ContestKind:
         """What is wrong with a contest that could be read."""
         assert isinstance(draft, ContestDefinition)  # noqa: S101  `model` says so
         events = frozenset(rule.on.event for rule in draft.entries if rule.on is not None)
-        findings = list(_of_rules(draft, await seen_events(session, events)))
+        findings = list(_of_rules(draft, await seen_facts(session, events)))
         around = await surroundings(session, has_programme=await live_programme(session) is not None)
         for position, prize in enumerate(draft.prizes):
             pointer = f"/prizes/{position}"
@@ -73,6 +74,7 @@ def _of_rules(draft: ContestDefinition, seen: Seen) -> Iterator[Finding]:
             continue
         pointer = f"/entries/{position}/on"
         yield from check_event(rule.on.event, f"{pointer}/event", seen)
+        yield from check_value_event(rule.on.event, f"{pointer}/event", seen)
         place = Place(pointer=f"{pointer}/where", in_run=False)
         yield from check_where(rule.on.where, rule.on.event, seen, place)
         if path := asks_for_sentiment([each.property for each in comparisons_of(rule.on.where)]):

@@ -8,14 +8,14 @@ from typing import ClassVar
 
 from api.dependencies import ApiDependencies
 from api.document_answers import PublishRequest
-from database.journey_checks import seen_events
+from database.journey_checks import seen_facts
 from database.programmes import KIND, claim_live
 from database.rewards import live_rewards
 from database.session import ReadSession, WriteSession
 from domain.document import Document
 from domain.documents import Change, Planned, Publication, Published
 from domain.findings import Finding
-from domain.programmes.checks import check_gains, check_programme, events_of
+from domain.programmes.checks import check_gains, check_programme, read_by
 from domain.programmes.definition import ProgrammeDefinition
 
 
@@ -34,7 +34,9 @@ class ProgrammeKind:
         """What is wrong with a programme that could be read."""
         assert isinstance(draft, ProgrammeDefinition)  # noqa: S101  `model` says so
         rewards = {reward.key for reward in await live_rewards(session)}
-        return [*check_programme(draft, await seen_events(session, events_of(draft))), *check_gains(draft, rewards)]
+        read = read_by(draft)
+        seen = await seen_facts(session, read.events, read.traits)
+        return [*check_programme(draft, seen), *check_gains(draft, rewards)]
 
     async def publish(
         self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime

@@ -8,12 +8,14 @@ from typing import ClassVar
 
 from api.dependencies import ApiDependencies
 from api.document_answers import PublishRequest
+from database.journey_checks import seen_facts
 from database.rewards import KIND
 from database.session import ReadSession, WriteSession
+from domain.conditions.inputs import inputs_of, union_of
 from domain.document import Document
 from domain.documents import Change, Planned, Publication, Published
 from domain.findings import Finding
-from domain.rewards import RewardDefinition, check_reward
+from domain.rewards import RewardDefinition, check_reward, conditions_of
 
 
 class RewardKind:
@@ -30,7 +32,9 @@ class RewardKind:
     async def check(self, session: ReadSession, key: str, draft: Document) -> Sequence[Finding]:
         """What is wrong with a reward that could be read."""
         assert isinstance(draft, RewardDefinition)  # noqa: S101  `model` says so
-        return check_reward(draft, allow_private_calls=self._allow_private_calls)
+        read = union_of(inputs_of(condition) for condition, _ in conditions_of(draft))
+        seen = await seen_facts(session, read.events, read.traits)
+        return check_reward(draft, seen, allow_private_calls=self._allow_private_calls)
 
     async def publish(
         self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime

@@ -12,10 +12,12 @@ from database.programmes import live_programme
 from database.rewards import live_rewards
 from database.session import ReadSession
 from database.shop_settings import shop_settings
-from domain.conditions.checks import Seen
+from domain.conditions.checks import Reporters, Seen
+from domain.conditions.inputs import inputs_of, union_of
 from domain.conditions.model import AggregateIs, Did
 from domain.conditions.walk import leaves
 from domain.documents import DocumentState
+from domain.events import KIND_NAMES, EventKind
 from domain.journeys.checks import Surroundings
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.identity import with_ids
@@ -31,7 +33,7 @@ async def surroundings(
         templates=await _templates(session),
         journeys=await _journeys(session),
         rewards=frozenset(reward.key for reward in await live_rewards(session)),
-        seen=replace(await seen_events(session, names_of(definition)), tiers=await _tiers(session)),
+        seen=replace(await seen_facts(session, *_read_by(definition)), tiers=await _tiers(session)),
         caps=(await shop_settings(session)).frequency_caps,
         allow_private_calls=allow_private_calls,
     )
@@ -75,7 +77,43 @@ _SAMPLES = text("""
 _SAMPLED = 50
 
 
-async def seen_events(session: ReadSession, names: frozenset[str]) -> Seen:
+# Who told of the latest of each name. By ix_events_name_timestamp.
+_EVENT_REPORTERS = text("""
+    SELECT wanted.name, bool_or(NOT sample.trusted) AS browsers, bool_or(sample.trusted) AS trusted
+    FROM unnest(CAST(:names AS text[])) AS wanted (name)
+    CROSS JOIN LATERAL (
+        SELECT trusted FROM events WHERE events.name = wanted.name ORDER BY timestamp DESC LIMIT :samples
+    ) AS sample
+    GROUP BY wanted.name
+""")
+
+# Who told of traits, among the latest events that did. By ix_events_name_timestamp.
+_TRAIT_REPORTERS = text("""
+    SELECT told.name, bool_or(NOT sample.trusted) AS browsers, bool_or(sample.trusted) AS trusted
+    FROM (
+        SELECT traits, trusted FROM events WHERE name = :identified ORDER BY timestamp DESC LIMIT :samples
+    ) AS sample
+    CROSS JOIN LATERAL jsonb_object_keys(sample.traits) AS told (name)
+    WHERE told.name = ANY(CAST(:names AS text[]))
+    GROUP BY told.name
+""")
+_REPORTS = 2_000
+
+
+async def seen_facts(session: ReadSession, events: frozenset[str], traits: frozenset[str] = frozenset()) -> Seen:
+    """What has come in of these events and traits so far: of what types, and who told of it."""
+    asked = {"names": sorted(events), "samples": _REPORTS}
+    event_reporters = await session.execute(_EVENT_REPORTERS, asked)
+    asked = {"names": sorted(traits), "samples": _REPORTS, "identified": KIND_NAMES[EventKind.IDENTIFY]}
+    trait_reporters = await session.execute(_TRAIT_REPORTERS, asked) if traits else ()
+    return replace(
+        await _seen_events(session, events),
+        event_reporters={name: Reporters(browsers, trusted) for name, browsers, trusted in event_reporters},
+        trait_reporters={name: Reporters(browsers, trusted) for name, browsers, trusted in trait_reporters},
+    )
+
+
+async def _seen_events(session: ReadSession, names: frozenset[str]) -> Seen:
     """The types of the properties of events that have come in, told from the latest of each name."""
     found: dict[str, dict[str, set[str]]] = {}
     for name, properties in await session.execute(_SAMPLES, {"names": sorted(names), "samples": _SAMPLED}):
@@ -98,6 +136,12 @@ def _add_types(value: Any, path: str, types: dict[str, set[str]]) -> None:  # an
 _JSON_TYPES = {
     str: "string", bool: "boolean", int: "number", float: "number", list: "array", dict: "object", type(None): "null",
 }  # fmt: skip
+
+
+def _read_by(definition: JourneyDefinition) -> tuple[frozenset[str], frozenset[str]]:
+    """The names of all events that a journey speaks of, and the traits that its conditions look at."""
+    conditions = conditions_with_places(with_ids(definition))
+    return names_of(definition), union_of(inputs_of(condition) for condition, _ in conditions).traits
 
 
 def names_of(definition: JourneyDefinition) -> frozenset[str]:

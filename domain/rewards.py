@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, StringConstraints, Tag, model_validator
 
-from domain.conditions.checks import Place, check_condition
+from domain.conditions.checks import NOTHING_KNOWN, Place, Seen, check_condition
 from domain.conditions.model import Condition, Predicate
 from domain.conditions.operators import NameText
+from domain.conditions.value_checks import check_value
 from domain.document import Document, WholeNumber, by_key
 from domain.documents import DOCUMENT_KEY
 from domain.durations import PeriodText, parse_duration
@@ -217,18 +218,28 @@ _KINDS: dict[type[Document], RewardKind] = {
 # Checks --------------------------------------------------------------------------------------------------
 
 
-def check_reward(reward: RewardDefinition, *, allow_private_calls: bool = False) -> list[Finding]:
+def conditions_of(reward: RewardDefinition) -> list[tuple[Condition, Place]]:
+    """Every condition of a reward: those of its prices, and who may have it."""
+    found = [
+        (price.if_, Place(pointer=f"/price/{position}/if", in_run=False))
+        for position, price in enumerate(reward.price)
+        if price.if_ is not None
+    ]
+    return found + ([(reward.eligible.if_, Place(pointer="/eligible/if", in_run=False))] if reward.eligible else [])
+
+
+def check_reward(
+    reward: RewardDefinition, seen: Seen = NOTHING_KNOWN, *, allow_private_calls: bool = False
+) -> list[Finding]:
     """What is wrong with a reward: conditions that cannot be asked here, prices that nobody ever gets."""
     findings: list[Finding] = []
+    for condition, place in conditions_of(reward):
+        findings += check_condition(condition, place=place)
+        findings += check_value(condition, seen, place)
     for position, price in enumerate(reward.price):
-        if price.if_ is not None:
-            place = Place(pointer=f"/price/{position}/if", in_run=False)
-            findings += check_condition(price.if_, place=place)
-        elif position < len(reward.price) - 1:
+        if price.if_ is None and position < len(reward.price) - 1:
             message = "The prices after this one are never reached: it has no condition, so it always fits."
             findings.append(_warning("price_never_reached", f"/price/{position}", message))
-    if reward.eligible is not None:
-        findings += check_condition(reward.eligible.if_, place=Place(pointer="/eligible/if", in_run=False))
     if reward.fulfil is not None:
         where = places.Place("/fulfil")
         findings += check_call(Call(url=reward.fulfil.url), where, allow_private=allow_private_calls)

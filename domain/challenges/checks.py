@@ -27,8 +27,9 @@ class Surroundings:
 
 
 def check_challenge(definition: ChallengeDefinition, around: Surroundings) -> list[Finding]:
-    """Errors refers_to_customer, unknown_path, unknown_challenge, requires_cycle, unknown_reward, counts_itself,
-    pays_for_sentiment, ends_before_it_starts, and those of conditions; warnings no_programme, event_never_seen.
+    """Errors refers_to_customer, untrusted_only, unknown_path, unknown_challenge, requires_cycle, unknown_reward,
+    counts_itself, pays_for_sentiment, ends_before_it_starts, and those of conditions; warnings no_programme,
+    event_never_seen.
     """
     return [
         *_of_metric(definition, around.seen),
@@ -44,6 +45,10 @@ def _of_metric(definition: ChallengeDefinition, seen: Seen) -> Iterator[Finding]
     for name in sorted(definition.event_names):
         yield from check_event(name, "/metric", seen)
         yield from check_where(metric.where, name, seen, Place(pointer="/metric/where", in_run=False))
+    reporters = [seen.event_reporters[name] for name in definition.event_names if name in seen.event_reporters]
+    if any(each.browsers for each in reporters) and not any(each.trusted for each in reporters):
+        message = "Only browsers report what this counts, so nobody would get anywhere: send it with a secret key."
+        yield Finding(code="untrusted_only", pointer="/metric", message=message)
     if any("customer" in str(predicate.model_dump()) for predicate in metric.where):
         message = "What counted yesterday must count tomorrow: compare with values, not with the customer's traits."
         yield Finding(code="refers_to_customer", pointer="/metric/where", message=message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from domain.conditions.impossible import Impossible, impossible, impossible_where
 from domain.conditions.model import (
@@ -44,12 +44,27 @@ Types = Mapping[str, Collection[JsonType]]
 
 
 @dataclass(frozen=True, slots=True)
+class Reporters:
+    """Who has told of an event or a trait so far, as far back as was looked."""
+
+    browsers: bool = False
+    trusted: bool = False
+
+    @property
+    def only_browsers(self) -> bool:
+        """Whether nobody else has."""
+        return self.browsers and not self.trusted
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What has come in so far: the types of traits, and of each event's properties. None: nothing is known of it."""
 
     events: Mapping[str, Types] | None = None
     traits: Types | None = None
     tiers: Collection[str] | None = None  # of the live programme; none without one
+    event_reporters: Mapping[str, Reporters] = field(default_factory=dict)
+    trait_reporters: Mapping[str, Reporters] = field(default_factory=dict)
 
 
 NOTHING_KNOWN = Seen()

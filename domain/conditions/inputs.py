@@ -47,12 +47,12 @@ class Inputs:
 
 def inputs_of(condition: Condition) -> Inputs:
     """Everything that can change whether the condition holds. The entry event, variants and buckets never change."""
-    return _union(_of_leaf(leaf) for _, leaf in leaves(condition))
+    return union_of(_of_leaf(leaf) for _, leaf in leaves(condition))
 
 
 def inputs_of_where(where: Iterable[Predicate]) -> Inputs:
     """The same for predicates over one event: that event is given, but a reference may name a trait."""
-    return _union(_of_comparison(predicate) for predicate in comparisons_of(where))
+    return union_of(_of_comparison(predicate) for predicate in comparisons_of(where))
 
 
 def comparisons_of(where: Iterable[Predicate]) -> Iterator[PropertyIs]:
@@ -67,7 +67,8 @@ def comparisons_of(where: Iterable[Predicate]) -> Iterator[PropertyIs]:
                 yield from comparisons_of([one])
 
 
-def _union(each: Iterable[Inputs]) -> Inputs:
+def union_of(each: Iterable[Inputs]) -> Inputs:
+    """Everything that any of them is."""
     return reduce(Inputs.__or__, each, Inputs())
 
 

@@ -12,6 +12,7 @@ from domain.conditions import paths
 from domain.conditions.checks import NOTHING_KNOWN, Seen, check_condition, check_event, check_where
 from domain.conditions.checks import Place as ConditionPlace
 from domain.conditions.model import VariantIs
+from domain.conditions.value_checks import check_value
 from domain.conditions.walk import leaves
 from domain.durations import parse_duration
 from domain.errors import Invalid
@@ -43,6 +44,7 @@ from domain.journeys.steps import (
     WaitForStep,
     WaitStep,
 )
+from domain.journeys.value_places import conditions_of_value
 from domain.local_time import ZONES, check_cron
 from domain.own_events import is_own_name
 from domain.shop_settings import FrequencyCap
@@ -161,6 +163,13 @@ def _conditions(definition: JourneyDefinition, around: Surroundings) -> Iterator
             if isinstance(leaf, VariantIs) and leaf.variant not in splits:
                 at = place.within(f"{pointer}/variant")
                 yield _error("unknown_step", at, f"{leaf.variant} is not the id of a split step here.")
+
+
+def _of_value(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
+    for condition, place, negated in conditions_of_value(definition):
+        yield from check_value(
+            condition, around.seen, ConditionPlace(pointer=place.pointer, step=place.step), negated=negated
+        )
 
 
 # The steps ----------------------------------------------------------------------------------------------
@@ -373,5 +382,8 @@ def _templates(value: object, place: Place) -> Iterator[Finding]:
             pass
 
 
-_CHECKS: tuple[Check, ...] = (_ids, _entry, _event_paths, _matches, _conditions, _sends, _waits, _ways, _values)
+_CHECKS: tuple[Check, ...] = (
+    *(_ids, _entry, _event_paths, _matches, _conditions),
+    *(_of_value, _sends, _waits, _ways, _values),
+)
 _GRAPH_CHECKS: tuple[Check, ...] = (_reachability, _loops, _frequency)

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from domain.conditions.checks import NOTHING_KNOWN, Place, Seen, check_condition, check_event, check_where
-from domain.conditions.inputs import comparisons_of
+from domain.conditions.inputs import Inputs, comparisons_of, inputs_of, union_of
 from domain.conditions.model import AggregateIs, Condition, Did, EventIs, TierAtLeast, TierIs
 from domain.conditions.paths import steps_of
+from domain.conditions.value_checks import check_value, check_value_event
 from domain.conditions.walk import leaves
 from domain.durations import parse_duration
 from domain.findings import Finding, Severity
@@ -38,6 +39,15 @@ def check_gains(definition: ProgrammeDefinition, rewards: Collection[str]) -> li
         for side, reward in gifts.items()
         if reward not in rewards
     ]
+
+
+def read_by(definition: ProgrammeDefinition) -> Inputs:
+    """The events and traits that its rules and conditions look at."""
+    conditions = [each.if_ for each in definition.multiply]
+    for rule in definition.earn:
+        conditions += [rule.if_, *(each.if_ for each in rule.multiply)]
+    asked = union_of(inputs_of(condition) for condition in conditions if condition is not None)
+    return asked | Inputs(events=events_of(definition))
 
 
 def events_of(definition: ProgrammeDefinition) -> frozenset[str]:
@@ -114,6 +124,7 @@ def _read_of_events(leaf: Condition) -> Iterator[str]:
 
 def _match(match: EventMatch, pointer: str, seen: Seen) -> Iterator[Finding]:
     yield from check_event(match.event, f"{pointer}/event", seen)
+    yield from check_value_event(match.event, f"{pointer}/event", seen)
     place = Place(pointer=f"{pointer}/where", in_run=False)
     yield from check_where(match.where, match.event, seen, place)
 
@@ -136,7 +147,9 @@ def _factor(by: float | None, pointer: str) -> Iterator[Finding]:
 def _condition(
     definition: ProgrammeDefinition, condition: Condition, pointer: str, event: str | None, seen: Seen
 ) -> Iterator[Finding]:
-    yield from check_condition(condition, seen, Place(pointer=pointer, entry_events=[event] if event else ()))
+    at = Place(pointer=pointer, entry_events=[event] if event else ())
+    yield from check_condition(condition, seen, at)
+    yield from check_value(condition, seen, at)
     levels = {level.tier for level in definition.tiers.levels} if definition.tiers is not None else set()
     for place, leaf in leaves(condition, pointer):
         if isinstance(leaf, TierIs):
