@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from database.consent_addresses import settle_consents
 from database.customers import Customer
-from database.messages import Message, gate_facts
+from database.messages import GateFacts, Message, gate_facts
 from database.secrets import PSEUDONYMS, secret
 from database.session import WriteSession
-from domain.consent import permission
+from domain.addresses import TRAIT_OF_CHANNEL, address_of, is_trusted_address
+from domain.consent import Addressee, permission
 from domain.local_time import resolve_zone
 from domain.messages import Candidate, Decision, cap_horizon, decide, deliverable_address
-from domain.pseudonyms import address_pseudonym
+from domain.pseudonyms import address_pseudonym, address_pseudonyms
 from domain.shop_settings import ShopSettings
 
 
@@ -26,6 +28,12 @@ def address_for(customer: Customer, channel: str) -> str | None:
     return deliverable_address(customer.traits) if channel == "email" else f"{channel}:{customer.id}"
 
 
+def has_moved(message: Message, customer: Customer) -> bool:
+    """Whether the customer's address changed after the claim, which made the message for the former one."""
+    present = address_for(customer, message.channel)
+    return message.channel in TRAIT_OF_CHANNEL and present not in (None, message.to)
+
+
 async def pass_gate(
     session: WriteSession,
     message: Message,
@@ -34,29 +42,44 @@ async def pass_gate(
     as_of: datetime,
     *,
     is_available: bool,
+    is_of_value: bool,
 ) -> Decision | Pending:
     """Decide about one message. The caller holds the customer's lock until it has written what follows."""
     address = address_for(customer, message.channel)
-    facts = await gate_facts(
-        session,
-        customer.id,
-        channel=message.channel,
-        address_hash=address_pseudonym(await secret(session, PSEUDONYMS), message.channel, address or ""),
-        horizon=cap_horizon(settings, as_of),
-        message_id=message.id,
-        run_id=message.run_id,
-    )
+    named = address_of(customer.traits, message.channel)
+    key = await secret(session, PSEUDONYMS)
+    address_hash = None if named is None else address_pseudonym(key, message.channel, named)
+
+    async def ask() -> GateFacts:
+        return await gate_facts(
+            session,
+            customer.id,
+            channel=message.channel,
+            address_hash=address_hash,
+            spellings=address_pseudonyms(key, message.channel, address or ""),
+            horizon=cap_horizon(settings, as_of),
+            message_id=message.id,
+            run_id=message.run_id,
+        )
+
+    facts = await ask()
     if facts.has_pending_events:
         return Pending()
+    if not facts.is_settled:  # an older release recorded them: once for each customer
+        await settle_consents(session, [customer.id])
+        facts = await ask()
+    is_trusted = is_trusted_address(customer.traits, customer.trait_times, message.channel)
+    to = Addressee(address_hash, is_confirmed=named is None or is_trusted or facts.has_answered)
     candidate = Candidate(
         channel=message.channel,
         purpose=message.purpose,
         address=address,
         zone=resolve_zone(customer.zone, settings.zone),
-        permission=permission(facts.consents, message.purpose, message.channel, settings.consent_defaults),
+        permission=permission(facts.consents, message.purpose, message.channel, settings.consent_defaults, to),
         suppression=facts.suppression,
         is_erased=customer.erased_at is not None,
         is_available=is_available,
+        is_confirmed=to.is_confirmed or not is_of_value,
         not_after=message.not_after,
         sent=facts.sent,
     )

@@ -19,7 +19,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.message_content import Content, Draft, draft_for, render
-from activities.message_gate import Pending, address_for, pass_gate
+from activities.message_gate import Pending, address_for, has_moved, pass_gate
 from activities.message_records import last_try, new_message, outgoing_of, record_answer, record_lost, start_attempt
 from activities.pacing import JITTER, Pacer
 from activities.providers import Providers
@@ -35,12 +35,14 @@ from database.messages import (
 from database.session import Database, WriteSession
 from database.shop_settings import shop_settings
 from database.templates import live_template
+from domain.addresses import TRAIT_OF_CHANNEL
 from domain.consent import TRANSACTIONAL
 from domain.emails import Outgoing
 from domain.errors import TemplateFailed, Unavailable
 from domain.journeys.library import DefinitionLibrary
 from domain.journeys.steps import Send as SendBody
 from domain.journeys.steps import SendStep
+from domain.journeys.value import is_of_value
 from domain.messages import Hold, MessageState, Reason, Send, Skip
 from domain.provider_answers import SETTLING_TIME, Deferred, ProviderAnswer, Unknown
 from domain.runs import OutcomeKind, StepInput, StepOutcome
@@ -51,6 +53,7 @@ ROUTING_PATIENCE: Final = timedelta(seconds=5)
 """How long an attempt waits for the customer's events to be routed before it gives its place to others."""
 _LOST_AFTER = timedelta(minutes=10)
 """An attempt without an answer for so long has died: activities are given two minutes."""
+_CONSENT_PAGE, _CONSENT_PAGES = 200, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class Settled(BaseModel):
     lost: int
     unknown: int
     stranded: int
+    consents: int = 0  # customers whose older consents got their addresses
 
 
 class MessageActivities:
@@ -189,12 +193,15 @@ class MessageActivities:
         settings = await shop_settings(session)
         provider = self._providers.name_for(body.channel)
         decision = await pass_gate(
-            session, message, opened.customer, settings, as_of, is_available=provider is not None
+            *(session, message, opened.customer, settings, as_of),
+            is_available=provider is not None,
+            is_of_value=is_of_value(opened.definition),
         )
         if isinstance(decision, Pending):
             return decision
         session.add(message)
-        message.to = message.to or address_for(opened.customer, body.channel)
+        if message.to is None or body.channel in TRAIT_OF_CHANNEL:  # the address of now, however long it was held
+            message.to = address_for(opened.customer, body.channel)
         if not isinstance(decision, Send) or provider is None:
             return _withhold(message, decision, opened)
         if message.state == MessageState.PLANNED:
@@ -250,7 +257,13 @@ class MessageActivities:
                 message.state, message.reason = MessageState.PLANNED, "paused"
                 return opened.held()
             settings = await shop_settings(session)
-            decision = await pass_gate(session, message, opened.customer, settings, at.as_of, is_available=True)
+            if has_moved(message, opened.customer):
+                return _TryAgain("address_changed")
+            decision = await pass_gate(
+                *(session, message, opened.customer, settings, at.as_of),
+                is_available=True,
+                is_of_value=is_of_value(opened.definition),
+            )
             match decision:
                 case Pending():
                     return decision

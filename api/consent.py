@@ -19,9 +19,11 @@ from api.routing import ApiRoute
 from database import consent
 from database.acts import act_on_consent
 from database.audit import write_audit
+from database.consent_addresses import settle_consents
 from database.events import append
 from database.messages import cancel_claimed
 from database.session import WriteSession
+from domain.addresses import TRAIT_OF_CHANNEL
 from domain.consent import (
     EVERY_CHANNEL,
     MARKETING,
@@ -30,6 +32,7 @@ from domain.consent import (
     ConsentRecord,
     ConsentSource,
     ConsentState,
+    addressed_channel,
 )
 from domain.events import EventKind, NewEvent
 from domain.ids import new_id
@@ -49,6 +52,11 @@ class ConsentChange(BaseModel):
 
     purpose: Annotated[str, StringConstraints(pattern=PURPOSE)] = "marketing"
     channel: ConsentChannel = "email"
+    address: Short | None = Field(
+        default=None,
+        description="The mail address, or phone number, that it is given for. Absent: the customer's at that moment, "
+        "else the first that a trusted source sets.",
+    )
     state: ConsentState = Field(description="`pending` permits nothing until the customer confirms it.")
     source: Short | None = Field(default=None, description="The form, page or shop where it was given.")
     text: Annotated[str, StringConstraints(max_length=10_000)] | None = None
@@ -117,11 +125,13 @@ async def put_consent(
         source=ConsentSource.API,
         event_id=event.id,
         evidence=change.proof(),
+        address=change.address,
     )
+    await append(session, [event])
     await consent.record(session, [record])
+    await settle_consents(session, [customer.id])
     if change.state is ConsentState.UNSUBSCRIBED:
         await _cancel_waiting_messages(session, record)
-    await append(session, [event])
     detail = {"purpose": change.purpose, "channel": change.channel, "state": change.state}
     write_audit(session, actor=caller.id, action="consent", target=f"customer/{customer.id}", at=as_of, detail=detail)
     return answer
@@ -138,6 +148,11 @@ async def _cancel_waiting_messages(session: WriteSession, withdrawn: ConsentReco
     )
 
 
+def _address_of(change: ConsentChange) -> dict[str, str]:
+    trait = TRAIT_OF_CHANNEL.get(addressed_channel(change.channel))
+    return {} if trait is None or not change.address else {trait: change.address}
+
+
 def _event(customer_id: str, change: ConsentChange, as_of: datetime) -> NewEvent:
     """The same as an event, so that journeys can wait for it. Its record is made here; the router makes no second."""
     name = next(name for name, state in STATE_OF_EVENT.items() if state is change.state)
@@ -149,5 +164,5 @@ def _event(customer_id: str, change: ConsentChange, as_of: datetime) -> NewEvent
         timestamp=as_of,
         received_at=as_of,
         user_id=customer_id,
-        properties={"purpose": change.purpose, "channel": change.channel},
+        properties={"purpose": change.purpose, "channel": change.channel, **_address_of(change)},
     )

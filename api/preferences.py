@@ -9,23 +9,27 @@ from typing import Any
 from uuid import UUID
 
 from database.acts import act_on_consent
-from database.consent import current, record
-from database.customers import lock
+from database.consent import record, standing
+from database.consent_addresses import addressee, settle_consents
+from database.customers import Customer, lock
 from database.events import append
-from database.message_reports import event_about, report
+from database.message_reports import answered, event_about, named_address, report
 from database.messages import Message
 from database.session import ReadSession, WriteSession
+from domain.addresses import TRAIT_OF_CHANNEL
 from domain.consent import (
     CONSENT_GRANTED,
     EVERY_CHANNEL,
     MARKETING,
     TRANSACTIONAL,
     TRIAL,
+    Addressee,
     ConsentRecord,
     ConsentSource,
     ConsentState,
     Permission,
     StandingConsent,
+    decisive,
     permission,
 )
 from domain.ids import new_id
@@ -46,17 +50,25 @@ class Choice:
 
 async def choices_of(session: ReadSession, message: Message, settings: ShopSettings) -> Sequence[Choice]:
     """The purposes that the customer has a record of, the message's own, and marketing, which comes first."""
-    rows = [] if message.customer_id is None else await current(session, message.customer_id)
-    records = [StandingConsent(row.purpose, row.channel, row.state, row.at, row.source) for row in rows]
-    purposes = {MARKETING, message.purpose, *(row.purpose for row in rows)} - {TRANSACTIONAL, TRIAL}
+    records, to = await _standing(session, message)
+    purposes = {MARKETING, message.purpose, *(record.purpose for record in records)} - {TRANSACTIONAL, TRIAL}
     return [
         Choice(
             purpose=purpose,
             name=_NAMES.get(purpose, purpose.replace("_", " ").replace("-", " ").capitalize()),
-            is_on=permission(records, purpose, message.channel, settings.consent_defaults) is Permission.GIVEN,
+            is_on=permission(records, purpose, message.channel, settings.consent_defaults, to) is Permission.GIVEN,
         )
         for purpose in sorted(purposes, key=lambda purpose: (purpose != MARKETING, purpose))
     ]
+
+
+async def _standing(session: ReadSession, message: Message) -> tuple[Sequence[StandingConsent], Addressee]:
+    """What was said about the address that the message went to, whatever the customer's address is by now."""
+    customer = None if message.customer_id is None else await session.get(Customer, message.customer_id)
+    if customer is None:
+        return [], Addressee(None, is_confirmed=False)
+    to = await addressee(session, customer, message.channel, message.to)
+    return await standing(session, customer.id, to.address), to
 
 
 async def unsubscribe(
@@ -91,15 +103,16 @@ async def subscribe(
     if message.customer_id is None:
         return
     await lock(session, [message.customer_id], skip_locked=False)
-    rows = await current(session, message.customer_id)
-    pending = {
-        row.purpose
-        for row in rows
-        if row.state == ConsentState.PENDING and row.channel in (message.channel, EVERY_CHANNEL)
-    }
+    records, to = await _standing(session, message)
+    fitting = [each for each in records if each.channel in (message.channel, EVERY_CHANNEL)]
     for purpose in purposes:
-        source = ConsentSource.DOUBLE_OPT_IN if purpose in pending else ConsentSource.PREFERENCES
+        found = decisive([each for each in fitting if to.address in (None, each.address)], purpose)
+        is_asked = found is not None and found.state == ConsentState.PENDING
+        source = ConsentSource.DOUBLE_OPT_IN if is_asked else ConsentSource.PREFERENCES
         await _grant(session, message, message.customer_id, purpose, source=source, evidence=evidence, as_of=as_of)
+    if purposes:
+        await answered(session, message, as_of)
+        await settle_consents(session, [message.customer_id])
 
 
 async def _grant(
@@ -116,7 +129,7 @@ async def _grant(
     if event is None:
         return
     moment = await act_on_consent(session, customer_id, as_of)
-    event.properties.update({"purpose": purpose, "channel": message.channel})
+    event.properties.update({"purpose": purpose, "channel": message.channel, **named_address(message)})
     granted = ConsentRecord(
         customer_id=customer_id,
         purpose=purpose,
@@ -126,6 +139,7 @@ async def _grant(
         source=source,
         event_id=event.id,
         evidence={"message_id": str(message.id), **evidence},
+        address=message.to if message.channel in TRAIT_OF_CHANNEL else None,
     )
     await record(session, [granted])
     await append(session, [replace(event, timestamp=moment)])

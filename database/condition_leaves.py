@@ -27,6 +27,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    tuple_,
 )
 from sqlalchemy.dialects.postgresql import BIT, JSONB
 from sqlalchemy.orm import aliased
@@ -60,6 +61,7 @@ from domain.conditions.model import (
 )
 from domain.conditions.paths import steps_of
 from domain.conditions.subject import ShopDefaults
+from domain.consent import EVERY_CHANNEL, MARKETING
 from domain.durations import parse_duration
 from domain.errors import NotAvailableYet
 
@@ -275,22 +277,43 @@ def _message(condition: MessageWas, frame: Frame) -> ColumnElement[bool]:
 
 
 def _consent(condition: ConsentIs, frame: Frame) -> ColumnElement[bool]:
-    consent = aliased(Consent)
-    told_by_browser = aliased(Event)
-    doubted = select(1).where(told_by_browser.id == consent.event_id, not_(told_by_browser.trusted))
-    # The latest record: ix_consents_customer.
+    consent, other = aliased(Consent), aliased(Consent)
+    channel = literal(condition.channel, Text)
+    # Somebody else who reads the mailbox took the consent back: ix_consents_withdrawn.
+    taken_back = (
+        select(1)
+        .where(
+            other.address_hash == consent.address_hash,
+            other.state == "unsubscribed",
+            other.customer_id != consent.customer_id,
+            other.purpose.in_([condition.consent, MARKETING]),
+            or_(other.channel == channel, other.channel == EVERY_CHANNEL),
+            tuple_(other.at, other.sent, other.event_id) > tuple_(consent.at, consent.sent, consent.event_id),
+            *([not_(_told_by_browser(other.event_id))] if frame.trusted else []),
+        )
+        .correlate_except(other)
+        .exists()
+    )
+    # The latest record that counts at the present address: ix_consents_customer.
     latest = (
-        select(consent.state)
+        select(case((and_(consent.state == "subscribed", taken_back), "unsubscribed"), else_=consent.state))
         .where(
             consent.customer_id == frame.customer_id,
             consent.purpose == literal(condition.consent, Text),
-            consent.channel == literal(condition.channel, Text),
-            *([not_(doubted.correlate_except(told_by_browser).exists())] if frame.trusted else []),
+            consent.channel == channel,
+            consent.counts,
+            *([not_(_told_by_browser(consent.event_id))] if frame.trusted else []),
         )
-        .order_by(consent.at.desc(), consent.id.desc())
+        .order_by(consent.at.desc(), consent.sent.desc(), consent.event_id.desc())
         .limit(1)
         .correlate_except(consent)
         .scalar_subquery()
     )
     default = frame.shop.consent.get(condition.consent, "none")
     return func.coalesce(latest, literal(default, Text)) == literal(condition.eq, Text)
+
+
+def _told_by_browser(event_id: Any) -> ColumnElement[bool]:  # a column
+    event = aliased(Event)
+    told = select(1).where(event.id == event_id, not_(event.trusted))
+    return told.correlate_except(event).exists()

@@ -1,19 +1,25 @@
-"""Consent: append-only records; the state for a purpose and channel is the record latest by its time."""
+"""Consent: append-only records, each for an address; of those that count for the present one the latest decides.
+
+Which address a record belongs to, and whether it counts: consent_addresses.py.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, select, text
+from sqlalchemy import ForeignKey, Index, LargeBinary, PrimaryKeyConstraint, exists, select, text
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, Table
+from database.secrets import PSEUDONYMS, secret
 from database.session import ReadSession, WriteSession
-from domain.consent import ConsentRecord
+from domain.consent import ConsentRecord, StandingConsent, addressed_channel
 from domain.ids import new_id
+from domain.pseudonyms import address_pseudonym
 
 
 class Consent(Table):
@@ -28,18 +34,49 @@ class Consent(Table):
     state: Mapped[str]  # subscribed | unsubscribed | pending
     at: Mapped[datetime]
     sent: Mapped[datetime] = mapped_column(server_default=text("now()"))  # orders what was said at the same instant
-    source: Mapped[str]  # api | import | event | one-click | preferences | complaint | double-opt-in
+    source: Mapped[str]  # domain.consent.ConsentSource
     evidence: Mapped[Json]  # text version, ip, user agent, form
     event_id: Mapped[UUID]  # the event that tells the same
+    address_hash: Mapped[bytes | None] = mapped_column(LargeBinary)  # keyed; null: none was known yet
+    address_given: Mapped[bool | None]  # the record names its address; null: nobody has looked for one yet
+    counts: Mapped[bool] = mapped_column(server_default=text("true"))  # false: of another address than the present one
 
     __table_args__ = (
         Index("ix_consents_customer", "customer_id", "purpose", "channel", "at", "id"),
-        Index("uq_consents_event_id", "event_id", "purpose", "channel", unique=True),
+        Index("ix_consents_unsettled", "customer_id", postgresql_where=text("address_given IS NULL")),
+        Index("ix_consents_withdrawn", "address_hash", postgresql_where=text("state = 'unsubscribed'")),
+        Index(
+            *("uq_consents_event_id", "event_id", "purpose", "channel"),
+            unique=True,
+            postgresql_where=text("source <> 'moved'"),
+        ),
+        Index(
+            *("uq_consents_moved", "event_id", "purpose", "channel", "address_hash"),
+            unique=True,
+            postgresql_where=text("source = 'moved'"),
+        ),
     )
 
 
-async def record(session: WriteSession, records: Iterable[ConsentRecord]) -> None:
-    """Append what is not recorded yet. The caller holds the customers' locks and cancels what may no longer be sent."""
+class MailboxAnswer(Table):
+    """Somebody who reads a customer's address has answered: a double opt-in, or a person's click in a message to it."""
+
+    __tablename__ = "mailbox_answers"
+
+    customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"))
+    channel: Mapped[str]
+    address_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    at: Mapped[datetime]
+
+    __table_args__ = (PrimaryKeyConstraint("customer_id", "channel", "address_hash"),)
+
+
+async def record(session: WriteSession, records: Sequence[ConsentRecord]) -> None:
+    """Append what is not recorded yet. The caller holds the customers' locks, cancels what may no longer be sent, and
+    settles the addresses (consent_addresses.py) once the events of the records are stored."""
+    if not records:
+        return
+    key = await secret(session, PSEUDONYMS)
     rows = [
         {
             "id": new_id(),
@@ -48,61 +85,96 @@ async def record(session: WriteSession, records: Iterable[ConsentRecord]) -> Non
             "channel": record.channel,
             "state": record.state,
             "at": record.at,
+            "sent": record.sent or record.at,
             "source": record.source,
             "evidence": dict(record.evidence),
             "event_id": record.event_id,
+            "address_hash": _hash(key, record),
+            "address_given": record.address is not None,
         }
         for record in records
     ]
-    if rows:
-        await session.execute(insert(Consent).on_conflict_do_nothing(), rows)
+    await session.execute(insert(Consent).on_conflict_do_nothing(), rows)
 
 
-_GIVEN = text("""
-    SELECT asked.event_id
-    FROM unnest(
-        CAST(:customers AS uuid[]), CAST(:purposes AS text[]), CAST(:channels AS text[]),
-        CAST(:times AS timestamptz[]), CAST(:events AS uuid[])
-    ) AS asked (customer_id, purpose, channel, at, event_id)
-    CROSS JOIN LATERAL (
-        SELECT state FROM consents AS told
-        WHERE (told.customer_id, told.purpose, told.channel) = (asked.customer_id, asked.purpose, asked.channel)
-            AND told.at <= asked.at
-        ORDER BY told.at DESC, told.id DESC
-        LIMIT 1
+def _hash(key: bytes, record: ConsentRecord) -> bytes | None:
+    if record.address is None:
+        return None
+    return address_pseudonym(key, addressed_channel(record.channel), record.address)
+
+
+# The latest of each kind, state and address: with these the fold of domain.consent comes out as with all of them. What
+# other people withdrew for the address counts for everybody who has it. By ix_consents_customer, ix_consents_withdrawn.
+STANDING = """
+    SELECT coalesce(jsonb_agg(jsonb_build_array(
+        purpose, channel, state, at, source, sent, event_id, encode(address_hash, 'hex'), address_given IS NULL
+    )), '[]')
+    FROM (
+        (
+            SELECT DISTINCT ON (purpose, channel, state, address_hash)
+                purpose, channel, state, at, source, sent, event_id, address_hash, address_given
+            FROM consents WHERE customer_id = :customer_id
+            ORDER BY purpose, channel, state, address_hash, at DESC, sent DESC, event_id DESC
+        ) UNION ALL (
+            SELECT DISTINCT ON (purpose, channel)
+                purpose, channel, state, at, source, sent, event_id, address_hash, true AS address_given
+            FROM consents WHERE address_hash = :address_hash AND state = 'unsubscribed' AND customer_id <> :customer_id
+            ORDER BY purpose, channel, at DESC, sent DESC, event_id DESC
+        )
     ) AS latest
-    WHERE latest.state = 'subscribed'
-""")
+"""
 
 
-async def request(session: WriteSession, records: Sequence[ConsentRecord]) -> None:
-    """Append requests that wait for confirmation. Whoever had said yes before stays subscribed, so theirs is left out:
-    filling in the form again must not end what they get. The caller holds the customers' locks."""
-    if not records:
-        return
-    columns = {
-        "customers": [record.customer_id for record in records],
-        "purposes": [record.purpose for record in records],
-        "channels": [record.channel for record in records],
-        "times": [record.at for record in records],
-        "events": [record.event_id for record in records],
-    }
-    given = set((await session.scalars(_GIVEN, columns)).all())
-    await record(session, [asked for asked in records if asked.event_id not in given])
+def standing_of(rows: Iterable[Sequence[Any]]) -> list[StandingConsent]:
+    """What STANDING found."""
+    return [
+        StandingConsent(
+            *(purpose, channel, state, datetime.fromisoformat(at), source),
+            order=(datetime.fromisoformat(at), datetime.fromisoformat(sent), UUID(event_id)),
+            address=None if address is None else bytes.fromhex(address),
+        )
+        for purpose, channel, state, at, source, sent, event_id, address, _ in rows
+    ]
+
+
+async def standing(session: ReadSession, customer_id: UUID, address_hash: bytes | None) -> list[StandingConsent]:
+    """What a customer said, and who withdrew this address."""
+    given = {"customer_id": customer_id, "address_hash": address_hash}
+    return standing_of(await session.scalar(text(STANDING), given) or [])
 
 
 async def current(session: ReadSession, customer_id: UUID) -> Sequence[Consent]:
-    """The record that counts for each purpose and channel; an absent one means the shop's default."""
+    """The record that decides for each purpose and channel at the present address; an absent one means the shop's
+    default."""
     statement = (
         select(Consent)
-        .where(Consent.customer_id == customer_id)
+        .where(Consent.customer_id == customer_id, Consent.counts)
         .ext(distinct_on(Consent.purpose, Consent.channel))
-        .order_by(Consent.purpose, Consent.channel, Consent.at.desc(), Consent.id.desc())
+        .order_by(
+            *(Consent.purpose, Consent.channel, Consent.at.desc(), Consent.sent.desc(), Consent.event_id.desc()),
+        )
     )
     return (await session.execute(statement)).scalars().all()
 
 
 async def history(session: ReadSession, customer_id: UUID) -> Sequence[Consent]:
     """All records of a customer, the oldest first."""
-    statement = select(Consent).where(Consent.customer_id == customer_id).order_by(Consent.at, Consent.id)
-    return (await session.execute(statement)).scalars().all()
+    order = (Consent.at, Consent.sent, Consent.event_id, Consent.id)
+    return (
+        (await session.execute(select(Consent).where(Consent.customer_id == customer_id).order_by(*order)))
+        .scalars()
+        .all()
+    )
+
+
+async def keep_answer(session: WriteSession, customer_id: UUID, channel: str, address: str, at: datetime) -> None:
+    """Somebody who reads the address has answered. The first time stays."""
+    found = address_pseudonym(await secret(session, PSEUDONYMS), channel, address)
+    answer = insert(MailboxAnswer).values(customer_id=customer_id, channel=channel, address_hash=found, at=at)
+    await session.execute(answer.on_conflict_do_nothing())
+
+
+async def has_answered(session: ReadSession, customer_id: UUID, channel: str, address_hash: bytes) -> bool:
+    """Whether the customer's mailbox has."""
+    answer = (MailboxAnswer.customer_id == customer_id, MailboxAnswer.channel == channel)
+    return bool(await session.scalar(select(exists().where(*answer, MailboxAnswer.address_hash == address_hash))))

@@ -33,7 +33,7 @@ from sqlalchemy.sql.functions import concat
 
 from database.base import Table
 from database.challenge_progress import ChallengeCompletion, ChallengeProgress
-from database.consent import Consent
+from database.consent import Consent, MailboxAnswer
 from database.contests import ContestEntry, ContestTicket
 from database.coupons import Coupon, CouponUse
 from database.customers import Customer, Identity
@@ -71,7 +71,7 @@ REMOVED: Final[Sequence[type[Table]]] = (
     *(ReferralCode, ShareLink, Submission, TierMembership, TierStanding, TierOverride),
     *(ChallengeProgress, ChallengeCompletion, LeaderboardRank, ContestEntry, ContestTicket),
     *(Earning, PointBoost),
-    *(Wait, EntryDecision, DateDue, Consent, Cart, ProductView, Refund, Order, PointNote, Identity),
+    *(Wait, EntryDecision, DateDue, Consent, MailboxAnswer, Cart, ProductView, Refund, Order, PointNote, Identity),
 )
 """Tables whose rows name the customer in `customer_id` and go."""
 

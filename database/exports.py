@@ -29,7 +29,14 @@ SECTIONS: Final[Mapping[str, str]] = {
     "product_views": """
         SELECT to_jsonb(t) - 'customer_id' FROM product_views t WHERE customer_id = :customer ORDER BY viewed_at
     """,
-    "consents": "SELECT to_jsonb(t) - 'customer_id' FROM consents t WHERE customer_id = :customer ORDER BY at, id",
+    "consents": """
+        SELECT to_jsonb(t) - '{customer_id,address_hash}'::text[]
+        FROM consents t WHERE customer_id = :customer ORDER BY at, sent, id
+    """,
+    "mailbox_answers": """
+        SELECT to_jsonb(t) - '{customer_id,address_hash}'::text[]
+        FROM mailbox_answers t WHERE customer_id = :customer ORDER BY at
+    """,
     "messages": """
         SELECT to_jsonb(t) - 'customer_id' || jsonb_build_object('events', (
             SELECT coalesce(jsonb_agg(to_jsonb(e) - 'message_id' ORDER BY e.at), '[]')

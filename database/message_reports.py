@@ -15,13 +15,15 @@ from uuid import UUID
 from sqlalchemy import select
 
 from database.acts import act_on_consent
-from database.consent import record
+from database.consent import keep_answer, record
 from database.customers import Customer, Identity, lock
 from database.events import append
 from database.messages import Message, add_message_events, cancel_claimed
 from database.session import ReadSession, WriteSession
 from database.suppressions import suppress
+from domain.addresses import TRAIT_OF_CHANNEL
 from domain.consent import CONSENT_WITHDRAWN, MARKETING, TRANSACTIONAL, ConsentRecord, ConsentSource, ConsentState
+from domain.engagement import Actor
 from domain.events import EventKind, NewEvent
 from domain.identities import IdKind
 from domain.message_events import EVENT_NAMES, Kind, Report, state_after
@@ -66,9 +68,17 @@ async def _write(session: WriteSession, message: Message, told: Report, as_of: d
     if not await add_message_events(session, [row]):
         return False
     _settle(message, told)
+    if told.kind is Kind.CLICKED and told.actor is Actor.HUMAN and told.provider == SOURCE:
+        await answered(session, message, told.at)
     await _protect(session, message, told, as_of)
     await _tell(session, message, told, as_of)
     return True
+
+
+async def answered(session: WriteSession, message: Message, at: datetime) -> None:
+    """A person has opened what only a reader of the mailbox has: the customer's address is confirmed."""
+    if message.customer_id is not None and message.to and message.channel in TRAIT_OF_CHANNEL:
+        await keep_answer(session, message.customer_id, message.channel, message.to, at)
 
 
 def _settle(message: Message, told: Report) -> None:
@@ -107,7 +117,7 @@ async def _withdraw(session: WriteSession, message: Message, purpose: str, told:
     if message.customer_id is None or event is None:
         return
     moment = await act_on_consent(session, message.customer_id, as_of)
-    event.properties.update({"purpose": purpose, "channel": message.channel})
+    event.properties.update({"purpose": purpose, "channel": message.channel, **named_address(message)})
     withdrawn = ConsentRecord(
         customer_id=message.customer_id,
         purpose=purpose,
@@ -117,6 +127,7 @@ async def _withdraw(session: WriteSession, message: Message, purpose: str, told:
         source=ConsentSource.COMPLAINT if is_complaint else told.source,
         event_id=event.id,
         evidence={"message_id": str(message.id), **told.detail},
+        address=message.to if message.channel in TRAIT_OF_CHANNEL else None,
     )
     await record(session, [withdrawn])
     await cancel_claimed(
@@ -148,6 +159,12 @@ async def _tell(session: WriteSession, message: Message, told: Report, as_of: da
         }
     )
     await append(session, [event])
+
+
+def named_address(message: Message) -> dict[str, str]:
+    """The address that a message went to, as events of consent name it."""
+    trait = TRAIT_OF_CHANNEL.get(message.channel)
+    return {} if trait is None or not message.to else {trait: message.to}
 
 
 async def event_about(

@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Created, Json, JsonList, Table
+from database.consent import STANDING, standing_of
 from database.runs import Run
 from database.session import ReadSession, WriteSession
 from domain.consent import TRANSACTIONAL, StandingConsent
@@ -133,6 +134,8 @@ class GateFacts:
 
     has_pending_events: bool
     consents: Sequence[StandingConsent]
+    is_settled: bool  # somebody has looked which addresses all consents belong to
+    has_answered: bool  # the mailbox of the address has
     suppression: str | None
     sent: Sequence[Sent]
 
@@ -140,7 +143,8 @@ class GateFacts:
 # Everything the gate asks, in one statement and so of one moment. The caller holds the customer's lock, without which a
 # router could route an exit event, or another claim take the last place under a cap, right after this was read.
 # Relies on ix_events_pending_subject, ix_consents_customer, pk_suppressions and ix_messages_customer.
-_FACTS = sql("""
+_FACTS = sql(
+    f"""
     SELECT
         EXISTS (
             SELECT FROM events
@@ -152,16 +156,13 @@ _FACTS = sql("""
                 OR timestamp >= coalesce((SELECT entered_at FROM runs WHERE id = :run_id), '-infinity')
             )
         ) AS has_pending_events,
+        ({STANDING}) AS consents,
+        EXISTS (
+            SELECT FROM mailbox_answers
+            WHERE customer_id = :customer_id AND channel = :channel AND address_hash = :address_hash
+        ) AS has_answered,
         (
-            SELECT coalesce(jsonb_agg(jsonb_build_array(purpose, channel, state, at, source)), '[]')
-            FROM (
-                SELECT DISTINCT ON (purpose, channel) purpose, channel, state, at, source
-                FROM consents WHERE customer_id = :customer_id
-                ORDER BY purpose, channel, at DESC, id DESC
-            ) AS latest
-        ) AS consents,
-        (
-            SELECT reason FROM suppressions WHERE address_hash = :address_hash AND channel = :channel
+            SELECT reason FROM suppressions WHERE address_hash = ANY(:spellings) AND channel = :channel LIMIT 1
         ) AS suppression,
         (
             SELECT coalesce(jsonb_agg(jsonb_build_array(created_at, channel, purpose)), '[]')
@@ -169,7 +170,8 @@ _FACTS = sql("""
             WHERE customer_id = :customer_id AND created_at > :horizon AND state = ANY(:reserved)
                 AND id IS DISTINCT FROM CAST(:message_id AS uuid)
         ) AS sent
-""")
+"""  # noqa: S608  a constant of ours
+)
 
 
 async def gate_facts(
@@ -177,7 +179,8 @@ async def gate_facts(
     customer_id: UUID,
     *,
     channel: str,
-    address_hash: bytes,
+    address_hash: bytes | None,
+    spellings: Sequence[bytes],
     horizon: datetime,
     message_id: UUID | None,
     run_id: UUID | None,
@@ -185,11 +188,14 @@ async def gate_facts(
     """The facts for the gate; `sent` reaches back to `horizon` and leaves `message_id` itself out.
 
     Imported events that wait to be routed and happened before the run `run_id` do not concern it.
+    `address_hash`: of the address that consent is asked for, None if the channel has none; `spellings`: all hashes
+    under which the message's address may be suppressed.
     """
     inputs = {
         "customer_id": customer_id,
         "channel": channel,
         "address_hash": address_hash,
+        "spellings": list(spellings),
         "horizon": horizon,
         "message_id": message_id,
         "run_id": run_id,
@@ -198,10 +204,9 @@ async def gate_facts(
     row = (await session.execute(_FACTS, inputs)).one()
     return GateFacts(
         has_pending_events=row.has_pending_events,
-        consents=[
-            StandingConsent(purpose, channel, state, datetime.fromisoformat(at), source)
-            for purpose, channel, state, at, source in row.consents
-        ],
+        consents=standing_of(row.consents),
+        is_settled=not any(each[-1] for each in row.consents),
+        has_answered=row.has_answered,
         suppression=row.suppression,
         sent=[Sent(datetime.fromisoformat(at), channel, purpose) for at, channel, purpose in row.sent],
     )

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, or_, select
 
-from database.consent import Consent
+from database.consent import Consent, MailboxAnswer
 from database.customers import Customer, trusted_profile
 from database.events import Event
 from database.messages import Message, MessageEvent, Suppression
 from database.programmes import LiveProgramme
 from database.recorded_points import recorded_loyalty
-from database.secrets import PSEUDONYMS, Secret
+from database.secrets import PSEUDONYMS, known_secret
 from database.session import ReadSession
+from domain.addresses import address_of, is_trusted_address
 from domain.conditions.history import PastMessage, Report
-from domain.consent import StandingConsent
+from domain.consent import Addressee, StandingConsent
 from domain.journeys.waiting import Happening
 from domain.messages import RESERVED, Sent, deliverable_address
-from domain.pseudonyms import address_pseudonym
+from domain.pseudonyms import address_pseudonym, address_pseudonyms
 from domain.simulations import RecordedCustomer
 
 PAGE = 100
@@ -58,12 +59,14 @@ async def recordings(
     for first in range(0, len(customer_ids), PAGE):
         ids = customer_ids[first : first + PAGE]
         events = await _events(session, ids, names, end, with_traits=with_traits)
-        consents, messages, sent = await _consents(session, ids), *await _messages(session, ids, journey)
+        messages, sent = await _messages(session, ids, journey)
         loyalty = await recorded_loyalty(session, programme, ids) if programme else {}
         known = select(Customer).where(Customer.id.in_(ids)).order_by(Customer.id)
         rows = (await session.execute(known)).scalars().all()
         addresses = {row.id: deliverable_address(row.traits) for row in rows}
         suppressed = await _suppressed(session, {address for address in addresses.values() if address})
+        addressees = await _addressees(session, rows)
+        consents = await _consents(session, addressees)
         yield [
             RecordedCustomer(
                 id=row.id,
@@ -73,6 +76,7 @@ async def recordings(
                 zone=row.zone,
                 trusted_zone=trusted.zone,
                 address=addresses[row.id],
+                addressee=addressees[row.id],
                 suppression=suppressed.get(addresses[row.id] or ""),
                 events=events[row.id][-MOST_EVENTS:],
                 consents=consents[row.id],
@@ -115,19 +119,43 @@ async def _events(
 
 async def _suppressed(session: ReadSession, addresses: Collection[str]) -> dict[str, str]:
     """Why mail may not go to some of these addresses. Without the key of the hashes nobody was ever suppressed."""
-    key = (await session.execute(select(Secret.value).where(Secret.name == PSEUDONYMS))).scalar_one_or_none()
-    hashes = {} if key is None else {address_pseudonym(key, "email", address): address for address in addresses}
+    key = await known_secret(session, PSEUDONYMS)
+    hashes = {} if key is None else {each: one for one in addresses for each in address_pseudonyms(key, "email", one)}
     statement = select(Suppression.address_hash, Suppression.reason).where(
         Suppression.channel == "email", Suppression.address_hash.in_(hashes)
     )
     return {hashes[found]: reason for found, reason in await session.execute(statement)}
 
 
-async def _consents(session: ReadSession, ids: Sequence[UUID]) -> dict[UUID, list[StandingConsent]]:
+async def _addressees(session: ReadSession, rows: Collection[Customer]) -> dict[UUID, Addressee]:
+    """Whom mail reaches now, as far as consent asks."""
+    key = await known_secret(session, PSEUDONYMS)
+    answers = select(MailboxAnswer.customer_id, MailboxAnswer.address_hash).where(
+        MailboxAnswer.customer_id.in_([row.id for row in rows]), MailboxAnswer.channel == "email"
+    )
+    answered = {tuple(answer) for answer in await session.execute(answers)}
+    found = {}
+    for row in rows:
+        address = address_of(row.traits, "email")
+        found[row.id] = Addressee(None, is_confirmed=False)
+        if address is not None:
+            hashed = address_pseudonym(key or b"", "email", address)
+            is_trusted = is_trusted_address(row.traits, row.trait_times, "email")
+            found[row.id] = Addressee(hashed, is_trusted or (row.id, hashed) in answered)
+    return found
+
+
+async def _consents(session: ReadSession, addressees: Mapping[UUID, Addressee]) -> dict[UUID, list[StandingConsent]]:
+    """All records; those that nobody has settled yet are taken to be for the present address."""
     found: dict[UUID, list[StandingConsent]] = defaultdict(list)
-    statement = select(Consent).where(Consent.customer_id.in_(ids)).order_by(Consent.at, Consent.id)
-    for row in (await session.execute(statement)).scalars():
-        found[row.customer_id].append(StandingConsent(row.purpose, row.channel, row.state, row.at, row.source))
+    statement = select(Consent).where(Consent.customer_id.in_(addressees))
+    rows = await session.scalars(statement.order_by(Consent.at, Consent.sent, Consent.event_id))
+    for row in rows:
+        order = (row.at, row.sent, row.event_id)
+        address = addressees[row.customer_id].address if row.address_given is None else row.address_hash
+        found[row.customer_id].append(
+            StandingConsent(*(row.purpose, row.channel, row.state, row.at, row.source, order, address, row.counts))
+        )
     return found
 
 

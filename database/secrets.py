@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Created, Table
-from database.session import WriteSession
+from database.session import ReadSession, WriteSession
 
 PSEUDONYMS = "pseudonyms"
 """Keys the hashes of domain/pseudonyms.py: suppressed addresses and erased identities."""
@@ -25,12 +25,16 @@ class Secret(Table):
     created_at: Mapped[Created]
 
 
+async def known_secret(session: ReadSession, name: str) -> bytes | None:
+    """The secret of that name; None if nobody has needed it yet, and so nothing was made with it."""
+    return (await session.execute(select(Secret.value).where(Secret.name == name))).scalar_one_or_none()
+
+
 async def secret(session: WriteSession, name: str) -> bytes:
     """The secret of that name, made now if nobody has needed it before."""
-    lookup = select(Secret.value).where(Secret.name == name)
-    known = (await session.execute(lookup)).scalar_one_or_none()
-    if known is None:
-        fresh = insert(Secret).values(name=name, value=secrets.token_bytes(32))
-        await session.execute(fresh.on_conflict_do_nothing())
-        known = (await session.execute(lookup)).scalar_one()
-    return known
+    known = await known_secret(session, name)
+    if known is not None:
+        return known
+    fresh = insert(Secret).values(name=name, value=secrets.token_bytes(32))
+    await session.execute(fresh.on_conflict_do_nothing())
+    return (await session.execute(select(Secret.value).where(Secret.name == name))).scalar_one()

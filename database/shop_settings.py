@@ -41,7 +41,10 @@ async def lock_shop_settings(session: WriteSession) -> ShopSettings:
 
 async def save_shop_settings(session: WriteSession, settings: ShopSettings, as_of: datetime) -> None:
     """Replace them all."""
-    values = {"document": settings.model_dump(mode="json"), "etag": settings_tag(settings), "updated_at": as_of}
+    # The release before refuses to read what it does not know: it need not while the shop has not asked for it.
+    unknown_before = {"unconfirmed"} if settings.unconfirmed == "ordinary" else set()
+    document = settings.model_dump(mode="json", exclude=unknown_before)
+    values = {"document": document, "etag": settings_tag(settings), "updated_at": as_of}
     statement = insert(ShopSettingsRow).values(only=True, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=["only"], set_=values))
 

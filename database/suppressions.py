@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from database.messages import Suppression
 from database.secrets import PSEUDONYMS, secret
 from database.session import WriteSession
-from domain.pseudonyms import address_pseudonym
+from domain.pseudonyms import address_pseudonym, address_pseudonyms
 
 
 async def suppress(
@@ -38,6 +38,8 @@ async def suppress(
 async def suppression(session: WriteSession, channel: str, address: str) -> str | None:
     """Why nothing may be sent to this address, or None."""
     key = await secret(session, PSEUDONYMS)
-    found = address_pseudonym(key, channel, address)
-    statement = select(Suppression.reason).where(Suppression.address_hash == found, Suppression.channel == channel)
-    return (await session.execute(statement)).scalar_one_or_none()
+    spellings = address_pseudonyms(key, channel, address)
+    statement = select(Suppression.reason).where(
+        Suppression.address_hash.in_(spellings), Suppression.channel == channel
+    )
+    return (await session.execute(statement.limit(1))).scalar_one_or_none()

@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
+from domain.addresses import TRAIT_OF_CHANNEL
+
 PURPOSE = r"^[a-z][a-z0-9_-]{0,62}$"
 MARKETING = "marketing"
 TRANSACTIONAL = "transactional"
@@ -47,11 +49,16 @@ class ConsentSource(StrEnum):
     PREFERENCES = "preferences"
     COMPLAINT = "complaint"
     DOUBLE_OPT_IN = "double-opt-in"
+    MOVED = "moved"
+    """A grant that followed its customer to another address, which a trusted source set."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentRecord:
-    """One act of consent. `event_id` is the event that tells the same, so that it is never recorded twice."""
+    """One act of consent. `event_id` is the event that tells the same, so that it is never recorded twice.
+
+    `address`: the one that it names. None: the customer's at that moment, else the first that a trusted source sets.
+    """
 
     customer_id: UUID
     purpose: str
@@ -61,6 +68,8 @@ class ConsentRecord:
     source: ConsentSource
     event_id: UUID
     evidence: Mapping[str, Any] = field(default_factory=dict)  # text version, ip, user agent, form
+    address: str | None = None
+    sent: datetime | None = None  # orders what was said at the same instant; None: at that instant
 
 
 def consent_of_event(name: str, properties: Mapping[str, Any]) -> tuple[str, str, ConsentState] | None:
@@ -75,6 +84,17 @@ def consent_of_event(name: str, properties: Mapping[str, Any]) -> tuple[str, str
     return purpose, channel, state
 
 
+def address_of_event(channel: str, properties: Mapping[str, Any]) -> str | None:
+    """The address that such an event names: `properties.email`, or `phone` for text messages."""
+    told = properties.get(TRAIT_OF_CHANNEL.get(addressed_channel(channel), ""))
+    return told.strip() or None if isinstance(told, str) else None
+
+
+def addressed_channel(channel: str) -> str:
+    """The channel whose address a record belongs to: consent to every channel is given with a mail address."""
+    return "email" if channel == EVERY_CHANNEL else channel
+
+
 class Permission(StrEnum):
     """What the consent records say about sending for a purpose on a channel."""
 
@@ -84,42 +104,82 @@ class Permission(StrEnum):
     COMPLAINED = "complained"
 
 
+Order = tuple[datetime, datetime, UUID]
+"""What orders records: time, when it was sent, event."""
+
+
 @dataclass(frozen=True, slots=True)
 class StandingConsent:
-    """A consent record as far as sending asks about it."""
+    """A consent record as far as sending asks about it. `address`: the hash of the one that it belongs to, if any."""
 
     purpose: str
     channel: str
     state: str
     at: datetime
     source: str
+    order: Order
+    address: bytes | None = None
+    counts: bool = True  # it says something about the present address
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """Whom a message would go to: the hash of the address (None: the channel has none), and whether it is confirmed."""
+
+    address: bytes | None
+    is_confirmed: bool
+
+
+ANYBODY: Final = Addressee(None, is_confirmed=True)
+"""Whoever the shop's own systems pass a message on to."""
 
 
 def permission(
-    records: Iterable[StandingConsent], purpose: str, channel: str, defaults: Mapping[str, ConsentState]
+    records: Iterable[StandingConsent],
+    purpose: str,
+    channel: str,
+    defaults: Mapping[str, ConsentState],
+    to: Addressee = ANYBODY,
 ) -> Permission:
-    """Whether a message for `purpose` may be sent; `defaults` is the shop's word for who never said anything.
+    """Whether a message for `purpose` may be sent to an address. `records`: the person's, and its withdrawals.
 
-    Transactional messages need no consent. A topic without a record of its own goes by the record for marketing, and
-    whoever withdrew marketing altogether gets no topic either, except one that was subscribed to later.
+    Transactional messages need no consent. A grant counts for its own address only, a withdrawal always. A topic
+    without a record of its own goes by the record for marketing, and whoever withdrew marketing altogether gets no
+    topic either, except one that was subscribed to later. `defaults` is the shop's word for who never said anything;
+    it counts for confirmed addresses.
     """
     if purpose == TRANSACTIONAL:
         return Permission.GIVEN
-    fitting = [record for record in records if record.channel in (channel, EVERY_CHANNEL)]
-    own, general = _latest(fitting, purpose), _latest(fitting, MARKETING)
-    if general is not None and general.state == ConsentState.UNSUBSCRIBED and (own is None or own.at <= general.at):
+    fitting = [record for record in records if record.channel in (channel, EVERY_CHANNEL) and _counts(record, to)]
+    own, general = decisive(fitting, purpose), decisive(fitting, MARKETING)
+    if (
+        general is not None
+        and general.state == ConsentState.UNSUBSCRIBED
+        and (own is None or own.order <= general.order)
+    ):
         return _refused(general)
-    decisive = own or general
-    if decisive is None:
+    found = own or general
+    if found is None:
         default = defaults.get(purpose, defaults.get(MARKETING, ConsentState.UNSUBSCRIBED))
-        return Permission.GIVEN if default == ConsentState.SUBSCRIBED else Permission.NEVER_GIVEN
-    if decisive.state == ConsentState.UNSUBSCRIBED:
-        return _refused(decisive)
-    return Permission.GIVEN if decisive.state == ConsentState.SUBSCRIBED else Permission.NEVER_GIVEN
+        is_given = default == ConsentState.SUBSCRIBED and to.is_confirmed
+        return Permission.GIVEN if is_given else Permission.NEVER_GIVEN
+    if found.state == ConsentState.UNSUBSCRIBED:
+        return _refused(found)
+    return Permission.GIVEN if found.state == ConsentState.SUBSCRIBED else Permission.NEVER_GIVEN
 
 
-def _latest(records: Iterable[StandingConsent], purpose: str) -> StandingConsent | None:
-    return max((record for record in records if record.purpose == purpose), key=lambda record: record.at, default=None)
+def _counts(record: StandingConsent, to: Addressee) -> bool:
+    return to.address is None or record.state == ConsentState.UNSUBSCRIBED or record.address == to.address
+
+
+def decisive(records: Iterable[StandingConsent], purpose: str) -> StandingConsent | None:
+    """The record that counts: the latest. A request changes nothing for whoever had said yes before."""
+    found: StandingConsent | None = None
+    for record in sorted((each for each in records if each.purpose == purpose), key=lambda each: each.order):
+        was_given = found is not None and found.state == ConsentState.SUBSCRIBED
+        if not (was_given and record.state == ConsentState.PENDING):
+            found = record
+    return found
 
 
 def _refused(record: StandingConsent) -> Permission:

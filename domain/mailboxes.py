@@ -41,7 +41,7 @@ def mailbox(address: str | None) -> str | None:
     written = visible(address or "")
     named = _NAMED.fullmatch(written)
     local, at, domain = _bare(named[1] if named else written).rpartition("@")
-    local, domain = folded(_QUOTED.sub(_unquoted, local)), _ascii(domain)
+    local, domain = folded(_QUOTED.sub(_unquoted, local)), ascii_domain(domain)
     if not (local and at and domain):
         return None
     local = local.partition("+")[0] or local
@@ -59,7 +59,8 @@ def _unquoted(quoted: re.Match[str]) -> str:
     return re.sub(r"\\(.)", r"\1", quoted[1])
 
 
-def _ascii(domain: str) -> str:
+def ascii_domain(domain: str) -> str:
+    """A domain as it stands on the wire (UTS 46), without a final dot; one that no wire takes in small letters."""
     name = _DOTS.sub(".", visible(domain)).strip(".")
     try:
         return idna.encode(name, uts46=True).decode().lower()

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     COMPLAINT = "complaint"
     UNSUBSCRIBED = "unsubscribed"
     NO_CONSENT = "no_consent"
+    ADDRESS_UNCONFIRMED = "address_unconfirmed"
     HARD_BOUNCE = "hard_bounce"
     SUPPRESSED = "suppressed"
     NOT_AFTER = "not_after"
@@ -119,6 +120,7 @@ class Candidate:
     suppression: str | None = None  # erased | complaint | hard_bounce | manual
     is_erased: bool = False
     is_available: bool = True  # the channel is set up
+    is_confirmed: bool = True  # the address is confirmed, or the message worth nothing
     not_after: datetime | None = None
     sent: Sequence[Sent] = ()
 
@@ -129,8 +131,8 @@ class Candidate:
 
 
 def decide(candidate: Candidate, settings: ShopSettings, as_of: datetime) -> Decision:
-    """The gate, in this order: erasure, channel, address, complaint, unsubscription, bounce, freshness, caps, quiet."""
-    refusal = _refusal(candidate, as_of)
+    """The gate, in this order: erasure, channel, address, consent, confirmation, bounce, freshness, caps, quiet."""
+    refusal = _refusal(candidate, settings, as_of)
     if refusal is not None:
         return Skip(refusal)
     if candidate.is_transactional:
@@ -160,7 +162,7 @@ CALENDAR_WINDOWS = {"day": timedelta(days=2), "week": timedelta(days=8), "month"
 """Calendar windows and a length that each surely lies within, changes of the clocks included."""
 
 
-def _refusal(candidate: Candidate, as_of: datetime) -> Reason | None:
+def _refusal(candidate: Candidate, settings: ShopSettings, as_of: datetime) -> Reason | None:
     permission, suppression = candidate.permission, candidate.suppression
     checks = (
         (candidate.is_erased or suppression == "erased", Reason.ERASED),
@@ -169,6 +171,7 @@ def _refusal(candidate: Candidate, as_of: datetime) -> Reason | None:
         (suppression == "complaint" or permission is Permission.COMPLAINED, Reason.COMPLAINT),
         (permission is Permission.WITHDRAWN, Reason.UNSUBSCRIBED),
         (permission is Permission.NEVER_GIVEN, Reason.NO_CONSENT),
+        (not candidate.is_confirmed and settings.unconfirmed != "all", Reason.ADDRESS_UNCONFIRMED),
         (suppression == "hard_bounce", Reason.HARD_BOUNCE),
         (suppression not in (None, "complaint", "erased", "hard_bounce"), Reason.SUPPRESSED),
         (candidate.not_after is not None and as_of > candidate.not_after, Reason.NOT_AFTER),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+from domain.addresses import canonical_address, spellings_of
+
 
 def pseudonym(key: bytes, kind: str, value: str) -> bytes:
     """32 bytes for a value of a kind (`email`, `user`, `anonymous`). Without the key nobody can try values out."""
@@ -11,5 +13,11 @@ def pseudonym(key: bytes, kind: str, value: str) -> bytes:
 
 
 def address_pseudonym(key: bytes, channel: str, address: str) -> bytes:
-    """The same for a mail address or phone number, whose case and outer blanks do not matter."""
-    return pseudonym(key, channel, address.strip().lower())
+    """The same for a mail address or phone number, however it is spelt (domain/addresses.py)."""
+    return pseudonym(key, channel, canonical_address(channel, address))
+
+
+def address_pseudonyms(key: bytes, channel: str, address: str) -> list[bytes]:
+    """All under which an address may be kept: releases before the canonical spelling went by what was written."""
+    spellings = dict.fromkeys([canonical_address(channel, address), *spellings_of(channel, address)])
+    return [pseudonym(key, channel, spelling) for spelling in spellings]

@@ -75,7 +75,14 @@ class ShopSettings(Document):
     quiet_hours: QuietHours | None = None
     frequency_caps: list[FrequencyCap] = Field(default=[], max_length=50)
     consent_defaults: dict[Purpose, Literal[ConsentState.SUBSCRIBED, ConsentState.UNSUBSCRIBED]] = Field(
-        default={}, max_length=100, description="The state of who never said anything, by purpose; else unsubscribed."
+        default={},
+        max_length=100,
+        description="The state of who never said anything, by purpose, if the address is confirmed; else unsubscribed.",
+    )
+    unconfirmed: Literal["ordinary", "all"] = Field(
+        default="ordinary",
+        description="Which messages go to addresses that only a browser has named: ordinary ones, or all, also those "
+        "about coupons, rewards, points and referrals. `all` is for shops without a backend.",
     )
     postal_address: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=500)] | None = Field(
         default=None, description="Shown at the foot of marketing mail, as the law of many countries asks."

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from domain.conditions.history import History, PastConsent, PastEvent, PastMessage
 from domain.conditions.scope import Scope
-from domain.consent import StandingConsent
+from domain.consent import Addressee, StandingConsent
 from domain.funnels import StepCounts
 from domain.journeys.deadlines import Zones
 from domain.journeys.waiting import Happening
@@ -35,6 +35,7 @@ class RecordedCustomer:
     zone: str | None
     trusted_zone: str | None
     address: str | None
+    addressee: Addressee
     suppression: str | None
     events: Sequence[Happening]
     consents: Sequence[StandingConsent]
@@ -111,7 +112,11 @@ class SimulatedCustomer:
             customer_id=self.id,
             events=self.past,
             messages=self.record.messages,
-            consents=[PastConsent(each.purpose, each.channel, each.state, each.at) for each in self.record.consents],
+            consents=[
+                PastConsent(each.purpose, each.channel, each.state, each.at)
+                for each in self.record.consents
+                if each.counts
+            ],
             consent_defaults={purpose: str(state) for purpose, state in self.settings.consent_defaults.items()},
             variants=variants,
             entered_at=entered_at,

@@ -33,6 +33,7 @@ class BatchCustomer:
     last_number: int
     told: bool = False  # an event told something about the profile since it was last written
     runs: list[WatchedRun] = field(default_factory=list)
+    is_joined: bool = False  # records of somebody else have come to it, and its consents are not settled yet
 
     @classmethod
     def of(cls, state: CustomerState) -> BatchCustomer:

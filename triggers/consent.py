@@ -1,9 +1,12 @@
-"""Consent that events tell of becomes consent records."""
+"""Consent that events tell of becomes consent records, each for an address, and follows what changes addresses."""
 
 from __future__ import annotations
 
 from database import consent
-from domain.consent import ConsentRecord, ConsentSource, ConsentState, consent_of_event
+from database.consent_addresses import settle_consents
+from domain.addresses import TRAIT_OF_CHANNEL
+from domain.consent import ConsentRecord, ConsentSource, ConsentState, address_of_event, consent_of_event
+from domain.events import EventKind
 from triggers.batch import BatchEvent, Wave
 
 
@@ -11,9 +14,12 @@ async def record_consents(wave: Wave) -> None:
     """Record what `Consent Granted`, `Consent Requested` and `Consent Withdrawn` say. A browser may ask and withdraw,
     but never grant: anybody can post in its name."""
     records = [record for event in wave.events if (record := _record(event)) is not None]
-    requests = [record for record in records if record.state is ConsentState.PENDING]
-    await consent.record(wave.session, [record for record in records if record.state is not ConsentState.PENDING])
-    await consent.request(wave.session, requests)
+    await consent.record(wave.session, records)
+    joined = {customer.id for customer in wave.customers() if customer.is_joined}
+    named = {event.customer.id for event in wave.events if _may_move_consent(event)}
+    await settle_consents(wave.session, {record.customer_id for record in records} | joined | named)
+    for customer in wave.customers():
+        customer.is_joined = False
 
 
 def _record(event: BatchEvent) -> ConsentRecord | None:
@@ -23,8 +29,28 @@ def _record(event: BatchEvent) -> ConsentRecord | None:
     purpose, channel, state = told
     if state is ConsentState.SUBSCRIBED and not event.event.trusted:
         return None
-    source = ConsentSource.IMPORT if event.is_history else ConsentSource.EVENT
-    evidence = {"source": event.event.source, "message_id": event.event.message_id}
     return ConsentRecord(
-        *(event.customer.id, purpose, channel, state, event.event.timestamp, source, event.event.id, evidence)
+        customer_id=event.customer.id,
+        purpose=purpose,
+        channel=channel,
+        state=state,
+        at=event.event.timestamp,
+        source=ConsentSource.IMPORT if event.is_history else ConsentSource.EVENT,
+        event_id=event.event.id,
+        evidence={"source": event.event.source, "message_id": event.event.message_id},
+        address=address_of_event(channel, event.event.properties),
+        sent=event.event.sent,
     )
+
+
+def _may_move_consent(event: BatchEvent) -> bool:
+    """Whether it changes an address, or says what an address was before: most events repeat what is known."""
+    told = event.event
+    if told.kind != EventKind.IDENTIFY:
+        return False
+    for trait in TRAIT_OF_CHANNEL.values():
+        writer = event.customer.profile.trait_times.get(trait)
+        is_late = writer is not None and told.timestamp.isoformat(timespec="microseconds") < str(writer[0])
+        if trait in told.traits and (is_late or trait in (event.changed_traits or {})):
+            return True
+    return False

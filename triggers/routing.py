@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from database import customers, routing
+from database.consent_addresses import settle_consents
 from database.referral_merging import follow_merge
 from database.routing import PendingEvent
 from database.session import WriteSession
@@ -160,6 +161,9 @@ async def _settle_identities(wave: Wave, identified: Identified) -> None:
     if moved:
         await rebuild(wave.session, moved, wave.shop.currency)
         await customers.write(wave.session, [customer.write() for customer in moved])
+        await settle_consents(wave.session, [customer.id for customer in moved])
+    for customer in working:
+        customer.is_joined = customer.id in identified.merged
     touched = identified.merged | identified.moved
     await recount(wave, [customer for id_, customer in identified.customers.items() if id_ in touched])
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from domain.conditions import buckets
 from domain.conditions.memory import HistoryJudge, compile_condition
 from domain.conditions.paths import reader
-from domain.consent import permission
+from domain.consent import ANYBODY, permission
 from domain.durations import parse_duration
 from domain.funnels import StepCounts
 from domain.journeys.dates import due_of
@@ -26,6 +26,7 @@ from domain.journeys.flow import Flow
 from domain.journeys.reentry import barred_by, occasion_text
 from domain.journeys.simulated_run import Deciders, SimulatedRun
 from domain.journeys.steps import SendStep
+from domain.journeys.value import is_of_value
 from domain.journeys.waiting import Happening, Matcher, Watcher, compile_entry, compile_match
 from domain.local_time import next_cron, resolve_zone
 from domain.messages import Candidate, Hold, Send, Sent, Skip, decide
@@ -68,6 +69,7 @@ class _Rules:
     exits: tuple[tuple[Matcher, str], ...]
     goal: Matcher | None
     goal_within: timedelta
+    is_of_value: bool
 
     @classmethod
     def of(cls, definition: JourneyDefinition) -> _Rules:
@@ -85,6 +87,7 @@ class _Rules:
             exits=tuple((compile_match(match), exit_reason(match)) for match in definition.exit),
             goal=None if goal is None else compile_match(goal),
             goal_within=within.longest(),
+            is_of_value=is_of_value(definition),
         )
 
 
@@ -190,13 +193,15 @@ class _CustomerWorld:
         body, record = step.send, self.customer.record
         purpose = self.rules.definition.purpose_of(body)
         consents = self.customer.consents_by(self.now)
+        to = record.addressee if body.channel == "email" else ANYBODY
         candidate = Candidate(
             channel=body.channel,
             purpose=purpose,
             address=record.address if body.channel == "email" else body.channel,
             zone=self.customer.zone,
-            permission=permission(consents, purpose, body.channel, self.settings.consent_defaults),
+            permission=permission(consents, purpose, body.channel, self.settings.consent_defaults, to),
             suppression=record.suppression,
+            is_confirmed=to.is_confirmed or not self.rules.is_of_value,
             sent=[*(message for message in record.sent if message.at <= self.now), *self.sent],
         )
         decision = decide(candidate, self.settings, self.now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -163,10 +164,12 @@ def test_a_held_message_may_leave_when_its_hold_ends(moment: datetime, start: st
 
 
 def said(state: str, purpose: str = "marketing", hours: int = 0, **more: str) -> StandingConsent:
+    at = NOON + timedelta(hours=hours)
     return StandingConsent(
         purpose=purpose,
         state=state,
-        at=NOON + timedelta(hours=hours),
+        at=at,
+        order=(at, at, UUID(int=0)),
         channel=more.get("channel", "email"),
         source=more.get("source", "api"),
     )

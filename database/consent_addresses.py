@@ -1,0 +1,267 @@
+"""Settling consents: which address each belongs to, which grants followed to a new one, and which count at present.
+
+All of it is computed anew from what is stored, so it is the same for any order in which things came in. Asked for in
+waves that record consent, change an address or join customers, by our own pages, and once for records of old releases.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import delete, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from database.consent import Consent, has_answered
+from database.customers import Customer
+from database.secrets import PSEUDONYMS, known_secret, secret
+from database.session import ReadSession, WriteSession
+from domain.addresses import TRAIT_OF_CHANNEL, address_of, is_trusted_address
+from domain.consent import Addressee, ConsentSource, ConsentState, StandingConsent
+from domain.consent_addresses import Fact, Joined, Move, Named, Said, address_consents, idle
+from domain.ids import new_id
+from domain.pseudonyms import address_pseudonym
+
+# Every record with the user id that its event named. By ix_consents_customer and pk_events.
+_RECORDS = text("""
+    SELECT consents.*, events.user_id
+    FROM consents LEFT JOIN events ON events.id = consents.event_id
+    WHERE consents.customer_id = ANY(CAST(:customers AS uuid[]))
+""")
+
+# What events say about addresses and who is who; of those that repeat the one before only the first. By
+# ix_events_customer_name.
+_STATEMENTS = text("""
+    SELECT customer_id, kind, user_id, previous_id, timestamp, sent, id, trusted, told FROM (
+        SELECT *, jsonb_build_array(kind, user_id, previous_id, trusted, told) IS DISTINCT FROM
+            lag(jsonb_build_array(kind, user_id, previous_id, trusted, told))
+            OVER (PARTITION BY customer_id ORDER BY timestamp, sent, id) AS is_news
+        FROM (
+            SELECT customer_id, kind, user_id, previous_id, timestamp, sent, id, trusted, (
+                SELECT jsonb_object_agg(key, value) FROM jsonb_each(traits) WHERE key = ANY(:traits)
+            ) AS told
+            FROM events
+            WHERE customer_id = ANY(CAST(:customers AS uuid[])) AND name IN ('Identified', 'Aliased')
+                AND (kind = 'alias' AND trusted OR kind = 'identify' AND traits ?| CAST(:traits AS text[]))
+        ) AS statements
+    ) AS news
+    WHERE is_news
+""")
+
+_OTHERS = text("""
+    SELECT customer_id, purpose, channel, state, at, source, sent, event_id, address_hash
+    FROM consents WHERE state = 'unsubscribed' AND address_hash = ANY(:addresses)
+""")
+
+_WRITE = text("""
+    UPDATE consents SET
+        address_hash = decode(r.address, 'hex'), address_given = coalesce(consents.address_given, false),
+        counts = r.counts
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (id uuid, address text, counts boolean)
+    WHERE consents.id = r.id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What is stored about one customer."""
+
+    present: Mapping[str, bytes | None]
+    trusted: Mapping[str, bytes]
+    records: Sequence[Any]  # rows of _RECORDS
+    facts: Sequence[Fact]
+    others: Sequence[StandingConsent]
+
+
+async def settle_consents(session: WriteSession, customer_ids: Collection[UUID]) -> None:
+    """Settle all records of these customers, whom the caller has locked."""
+    if not customer_ids:
+        return
+    ids = sorted(customer_ids)
+    rows = (await session.execute(_RECORDS, {"customers": ids})).all()
+    if rows:
+        grounds = await _grounds(session, sorted({row.customer_id for row in rows}), rows)
+        await _write(session, [change for ground in grounds for change in _changes(ground)])
+
+
+async def settle_some(session: WriteSession, limit: int) -> int:
+    """Settle records that nobody has looked at, of customers whom nobody else holds. Answers of how many customers."""
+    waiting = select(Consent.customer_id).where(Consent.address_given.is_(None)).limit(limit)
+    whose = select(Customer.id).where(Customer.id.in_(waiting)).order_by(Customer.id).with_for_update(skip_locked=True)
+    ids = (await session.scalars(whose)).all()
+    await settle_consents(session, ids)
+    return len(ids)
+
+
+async def _grounds(session: WriteSession, ids: Sequence[UUID], rows: Sequence[Any]) -> list[_Ground]:
+    key = await secret(session, PSEUDONYMS)
+    records, facts = _by_customer(rows), await _facts(session, ids, key)
+    others = await _others(session, {id_: {each.address for each in named} for id_, named in facts[1].items()})
+    profiles = select(Customer.id, Customer.traits, Customer.trait_times).where(Customer.id.in_(ids))
+    grounds = []
+    for profile in await session.execute(profiles):
+        present = {channel: _hash(key, channel, address_of(profile.traits, channel)) for channel in TRAIT_OF_CHANNEL}
+        trusted = {
+            channel: address
+            for channel, address in present.items()
+            if address is not None and is_trusted_address(profile.traits, profile.trait_times, channel)
+        }
+        whose = profile.id
+        grounds.append(_Ground(present, trusted, records[whose], facts[0][whose], others[whose]))
+    return grounds
+
+
+def _by_customer(rows: Iterable[Any]) -> dict[UUID, list[Any]]:
+    found: dict[UUID, list[Any]] = defaultdict(list)
+    for row in rows:
+        found[row.customer_id].append(row)
+    return found
+
+
+async def _facts(
+    session: ReadSession, ids: Sequence[UUID], key: bytes
+) -> tuple[dict[UUID, list[Fact]], dict[UUID, list[Named]]]:
+    """What events say of each customer, and the addresses apart."""
+    facts: dict[UUID, list[Fact]] = defaultdict(list)
+    names: dict[UUID, list[Named]] = defaultdict(list)
+    asked = {"customers": ids, "traits": list(TRAIT_OF_CHANNEL.values())}
+    for row in await session.execute(_STATEMENTS, asked):
+        order = (row.timestamp, row.sent, row.id)
+        if row.kind == "alias":
+            facts[row.customer_id].append(Joined(order, row.user_id, row.previous_id))
+            continue
+        for channel, trait in TRAIT_OF_CHANNEL.items():
+            if trait in row.told:
+                named = Named(
+                    order, row.user_id, channel, _hash(key, channel, address_of(row.told, channel)), row.trusted
+                )
+                names[row.customer_id].append(named)
+    for id_, named_of in names.items():
+        facts[id_].extend(named_of)
+    return facts, names
+
+
+async def _others(
+    session: ReadSession, addresses: Mapping[UUID, Collection[bytes | None]]
+) -> dict[UUID, list[StandingConsent]]:
+    """What other people withdrew for the addresses of customers who have had several."""
+    found: dict[UUID, list[StandingConsent]] = defaultdict(list)
+    several = {id_: {each for each in had if each} for id_, had in addresses.items()}
+    several = {id_: had for id_, had in several.items() if len(had) > 1}
+    if not several:
+        return found
+    for row in await session.execute(_OTHERS, {"addresses": sorted(set().union(*several.values()))}):
+        for id_, had in several.items():
+            if row.address_hash in had and row.customer_id != id_:
+                found[id_].append(_standing(row))
+    return found
+
+
+def _standing(row: Any) -> StandingConsent:  # a row of _RECORDS or _OTHERS
+    order = (row.at, row.sent, row.event_id)
+    return StandingConsent(*(row.purpose, row.channel, row.state, row.at, row.source, order), row.address_hash)
+
+
+def _hash(key: bytes, channel: str, address: str | None) -> bytes | None:
+    return None if address is None else address_pseudonym(key, channel, address)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A record as it should be; `row` None: a copy that is missing, `is_gone`: a copy without its reason."""
+
+    row: Any
+    address: bytes | None
+    counts: bool
+    is_new: bool = False
+    is_gone: bool = False
+    moved: Move | None = None
+
+
+def _changes(ground: _Ground) -> list[_Change]:
+    own = [row for row in ground.records if row.source != ConsentSource.MOVED]
+    said = [Said(row.id, row.user_id, _standing(row), bool(row.address_given)) for row in own]
+    done = address_consents([*ground.facts, *said], ground.others, ground.trusted)
+    origin = {row.id: row for row in own}
+    copies = {
+        (row.event_id, row.purpose, row.channel, row.address_hash): row
+        for row in ground.records
+        if row.source == ConsentSource.MOVED
+    }
+    changes: list[tuple[_Change, UUID]] = [(_Change(row, done.addresses[row.id], counts=True), row.id) for row in own]
+    for move in done.moves:
+        grant = origin[move.grant]
+        copy = copies.pop((grant.event_id, grant.purpose, grant.channel, move.address), None)
+        change = _Change(copy or grant, move.address, counts=True, is_new=copy is None, moved=move)
+        changes.append((change, new_id() if copy is None else copy.id))
+    gone = [_Change(row, row.address_hash, counts=False, is_gone=True) for row in copies.values()]
+    standing = [(id_, _at(change)) for change, id_ in changes]
+    quiet = idle(standing, ground.present)
+    settled = [
+        _Change(change.row, change.address, id_ not in quiet, change.is_new, moved=change.moved)
+        for change, id_ in changes
+    ]
+    return [*(each for each in settled if _differs(each)), *gone]
+
+
+def _at(change: _Change) -> StandingConsent:
+    row = change.row
+    order = (row.at, row.sent, row.event_id)
+    return StandingConsent(*(row.purpose, row.channel, row.state, row.at, row.source, order), change.address)
+
+
+def _differs(change: _Change) -> bool:
+    row = change.row
+    is_same = (row.address_hash, row.counts, row.address_given is None) == (change.address, change.counts, False)
+    return change.is_new or not is_same
+
+
+async def _write(session: WriteSession, changes: Sequence[_Change]) -> None:
+    """Copies keep their grant's event and place in time; their evidence says what moved them."""
+    rows = [
+        {"id": each.row.id, "address": each.address and each.address.hex(), "counts": each.counts}
+        for each in changes
+        if not (each.is_new or each.is_gone)
+    ]
+    if rows:
+        await session.execute(_WRITE, {"rows": orjson.dumps(rows).decode()})
+    gone = [each.row.id for each in changes if each.is_gone]
+    if gone:
+        await session.execute(delete(Consent).where(Consent.id.in_(gone)))
+    new = [_copy(each) for each in changes if each.is_new and each.moved is not None]
+    if new:
+        await session.execute(insert(Consent).on_conflict_do_nothing(), new)
+
+
+def _copy(change: _Change) -> dict[str, Any]:
+    grant, move = change.row, change.moved
+    evidence = {**grant.evidence, "granted": grant.source}
+    if move is not None:
+        evidence |= {"moved_at": move.order[0].isoformat(), "moved_by": str(move.order[2])}
+    return {
+        **{name: getattr(grant, name) for name in ("customer_id", "purpose", "channel", "at", "sent", "event_id")},
+        "id": new_id(),
+        "state": ConsentState.SUBSCRIBED,
+        "source": ConsentSource.MOVED,
+        "evidence": evidence,
+        "address_hash": change.address,
+        "address_given": True,
+        "counts": change.counts,
+    }
+
+
+async def addressee(session: ReadSession, customer: Customer, channel: str, address: str | None) -> Addressee:
+    """Whom a message to this address reaches, as far as consent asks."""
+    if channel not in TRAIT_OF_CHANNEL or not address:
+        return Addressee(None, is_confirmed=channel not in TRAIT_OF_CHANNEL)
+    key = await known_secret(session, PSEUDONYMS)
+    if key is None:  # so nobody has consented to anything, or answered
+        return Addressee(address.encode(), is_confirmed=False)
+    found = address_pseudonym(key, channel, address)
+    is_present = found == _hash(key, channel, address_of(customer.traits, channel))
+    is_confirmed = is_present and is_trusted_address(customer.traits, customer.trait_times, channel)
+    return Addressee(found, is_confirmed or await has_answered(session, customer.id, channel, found))

@@ -1,0 +1,224 @@
+"""Consent belongs to an address: who may move it to another one, and what reaches addresses that a browser named."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from api.dependencies import ApiDependencies
+from connectors.rendering import Renderer
+from database.session import Database
+from tests.addressing import Clock, Town, publish_journeys
+from tests.api.conftest import ApiServer
+from tests.sending import open_shop
+
+ANN, THIEF, WORK = "ann@shop.example", "thief@evil.example", "ann@work.example"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(datetime(2026, 6, 10, 9, tzinfo=UTC))
+
+
+@pytest.fixture
+def api_dependencies(database: Database, clock: Clock) -> ApiDependencies:
+    """An API by the test's clock, which does not wait for a router that the test drives itself."""
+    return ApiDependencies(database=database, now=clock)
+
+
+@pytest.fixture(scope="module")
+async def renderer() -> AsyncIterator[Renderer]:
+    renderer = Renderer(processes=1)
+    yield renderer
+    await renderer.close()
+
+
+@pytest.fixture
+async def town(database: Database, api_server: ApiServer, clock: Clock, renderer: Renderer) -> AsyncIterator[Town]:
+    async with open_shop(database, renderer) as shop, httpx.AsyncClient(base_url=api_server.url, timeout=30) as http:
+        await publish_journeys(shop)
+        yield Town(api_server, shop, clock, http)
+
+
+async def test_a_browser_that_replaces_a_members_address_gets_none_of_their_mail(town: Town) -> None:
+    await town.identify("ann", email=ANN)
+    await town.consent("ann")
+
+    await town.identify("ann", email=THIEF, browser=True)
+
+    assert await town.write_to("ann") == (ANN, None)
+    assert await town.write_to("ann", "gifts") == (ANN, None)
+    assert town.mails_to(THIEF) == []
+
+
+async def test_consent_does_not_follow_to_an_address_that_a_browser_names(town: Town) -> None:
+    await town.identify("ann", email=ANN, browser=True)
+    await town.consent("ann")
+    assert await town.write_to("ann") == (ANN, None)
+
+    await town.identify("ann", email=THIEF, browser=True)
+    assert await town.write_to("ann") == (None, "no_consent")
+    assert await town.consents("ann") == []
+
+    await town.identify("ann", email=ANN, browser=True)  # going back finds the old grant
+    assert await town.write_to("ann") == (ANN, None)
+
+
+async def test_consent_follows_when_the_shops_server_changes_the_address(town: Town) -> None:
+    await town.identify("ann", email=ANN)
+    await town.consent("ann")
+
+    await town.identify("ann", email=WORK)
+
+    assert await town.write_to("ann") == (WORK, None)
+    assert await town.consents("ann") == [("subscribed", "moved")]
+
+
+async def test_what_was_taken_back_does_not_follow(town: Town) -> None:
+    await town.identify("ann", email=ANN)
+    await town.consent("ann")
+    await town.consent("ann", "unsubscribed")
+
+    await town.identify("ann", email=WORK)
+
+    assert await town.write_to("ann") == (None, "unsubscribed")
+
+
+async def test_a_grant_before_any_address_belongs_to_the_first_that_a_server_names(town: Town) -> None:
+    await town.consent("ann")
+    await town.identify("ann", email=THIEF, browser=True)
+    assert await town.write_to("ann") == (None, "no_consent")
+
+    await town.identify("ann", email=ANN)
+
+    assert await town.write_to("ann") == (ANN, None)
+
+
+async def test_a_grant_counts_for_the_address_that_it_names(town: Town) -> None:
+    await town.identify("ann", email=ANN)
+    await town.consent("ann", address=WORK)
+    assert await town.write_to("ann") == (None, "no_consent")
+
+    await town.track("ann", "Consent Granted", email="  Ann@SHOP.example ")
+
+    assert await town.write_to("ann") == (ANN, None)
+
+
+async def test_a_consent_that_is_acknowledged_before_the_address_is_routed_counts_for_it(town: Town) -> None:
+    await town.identify("ann", email=ANN)
+    await town.post("identify", {"userId": "ann", "traits": {"email": WORK}}, routed=False)
+
+    await town.consent("ann")
+
+    assert await town.write_to("ann") == (WORK, None)
+
+
+async def test_an_address_is_one_however_its_domain_is_spelt(town: Town) -> None:
+    await town.identify("zoe", email="zoe@bücher.example")
+    await town.consent("zoe")
+
+    await town.identify("zoe", email="ZOE@xn--bcher-kva.example", browser=False)
+    assert await town.consents("zoe") == [("subscribed", "api")]  # the same address: nothing had to move
+    assert (await town.write_to("zoe"))[1] is None
+
+    await town.open(town.sending.provider.taken[-1], "u", action="unsubscribe")
+    await town.identify("zoe", email="zoe@bücher.example")
+    assert await town.write_to("zoe") == (None, "unsubscribed")
+
+
+async def test_a_double_opt_in_grants_for_its_own_mailbox_although_the_address_has_changed(town: Town) -> None:
+    await town.identify("ann", email=ANN, browser=True)
+    await town.track("ann", "Consent Requested", browser=True)
+    await town.write_to("ann", "receipts")
+    (mail,) = town.mails_to(ANN)
+
+    await town.identify("ann", email=THIEF, browser=True)
+    await town.open(mail, "u", action="save", subscribed="marketing")
+
+    assert await town.write_to("ann") == (None, "no_consent")
+    await town.identify("ann", email=ANN, browser=True)
+    assert await town.write_to("ann") == (ANN, None)
+    assert await town.consents("ann") == [("subscribed", "double-opt-in")]
+
+
+async def test_one_reader_of_a_shared_mailbox_takes_it_back_for_all(town: Town) -> None:
+    family = "family@shop.example"
+    for member in ("mum", "dad"):
+        await town.identify(member, email=family)
+        await town.consent(member)
+    assert await town.write_to("mum") == (family, None)
+
+    await town.open(town.mails_to(family)[-1], "u", action="unsubscribe")
+    assert await town.write_to("dad") == (None, "unsubscribed")
+
+    await town.consent("dad")  # said again for the mailbox: dad's own, and mum stays off
+    assert await town.write_to("dad") == (family, None)
+    assert await town.write_to("mum") == (None, "unsubscribed")
+
+
+async def test_a_merge_that_puts_another_persons_address_first_brings_no_consent_along(town: Town) -> None:
+    await town.identify("ann", email=ANN)
+    await town.consent("ann")
+    await town.identify("bob", email="bob@shop.example")
+
+    await town.post("alias", {"userId": "ann", "previousId": "bob"})
+
+    profile = (await town.admin("GET", "/v1/customers/ann")).json()
+    assert profile["email"] == "bob@shop.example"
+    assert await town.write_to("ann") == (None, "no_consent")
+
+
+async def test_after_a_merge_both_peoples_withdrawals_count(town: Town) -> None:
+    await town.identify("bob", email="bob@shop.example")
+    await town.identify("ann", email=ANN)
+    await town.consent("ann")
+    await town.consent("bob", "unsubscribed")
+
+    await town.post("alias", {"userId": "ann", "previousId": "bob"})
+
+    assert await town.write_to("ann") == (None, "unsubscribed")
+
+
+@pytest.mark.parametrize("unconfirmed", [False, True])
+async def test_the_shops_default_counts_for_confirmed_addresses_only(town: Town, unconfirmed: bool) -> None:
+    await town.admin("PUT", "/v1/settings", json={"consent_defaults": {"marketing": "subscribed"}})
+
+    await town.identify("ann", email=ANN, browser=unconfirmed)
+
+    assert await town.write_to("ann") == ((None, "no_consent") if unconfirmed else (ANN, None))
+
+
+@pytest.mark.parametrize("journey", ["gifts", "codes"])
+async def test_messages_of_value_wait_for_a_confirmed_address(town: Town, journey: str) -> None:
+    await town.identify("ann", email=ANN, browser=True)
+    assert await town.write_to("ann", journey) == (None, "address_unconfirmed")
+    assert await town.write_to("ann", "receipts") == (ANN, None)
+
+    await town.open(town.mails_to(ANN)[0], "c")  # a person reads the mailbox
+
+    assert await town.write_to("ann", journey) == (ANN, None)
+    await town.identify("ann", email=THIEF, browser=True)
+    assert await town.write_to("ann", journey) == (None, "address_unconfirmed")
+
+
+async def test_a_machine_that_follows_links_confirms_nothing(town: Town) -> None:
+    await town.identify("ann", email=ANN, browser=True)
+    await town.write_to("ann", "receipts")
+    link = town.mails_to(ANN)[0]
+
+    await town.http.head("/c/" + link.html.split("/c/")[1].split('"')[0])
+
+    assert await town.write_to("ann", "gifts") == (None, "address_unconfirmed")
+
+
+async def test_a_shop_without_a_backend_lets_value_go_to_all_addresses(town: Town) -> None:
+    await town.identify("ann", email=ANN, browser=True)
+
+    saved = await town.admin("PUT", "/v1/settings", json={"unconfirmed": "all"})
+
+    assert saved.json()["unconfirmed"] == "all"
+    assert await town.write_to("ann", "gifts") == (ANN, None)
+    assert (await town.admin("PUT", "/v1/settings", json={"unconfirmed": "some"})).status_code == 422
