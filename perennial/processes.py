@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Coroutine
-from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from contextlib import AsyncExitStack, suppress
+from typing import Any
 
-import structlog
 from temporalio.client import Client
-from temporalio.service import RPCError
 
 from database.readiness import check_writable
 from database.session import Database
-from perennial.composition import TemporalLink, build_api, build_router_loops, link_temporal, open_database
+from perennial.composition import build_api, build_router_loops, link_temporal, open_database
 from perennial.health import Check, health_pages
 from perennial.loading import loading
 from perennial.queues import Queue
 from perennial.serving import serving, stop_on_signals
 from perennial.settings import Settings
-
-T = TypeVar("T")
-_log = structlog.get_logger(__name__)
-_RECONNECT_SECONDS = 1.0
 
 
 async def run_api(settings: Settings) -> None:
@@ -53,7 +47,7 @@ async def run_router(settings: Settings) -> None:
 async def run_worker(settings: Settings, queues: Collection[Queue]) -> None:
     """Serve task queues of Temporal. Waits for Temporal as long as it is away."""
     with loading():
-        from perennial.workers import working  # here, so that api and router do not carry what only workers need
+        from perennial.workers import work  # here, so that api and router do not carry what only workers need
 
     stop = stop_on_signals()
     link = link_temporal(settings)
@@ -65,12 +59,7 @@ async def run_worker(settings: Settings, queues: Collection[Queue]) -> None:
             "queues": begun_check(begun),
         }
         async with serving(health_pages(checks, link.metrics), settings.host, settings.worker_port):
-            client = await _unless(stop, _connected(link))
-            if client is not None:
-                async with working(settings, database, client, queues):
-                    begun.set()
-                    _log.info("working", queues=sorted(queues))
-                    await stop.wait()
+            await _until(stop, work(settings, database, link.client, queues, begun))
 
 
 def database_check(database: Database) -> Check:
@@ -102,25 +91,11 @@ def begun_check(begun: asyncio.Event) -> Check:
     return check
 
 
-async def _connected(link: TemporalLink) -> Client:
-    """A client as soon as Temporal answers."""
-    is_told = False
-    while True:
-        try:
-            return await link.client()
-        except (RPCError, RuntimeError):
-            if not is_told:
-                _log.warning("Temporal does not answer; trying until it does", address=link.address)
-            is_told = True
-        await asyncio.sleep(_RECONNECT_SECONDS)
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """The outcome of the work, or None if the process was asked to stop before."""
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Work until asked to stop; the work is cancelled then, and given the time that it needs to end."""
     task, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
     await asyncio.wait((stopping, task), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if task.done():
-        return task.result()
     task.cancel()
-    return None
+    with suppress(asyncio.CancelledError):
+        await task

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+import structlog
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -40,6 +42,7 @@ from domain.journeys.library import DefinitionLibrary, install
 from perennial.email import email_provider
 from perennial.queues import Queue
 from perennial.settings import Settings
+from perennial.temporal import check_namespace, until_answered
 from workflows.audiences import BackfillDatesWorkflow, DueDatesWorkflow, EnterAudienceWorkflow
 from workflows.erasure import ErasureWorkflow
 from workflows.journey import JourneyWorkflow
@@ -57,6 +60,8 @@ WORKFLOWS: Sequence[type] = (
 )
 _WEBHOOKS = "webhooks"  # the name of the signing key in the table of secrets
 _GRACE = timedelta(seconds=20)
+_PAUSE_SECONDS = 1.0
+_log = structlog.get_logger(__name__)
 _SENDS_AT_ONCE = 100  # most of them stand in line before the provider
 
 
@@ -93,16 +98,35 @@ async def open_work(settings: Settings, database: Database, client: Client) -> A
         }
 
 
-@asynccontextmanager
-async def working(
-    settings: Settings, database: Database, client: Client, queues: Collection[Queue]
-) -> AsyncIterator[None]:
-    """Serve the queues while the block runs; what has begun is given time to end."""
-    async with AsyncExitStack() as stack:
-        work = await stack.enter_async_context(open_work(settings, database, client))
-        for queue in queues:
-            await stack.enter_async_context(_worker(client, queue, work[queue], settings))
-        yield
+async def work(
+    settings: Settings,
+    database: Database,
+    connect: Callable[[], Awaitable[Client]],
+    queues: Collection[Queue],
+    begun: asyncio.Event,
+) -> None:
+    """Serve the queues until cancelled; what has begun is given time to end. `begun` is set once they are served.
+
+    However long Temporal does not answer, also in the middle of starting, it costs time only.
+    """
+    client = await until_answered(connect, "connection")
+    async with open_work(settings, database, client) as parts:
+        await until_answered(partial(check_namespace, client), "namespace")
+        async with asyncio.TaskGroup() as serving:
+            for queue in queues:
+                serving.create_task(_serve(partial(_worker, client, queue, parts[queue], settings)), name=f"{queue}")
+            begun.set()
+            _log.info("working", queues=sorted(queues))
+
+
+async def _serve(make: Callable[[], Worker]) -> None:
+    """Run a worker until cancelled, which it takes as the wish to finish. What Temporal's silence ends begins again."""
+    while True:
+        try:
+            await make().run()
+        except RuntimeError:
+            _log.warning("the worker ended; beginning again", exc_info=True)
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def webhook_secret(settings: Settings, database: Database) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import typer
 
 from perennial.cli.terminal import console, faults_told, load_settings, run
 from perennial.settings import Settings
+
+_PATIENCE_SECONDS = 120.0
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +42,14 @@ def migrate(
 
 
 async def _register(settings: Settings) -> None:
-    from perennial.temporal import connect, register_search_attributes
+    from domain.errors import Unavailable
+    from perennial.temporal import connect, register_search_attributes, until_answered
 
-    await register_search_attributes(await connect(settings.temporal_address, settings.temporal_namespace))
+    address = settings.temporal_address
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            client = await until_answered(lambda: connect(address, settings.temporal_namespace), "connection")
+            await until_answered(lambda: register_search_attributes(client), "search attributes")
+    except TimeoutError:
+        sentence = f"Temporal at {address} did not answer within {_PATIENCE_SECONDS:.0f} s; run the command again."
+        raise Unavailable(sentence) from None

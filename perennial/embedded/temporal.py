@@ -51,7 +51,7 @@ class EmbeddedTemporal:
             self.child.spawn(self._command())
         except OSError as error:
             raise StartFailedError(f"Temporal did not start: {explain_os_error(error)}") from error
-        await self.child.wait_until(self._is_ready, within=60)
+        await self.child.wait_until(self._is_ready, within=180)
 
     async def stop(self) -> None:
         """End our own child; workflows stay in the file."""
