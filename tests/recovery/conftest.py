@@ -7,7 +7,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,7 +32,7 @@ from perennial.embedded.temporal import EmbeddedTemporal
 from perennial.queues import Queue
 from perennial.settings import Settings
 from perennial.temporal import connect, register_search_attributes
-from perennial.workers import working
+from perennial.workers import work
 from tests.referring import ReferringShop
 from tests.scenarios.warehouse import Warehouse, open_warehouse
 from triggers.erasures import request_erasure
@@ -203,6 +203,22 @@ class World:
         return found
 
 
+@asynccontextmanager
+async def working(settings: Settings, database: Database, client: Client) -> AsyncIterator[None]:
+    """A worker serves all queues while the block runs."""
+
+    async def connected() -> Client:
+        return client
+
+    begun = asyncio.Event()
+    worker = asyncio.create_task(work(settings, database, connected, list(Queue), begun))
+    await begun.wait()
+    yield
+    worker.cancel()
+    with suppress(asyncio.CancelledError):
+        await worker
+
+
 @pytest.fixture
 async def world(request: pytest.FixtureRequest, database_url: str, server_folder: Path) -> AsyncIterator[World]:
     """Everything runs, and the router has set its mark. Its parameter, if any: how often the router looks."""
@@ -220,7 +236,7 @@ async def world(request: pytest.FixtureRequest, database_url: str, server_folder
         warehouse = stack.enter_context(open_warehouse())
         loops = (Router(database, Routing(LiveCache())).run, Relay(database, client).run, reconciler.run)
         running = [asyncio.create_task(loop(stop)) for loop in loops]
-        await stack.enter_async_context(working(settings, database, client, list(Queue)))
+        await stack.enter_async_context(working(settings, database, client))
         shop = ReferringShop(database, datetime.now(UTC))
         world = World(database, server, folder, client, shop, warehouse, reconciler, settings, running)
         await world.recovered_since(datetime.min.replace(tzinfo=UTC))
