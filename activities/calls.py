@@ -31,10 +31,21 @@ class _Request:
     headers: dict[str, str]
     body: dict[str, Any]
     save_as: str | None
+    is_in_doubt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A request whose expressions are to be filled in."""
+
+    written: dict[str, Any]
+    context: dict[str, Any]
+    trusted_context: dict[str, Any] | None  # where trusted facts alone could ask for something else that matters
+    save_as: str | None
 
 
 class CallActivities:
-    """Two short transactions with the request between them: no lock is held while the shop thinks."""
+    """Two short transactions; between them the request is rendered and made: no lock is held while the shop thinks."""
 
     def __init__(self, database: Database, library: DefinitionLibrary, renderer: Renderer, webhooks: Webhooks) -> None:
         self._database = database
@@ -46,9 +57,15 @@ class CallActivities:
     async def call(self, at: StepInput) -> StepOutcome:
         """One attempt; Temporal repeats it with the same webhook id until it is taken, refused or too late."""
         at = at.model_copy(update={"as_of": max(at.as_of, _attempted_at())})
-        request = await self._prepare(at)
-        if isinstance(request, StepOutcome):
-            return request
+        prepared = await self._prepare(at)
+        if isinstance(prepared, StepOutcome):
+            return prepared
+        try:
+            request = await self._filled(prepared)
+        except TemplateFailed as error:
+            return await self._fail(at, error.code)
+        if request.is_in_doubt and (ended := await self._doubt(at)) is not None:
+            return ended
         answer = await self._webhooks.post(
             request.url, request.body, webhook_id=webhook_id(at), headers=request.headers, as_of=at.as_of
         )
@@ -57,38 +74,44 @@ class CallActivities:
             raise ApplicationError("try again", type=answer.reason, next_retry_delay=delay)
         return await self._record(at, request, answer)
 
-    async def _prepare(self, at: StepInput) -> _Request | StepOutcome:
+    async def _prepare(self, at: StepInput) -> _Prepared | StepOutcome:
         async with self._database.transaction() as session:
             match await open_step(session, self._library, at):
                 case OpenStep(step=CallStep(call=body)) as opened:
-                    return opened.withheld or _too_late(opened, body) or await self._request(opened, body)
+                    return opened.withheld or _too_late(opened, body) or _prepared(opened, body)
                 case StepOutcome() as settled:
                     return settled
                 case OpenStep() as other:
                     raise other.unexpected()
 
-    async def _request(self, opened: OpenStep, body: Call) -> _Request | StepOutcome:
-        written = {
-            "url": body.url,
-            "headers": body.headers,
-            "body": _default_body(opened) if body.body is None else body.body,
-        }
-        try:
-            filled = await self._renderer.render_strings(written, opened.context)
-        except TemplateFailed as error:
-            return opened.failed(error.code)
-        decides = body.save_as is not None or isinstance(body.on_failure, list)
-        if decides and opened.is_in_doubt and not await self._asks_the_same(opened, written, filled):
-            opened.doubt(Doubt.CALL)  # the answer, by which later steps decide, could be another one
+    async def _filled(self, prepared: _Prepared) -> _Request:
+        filled = await self._renderer.render_strings(prepared.written, prepared.context)
+        is_in_doubt = prepared.trusted_context is not None and not await self._asks_the_same(prepared, filled)
         headers = {name: str(value) for name, value in filled["headers"].items()}
-        return _Request(str(filled["url"]), headers, filled["body"], body.save_as)
+        return _Request(str(filled["url"]), headers, filled["body"], prepared.save_as, is_in_doubt)
 
-    async def _asks_the_same(self, opened: OpenStep, written: dict[str, Any], filled: dict[str, Any]) -> bool:
+    async def _fail(self, at: StepInput, code: str) -> StepOutcome:
+        """It cannot be rendered for this customer."""
+        async with self._database.transaction() as session:
+            opened = await open_step(session, self._library, at)
+            return opened if isinstance(opened, StepOutcome) else opened.failed(code)
+
+    async def _asks_the_same(self, prepared: _Prepared, filled: dict[str, Any]) -> bool:
         """Whether it would ask the same by what trusted sources told of the customer."""
         try:
-            return bool(await self._renderer.render_strings(written, opened.trusted_context) == filled)
+            asked = await self._renderer.render_strings(prepared.written, prepared.trusted_context or {})
         except TemplateFailed:
             return False
+        return bool(asked == filled)
+
+    async def _doubt(self, at: StepInput) -> StepOutcome | None:
+        """The answer, by which later steps decide, could be another one by trusted facts alone."""
+        async with self._database.transaction() as session:
+            opened = await open_step(session, self._library, at)
+            if isinstance(opened, StepOutcome):
+                return opened
+            opened.doubt(Doubt.CALL)
+            return None
 
     async def _record(self, at: StepInput, request: _Request, answer: Delivered | Refused) -> StepOutcome:
         """Write the answer to the run log, also when the run was exited meanwhile: the call has happened."""
@@ -98,6 +121,17 @@ class CallActivities:
                     return _written(opened, request, answer)
                 case StepOutcome() as settled:
                     return settled
+
+
+def _prepared(opened: OpenStep, body: Call) -> _Prepared:
+    written = {
+        "url": body.url,
+        "headers": body.headers,
+        "body": _default_body(opened) if body.body is None else body.body,
+    }
+    decides = body.save_as is not None or isinstance(body.on_failure, list)
+    trusted = opened.trusted_context if decides and opened.is_in_doubt else None
+    return _Prepared(written, opened.context, trusted, body.save_as)
 
 
 def webhook_id(at: StepInput) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from activities.message_content import Draft, new_addresses, render
+from sqlalchemy.exc import IntegrityError
+
+from activities.message_content import Content, Draft, new_addresses, render
 from activities.message_records import outgoing_email, record_answer, start_attempt
 from activities.pacing import Pacer
 from activities.providers import EmailProvider
@@ -15,11 +18,24 @@ from connectors.rendering import Renderer
 from database.messages import Message, lock_message
 from database.session import Database
 from domain.consent import TRIAL
+from domain.emails import OutgoingEmail
 from domain.errors import Unavailable
-from domain.ids import new_id
 from domain.messages import MessageState
 from domain.shop_settings import ShopSettings
 from domain.templates import TemplateDocument
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One message to send; what bears the same id is sent once."""
+
+    message_id: UUID
+    template: TemplateDocument
+    layout: TemplateDocument | None
+    context: Mapping[str, Any]
+    to: str
+    languages: tuple[str, ...]
+    settings: ShopSettings
 
 
 class TrialSender:
@@ -34,55 +50,56 @@ class TrialSender:
         self._pacer = pacer
         self._public_url = public_url
 
-    async def send(
-        self,
-        template: TemplateDocument,
-        layout: TemplateDocument | None,
-        context: Mapping[str, Any],
-        *,
-        to: str,
-        languages: tuple[str, ...],
-        settings: ShopSettings,
-        as_of: datetime,
-    ) -> UUID:
-        """Answers the message's id; its state says what became of it. Raises TemplateFailed and Unavailable."""
-        addresses = new_addresses(settings, self._public_url)
-        message = _row(template, as_of)
+    async def send(self, trial: Trial, as_of: datetime) -> None:
+        """The message's state says what became of it. Raises TemplateFailed and Unavailable."""
+        if await self._was_begun(trial.message_id):
+            return
+        addresses = new_addresses(trial.settings, self._public_url)
         draft = Draft(
-            message_id=message.id,
+            message_id=trial.message_id,
             purpose=TRIAL,
-            to=to,
-            template=template,
-            layout=layout,
-            languages=languages,
-            context={**context, "links": addresses.links()},
-            settings=settings,
+            to=trial.to,
+            template=trial.template,
+            layout=trial.layout,
+            languages=trial.languages,
+            context={**trial.context, "links": addresses.links()},
+            settings=trial.settings,
             addresses=addresses,
             is_tracked=False,
         )
         content = await render(self._renderer, draft)
         if not await self._pacer.stand_in_line(self._provider.name, is_transactional=True):
             raise Unavailable("The provider's line is too long at this moment.", code="line_too_long", retry_after=30)
+        try:
+            outgoing = await self._begin(trial, content, as_of)
+        except IntegrityError:  # another request with this Idempotency-Key was faster
+            return
+        answer = await self._provider.send(outgoing, as_of)
+        async with self._database.transaction() as session:
+            stored = await lock_message(session, trial.message_id)
+            if stored is not None:
+                await record_answer(session, stored, answer, as_of)
+
+    async def _was_begun(self, message_id: UUID) -> bool:
+        async with self._database.read() as session:
+            return await session.get(Message, message_id) is not None
+
+    async def _begin(self, trial: Trial, content: Content, as_of: datetime) -> OutgoingEmail:
+        message = _row(trial, as_of)
         async with self._database.transaction() as session:
             session.add(message)
             await session.flush()
             await start_attempt(session, message, content, self._provider.name, as_of)
-            outgoing = outgoing_email(message)
-        answer = await self._provider.send(outgoing, as_of)
-        async with self._database.transaction() as session:
-            stored = await lock_message(session, message.id)
-            if stored is not None:
-                await record_answer(session, stored, answer, as_of)
-        return message.id
+            return outgoing_email(message)
 
 
-def _row(template: TemplateDocument, as_of: datetime) -> Message:
+def _row(trial: Trial, as_of: datetime) -> Message:
     return Message(
-        id=new_id(),
+        id=trial.message_id,
         customer_id=None,
-        channel=template.channel,
+        channel=trial.template.channel,
         purpose=TRIAL,
-        template=template.template,
+        template=trial.template.template,
         state=MessageState.CLAIMED,
         created_at=as_of,
         not_after=as_of,  # tried once

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from temporalio import activity
 
 from activities.steps import OpenStep, open_step
-from connectors.rendering import Renderer
+from connectors.rendering import Renderer, has_expressions
 from database.acts import after_traits
 from database.events import append
 from database.session import Database, WriteSession
@@ -22,6 +24,27 @@ from domain.runs import LONGEST_CHAIN, StepInput, StepOutcome
 SOURCE = "perennial"
 
 
+@dataclass(frozen=True, slots=True)
+class _Unfilled:
+    """What a step writes, and what its expressions are filled in with."""
+
+    values: dict[str, Any]
+    context: dict[str, Any]
+    trusted_context: dict[str, Any] | None  # where trusted facts alone could come to something else
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """What it writes, or why it cannot."""
+
+    values: dict[str, Any]
+    is_trusted: bool = True
+    failure: str | None = None
+
+
+_Act = Callable[[WriteSession, StepInput, _Filled | None], Awaitable[StepOutcome | _Unfilled]]
+
+
 class UpdateActivities:
     """Each appends one event under the step's own message id, so that a repeated attempt appends nothing."""
 
@@ -33,46 +56,64 @@ class UpdateActivities:
     @activity.defn
     async def update(self, at: StepInput) -> StepOutcome:
         """Sets traits on the profile."""
-        async with self._database.transaction() as session:
-            match await open_step(session, self._library, at):
-                case OpenStep(step=UpdateStep(update=body)) as opened:
-                    event = {"kind": EventKind.IDENTIFY, "name": KIND_NAMES[EventKind.IDENTIFY], "own": True}
-                    return await self._append(session, opened, traits=body.traits, **event)
-                case StepOutcome() as settled:
-                    return settled
-                case OpenStep() as other:
-                    raise other.unexpected()
+        return await self._perform(at, self._update)
+
+    async def _update(self, session: WriteSession, at: StepInput, filled: _Filled | None) -> StepOutcome | _Unfilled:
+        match await open_step(session, self._library, at):
+            case OpenStep(step=UpdateStep(update=body)) as opened:
+                event = {"kind": EventKind.IDENTIFY, "name": KIND_NAMES[EventKind.IDENTIFY], "own": True}
+                return await self._append(session, opened, filled, traits=body.traits, **event)
+            case StepOutcome() as settled:
+                return settled
+            case OpenStep() as other:
+                raise other.unexpected()
 
     @activity.defn
     async def emit(self, at: StepInput) -> StepOutcome:
         """Posts an event of our own, one deeper than what started this run: that bounds loops of journeys."""
-        async with self._database.transaction() as session:
-            match await open_step(session, self._library, at):
-                case OpenStep(step=EmitStep(emit=body)) as opened if is_own_name(body.event):
-                    return opened.withheld or opened.skipped("own_event")
-                case OpenStep(step=EmitStep(emit=body)) as opened:
-                    event = {"kind": EventKind.TRACK, "name": body.event}
-                    return await self._append(session, opened, properties=body.properties, **event)
-                case StepOutcome() as settled:
-                    return settled
-                case OpenStep() as other:
-                    raise other.unexpected()
+        return await self._perform(at, self._emit)
+
+    async def _emit(self, session: WriteSession, at: StepInput, filled: _Filled | None) -> StepOutcome | _Unfilled:
+        match await open_step(session, self._library, at):
+            case OpenStep(step=EmitStep(emit=body)) as opened if is_own_name(body.event):
+                return opened.withheld or opened.skipped("own_event")
+            case OpenStep(step=EmitStep(emit=body)) as opened:
+                event = {"kind": EventKind.TRACK, "name": body.event}
+                return await self._append(session, opened, filled, properties=body.properties, **event)
+            case StepOutcome() as settled:
+                return settled
+            case OpenStep() as other:
+                raise other.unexpected()
 
     @activity.defn
     async def start(self, at: StepInput) -> StepOutcome:
         """Asks the router to enter the customer in another journey; its entry rules decide."""
-        async with self._database.transaction() as session:
-            match await open_step(session, self._library, at):
-                case OpenStep(step=StartStep(start=body)) as opened:
-                    event = {"kind": EventKind.START, "name": KIND_NAMES[EventKind.START], "own": True}
-                    asked = {"journey": body.journey, "properties": body.properties}
-                    return await self._append(session, opened, properties=asked, **event)
-                case StepOutcome() as settled:
-                    return settled
-                case OpenStep() as other:
-                    raise other.unexpected()
+        return await self._perform(at, self._start)
 
-    async def _append(self, session: WriteSession, opened: OpenStep, **event: Any) -> StepOutcome:
+    async def _start(self, session: WriteSession, at: StepInput, filled: _Filled | None) -> StepOutcome | _Unfilled:
+        match await open_step(session, self._library, at):
+            case OpenStep(step=StartStep(start=body)) as opened:
+                event = {"kind": EventKind.START, "name": KIND_NAMES[EventKind.START], "own": True}
+                asked = {"journey": body.journey, "properties": body.properties}
+                return await self._append(session, opened, filled, properties=asked, **event)
+            case StepOutcome() as settled:
+                return settled
+            case OpenStep() as other:
+                raise other.unexpected()
+
+    async def _perform(self, at: StepInput, act: _Act) -> StepOutcome:
+        """Expressions are filled in between two transactions: no lock is held while a template is rendered."""
+        filled: _Filled | None = None
+        while True:
+            async with self._database.transaction() as session:
+                outcome = await act(session, at, filled)
+            if isinstance(outcome, StepOutcome):
+                return outcome
+            filled = await self._filled(outcome)
+
+    async def _append(
+        self, session: WriteSession, opened: OpenStep, filled: _Filled | None, **event: Any
+    ) -> StepOutcome | _Unfilled:
         if withheld := opened.withheld:
             return withheld
         run, customer = opened.run, opened.customer
@@ -80,12 +121,13 @@ class UpdateActivities:
             return opened.skipped("loop_guard", depth=run.depth)
         if customer.external_id is None:
             return opened.skipped("unidentified")
-        try:
-            filled = await self._filled(event, opened.context)
-        except TemplateFailed as error:
-            return opened.failed(error.code)
-        trusted = opened.run.trusted and await self._is_trusted(opened, event, filled)
-        if fault := find_fault([filled.get("properties"), filled.get("traits")]):
+        values: dict[str, Any] = {key: event[key] for key in ("properties", "traits") if key in event}
+        if filled is None and has_expressions(values):
+            return _Unfilled(values, opened.context, opened.trusted_context if opened.is_in_doubt else None)
+        filled = filled or _Filled(values)
+        if filled.failure is not None:
+            return opened.failed(filled.failure)
+        if fault := find_fault(list(filled.values.values())):
             return opened.failed(fault.code)
         message_id = f"{run.id}/{opened.at.step}/{opened.at.visit}"
         new = NewEvent(
@@ -94,23 +136,23 @@ class UpdateActivities:
             timestamp=after_traits(customer, event.get("traits", ()), opened.at.as_of),
             received_at=opened.at.as_of,
             user_id=customer.external_id,
-            trusted=trusted,  # what a browser set off, or told, stays a browser's word
+            trusted=run.trusted and filled.is_trusted,  # what a browser set off, or told, stays a browser's word
             depth=run.depth + 1,
-            **filled,
+            **(event | filled.values),
         )
         await append(session, [new])
         return opened.done(event_id=str(new.id))
 
-    async def _is_trusted(self, opened: OpenStep, event: dict[str, Any], filled: dict[str, Any]) -> bool:
-        """Whether the event says the same by what trusted sources told of the customer."""
-        if not opened.is_in_doubt:
-            return True
+    async def _filled(self, unfilled: _Unfilled) -> _Filled:
+        """Trusted if the event says the same by what trusted sources told of the customer."""
         try:
-            return await self._filled(event, opened.trusted_context) == filled
+            values = await self._renderer.render_strings(unfilled.values, unfilled.context)
+        except TemplateFailed as error:
+            return _Filled({}, failure=error.code)
+        if unfilled.trusted_context is None:
+            return _Filled(values)
+        try:
+            same = await self._renderer.render_strings(unfilled.values, unfilled.trusted_context) == values
         except TemplateFailed:
-            return False
-
-    async def _filled(self, event: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-        values = {key: event[key] for key in ("properties", "traits") if key in event}
-        rendered: dict[str, Any] = await self._renderer.render_strings(values, context)
-        return event | rendered
+            same = False
+        return _Filled(values, is_trusted=same)

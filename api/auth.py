@@ -120,7 +120,8 @@ class RequiresScope:
         self, request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_documented)]
     ) -> StoredKey:
         """The caller; raises Unauthorized or Forbidden."""
-        key = await get_key_ring(request).identify(presented_key(request))
+        known: StoredKey | None = getattr(request.state, "caller", None)  # of a route that runs again
+        key = known or await get_key_ring(request).identify(presented_key(request))
         if not key.may(self.scope):
             raise Forbidden(f"this key lacks the scope {self.scope}", code="scope_missing")
         request.state.caller = key

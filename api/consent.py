@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.auth import Caller, requires
-from api.customer_access import SOURCE, find_customer, lock_customer, wait_until_routed
+from api.customer_access import SOURCE, customer_not_found, find_customer, find_or_make_customer, lock_customer
 from api.dependencies import AsOf, Dependencies, Reading, Writing
 from api.idempotency import concerns
 from api.paths import CustomerRef
@@ -88,20 +88,18 @@ async def get_consent(customer_id: CustomerRef, session: Reading) -> ConsentHist
     "",
     dependencies=[requires(Scope.CUSTOMERS_WRITE)],
     summary="Record a consent or its withdrawal",
-    responses={202: {"model": ConsentAnswer, "description": "Stored for a customer who is new, recorded soon"}},
 )
 async def put_consent(
     *,
     customer_id: CustomerRef,
     change: ConsentChange,
     session: Writing,
-    response: Response,
     dependencies: Dependencies,
     caller: Caller,
     as_of: AsOf,
 ) -> ConsentAnswer:
     """Counts at once: a withdrawal cancels messages that wait for the provider. For an id that is new the customer is
-    created; then the answer may be 202, as for any event that is stored and not yet routed.
+    created; 503 `customer_pending` when that takes longer than two seconds.
     """
     answer = ConsentAnswer(
         purpose=change.purpose, channel=change.channel, state=change.state, at=as_of, source=ConsentSource.API
@@ -109,10 +107,10 @@ async def put_consent(
     event = _event(customer_id, change, as_of)
     customer = await lock_customer(session, customer_id)
     if customer is None:
-        async with dependencies.database.transaction() as own:  # committed now, so that a router sees it
-            await append(own, [event])
-        response.status_code = 200 if await wait_until_routed(dependencies, event.id) else 202
-        return answer
+        await find_or_make_customer(session, dependencies, customer_id, as_of)
+        customer = await lock_customer(session, customer_id)
+    if customer is None:
+        raise customer_not_found()
     concerns(session, customer.id)
     answer.at = moment = await act_on_consent(session, customer.id, as_of)
     event = replace(event, timestamp=moment)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
 from api.auth import requires
-from api.customer_access import SOURCE, find_customer, lock_customer, wait_until_routed
+from api.beforehand import beforehand, occasion
+from api.customer_access import find_customer, tell
 from api.customer_lists import EventAnswer, HappeningAnswer, OrderAnswer
-from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
+from api.dependencies import AsOf, Dependencies, Reading, Writing
 from api.idempotency import concerns
 from api.message_answers import MessageAnswer
 from api.messages import messages_page
@@ -21,12 +20,8 @@ from api.profiles import Profile, ProfileChange, changed_profile, read_profile
 from api.routing import ApiRoute
 from api.run_answers import RunAnswer
 from database import history
-from database.acts import act_on_traits
 from database.customers import customer_of
-from database.events import append
 from database.run_lists import page_of_runs
-from domain.events import KIND_NAMES, EventKind, NewEvent
-from domain.ids import new_id
 from domain.keys import Scope
 
 router = APIRouter(prefix="/v1/customers/{customer_id}", tags=["customers"], route_class=ApiRoute)
@@ -60,22 +55,14 @@ async def patch_customer(
     """Merges traits, null deletes; creates the customer if the id is new. It is an event like any other, so it can
     start journeys and end waits. Answers 200 once the profile shows it, 202 if that takes longer than two seconds.
     """
-    event = NewEvent(
-        source=SOURCE,
-        message_id=f"profile/{new_id()}",
-        kind=EventKind.IDENTIFY,
-        name=KIND_NAMES[EventKind.IDENTIFY],
-        timestamp=as_of,
-        received_at=as_of,
-        user_id=customer_id,
-        traits=change.traits,
+    message_id = f"profile/{occasion(session)}"
+    is_routed = await beforehand(
+        session, "told", lambda: tell(dependencies, customer_id, message_id, change.traits, as_of)
     )
-    async with dependencies.database.transaction() as own:  # committed now, so that a router sees it
-        if (customer := await lock_customer(own, customer_id)) is not None:
-            event = replace(event, timestamp=await act_on_traits(own, customer, change.traits, as_of))
-        await append(own, [event])
-    is_routed = await wait_until_routed(dependencies, event.id)
-    profile = await _profile_if_known(dependencies, customer_id, as_of)
+    customer = await customer_of(session, customer_id)
+    profile = None
+    if customer is not None:
+        profile = await read_profile(session, customer, customer_id, dependencies.temporal_ui, as_of)
     if profile and profile.internal_id:
         concerns(session, profile.internal_id)
     if profile and is_routed:
@@ -132,11 +119,3 @@ async def list_customer_timeline(customer_id: CustomerRef, session: Reading, wan
     customer = await find_customer(session, customer_id)
     rows = await history.page_of_timeline(session, customer.id, before=wanted.after(TimeAndTexts), limit=wanted.probe)
     return page(rows, wanted, HappeningAnswer.of, lambda row: (row.at, row.kind, row.id))
-
-
-async def _profile_if_known(dependencies: ApiDependencies, customer_id: str, as_of: datetime) -> Profile | None:
-    async with dependencies.database.read() as session:
-        customer = await customer_of(session, customer_id)
-        if customer is None:
-            return None
-        return await read_profile(session, customer, customer_id, dependencies.temporal_ui, as_of)

@@ -32,7 +32,7 @@ from api.routing import ApiRoute, only_asks
 from database import documents
 from database.audit import write_audit
 from database.documents import DocumentRow
-from database.session import ReadSession, WriteSession
+from database.session import WriteSession
 from domain.document import Document
 from domain.documents import (
     DOCUMENT_KEY,
@@ -67,7 +67,7 @@ class DocumentKind(Protocol):
 
     def __init__(self, dependencies: ApiDependencies) -> None: ...
 
-    async def check(self, session: ReadSession, key: str, draft: Document) -> Sequence[Finding]:
+    async def check(self, session: WriteSession, key: str, draft: Document) -> Sequence[Finding]:
         """What is wrong with a draft that could be read (an instance of `model`)."""
         ...
 
@@ -278,7 +278,7 @@ def _add_change(router: APIRouter, kind_of: type[DocumentKind], change: Change, 
         return DocumentAnswer.of(row)
 
 
-async def _findings(kind: DocumentKind, session: ReadSession, key: str, draft: Draft) -> Sequence[Finding]:
+async def _findings(kind: DocumentKind, session: WriteSession, key: str, draft: Draft) -> Sequence[Finding]:
     return draft.findings if draft.document is None else await kind.check(session, key, draft.document)
 
 

@@ -1,22 +1,22 @@
 """Idempotency-Key: the same key and the same request get the first answer again, whatever happened in between.
 
 The key is claimed in the transaction of what the request does and the answer is stored there too, so one is never
-without the other. A second request that comes while the first still runs waits for it. Refusals roll back, claim
-included, so the key may be tried afresh. Routes get all this from `api.routing.ApiRoute`; nothing is left for them to
-do but `concerns(session, customer_id)` where the answer holds a customer's data, so that erasing the customer finds it.
+without the other. A second request that comes while the first still runs tries again until it has ended, without a
+connection in between. Refusals roll back, claim included, so the key may be tried afresh. Routes get all this from
+`api.routing.ApiRoute`; nothing is left for them to do but `concerns(session, customer_id)` where the answer holds a
+customer's data, so that erasing the customer finds it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
 import orjson
 from fastapi import Request, Response
-from sqlalchemy.exc import DBAPIError
 
+from api.beforehand import name_occasion
 from database import keys
 from database.keys import IdempotencyKey
 from database.session import WriteSession
@@ -26,8 +26,8 @@ from domain.keys import StoredKey
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 _LONGEST = 255
-_PATIENCE = timedelta(seconds=10)
-_LOCK_NOT_AVAILABLE = "55P03"
+PATIENCE_SECONDS = 10.0
+POLL_SECONDS = 0.1
 _KEPT_HEADERS = ("content-type", "etag", "location")
 _CONCERNS = "concerns_customer"
 
@@ -38,6 +38,15 @@ class Claim:
 
     scope: str
     key: str
+
+
+class InProgress(Exception):  # noqa: N818  # not an error: the route is tried again in a moment
+    """Another request holds the key."""
+
+    def refusal(self) -> Conflict:
+        """What to say when that has taken too long."""
+        detail = "the first request with this Idempotency-Key is still running"
+        return Conflict(detail, code="idempotency_in_progress", retry_after=1)
 
 
 class Answered(Exception):  # noqa: N818  # not an error: it carries the first answer past the route to the edge
@@ -56,20 +65,17 @@ def concerns(session: WriteSession, customer_id: UUID) -> None:
 async def claim(session: WriteSession, request: Request, caller: StoredKey) -> Claim | None:
     """Hold the request's idempotency key, if it has one.
 
-    Raises Answered when this very request was answered before, IdempotencyMismatch when another one was, Conflict
-    `idempotency_in_progress` when the first is still running after ten seconds, Malformed for a key that is none.
+    Raises Answered when this very request was answered before, IdempotencyMismatch when another one was, InProgress
+    while the first is running, Malformed for a key that is none.
     """
     key = _read_key(request)
     if key is None:
         return None
     fingerprint = await _fingerprint(request)
-    try:
-        earlier = await keys.claim_idempotency_key(session, caller.id, key, fingerprint, _PATIENCE)
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
-            raise
-        detail = "the first request with this Idempotency-Key is still running"
-        raise Conflict(detail, code="idempotency_in_progress", retry_after=1) from error
+    name_occasion(session, hashlib.sha256(f"{caller.id}\n{key}\n".encode() + fingerprint).hexdigest())
+    if not await keys.lock_idempotency_key(session, caller.id, key):
+        raise InProgress
+    earlier = await keys.claim_idempotency_key(session, caller.id, key, fingerprint)
     if earlier is None:
         return Claim(caller.id, key)
     if earlier.fingerprint != fingerprint:

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from api.auth import requires
-from api.dependencies import AsOf, Dependencies
+from api.beforehand import beforehand
+from api.dependencies import AsOf, Dependencies, Writing
 from api.routing import ApiRoute
 from domain.errors import Malformed
 from domain.imports import ImportFormat, ImportKind, RowError, lines_of
@@ -61,7 +62,9 @@ class ImportAnswer(BaseModel):
 
 @router.post("/import", dependencies=[requires(Scope.CUSTOMERS_WRITE)], summary="Import customers", openapi_extra=_BODY)
 async def import_customers(
+    *,
     request: Request,
+    session: Writing,
     dependencies: Dependencies,
     as_of: AsOf,
     enter: Annotated[bool, Query(description="Whether journeys may start from what is imported.")] = False,
@@ -76,5 +79,10 @@ async def import_customers(
         lines = lines_of(body)
     except RowError as error:
         raise Malformed(str(error), code=error.code) from None
-    report = await import_rows(dependencies.database, ImportKind.CUSTOMERS, lines, format_, as_of=as_of, enter=enter)
+    database = dependencies.database
+    report = await beforehand(
+        session,
+        "imported",
+        lambda: import_rows(database, ImportKind.CUSTOMERS, lines, format_, as_of=as_of, enter=enter),
+    )
     return ImportAnswer.of(report)

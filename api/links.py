@@ -49,9 +49,9 @@ async def follow_link(token: Token, request: Request, dependencies: Dependencies
     """Leads to where the message's author wanted; the target is ours, never taken from the address."""
     async with dependencies.database.read() as session:
         found = await link_of(session, token, "click")
-    target = found and found[0].target
-    if found is None or target is None:
-        return await _gone(dependencies)
+        target = found and found[0].target
+        if found is None or target is None:
+            return await _gone(session)
     await _record(dependencies, request, Kind.CLICKED, found, as_of)
     return RedirectResponse(target, 302, headers=PRIVATE)
 
@@ -68,29 +68,27 @@ async def note_opening(token: Token, request: Request, dependencies: Dependencie
 
 
 @router.get("/v/{token}", summary="View a message in the browser", response_class=Response)
-async def view_message(token: Token, session: Reading, dependencies: Dependencies) -> Response:
+async def view_message(token: Token, session: Reading) -> Response:
     """The message as it was sent."""
     found = await link_of(session, token, "view")
     if found is None or found[1].html is None:
-        return await _gone(dependencies)
+        return await _gone(session)
     return show_message(found[1].html)
 
 
 @router.get("/u/{token}", summary="Preferences", response_class=Response)
-async def show_preferences(token: Token, session: Reading, dependencies: Dependencies) -> Response:
+async def show_preferences(token: Token, session: Reading) -> Response:
     """Shows the customer's choices and changes nothing."""
     found = await link_of(session, token, "unsubscribe")
-    return await _gone(dependencies) if found is None else await _preferences(session, found[1], None)
+    return await _gone(session) if found is None else await _preferences(session, found[1], None)
 
 
 @router.post("/u/{token}", summary="Unsubscribe, or save preferences", response_class=Response)
-async def change_preferences(
-    token: Token, request: Request, session: Writing, dependencies: Dependencies, as_of: AsOf
-) -> Response:
+async def change_preferences(token: Token, request: Request, session: Writing, as_of: AsOf) -> Response:
     """The inbox's one-click button (`List-Unsubscribe=One-Click`) or the page's own forms. Counts at once."""
     found = await link_of(session, token, "unsubscribe")
     if found is None:
-        return await _gone(dependencies)
+        return await _gone(session)
     message = found[1]
     form = await _form(request)
     evidence = {"form": f"/u/{token[:6]}...", "user_agent": _agent(request), "ip": _address(request)}
@@ -187,9 +185,8 @@ async def _form(request: Request) -> FormData:
         return FormData()
 
 
-async def _gone(dependencies: ApiDependencies) -> Response:
-    async with dependencies.database.read() as session:
-        settings = await shop_settings(session)
+async def _gone(session: ReadSession) -> Response:
+    settings = await shop_settings(session)
     text = "This link is not one of ours, or what it led to is gone."
     return show("notice", status=404, shop=settings.name, accent=settings.accent_color, heading="Not here", text=text)
 

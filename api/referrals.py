@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -11,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import TypeAdapter
 
 from api.auth import Caller, requires
-from api.customer_access import SOURCE, customer_not_found, find_customer, lock_customer, wait_until_routed
+from api.customer_access import customer_not_found, find_customer, find_or_make_customer, lock_customer
 from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
 from api.idempotency import concerns
 from api.pagination import Page, PageRequest, page, page_request
@@ -28,16 +27,13 @@ from api.referral_answers import (
 from api.routing import ApiRoute
 from database import customers, referrals
 from database.audit import write_audit
-from database.customers import Customer, customer_of
-from database.events import append
+from database.customers import customer_of
 from database.programmes import live_programme
 from database.referral_codes import clicks_on, code_for, codes_of
 from database.referrals import Referral, listed, tell
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
-from domain.errors import Conflict, NotFound, Unavailable
-from domain.events import KIND_NAMES, EventKind, NewEvent
-from domain.ids import new_id
+from domain.errors import Conflict, NotFound
 from domain.keys import Scope
 from domain.referrals import CLAIMED, INVITATION_BYTES, QUALIFIED, REJECTED, ReferralState, Side
 from triggers.referral_claims import Origin, claim, invite, origin_of
@@ -112,9 +108,9 @@ async def claim_referral(
     in as `under_review` or `rejected`. A friend whom nobody knows yet becomes a customer.
     """
     origin = await _origin(session, wish)
-    referee_id = await _referee(dependencies, wish.referee, as_of)
-    concerns(session, referee_id)
-    claimed = await claim(session, origin, referee_id, wish.signals.known(), as_of)
+    referee = await find_or_make_customer(session, dependencies, wish.referee, as_of)
+    concerns(session, referee.id)
+    claimed = await claim(session, origin, referee.id, wish.signals.known(), as_of)
     response.status_code = 200 if claimed.repeated else 201
     return ReferralAnswer.of(claimed.referral)
 
@@ -192,34 +188,6 @@ async def _origin(session: WriteSession, wish: ClaimWish) -> Origin:
     if referrer is None:
         raise NotFound("No customer is known under the referrer's id.", code="referrer_not_found")
     return Origin(referrer.id)
-
-
-async def _referee(dependencies: ApiDependencies, user_id: str, as_of: datetime) -> UUID:
-    """The friend, made known by an event of ours if this is the first we hear of them."""
-    known = await _known(dependencies, user_id)
-    if known is not None:
-        return known.id
-    event = NewEvent(
-        source=SOURCE,
-        message_id=f"referee/{new_id()}",
-        kind=EventKind.IDENTIFY,
-        name=KIND_NAMES[EventKind.IDENTIFY],
-        timestamp=as_of,
-        received_at=as_of,
-        user_id=user_id,
-    )
-    async with dependencies.database.transaction() as own:  # committed now, so that a router sees it
-        await append(own, [event])
-    await wait_until_routed(dependencies, event.id)
-    known = await _known(dependencies, user_id)
-    if known is None:
-        raise Unavailable("The friend is not known yet; claim again.", code="customer_not_routed", retry_after=1)
-    return known.id
-
-
-async def _known(dependencies: ApiDependencies, user_id: str) -> Customer | None:
-    async with dependencies.database.read() as session:
-        return await customer_of(session, user_id)
 
 
 async def _link(session: ReadSession, dependencies: ApiDependencies, code: str) -> str:

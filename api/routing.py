@@ -7,11 +7,14 @@
 
 A writing route (POST, PUT, PATCH, DELETE) gets its `Writing` session from here. When it returns, the transaction is
 committed and only then the answer is sent; when it raises or answers 400 or more, everything is rolled back. Its
-Idempotency-Key is honoured here too (api/idempotency.py). Reading routes take `Reading`.
+Idempotency-Key is honoured here too (api/idempotency.py). Reading routes take `Reading`. Bodies are read whole before
+the first statement; what else a route has to wait for, it does `beforehand` (api/beforehand.py).
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -21,11 +24,14 @@ from fastapi.params import Depends as Dependency
 from fastapi.routing import APIRoute
 
 from api import idempotency
+from api.beforehand import Errands, Wanted, attach
 from api.dependencies import get_dependencies
 from domain.errors import FieldError, Invalid
 from domain.payload import find_fault
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])  # any function, as FastAPI declares it
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -89,7 +95,7 @@ class ApiRoute(APIRoute):
         claim = Depends(check)
         super().__init__(path, endpoint, dependencies=[*(dependencies or ()), claim], **options)
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         """The handler that FastAPI made, within a transaction if it writes."""
         handle = super().get_route_handler()
         own_limit: int | None = getattr(self.endpoint, "max_body_bytes", None)
@@ -97,7 +103,10 @@ class ApiRoute(APIRoute):
         async def handle_request(request: Request) -> Response:
             strict = StrictRequest(request.scope, request.receive)
             strict.max_body_bytes = own_limit or get_dependencies(request).max_body_bytes
-            return await (_in_transaction(handle, strict) if request.method in _WRITING else handle(strict))
+            if request.method not in _WRITING:
+                return await handle(strict)
+            await strict.body()  # whole before the first statement: a slow client holds no connection
+            return await _until_answered(handle, strict)
 
         return handle_request
 
@@ -108,10 +117,25 @@ class _Refused(Exception):  # noqa: N818  # not an error: it rolls the transacti
         self.answer = answer
 
 
-async def _in_transaction(handle: Callable[[Request], Coroutine[Any, Any, Response]], request: Request) -> Response:
+async def _until_answered(handle: Handler, request: Request) -> Response:
+    """Run the route; again after what it needs beforehand, and while another request holds its Idempotency-Key."""
+    errands, give_up_at = Errands(), time.monotonic() + idempotency.PATIENCE_SECONDS
+    while True:
+        try:
+            return await _in_transaction(handle, request, errands)
+        except Wanted as wanted:
+            await errands.run(wanted)
+        except idempotency.InProgress as held:
+            if time.monotonic() > give_up_at:
+                raise held.refusal() from None
+            await asyncio.sleep(idempotency.POLL_SECONDS)
+
+
+async def _in_transaction(handle: Handler, request: Request, errands: Errands) -> Response:
     try:
         # Lazy: no connection is taken before the first statement, so looking up the key does not need a second one.
         async with get_dependencies(request).database.transaction() as session:
+            attach(session, errands)
             request.state.write_session = session
             answer = await handle(request)
             if answer.status_code >= 400:

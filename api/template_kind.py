@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import ClassVar
 
+from api.beforehand import beforehand
 from api.dependencies import ApiDependencies
 from api.document_answers import PublishRequest
 from api.template_contexts import sample_context
-from database.session import ReadSession, WriteSession
+from database.session import WriteSession
 from database.shop_settings import shop_settings
 from database.templates import layout
 from domain.document import Document
@@ -36,7 +38,7 @@ class TemplateKind:
         self._renderer = dependencies.renderer
         self._allow_private_calls = dependencies.allow_private_calls
 
-    async def check(self, session: ReadSession, key: str, draft: Document) -> Sequence[Finding]:
+    async def check(self, session: WriteSession, key: str, draft: Document) -> Sequence[Finding]:
         """What is wrong with a template: what it may not do, and what happens when it is rendered with its sample."""
         assert isinstance(draft, TemplateDocument)  # noqa: S101  `model` says so
         findings = template_findings(draft)
@@ -47,7 +49,9 @@ class TemplateKind:
             return findings
         frame = None if key == LAYOUT else await layout(session)
         settings = await shop_settings(session)
-        return [*findings, *[finding async for finding in self._trials(draft, frame, settings)]]
+        ground = [each.model_dump_json() for each in (draft, frame, settings) if each is not None]
+        name = f"rendered/{hashlib.sha256(' '.join(ground).encode()).hexdigest()}"
+        return [*findings, *await beforehand(session, name, lambda: self._rendered(draft, frame, settings))]
 
     async def publish(
         self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime
@@ -59,6 +63,11 @@ class TemplateKind:
 
     async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> None:
         """Nothing follows: journeys that send an archived template fail that step and go on."""
+
+    async def _rendered(
+        self, draft: TemplateDocument, frame: TemplateDocument | None, settings: ShopSettings
+    ) -> list[Finding]:
+        return [finding async for finding in self._trials(draft, frame, settings)]
 
     async def _trials(
         self, draft: TemplateDocument, frame: TemplateDocument | None, settings: ShopSettings

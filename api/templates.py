@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from activities.trial_messages import Trial
 from api.auth import Caller, requires
+from api.beforehand import beforehand, occasion
 from api.customer_access import find_customer
 from api.dependencies import AsOf, Dependencies, Writing
 from api.documents import Key, document_router
@@ -30,6 +33,8 @@ from domain.messages import ADDRESS
 from domain.shop_settings import ShopSettings
 from domain.templates import LAYOUT, Language, TemplateDocument, email_content, languages_of
 
+_TESTS = UUID("5f0e1c3a-5d0b-5b63-9d4c-0d8f3a1f7c11")
+"""Under which the ids of test messages are named."""
 router = document_router(TemplateKind, read=Scope.TEMPLATES_READ, write=Scope.TEMPLATES_WRITE)
 
 
@@ -68,7 +73,6 @@ class Preview(BaseModel):
 async def preview_template(
     *,
     key: Key,
-    session: Writing,
     caller: Caller,
     dependencies: Dependencies,
     as_of: AsOf,
@@ -76,14 +80,15 @@ async def preview_template(
 ) -> Preview:
     """Nothing is sent or kept. With a customer, it takes `customers:read` too."""
     wish = wish or PreviewWish()
-    template, settings = await _draft(session, key), await shop_settings(session)
-    customer = await _customer(session, wish, caller)
-    context = await _context(session, wish, template, customer, settings, as_of=as_of)
+    async with dependencies.database.read() as session:
+        template, settings = await _draft(session, key), await shop_settings(session)
+        customer = await _customer(session, wish, caller)
+        context = await _context(session, wish, template, customer, settings, as_of=as_of)
+        frame = None if key == LAYOUT else await layout(session)
     if template.channel == "webhook":
         parts = {"url": template.url, "body": template.body}
         filled = await dependencies.renderer.render_strings(parts, context)
         return Preview(url=filled["url"], body=filled["body"])
-    frame = None if key == LAYOUT else await layout(session)
     content = email_content(template, _languages(wish, customer, context), layout=frame)
     rendered = await dependencies.renderer.render(content, context)
     return Preview(
@@ -100,7 +105,8 @@ async def send_test(
     *, key: Key, wish: TestWish, session: Writing, caller: Caller, dependencies: Dependencies, as_of: AsOf
 ) -> MessageAnswer:
     """One message, past no gate: whoever may write templates vouches for the address. It counts towards no cap."""
-    if dependencies.trials is None:
+    trials = dependencies.trials
+    if trials is None:
         raise Unavailable("This process has no provider to send with.", code="channel_unavailable")
     template, settings = await _draft(session, key), await shop_settings(session)
     if template.channel != "email":
@@ -109,16 +115,17 @@ async def send_test(
     if customer is not None:
         concerns(session, customer.id)
     context = await _context(session, wish, template, customer, settings, as_of=as_of)
-    message_id = await dependencies.trials.send(
-        template,
-        None if key == LAYOUT else await layout(session),
-        context,
+    trial = Trial(
+        message_id=uuid5(_TESTS, occasion(session)),
+        template=template,
+        layout=None if key == LAYOUT else await layout(session),
+        context=context,
         to=wish.to,
         languages=tuple(_languages(wish, customer, context)),
         settings=settings,
-        as_of=as_of,
     )
-    sent = await find_message(session, message_id)
+    await beforehand(session, "sent", lambda: trials.send(trial, as_of))
+    sent = await find_message(session, trial.message_id)
     if sent is None:
         raise NotFound("The message is gone.")
     return MessageAnswer.of(sent)

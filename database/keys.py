@@ -174,19 +174,23 @@ async def note_use(session: WriteSession, key_id: str, as_of: datetime) -> None:
     await session.execute(update(Key).where(Key.id == key_id, is_old).values(last_used_at=as_of))
 
 
-async def claim_idempotency_key(
-    session: WriteSession, scope: str, key: str, fingerprint: bytes, patience: timedelta
-) -> IdempotencyKey | None:
-    """Take an idempotency key for this transaction, or the row of whoever has had it before; None when it is ours.
+_LOCK_IDEMPOTENCY_KEY = text("""
+    SELECT pg_try_advisory_xact_lock(hashtextextended('idempotency/' || :scope || '/' || :key, 0))
+""")
 
-    Waits for a transaction that holds the same key, at most `patience`; then PostgreSQL's lock_not_available (55P03).
-    """
-    wait = text("SELECT set_config('lock_timeout', :milliseconds, true)")
-    await session.execute(wait, {"milliseconds": str(int(patience / timedelta(milliseconds=1)))})
+
+async def lock_idempotency_key(session: WriteSession, scope: str, key: str) -> bool:
+    """Whether this transaction holds the key now; never waits for the one that does."""
+    return bool(await session.scalar(_LOCK_IDEMPOTENCY_KEY, {"scope": scope, "key": key}))
+
+
+async def claim_idempotency_key(
+    session: WriteSession, scope: str, key: str, fingerprint: bytes
+) -> IdempotencyKey | None:
+    """Take a locked idempotency key for this transaction; None if it is ours now, else the row of who had it before."""
     statement = insert(IdempotencyKey).on_conflict_do_nothing().returning(IdempotencyKey.key)
     row = {"scope": scope, "key": key, "fingerprint": fingerprint, "status": 0, "headers": {}, "body": b""}
     claimed = await session.scalar(statement, row)
-    await session.execute(wait, {"milliseconds": "0"})
     return None if claimed else await session.get_one(IdempotencyKey, (scope, key))
 
 

@@ -227,6 +227,11 @@ def _refuse_faults(*sources: str) -> None:
                 raise TemplateFailed(fault.message, code=fault.code)
 
 
+def has_expressions(value: Any) -> bool:
+    """Whether there is anything in a JSON value to fill in."""
+    return any(True for _ in _sources(value))
+
+
 def _sources(value: Any) -> Iterator[str]:
     """The strings of a JSON value that hold expressions."""
     if isinstance(value, str):

@@ -144,15 +144,19 @@ async def test_a_consent_that_was_asked_for_is_pending_until_it_is_confirmed(
     assert (event.name, event.properties) == ("Consent Requested", {"purpose": "marketing", "channel": "email"})
 
 
-async def test_for_an_id_that_is_new_the_consent_waits_for_the_router(
+async def test_consent_for_an_id_that_no_router_has_taken_up_is_not_applied_and_says_so(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    answer = await client.put("/v1/customers/new/consent", json={"state": "subscribed"})
+    headers = {"Idempotency-Key": "newsletter-1"}
+    answers = [
+        await client.put("/v1/customers/new/consent", json={"state": "subscribed"}, headers=headers) for _ in range(2)
+    ]
 
-    assert answer.status_code == 202
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(503, "customer_pending")}
     async with database.read() as session:
-        event = (await session.execute(select(Event))).scalar_one()
-    assert (event.name, event.user_id, event.status) == ("Consent Granted", "new", "pending")
+        event = (await session.execute(select(Event))).scalar_one()  # repeated, it says nothing twice
+        assert (await session.execute(select(Consent))).first() is None
+    assert (event.kind, event.user_id, event.status) == ("identify", "new", "pending")
 
 
 async def test_consent_of_another_shape_is_refused(client: httpx.AsyncClient, database: Database) -> None:

@@ -230,7 +230,7 @@ async def test_a_friend_whom_nobody_knows_yet_is_told_of_and_can_be_claimed_soon
     first = await claim(client, referrer="ann", referee="new")  # no router runs beside this API
     await shop.route()
     again = await claim(client, referrer="ann", referee="new")
-    assert (first.status_code, first.json()["code"]) == (503, "customer_not_routed")
+    assert (first.status_code, first.json()["code"]) == (503, "customer_pending")
     assert again.status_code == 201
 
 

@@ -1,0 +1,41 @@
+"""A request that is sent again while the first runs: it waits without a connection, and not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from api import idempotency
+from database.session import Database
+from domain.keys import KeyKind, Scope
+from tests.api.toy import make_key, toy_client
+
+
+async def test_whoever_repeats_a_running_request_holds_no_connection_and_gets_the_first_answer(
+    database_url: str, database: Database
+) -> None:
+    key = await make_key(database, "admin", KeyKind.SECRET, Scope.ADMIN)
+    pair = Database(database_url, pool_size=2)  # the one that runs holds one; six that repeat it share the other
+    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "one"}
+    async with toy_client(pair) as client:
+        asked = [client.post("/toys", json={"name": "bear", "seconds": 0.5}, headers=headers) for _ in range(7)]
+        answers = await asyncio.gather(*asked)
+    await pair.close()
+
+    assert [(answer.status_code, answer.json()["count"]) for answer in answers] == [(201, 1)] * 7
+
+
+async def test_a_request_that_runs_too_long_is_said_to_be_in_progress(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "PATIENCE_SECONDS", 0.3)
+    key = await make_key(database, "admin", KeyKind.SECRET, Scope.ADMIN)
+    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "one"}
+    async with toy_client(database) as client:
+        first = asyncio.create_task(client.post("/toys", json={"name": "bear", "seconds": 1.5}, headers=headers))
+        await asyncio.sleep(0.2)
+        again = await client.post("/toys", json={"name": "bear", "seconds": 1.5}, headers=headers)
+
+        assert (again.status_code, again.json()["code"]) == (409, "idempotency_in_progress")
+        assert (await first).status_code == 201
