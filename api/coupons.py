@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from api.auth import Caller, requires
+from api.code_tries import try_codes
 from api.coupon_answers import (
     CartWish,
     CouponAnswer,
@@ -21,7 +22,7 @@ from api.coupon_answers import (
     ValidateWish,
 )
 from api.customer_access import find_customer
-from api.dependencies import AsOf, Reading, Writing
+from api.dependencies import AsOf, Dependencies, Reading, Writing
 from api.paths import PathText
 from api.routing import ApiRoute, only_asks
 from database import coupon_uses
@@ -46,11 +47,19 @@ _READ, _WRITE = [requires(Scope.LOYALTY_READ)], [requires(Scope.LOYALTY_WRITE)]
 
 @router.post("/v1/coupons/validate", dependencies=_READ, summary="What codes take off a cart")
 @only_asks
-async def validate_coupons(wish: ValidateWish, session: Reading, as_of: AsOf) -> ValidateAnswer:
-    """Nothing is held or used. Codes that take off nothing say why. Without a cart: whether the code may be used."""
-    cart = await _cart(session, wish.cart)
-    asked = Asked(wish.wanted(), await _known(session, wish.customer_id), cart, wish.order_id)
-    found = await coupon_uses.price(session, asked, as_of)
+async def validate_coupons(
+    wish: ValidateWish, dependencies: Dependencies, caller: Caller, as_of: AsOf
+) -> ValidateAnswer:
+    """Nothing is held or used. Codes that take off nothing say why. Without a cart: whether the code may be used.
+
+    A key and a customer may try so many codes a minute; then the answer is 429.
+    """
+    codes = wish.wanted()
+    await try_codes(dependencies, caller, wish.customer_id, len(codes), as_of)
+    async with dependencies.database.read() as session:
+        cart = await _cart(session, wish.cart)
+        asked = Asked(codes, await _known(session, wish.customer_id), cart, wish.order_id)
+        found = await coupon_uses.price(session, asked, as_of)
     return ValidateAnswer.of(found, asked.codes, asked.cart)
 
 
@@ -108,9 +117,11 @@ async def make_coupon(wish: CouponWish, session: Writing, caller: Caller, as_of:
 
 
 @router.get("/v1/coupons/{code}", dependencies=_READ, summary="One code")
-async def get_coupon(code: PathText, session: Reading, as_of: AsOf) -> CouponAnswer:
+async def get_coupon(code: PathText, dependencies: Dependencies, caller: Caller, as_of: AsOf) -> CouponAnswer:
     """What it is good for, and how often it was used. Codes that nobody has seen yet are not found."""
-    return await _shown(session, normal_code(code), as_of)
+    await try_codes(dependencies, caller, None, 1, as_of)
+    async with dependencies.database.read() as session:
+        return await _shown(session, normal_code(code), as_of)
 
 
 @router.post("/v1/coupons/{code}/void", dependencies=_WRITE, summary="End a code for good")

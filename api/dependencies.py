@@ -16,7 +16,7 @@ from fastapi import Depends, Request
 from prometheus_client import generate_latest
 
 from activities.trial_messages import TrialSender
-from api.limits import IngestLimits, Rate
+from api.limits import CodeLimits, IngestLimits, Rate
 from api.temporal_ui import TemporalUi
 from connectors.rendering import Renderer
 from database.session import Database, ReadSession, WriteSession
@@ -46,6 +46,7 @@ class ApiDependencies:
     now: Callable[[], datetime] = system_clock
     ingest: IngestLimits = field(default_factory=IngestLimits)
     rate: Rate = field(default_factory=Rate)
+    code_limits: CodeLimits = field(default_factory=CodeLimits)
     max_body_bytes: int = 2_000_000
     analytics_js_dir: Path | None = None
     temporal_answers: Callable[[], Awaitable[bool]] | None = None

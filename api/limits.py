@@ -30,6 +30,14 @@ class Rate:
     burst: int = 20_000
 
 
+@dataclass(frozen=True, slots=True)
+class CodeLimits:
+    """How many codes of coupons may be tried in a minute: by one key, and for one customer."""
+
+    per_key: int = 600
+    per_customer: int = 20
+
+
 async def read_body(chunks: AsyncIterator[bytes], limit: int) -> bytes:
     """The whole body, gunzipped if it starts like gzip, whatever its headers say.
 
@@ -61,19 +69,30 @@ def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"the body may have {limit} bytes, also after decompression", code="body_too_large")
 
 
-class KeyRateLimited(RateLimited):
-    """One key asks faster than its rate; `headers` are the draft RateLimit ones and the X- ones that SDKs read."""
+class LimitReached(RateLimited):
+    """Somebody asks faster than their limit of `quota` a `window` of seconds, and may again after `seconds`.
 
-    def __init__(self, rate: Rate, seconds: int) -> None:
-        super().__init__("this key asks faster than its limit; slow down", retry_after=seconds)
-        window = math.ceil(rate.burst / rate.per_second)
+    `headers` are the draft RateLimit ones and the X- ones that SDKs read.
+    """
+
+    def __init__(self, detail: str, *, policy: str, quota: int, window: int, seconds: int) -> None:
+        super().__init__(detail, retry_after=seconds)
         self.headers = {
-            "RateLimit-Policy": f'"default";q={rate.burst};w={window}',
-            "RateLimit": f'"default";r=0;t={seconds}',
-            "X-RateLimit-Limit": str(rate.burst),
+            "RateLimit-Policy": f'"{policy}";q={quota};w={window}',
+            "RateLimit": f'"{policy}";r=0;t={seconds}',
+            "X-RateLimit-Limit": str(quota),
             "X-RateLimit-Remaining": "0",
             "X-RateLimit-Reset": str(seconds),
         }
+
+
+class KeyRateLimited(LimitReached):
+    """One key asks faster than its rate."""
+
+    def __init__(self, rate: Rate, seconds: int) -> None:
+        window = math.ceil(rate.burst / rate.per_second)
+        detail = "this key asks faster than its limit; slow down"
+        super().__init__(detail, policy="default", quota=rate.burst, window=window, seconds=seconds)
 
 
 class RateLimiter:

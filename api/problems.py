@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.limits import KeyRateLimited
+from api.limits import LimitReached
 from database.outages import AWAY, is_outage, sqlstate_of
 from domain.errors import (
     FieldError,
@@ -55,7 +55,7 @@ def problem(error: PerennialError, *, headers: Mapping[str, str] | None = None) 
         **({"errors": [_member(fault) for fault in error.errors]} if error.errors else {}),
         **error.members,
     }
-    extra = {**(headers or {}), **(error.headers if isinstance(error, KeyRateLimited) else {})}
+    extra = {**(headers or {}), **(error.headers if isinstance(error, LimitReached) else {})}
     if error.retry_after is not None:
         extra["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if isinstance(error, Unauthorized):

@@ -97,6 +97,7 @@ KEPT: Final[Mapping[str, str]] = {
     "point_transactions": "figures under our own uuid, keys as hashes; the ledger stays whole",
     "leaderboard_snapshots": "which periods are final; the members' places are removed",
     "passes": "how far jobs have come",
+    "code_tries": "keyed hashes that last a day",
     "products": "the catalogue",
     "provider_rates": "pace of sending",
     "referral_clicks": "counts visits by code and day",

@@ -93,7 +93,7 @@ async def build_api(settings: Settings, database: Database, closing: AsyncExitSt
     from activities.trial_messages import TrialSender
     from api.app import create_app
     from api.dependencies import ApiDependencies
-    from api.limits import IngestLimits, Rate
+    from api.limits import CodeLimits, IngestLimits, Rate
     from api.temporal_ui import TemporalUi
     from connectors.rendering import Renderer
     from perennial.email import email_provider
@@ -116,6 +116,7 @@ async def build_api(settings: Settings, database: Database, closing: AsyncExitSt
             ingest_database=ingest_database,
             ingest=IngestLimits(settings.ingest_event_bytes, settings.ingest_body_bytes),
             rate=Rate(settings.requests_per_second, burst=4 * settings.requests_per_second),
+            code_limits=CodeLimits(settings.coupon_codes_per_minute, settings.customer_coupon_codes_per_minute),
             analytics_js_dir=settings.analytics_js_dir,
             temporal_answers=temporal_answers,
             temporal_ui=TemporalUi(settings.temporal_ui_url, settings.temporal_namespace),
