@@ -17,6 +17,7 @@ from perennial.builtins import publish_builtins
 from perennial.embedded.accounts import close_files, make_folder
 from perennial.embedded.folder import announced, held
 from perennial.embedded.keyring import Keyring, ensure_keys
+from perennial.embedded.namespaces import keep_namespace
 from perennial.embedded.ports import PortChoice, choose_port
 from perennial.embedded.postgres import EmbeddedPostgres
 from perennial.embedded.services import Service
@@ -169,6 +170,7 @@ async def _start_one(server: Server, says: str, started: AsyncExitStack, console
 async def _watch(stack: Stack, keys: Keyring, *, demo: bool, console: Console) -> None:
     async with asyncio.TaskGroup() as running:
         running.create_task(supervise(stack.servers, console.print))
+        running.create_task(keep_namespace(stack.temporal, stack.settings.temporal_namespace, console.print))
         if demo:
             from perennial.demo import run_demo
 

@@ -25,7 +25,7 @@ class EmbeddedTemporal:
         self._folder = folder.absolute()
         self._file = self._folder / "temporal.db"
         self.port = port
-        self._http_port = 0
+        self.http_port = 0
         self.ui_port = ui_port
         self.child = Child(
             "Temporal",
@@ -43,7 +43,7 @@ class EmbeddedTemporal:
     async def start(self) -> None:
         """End an orphan of an earlier run, start, wait until healthy; raises StartFailedError."""
         self.port = self.port or any_free_port()
-        self._http_port = any_free_port()
+        self.http_port = any_free_port()
         try:
             make_folder(self._folder)
             close_files(self._folder)
@@ -67,14 +67,14 @@ class EmbeddedTemporal:
         attributes = [f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
         return [
             *(binary("temporal"), "server", "start-dev", "--db-filename", self._file, "--ip", LOOPBACK),
-            *("--port", str(self.port), "--http-port", str(self._http_port), "--log-level", "warn"),
+            *("--port", str(self.port), "--http-port", str(self.http_port), "--log-level", "warn"),
             *ui,
             *pragmas,
             *attributes,
         ]
 
     def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection(LOOPBACK, self._http_port, timeout=2)
+        connection = http.client.HTTPConnection(LOOPBACK, self.http_port, timeout=2)
         try:
             connection.request("GET", "/api/v1/system-info")
             return connection.getresponse().status == 200

@@ -13,7 +13,8 @@ from database.marks import last_mark
 from database.redemptions import workflow_of
 from database.session import Database
 from perennial.doctor_temporal import KNOWN, SCHEDULED, STARTED, WANTED, examine_temporal
-from perennial.embedded.temporal import EmbeddedTemporal
+from perennial.embedded.namespaces import make_namespace
+from perennial.embedded.temporal import EmbeddedTemporal, binary
 from perennial.temporal import connect, register_search_attributes
 from tests.recovery.conftest import WAITING, World, until
 from tests.rewarding import TENNER, award, balance_of, buy, publish_reward, redemptions_of
@@ -108,7 +109,7 @@ async def test_a_temporal_that_cannot_be_reached_for_long_is_not_taken_for_lost(
 
     await world.server.stop()
     await world.go(RUNS)
-    await asyncio.sleep(5)
+    await asyncio.sleep(2)
     unasked = await examine_temporal(world.database, world.client, datetime.now(UTC))
     await world.server.start()
     await until(world.states, lambda states: states == {"completed": RUNS})
@@ -138,3 +139,21 @@ async def test_a_missing_namespace_is_an_outage_and_loses_nothing(
         mark = await last_mark(session)
     assert mark is not None
     assert (mark.lost_at, mark.execution_id, mark.leased_until) == (None, None, None)
+
+
+@pytest.mark.prove  # the SDK takes most of a minute to try again
+async def test_a_namespace_that_somebody_deleted_is_made_again_and_everything_comes_back(world: World) -> None:
+    await world.shop.publish(WAITING)
+    await world.enter(RUNS)
+    lost_at = datetime.now(UTC)
+    async with world.unattended():
+        delete = ["operator", "namespace", "delete", "--yes", "--namespace", "default", "--address"]
+        await asyncio.create_subprocess_exec(binary("temporal"), *delete, world.server.address)
+        await until(lambda: asyncio.to_thread(make_namespace, world.server, "default"))
+
+    done = await world.recovered_since(lost_at)
+
+    assert done["runs"] == RUNS
+    await world.go(RUNS)
+    await until(world.states, lambda states: states == {"completed": RUNS})
+    assert await world.told("After") == {f"u-{n}": 1 for n in range(RUNS)}
