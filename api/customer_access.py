@@ -88,10 +88,10 @@ async def tell(
         if (customer := await lock_customer(session, customer_id)) is not None:
             event = replace(event, timestamp=await act_on_traits(session, customer, traits, as_of))
         await append(session, [event])
-    return await _wait_until_routed(dependencies, event)
+    return await wait_until_routed(dependencies, event)
 
 
-async def _wait_until_routed(dependencies: ApiDependencies, event: NewEvent) -> bool:
+async def wait_until_routed(dependencies: ApiDependencies, event: NewEvent) -> bool:
     """Whether a router takes the event up within two seconds; it was told when the event was committed."""
     statement = select(Event.status).where(Event.source == event.source, Event.message_id == event.message_id)
     for _ in range(int(PATIENCE_SECONDS / POLL_SECONDS)):
