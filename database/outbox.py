@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from sqlalchemy import ColumnElement, Index, SmallInteger, delete, func, insert, select, text, tuple_, update
 from sqlalchemy import Identity as Serial
-from sqlalchemy import Index, SmallInteger, delete, func, insert, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Created, Json, Table
@@ -52,6 +52,7 @@ class Command(Table):
     created_at: Mapped[Created]
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     not_before: Mapped[datetime | None]
+    leased_until: Mapped[datetime | None]  # until when one relay alone asks Temporal for it
     error: Mapped[str | None]
 
     __table_args__ = (Index("ix_outbox_workflow", "workflow_id", "id"),)
@@ -98,47 +99,68 @@ class PendingCommand:
     workflow_id: str
     payload: Mapping[str, Any]
     attempts: int
+    leased_until: datetime
 
 
-# The first command of each workflow, locked: whoever holds it holds the workflow's others too, so their order is kept
-# however many relays there are. Relies on pk_outbox for the order, ix_outbox_workflow for "is there an earlier one?".
-_HEADS = text("""
-    SELECT id, kind, workflow_id, payload, attempts
-    FROM outbox AS head
-    WHERE (not_before IS NULL OR not_before <= :as_of)
-      AND NOT EXISTS (
-          SELECT FROM outbox AS earlier WHERE earlier.workflow_id = head.workflow_id AND earlier.id < head.id
-      )
-    ORDER BY id
-    LIMIT :limit
-    FOR UPDATE OF head SKIP LOCKED
+# All commands of the first workflows, whose first command nobody has leased: whoever holds it holds the workflow's
+# others too, so their order is kept however many relays there are. Leases are timed by the database's clock, the one
+# that all relays share. Relies on pk_outbox for the order, ix_outbox_workflow for "is there an earlier one?".
+_LEASE = text("""
+    WITH heads AS (
+        SELECT workflow_id
+        FROM outbox AS head
+        WHERE (not_before IS NULL OR not_before <= :as_of)
+          AND (leased_until IS NULL OR leased_until <= now())  -- looked at again once the row is locked
+          AND NOT EXISTS (
+              SELECT FROM outbox AS other
+              WHERE other.workflow_id = head.workflow_id AND (other.id < head.id OR other.leased_until > now())
+          )
+        ORDER BY id
+        LIMIT :limit
+        FOR UPDATE OF head SKIP LOCKED
+    )
+    UPDATE outbox SET leased_until = now() + :lease
+    FROM heads
+    WHERE outbox.workflow_id = heads.workflow_id
+    RETURNING outbox.id, outbox.kind, outbox.workflow_id, outbox.payload, outbox.attempts, outbox.leased_until
 """)
 
 
-async def claim_commands(session: WriteSession, as_of: datetime, limit: int) -> dict[str, list[PendingCommand]]:
-    """All commands of at most `limit` workflows, by workflow, in order. Held until the transaction ends."""
-    heads = [_pending(row) for row in await session.execute(_HEADS, {"as_of": as_of, "limit": limit})]
-    claimed = {head.workflow_id: [head] for head in heads}
-    others = (
-        select(Command.id, Command.kind, Command.workflow_id, Command.payload, Command.attempts)
-        .where(Command.workflow_id.in_(claimed), Command.id.not_in([head.id for head in heads]))
-        .order_by(Command.id)
-    )
-    for row in await session.execute(others) if heads else []:
-        claimed[row.workflow_id].append(_pending(row))
-    return claimed
+async def lease_commands(
+    session: WriteSession, as_of: datetime, limit: int, lease: timedelta
+) -> dict[str, list[PendingCommand]]:
+    """All commands of at most `limit` workflows, by workflow, in order: ours until the lease is over."""
+    rows = await session.execute(_LEASE, {"as_of": as_of, "limit": limit, "lease": lease})
+    leased: dict[str, list[PendingCommand]] = {}
+    for row in sorted(rows, key=lambda row: row.id):
+        leased.setdefault(row.workflow_id, []).append(_pending(row))
+    return leased
 
 
-async def remove_commands(session: WriteSession, ids: Collection[int]) -> None:
+def _ours(commands: Sequence[PendingCommand]) -> ColumnElement[bool]:
+    """What nobody has leased after us: a relay that was frozen must not touch what another has taken up."""
+    held = [(command.id, command.leased_until) for command in commands]
+    return tuple_(Command.id, Command.leased_until).in_(held)
+
+
+async def remove_commands(session: WriteSession, commands: Sequence[PendingCommand]) -> None:
     """These were carried out."""
-    if ids:
-        await session.execute(delete(Command).where(Command.id.in_(ids)))
+    if commands:
+        await session.execute(delete(Command).where(_ours(commands)))
 
 
-async def postpone_command(session: WriteSession, id_: int, *, attempts: int, until: datetime, error: str) -> None:
+async def release_commands(session: WriteSession, commands: Sequence[PendingCommand]) -> None:
+    """These were not, and may be taken up at once."""
+    if commands:
+        await session.execute(update(Command).where(_ours(commands)).values(leased_until=None))
+
+
+async def postpone_command(
+    session: WriteSession, command: PendingCommand, *, attempts: int, until: datetime, error: str
+) -> None:
     """This one was refused: it and the later ones of its workflow wait."""
     values = {"attempts": attempts, "not_before": until, "error": error}
-    await session.execute(update(Command).where(Command.id == id_).values(values))
+    await session.execute(update(Command).where(_ours([command])).values(values))
 
 
 async def backlog(session: ReadSession, *, count_up_to: int = 10_000) -> tuple[int, datetime | None]:
@@ -149,5 +171,5 @@ async def backlog(session: ReadSession, *, count_up_to: int = 10_000) -> tuple[i
     return depth, oldest
 
 
-def _pending(row: Any) -> PendingCommand:  # a row of both statements
-    return PendingCommand(row.id, CommandKind(row.kind), row.workflow_id, row.payload, row.attempts)
+def _pending(row: Any) -> PendingCommand:  # a row of the statement
+    return PendingCommand(row.id, CommandKind(row.kind), row.workflow_id, row.payload, row.attempts, row.leased_until)

@@ -1,6 +1,7 @@
 """The relay: sends the commands of the outbox to Temporal, in order for each workflow, until Temporal has taken them.
 
-A relay may die at any point: what it had not removed is sent again, which does no harm. While Temporal is away commands
+A relay leases commands, asks Temporal with no transaction open, and removes them. It may die or be frozen at any point:
+when its lease is over, what it had not removed is sent again, which does no harm. While Temporal is away commands
 stay, and everything else goes on.
 """
 
@@ -10,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from time import perf_counter
+from time import monotonic, perf_counter
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -30,6 +31,8 @@ REFUSED = Counter("perennial_commands_refused", "Commands that Temporal refused 
 DEPTH = Gauge("perennial_outbox_depth", "Commands that wait for Temporal (counted up to 10,000)")
 AGE = Gauge("perennial_outbox_oldest_seconds", "Age of the oldest command that waits for Temporal")
 
+LEASE = timedelta(seconds=15)
+"""How long a relay has for one round; what a relay that died had leased is taken up by another after that."""
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _IDLE_SECONDS = 1.0
@@ -51,6 +54,7 @@ class _Result:
     """What became of one workflow's commands: those sent, in order, and what stopped the rest."""
 
     done: list[PendingCommand]
+    left: list[PendingCommand]
     stopped_at: PendingCommand | None = None
     error: Exception | None = None
 
@@ -66,6 +70,7 @@ class Relay:
         workflows_at_once: int = 200,
         calls_at_once: int = 64,
         patience: timedelta = PATIENCE,
+        lease: timedelta = LEASE,
         now: Callable[[], datetime] | None = None,
     ) -> None:
         self._database = database
@@ -73,6 +78,7 @@ class Relay:
         self._workflows_at_once = workflows_at_once
         self._calls = asyncio.Semaphore(calls_at_once)
         self._patience = patience
+        self._lease = lease
         self._now = now or _utc_now
         self._pause = 0.0
         self._measured_at = 0.0
@@ -89,10 +95,14 @@ class Relay:
                     await bell.wait(heard, pause, stop)
 
     async def relay_once(self) -> Sent:
-        """Send what waits, of so many workflows. The commands stay locked while Temporal is asked."""
+        """Send what waits, of so many workflows. The commands are leased, not locked, while Temporal is asked."""
+        until = monotonic() + (self._lease - self._patience).total_seconds()
         async with self._database.transaction() as session:
-            claimed = await outbox.claim_commands(session, self._now(), self._workflows_at_once)
-            results = await asyncio.gather(*(self._send(commands) for commands in claimed.values()))
+            leased = await outbox.lease_commands(session, self._now(), self._workflows_at_once, self._lease)
+        if not leased:
+            return Sent()
+        results = await asyncio.gather(*(self._send(commands, until) for commands in leased.values()))
+        async with self._database.transaction() as session:
             return await self._record(session, results)
 
     async def _turn(self) -> float:
@@ -111,28 +121,32 @@ class Relay:
         self._pause = 0.0
         return 0.0 if sent.done else _IDLE_SECONDS
 
-    async def _send(self, commands: Sequence[PendingCommand]) -> _Result:
-        """One workflow's commands in order; the first that fails stops the rest."""
-        result = _Result([])
+    async def _send(self, commands: Sequence[PendingCommand], until: float) -> _Result:
+        """One workflow's commands in order; the first that fails stops the rest, and so does the end of our lease."""
+        result = _Result([], list(commands))
         for call in coalesced(commands):
             try:
                 async with self._calls:
+                    if monotonic() > until:
+                        return result  # another relay may have taken them up: a late call of ours could come after its
                     await carry_out(self._client, call[0], self._patience)
             except Exception as error:  # noqa: BLE001  a command of any kind must not take the relay down; recorded below
                 result.stopped_at, result.error = call[0], error
                 return result
             result.done += call
+            del result.left[: len(call)]
         return result
 
     async def _record(self, session: WriteSession, results: Sequence[_Result]) -> Sent:
         done = [command for result in results for command in result.done]
-        await outbox.remove_commands(session, [command.id for command in done])
+        await outbox.remove_commands(session, done)
         for command in done:
             SENT.labels(command.kind).inc()
         errors = [(each.stopped_at, each.error) for each in results if each.stopped_at and each.error]
         refused = [(command, error) for command, error in errors if not is_outage(error)]
         for command, error in refused:
             await self._postpone(session, command, error)
+        await outbox.release_commands(session, [command for result in results for command in result.left])
         return Sent(len(done), len(refused), outage=len(refused) < len(errors))
 
     async def _postpone(self, session: WriteSession, command: PendingCommand, error: Exception) -> None:
@@ -143,7 +157,7 @@ class Relay:
         )
         REFUSED.labels(command.kind).inc()
         until = self._now() + wait
-        await outbox.postpone_command(session, command.id, attempts=attempts, until=until, error=repr(error)[:500])
+        await outbox.postpone_command(session, command, attempts=attempts, until=until, error=repr(error)[:500])
 
     async def _measure(self) -> None:
         self._measured_at = perf_counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select
@@ -14,13 +14,16 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import RawValue
 from temporalio.worker import Worker
 
-from database.outbox import Command, CommandKind, NewCommand, PendingCommand, add_commands, claim_commands
+from database.outbox import Command, CommandKind, NewCommand, PendingCommand, add_commands, lease_commands
 from database.session import Database
 from perennial.loopback import any_free_port
 from perennial.temporal import connect
+from tests.factories import NOON
 from tests.triggers.shop import Shop, abandoned_cart
 from triggers import commands
 from triggers.relay import Relay
+
+PATIENCE, LEASE = timedelta(seconds=0.5), timedelta(seconds=1)
 
 
 @workflow.defn(dynamic=True, sandboxed=False)
@@ -112,8 +115,8 @@ async def test_a_relay_that_died_after_the_call_starts_nothing_twice_not_even_af
 async def _call_and_die(database: Database, client: Client) -> None:
     async def call() -> None:
         async with database.transaction() as session:
-            claimed = await claim_commands(session, datetime.now(UTC), 10)
-            for command in (each for group in claimed.values() for each in group):
+            leased = await lease_commands(session, datetime.now(UTC), 10, timedelta(seconds=9))
+            for command in (each for group in leased.values() for each in group):
                 await commands.carry_out(client, command)
             raise ZeroDivisionError
 
@@ -146,7 +149,7 @@ async def test_while_temporal_is_away_entries_wait_and_none_is_missing_afterward
     await shop.publish(abandoned_cart())
     away = await connect(f"127.0.0.1:{any_free_port()}", temporal_client.namespace, lazy=True)
     stop = asyncio.Event()
-    relaying = asyncio.create_task(Relay(shop.database, away).run(stop))
+    relaying = asyncio.create_task(Relay(shop.database, away, patience=PATIENCE, lease=LEASE).run(stop))
     for number in range(5):
         await shop.track("Product Added", {"cart_id": "c"}, user_id=f"u-{number}")
     await asyncio.sleep(0.5)
@@ -154,6 +157,7 @@ async def test_while_temporal_is_away_entries_wait_and_none_is_missing_afterward
     relaying.cancel()
     await asyncio.gather(relaying, return_exceptions=True)
     assert await depth(shop.database) == 5
+    await asyncio.sleep(LEASE.total_seconds())  # what it was about when it died is taken up after that
     assert (await Relay(shop.database, temporal_client).relay_once()).done == 5
     for run in await shop.runs():
         described = await temporal_client.get_workflow_handle(run.workflow_id).describe()
@@ -182,8 +186,54 @@ async def test_what_is_over_needs_no_wake_and_no_end(database: Database, tempora
 
 def test_wakes_that_follow_one_another_are_one_call() -> None:
     def command(position: int, kind: CommandKind) -> PendingCommand:
-        return PendingCommand(position, kind, "j/1", {}, 0)
+        return PendingCommand(position, kind, "j/1", {}, 0, NOON)
 
     kinds = [CommandKind.START, CommandKind.WAKE, CommandKind.WAKE, CommandKind.CANCEL, CommandKind.WAKE]
     calls = commands.coalesced([command(position, kind) for position, kind in enumerate(kinds)])
     assert [[each.id for each in call] for call in calls] == [[0], [1, 2], [3], [4]]
+
+
+@asynccontextmanager
+async def slow_temporal(monkeypatch: pytest.MonkeyPatch, seconds: float) -> AsyncIterator[list[str]]:
+    """Temporal takes its time; what was asked of it, in order."""
+    asked: list[str] = []
+
+    async def carry_out(client: Client, command: PendingCommand, patience: timedelta) -> None:
+        asked.append(f"{command.kind} {command.workflow_id}")
+        await asyncio.sleep(seconds)
+
+    monkeypatch.setattr("triggers.relay.carry_out", carry_out)
+    yield asked
+
+
+async def test_no_lock_is_held_while_temporal_is_asked_and_no_other_relay_asks_too(
+    database: Database, temporal_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write(database, start("j/1"), wake("j/1"))
+    async with slow_temporal(monkeypatch, 0.3) as asked:
+        first = asyncio.create_task(Relay(database, temporal_client).relay_once())
+        await asyncio.sleep(0.1)
+        async with database.transaction() as session:
+            await session.execute(select(Command).with_for_update(nowait=True))
+        await write(database, NewCommand(CommandKind.CANCEL, "j/1"))
+        other = await Relay(database, temporal_client).relay_once()
+        assert (other.done, (await first).done) == (0, 2)
+        assert (await Relay(database, temporal_client).relay_once()).done == 1
+
+    assert asked == ["start j/1", "wake j/1", "cancel j/1"]
+
+
+async def test_what_a_frozen_relay_had_leased_is_taken_up_and_it_asks_nothing_late(
+    database: Database, temporal_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write(database, start("j/1"), NewCommand(CommandKind.CANCEL, "j/1"))
+    async with slow_temporal(monkeypatch, 1.2) as asked:  # the first call lasts longer than the lease
+        frozen = asyncio.create_task(Relay(database, temporal_client, patience=PATIENCE, lease=LEASE).relay_once())
+        await asyncio.sleep(1.05)
+        taken = asyncio.create_task(Relay(database, temporal_client, lease=timedelta(seconds=20)).relay_once())
+        assert (await frozen).done == 1
+        assert await depth(database) == 2  # it removed nothing that is another's by now
+        assert (await taken).done == 2
+
+    assert asked == ["start j/1", "start j/1", "cancel j/1"]
+    assert await depth(database) == 0
