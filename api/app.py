@@ -46,6 +46,7 @@ from api import (
 )
 from api.auth import KeyRing
 from api.bell import Bell
+from api.body_time import BodyTime
 from api.browser import BrowserAccess
 from api.dependencies import ApiDependencies
 from api.openapi import describe
@@ -114,6 +115,7 @@ def create_app(dependencies: ApiDependencies) -> FastAPI:
     app.add_middleware(UnexpectedErrors)
     app.add_middleware(BrowserAccess)
     app.add_middleware(RawPath)
+    app.add_middleware(BodyTime)
     for router in _ROUTERS:
         app.include_router(router)
     describe(app)

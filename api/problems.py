@@ -26,6 +26,7 @@ from domain.errors import (
     NotFound,
     PerennialError,
     TooLarge,
+    TooSlow,
     Unauthorized,
     Unavailable,
 )
@@ -58,6 +59,8 @@ def problem(error: PerennialError, *, headers: Mapping[str, str] | None = None) 
     extra = {**(headers or {}), **(error.headers if isinstance(error, LimitReached) else {})}
     if error.retry_after is not None:
         extra["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, TooSlow | TooLarge):
+        extra["Connection"] = "close"  # what is still to come of the body is not read
     if isinstance(error, Unauthorized):
         extra["WWW-Authenticate"] = 'Bearer realm="perennial"'
     return _answer(error.status, body, extra)

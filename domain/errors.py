@@ -107,6 +107,12 @@ class TooLarge(PerennialError):
     code, status, title = "too_large", 413, "The request is too large"
 
 
+class TooSlow(PerennialError):
+    """The client takes too long to send what it announced."""
+
+    code, status, title = "request_timeout", 408, "The request did not come in time"
+
+
 class RateLimited(PerennialError):
     """Too many requests; `retry_after` says in seconds when to come back."""
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import uvicorn
 
+from perennial.http_protocol import BoundedProtocol
+
 _GRACE_SECONDS = 20
 
 
@@ -26,6 +28,8 @@ async def serving(app: Any, host: str, port: int, *, trusted_proxies: str = "127
         log_config=None,
         access_log=False,
         server_header=False,
+        http=BoundedProtocol,
+        ws="none",
         forwarded_allow_ips=trusted_proxies,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
