@@ -31,6 +31,7 @@ from domain.emails import (
     with_open_picture,
     with_unsubscribe_link,
 )
+from domain.link_hosts import LinkHosts
 from domain.message_context import cart_context, customer_context, shop_context
 from domain.shop_settings import ShopSettings
 from domain.templates import TemplateDocument, email_content, languages_of
@@ -154,7 +155,7 @@ async def _email(renderer: Renderer, draft: Draft) -> Content:
         html, text = with_unsubscribe_link(html, text, addresses)
         headers |= list_headers(addresses)
     if draft.is_tracked:
-        html = _tracked(html, addresses.base, links)
+        html = _tracked(html, addresses.base, _hosts(draft), links)
     return Content(
         to=draft.to,
         sender=formataddr((draft.settings.sender.name, draft.settings.sender.email)),
@@ -166,13 +167,19 @@ async def _email(renderer: Renderer, draft: Draft) -> Content:
     )
 
 
-def _tracked(html: str, base: str, links: Links) -> str:
+def _hosts(draft: Draft) -> LinkHosts:
+    layout = draft.layout.sources().values() if draft.layout else ()
+    sources = [*draft.template.sources().values(), *layout]
+    return LinkHosts.of(sources, website=draft.settings.website, domains=draft.settings.link_domains)
+
+
+def _tracked(html: str, base: str, hosts: LinkHosts, links: Links) -> str:
     def token_for(target: str) -> str:
         token = new_token()
         links.append((token, "click", target))
         return token
 
-    html = track_links(html, base, token_for)
+    html = track_links(html, base, hosts, token_for)
     picture = new_token()
     links.append((picture, "open", None))
     return with_open_picture(html, f"{base}/o/{picture}")

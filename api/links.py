@@ -28,6 +28,7 @@ from database.shop_settings import shop_settings
 from domain.consent import MARKETING, TRANSACTIONAL, TRIAL, ConsentSource
 from domain.engagement import BURST, Actor, Visit, judge_click, judge_open
 from domain.ids import new_id
+from domain.link_hosts import host_of
 from domain.message_events import Kind, Report
 
 log = structlog.get_logger(__name__)
@@ -50,7 +51,7 @@ async def follow_link(token: Token, request: Request, dependencies: Dependencies
     async with dependencies.database.read() as session:
         found = await link_of(session, token, "click")
         target = found and found[0].target
-        if found is None or target is None:
+        if found is None or target is None or host_of(target) is None:
             return await _gone(session)
     await _record(dependencies, request, Kind.CLICKED, found, as_of)
     return RedirectResponse(target, 302, headers=PRIVATE)

@@ -9,6 +9,8 @@ from html import escape, unescape
 from typing import Any
 from uuid import UUID
 
+from domain.link_hosts import LinkHosts
+
 
 @dataclass(frozen=True, slots=True)
 class OutgoingEmail:
@@ -67,11 +69,12 @@ _OPEN_PICTURE = re.compile(r'<img src="[^"<>]*/o/[A-Za-z0-9_-]+" width="1" heigh
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
 
 
-def track_links(html: str, base: str, new_token: Callable[[str], str]) -> str:
+def track_links(html: str, base: str, hosts: LinkHosts, new_token: Callable[[str], str]) -> str:
     """Lead the links of a message through `/c/<token>`; `new_token` makes a token for a target.
 
-    Untouched stay our own links (unsubscribe, preferences, view), `mailto:` and `tel:`. What could run code in a
-    browser (`javascript:`, `data:`, anything unknown) leads nowhere.
+    Untouched stay our own links (unsubscribe, preferences, view), `mailto:` and `tel:`, and links to other hosts than
+    `hosts`: they lead there themselves and are not counted. What could run code in a browser (`javascript:`, `data:`,
+    anything unknown) leads nowhere.
     """
 
     def rewrite(href: re.Match[str]) -> str:
@@ -79,6 +82,8 @@ def track_links(html: str, base: str, new_token: Callable[[str], str]) -> str:
         if not _SAFE.match(target):
             return f'{href.group(1)}"#"'
         if not target.lower().startswith(("http://", "https://")) or target.startswith(f"{base}/"):
+            return href.group()
+        if not hosts.allow(target):
             return href.group()
         return f'{href.group(1)}"{escape(base)}/c/{new_token(target)}"'
 

@@ -33,6 +33,9 @@ Zone = Annotated[
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), Field(examples=["EUR"])]
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"), Field(examples=["22:00"])]
 WebAddress = Annotated[str, StringConstraints(pattern=rf"^https?://[^{BLANKS}\"'<>]+$", max_length=500)]
+DomainName = Annotated[
+    str, StringConstraints(pattern=r"^[^\s/:@?#.]+(\.[^\s/:@?#.]+)+$", max_length=253), Field(examples=["shop.example"])
+]
 Purpose = Annotated[str, StringConstraints(pattern=PURPOSE)]
 SettingsChannel = Literal["email", "push", "sms", "webhook"]
 
@@ -100,6 +103,11 @@ class ShopSettings(Document):
         ge=1,
         le=1_000,
         description="How many of the shop's own ids may become one customer by aliases; further merges are refused.",
+    )
+    link_domains: list[DomainName] = Field(
+        default=[],
+        max_length=50,
+        description="Domains beside the website's to which tracked links may lead where data names the host.",
     )
     decisions_kept_days: WholeNumber = Field(
         default=180,

@@ -59,6 +59,22 @@ async def test_a_subscribed_customer_gets_the_message_with_tracked_links_and_one
     assert (log.outcome, log.detail) == ("done", {"message_id": str(message.id)})
 
 
+async def test_a_link_that_a_customer_wrote_is_no_redirect_under_the_shops_domain(shop: Shop) -> None:
+    page = (
+        '<a href="{{ customer.traits.blog }}">blog</a> <a href="https://shop.example/{{ customer.traits.blog }}">x</a>'
+    )
+    async with shop.database.transaction() as session:
+        await publish(session, "template", "hello", hello_template(html=f"<html><body>{page}</body></html>"))
+    run_id = await enter(shop, blog="https://evil.example/login")
+
+    await shop.send(run_id)
+
+    async with shop.database.read() as session:
+        targets = (await session.execute(select(Link.target).where(Link.kind == "click"))).scalars().all()
+    assert targets == ["https://shop.example/https://evil.example/login"]
+    assert '<a href="https://evil.example/login">blog</a>' in shop.provider.taken[0].html
+
+
 async def test_marketing_shows_a_way_out_even_if_the_template_forgot_it(shop: Shop) -> None:
     run_id = await enter(shop)
 
