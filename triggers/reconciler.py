@@ -1,6 +1,6 @@
 """The reconciler: sees that Temporal is the one we know, and brings back what should be under way when it is not.
 
-It lives in the router's process, because Temporal cannot watch over its own loss.
+It lives in the router's process, because Temporal cannot watch over its own loss (decision 0012).
 """
 
 from __future__ import annotations

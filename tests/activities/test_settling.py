@@ -98,6 +98,21 @@ async def test_customers_are_warned_once_before_points_expire(database: Database
     assert datetime.fromisoformat(event.properties["at"]) == NOON + 7 * DAY
 
 
+async def test_points_that_come_within_a_warning_while_temporal_was_away_are_told_of_afterwards(
+    database: Database,
+) -> None:
+    await publish(database, warn=["7d"])
+    ann = await make_customer(database, "ann")
+    await move(database, credit(ann, 60, "a", expires=NOON + 9 * DAY))
+    warn, hour = SettlingActivities(database).warn_of_expiry, timedelta(hours=1)
+
+    first = await ActivityEnvironment().run(warn, SettlingStep(since=NOON - hour, as_of=NOON))
+    # Three days later a Temporal that knows of no pass before begins with the last hour.
+    later = await ActivityEnvironment().run(warn, SettlingStep(since=NOON + 3 * DAY - hour, as_of=NOON + 3 * DAY))
+
+    assert (first.count, later.count) == (0, 1)
+
+
 async def test_tiers_close_alike_before_and_after_points_have_expired_and_activated(database: Database) -> None:
     """Decision 0011: a twin is settled only after the period has closed."""
     measure = {"points": "earned", "window": {"rolling": "12mo"}}

@@ -13,6 +13,7 @@ from temporalio.worker import Worker
 
 from activities.audiences import AudienceActivities
 from database.journeys import DateDue
+from database.schedule_fires import open_fires
 from domain.audiences import AudiencePage, BackfillPage, DueDatesInput, schedule_id
 from domain.journeys.definition import JourneyDefinition
 from tests.triggers.shop import Shop
@@ -85,6 +86,21 @@ async def test_a_schedule_enters_its_audience_once_however_often_the_activity_ru
         await ActivityEnvironment().run(activities.enter_audience, page)
         await shop.route()
     assert len(await shop.runs("weekly")) == 3
+
+
+async def test_a_time_whose_audience_has_entered_is_over_for_whoever_joins_the_audience_later(shop: Shop) -> None:
+    await shop.publish(weekly())
+    await shop.identify({"plan": "gold"})
+    activities, page = AudienceActivities(shop.database), AudiencePage(journey="weekly", entry=0, fired=shop.now)
+    await ActivityEnvironment().run(activities.enter_audience, page)
+    await shop.identify({"plan": "gold"}, user_id="late")
+
+    await ActivityEnvironment().run(activities.enter_audience, page)  # as after Temporal was lost
+
+    await shop.route()
+    assert len(await shop.runs("weekly")) == 1
+    async with shop.database.read() as session:
+        assert await open_fires(session, before=shop.now, limit=1) == []
 
 
 async def test_publishing_makes_the_schedules_that_archiving_removes(shop: Shop, temporal_client: Client) -> None:

@@ -26,6 +26,7 @@ from database.points import lots_of
 from database.redeeming import cancel, fulfil, lock_with_customer, redeem
 from database.redemptions import Redemption, shown_code
 from database.session import Database
+from database.undertakings import open_undertakings
 from domain.errors import Conflict
 from domain.points import Balance
 from domain.redemptions import RESERVED_FOR, Canceller, RedemptionInput, RedemptionStep, Standing
@@ -100,6 +101,11 @@ class Counter:
     async def balance(self) -> Balance:
         return await balance_of(self.database, self.ann, self.now)
 
+    async def under_way(self) -> int:
+        """How many redemptions would be begun again if Temporal were lost."""
+        async with self.database.read() as session:
+            return len(await open_undertakings(session, limit=10))
+
     async def row(self) -> Redemption:
         [row] = await redemptions_of(self.database)
         return row
@@ -159,6 +165,17 @@ async def test_the_shop_is_asked_by_a_signed_webhook_and_the_customer_has_it(cou
         "code": "TENNER-1",
     }
     assert await counter.balance() == Balance(spent=100, earned=100)
+
+
+@pytest.mark.parametrize("answer", [200, 202, 422])
+async def test_a_redemption_that_the_shop_has_answered_is_not_begun_again(counter: Counter, answer: int) -> None:
+    counter.shop.answers = [answer]
+    row = await counter.redeem()
+    assert await counter.under_way() == 1
+
+    await counter.run(row)
+
+    assert await counter.under_way() == 0
 
 
 async def test_a_shop_that_refuses_gives_points_stock_and_code_back(counter: Counter) -> None:
