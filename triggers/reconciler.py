@@ -143,8 +143,7 @@ class Reconciler:
             log.warning("Temporal was lost or is older; bringing back what is under way", marked_at=mark.marked_at)
             async with self._database.transaction() as session:
                 await marks.note_loss(session, as_of)
-        async with asyncio.timeout(_PREPARED_WITHIN):
-            await self._prepare(self._client)
+        await self._prepare_namespace()
         found = await keep_schedules(self._database, self._client, as_of, lost_since=mark.marked_at)
         recovery.done.schedules = found.count
         async with self._database.transaction() as session:
@@ -156,7 +155,19 @@ class Reconciler:
         ids = {each.workflow_id for each in listed}
         await recovery.start_undertakings(as_of, listed=ids)
         await recovery.start_runs(listed=ids)
+        if recovery.done.refused > recovery.done.undertakings + recovery.done.runs:
+            raise RuntimeError("Temporal refuses most of what is to be brought back")
         log.info("everything under way is in Temporal", **asdict(recovery.done))
+
+    async def _prepare_namespace(self) -> None:
+        """Some Temporals let nobody register search attributes this way: ops have done so, or starts are refused."""
+        try:
+            async with asyncio.timeout(_PREPARED_WITHIN):
+                await self._prepare(self._client)
+        except RPCError as error:
+            if is_outage(error):
+                raise
+            log.warning("search attributes could not be registered", error=repr(error))
 
     async def _restart_latest(self, recovery: Recovery, since: datetime) -> None:
         """What Temporal was told shortly before an outage it may have lost without losing the mark."""

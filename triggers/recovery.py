@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
+import structlog
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -22,8 +23,9 @@ from database.reconciliation import UnboundRun
 from database.session import Database
 from database.undertakings import NewUndertaking
 from domain.runs import RunState
-from triggers.commands import PATIENCE, lacks_namespace, start_workflow
+from triggers.commands import PATIENCE, is_outage, lacks_namespace, start_workflow
 
+log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 STARTS_PER_SECOND = 200
@@ -43,12 +45,13 @@ _KEPT = ("journey/", "erasure/", "redemption/", "referral/", "dates/", "entry/")
 
 @dataclass(slots=True)
 class Recovered:
-    """What was done: schedules put again, workflows started, executions deleted."""
+    """What was done: schedules put again, workflows started, executions deleted; `refused`: starts that failed."""
 
     schedules: int = 0
     undertakings: int = 0
     runs: int = 0
     deleted: int = 0
+    refused: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.schedules or self.undertakings or self.runs or self.deleted)
@@ -165,7 +168,15 @@ class Recovery:
         return described.status is WorkflowExecutionStatus.RUNNING
 
     async def _start(self, workflow_id: str, payload: Mapping[str, Any], *, again: bool = False) -> bool:
-        return await start_workflow(self.client, workflow_id, payload, self.patience, again=again)
+        """Whether it is new. One that Temporal refuses does not keep the others from coming back."""
+        try:
+            return await start_workflow(self.client, workflow_id, payload, self.patience, again=again)
+        except RPCError as error:
+            if is_outage(error):
+                raise
+            self.done.refused += 1
+            log.error("Temporal refused to start a workflow", workflow_id=workflow_id, error=repr(error))  # noqa: TRY400
+            return False
 
     async def _delete(self, executions: Sequence[Execution]) -> None:
         calls = [

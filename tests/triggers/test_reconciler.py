@@ -161,6 +161,21 @@ async def test_an_audience_that_had_not_entered_whole_goes_on_under_the_time_it_
     assert (await look()) == Recovered()
 
 
+async def test_one_that_temporal_refuses_does_not_keep_the_others_from_coming_back(
+    database: Database, temporal_client: Client, look: Callable[[], Awaitable[Recovered | None]]
+) -> None:
+    kinds = ("ReferralHold", "ReferralHold", "much too long" * 200)
+    some = [NewUndertaking(f"referral/r-{number}/1", kind, {}, LONG_AGO) for number, kind in enumerate(kinds)]
+    async with database.transaction() as session:
+        await undertake(session, some, LONG_AGO)
+
+    done = await look()
+
+    assert done is not None
+    assert (done.undertakings, done.refused) == (2, 1)
+    assert await status(temporal_client, "referral/r-1/1") is WorkflowExecutionStatus.RUNNING
+
+
 async def test_of_several_routers_one_looks(database: Database, temporal_client: Client) -> None:
     first, second = (Reconciler(database, temporal_client, prepare=nothing) for _ in range(2))
 
