@@ -25,7 +25,11 @@ SECONDS = 20
 LONGEST_SECONDS = 600
 AIM_RATIO = 3.0
 
-_ROUTED = text("SELECT message_id FROM events WHERE id > :after AND status = 'routed' AND source = 'shop'")
+# By ix_events_name_timestamp.
+_ROUTED = text("""
+    SELECT message_id FROM events
+    WHERE name = 'Page Viewed' AND timestamp > now() - interval '1 minute' AND status = 'routed'
+""")
 
 
 async def measure(world: World) -> Sequence[Figure]:
@@ -81,19 +85,14 @@ async def _post(client: httpx.AsyncClient, message_id: str) -> None:
 
 
 async def _watch(deployment: Deployment, posted: dict[str, float], waited: dict[str, float], count: int) -> None:
-    async with deployment.database.read() as session:
-        after = await session.scalar(text("SELECT coalesce(max(id::text), '') FROM events")) or str(_NOBODY)
     while len(waited) < count:
         await asyncio.sleep(0.01)
         async with deployment.database.read() as session:
-            seen = (await session.execute(_ROUTED, {"after": after})).scalars().all()
+            seen = (await session.execute(_ROUTED)).scalars().all()
         now = time.perf_counter()
         for message_id in seen:
             if message_id in posted and message_id not in waited:
                 waited[message_id] = (now - posted[message_id]) * 1_000
-
-
-_NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 async def _import(deployment: Deployment) -> None:

@@ -25,7 +25,10 @@ SECTIONS: Final[Mapping[str, str]] = {
         FROM orders t WHERE customer_id = :customer ORDER BY completed_at, order_id
     """,
     "refunds": "SELECT to_jsonb(t) - 'customer_id' FROM refunds t WHERE customer_id = :customer ORDER BY at",
-    "carts": "SELECT to_jsonb(t) - 'customer_id' FROM carts t WHERE customer_id = :customer ORDER BY changed_at",
+    "carts": """
+        SELECT to_jsonb(t) - '{customer_id,changed_sent,changed_by}'::text[]
+        FROM carts t WHERE customer_id = :customer ORDER BY changed_at
+    """,
     "product_views": """
         SELECT to_jsonb(t) - 'customer_id' FROM product_views t WHERE customer_id = :customer ORDER BY viewed_at
     """,

@@ -62,7 +62,8 @@ _SUM_VIEWS = text("""
 _KEEP_LATER_CARTS = text("""
     DELETE FROM carts AS kept USING carts AS gone
     WHERE kept.customer_id = :survivor AND gone.customer_id = :loser AND gone.cart_id = kept.cart_id
-      AND gone.changed_at > kept.changed_at
+      AND (gone.changed_at, gone.changed_sent, gone.changed_by)
+        > (kept.changed_at, kept.changed_sent, kept.changed_by)
 """)
 
 # Tiers follow from what both have earned together: the survivor is weighed again in the wave that merged them.

@@ -18,6 +18,7 @@ from domain.carts import Cart as CartFact
 from domain.carts import CartState
 from domain.commerce import OrderFold, OrderState, RefundFact
 from domain.customers import as_written
+from domain.identities import Stamp
 
 
 class Order(Table):
@@ -73,6 +74,8 @@ class Cart(Table):
     state: Mapped[str]  # open | checkout | ordered
     lines: Mapped[JsonList]
     changed_at: Mapped[datetime]
+    changed_sent: Mapped[datetime] = mapped_column(server_default=text("'1970-01-01 00:00:00+00'"))  # with changed_by:
+    changed_by: Mapped[UUID] = mapped_column(server_default=text(f"'{UUID(int=0)}'"))  # what orders one instant
 
     __table_args__ = (PrimaryKeyConstraint("customer_id", "cart_id"),)
 
@@ -195,20 +198,23 @@ async def refunds_of(session: ReadSession, order_ids: Collection[str]) -> dict[s
 async def carts_of(session: ReadSession, customer_ids: Collection[UUID]) -> dict[UUID, dict[str, CartFact]]:
     """The carts of customers, by their ids."""
     found: dict[UUID, dict[str, CartFact]] = {customer_id: {} for customer_id in customer_ids}
-    columns = (Cart.customer_id, Cart.cart_id, Cart.state, Cart.lines, Cart.changed_at)
+    stamp = (Cart.changed_at, Cart.changed_sent, Cart.changed_by)
+    columns = (Cart.customer_id, Cart.cart_id, Cart.state, Cart.lines, *stamp)
     for row in await session.execute(select(*columns).where(Cart.customer_id.in_(customer_ids))):
-        found[row.customer_id][row.cart_id] = CartFact(row.cart_id, CartState(row.state), row.lines, row.changed_at)
+        found[row.customer_id][row.cart_id] = CartFact(row.cart_id, CartState(row.state), row.lines, Stamp(*row[4:]))
     return found
 
 
 _WRITE_CARTS = text("""
-    INSERT INTO carts (customer_id, cart_id, state, lines, changed_at)
-    SELECT customer_id, cart_id, state, lines, changed_at
+    INSERT INTO carts (customer_id, cart_id, state, lines, changed_at, changed_sent, changed_by)
+    SELECT customer_id, cart_id, state, lines, changed_at, changed_sent, changed_by
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
-        customer_id uuid, cart_id text, state text, lines jsonb, changed_at timestamptz
+        customer_id uuid, cart_id text, state text, lines jsonb, changed_at timestamptz, changed_sent timestamptz,
+        changed_by uuid
     )
     ON CONFLICT (customer_id, cart_id) DO UPDATE SET
-        state = excluded.state, lines = excluded.lines, changed_at = excluded.changed_at
+        state = excluded.state, lines = excluded.lines, changed_at = excluded.changed_at,
+        changed_sent = excluded.changed_sent, changed_by = excluded.changed_by
 """)
 
 
@@ -220,7 +226,9 @@ async def write_carts(session: WriteSession, carts: Mapping[UUID, Mapping[str, C
             "cart_id": cart.cart_id,
             "state": cart.state,
             "lines": [dict(line) for line in cart.lines],
-            "changed_at": cart.changed_at,
+            "changed_at": cart.changed.timestamp,
+            "changed_sent": cart.changed.sent,
+            "changed_by": cart.changed.event_id,
         }
         for customer_id, changed in carts.items()
         for cart in changed.values()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from domain.commerce import ORDER_COMPLETED, CommerceEvent, lines_of, text_id
+from domain.identities import Stamp
 from domain.money import currency_of
 
 PRODUCT_ADDED = "Product Added"
@@ -16,6 +16,9 @@ PRODUCT_REMOVED = "Product Removed"
 CART_VIEWED = "Cart Viewed"
 CHECKOUT_STARTED = "Checkout Started"
 CART_EVENTS = frozenset({PRODUCT_ADDED, PRODUCT_REMOVED, CART_VIEWED, CHECKOUT_STARTED, ORDER_COMPLETED})
+
+
+_PIECES = frozenset({PRODUCT_ADDED, PRODUCT_REMOVED})
 
 
 class CartState(StrEnum):
@@ -33,7 +36,7 @@ class Cart:
     cart_id: str
     state: CartState
     lines: Sequence[Mapping[str, Any]]
-    changed_at: datetime
+    changed: Stamp  # of the latest event that changed it
 
 
 def cart_id_of(event: CommerceEvent) -> str:
@@ -42,18 +45,24 @@ def cart_id_of(event: CommerceEvent) -> str:
 
 
 def fold_carts(carts: Mapping[str, Cart], event: CommerceEvent, default_currency: str) -> dict[str, Cart]:
-    """The carts of a customer that change with this event. A late event never undoes what a later one said."""
-    cart_id, at = cart_id_of(event), event.stamp.timestamp
+    """The carts of a customer that change with this event. A late event never undoes what a later one said.
+
+    Pieces that were added or taken out at the same instant as the last change count whichever comes first.
+    """
+    cart_id, stamp = cart_id_of(event), event.stamp
     if event.name == ORDER_COMPLETED and not cart_id:
         return {
-            key: replace(cart, state=CartState.ORDERED, changed_at=at)
+            key: replace(cart, state=CartState.ORDERED, changed=stamp)
             for key, cart in carts.items()
-            if cart.state is not CartState.ORDERED and cart.changed_at <= at
+            if cart.state is not CartState.ORDERED and cart.changed <= stamp
         }
-    cart = carts.get(cart_id, Cart(cart_id, CartState.OPEN, (), at))
-    if at < cart.changed_at:
+    cart = carts.get(cart_id, Cart(cart_id, CartState.OPEN, (), stamp))
+    changed = _changed(cart, event, default_currency)
+    if stamp >= cart.changed:
+        return {cart_id: replace(changed, changed=stamp)}
+    if stamp.timestamp < cart.changed.timestamp or event.name not in _PIECES or cart.state is CartState.ORDERED:
         return {}
-    return {cart_id: replace(_changed(cart, event, default_currency), changed_at=at)}
+    return {cart_id: replace(changed, state=cart.state)}
 
 
 def _changed(cart: Cart, event: CommerceEvent, default_currency: str) -> Cart:

@@ -106,6 +106,26 @@ def test_a_cart_follows_what_is_put_in_and_taken_out_until_it_is_ordered() -> No
     assert [line["product_id"] for line in carts["c"].lines] == ["r"]
 
 
+def test_at_one_instant_a_cart_ends_as_the_client_made_its_calls_whichever_comes_first() -> None:
+    viewed = event("Cart Viewed", cart_id="c", products=[{"product_id": "p"}])
+    added = event("Product Added", cart_id="c", product_id="q")
+    ordered = event("Order Completed", cart_id="c")
+    for steps in ([viewed, added, ordered], [viewed, ordered, added], [ordered, viewed, added]):
+        carts: dict[str, Cart] = {}
+        for step in steps:
+            carts |= fold_carts(carts, step, "EUR")
+        assert carts["c"].state is CartState.ORDERED
+    one, other = (
+        event("Product Added", cart_id="c", product_id="p"),
+        event("Product Added", cart_id="c", product_id="p"),
+    )
+    for steps in ([one, other], [other, one]):
+        carts = {}
+        for step in steps:
+            carts |= fold_carts(carts, step, "EUR")
+        assert [line["quantity"] for line in carts["c"].lines] == [2]
+
+
 def test_products_are_learned_from_the_event_and_its_list() -> None:
     told = event(
         "Order Completed", products=[{"sku": "s-1", "name": "Tea", "price": 4.5}, "nonsense", {"name": "No id"}]
