@@ -147,7 +147,7 @@ class MessageActivities:
         await self._stand_in_line(claimed)
         granted = time.monotonic()
         outgoing: Outgoing | StepOutcome | _TryAgain = await _when_routed(
-            lambda: self._attempt(now(), claimed, content), self._patience
+            lambda: self._attempt(now, claimed, content), self._patience
         )
         if isinstance(outgoing, StepOutcome | _TryAgain):
             return _outcome(outgoing)
@@ -240,11 +240,15 @@ class MessageActivities:
             granted = time.monotonic()
 
     async def _attempt(
-        self, at: StepInput, claimed: _Claimed, content: Content | None
+        self, now: Callable[[], StepInput], claimed: _Claimed, content: Content | None
     ) -> Outgoing | StepOutcome | _TryAgain | Pending:
-        """Pass the gate once more (minutes may have gone by in the line) and write that the attempt begins."""
+        """Pass the gate once more (minutes may have gone by in the line) and write that the attempt begins.
+
+        It begins under the customer's lock and before the gate looks: whatever is acknowledged earlier, the gate sees.
+        """
         async with self._database.transaction() as session:
-            opened = await open_step(session, self._library, at)
+            opened = await open_step(session, self._library, now())
+            at = now()
             if isinstance(opened, StepOutcome):
                 await _cancel(session, at, opened)
                 return opened

@@ -43,6 +43,7 @@ settings.load_profile("perennial")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--replay-always` keeps no workflow in a worker's cache, so that every task replays its history (G8)."""
     parser.addoption("--replay-always", action="store_true", help="run workflows with max_cached_workflows=0")
+    parser.addoption("--full", action="store_true", help="run the proofs at full size (make prove)")
     parser.addoption("--record-histories", metavar="VERSION", help="record the histories of a released version anew")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import sleep
+from time import sleep, time
 from typing import Any
 
 import orjson
@@ -62,8 +62,9 @@ def fake_sendgrid() -> Iterator[FakeSendGrid]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:  # the name that the standard library wants
+            arrived = time()
             body = orjson.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            fake.requests.append({"path": self.path, "headers": dict(self.headers), "body": body})
+            fake.requests.append({"path": self.path, "headers": dict(self.headers), "body": body, "at": arrived})
             reply = fake.script.pop(0) if fake.script else _judge(body)
             if reply.takes or reply.status == 202:
                 fake.mails.append(body)
