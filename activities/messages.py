@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from activities.consents import settle_older_consents
 from activities.message_content import Content, Draft, draft_for, render
 from activities.message_gate import Pending, address_for, has_moved, pass_gate
 from activities.message_records import last_try, new_message, outgoing_of, record_answer, record_lost, start_attempt
@@ -53,7 +54,6 @@ ROUTING_PATIENCE: Final = timedelta(seconds=5)
 """How long an attempt waits for the customer's events to be routed before it gives its place to others."""
 _LOST_AFTER = timedelta(minutes=10)
 """An attempt without an answer for so long has died: activities are given two minutes."""
-_CONSENT_PAGE, _CONSENT_PAGES = 200, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +160,11 @@ class MessageActivities:
         """Settle what crashes left: attempts without an answer, unknowns nobody reported on, claims without a run."""
         async with self._database.transaction() as session:
             await session.take_long()
-            return Settled(
-                lost=await mark_lost_attempts(session, settle.as_of - _LOST_AFTER),
-                unknown=await settle_unknown(session, settle.as_of - SETTLING_TIME, settle.as_of),
-                stranded=await cancel_stranded(session),
-            )
+            lost = await mark_lost_attempts(session, settle.as_of - _LOST_AFTER)
+            unknown = await settle_unknown(session, settle.as_of - SETTLING_TIME, settle.as_of)
+            stranded = await cancel_stranded(session)
+        consents = await settle_older_consents(self._database)
+        return Settled(lost=lost, unknown=unknown, stranded=stranded, consents=consents)
 
     async def _claim(self, at: StepInput) -> _Claimed | StepOutcome | _TryAgain | Pending:
         """Pass the gate and reserve the message's place under the caps, all under the customer's lock."""

@@ -33,6 +33,7 @@ class Export(BaseModel):
     carts: list[dict[str, Any]]
     product_views: list[dict[str, Any]]
     consents: list[dict[str, Any]]
+    mailbox_answers: list[dict[str, Any]]
     messages: list[dict[str, Any]]
     runs: list[dict[str, Any]]
     journey_decisions: list[dict[str, Any]]

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from database.base import Json, Table
 from database.secrets import PSEUDONYMS, secret
 from database.session import ReadSession, WriteSession
-from domain.consent import ConsentRecord, StandingConsent, addressed_channel
+from domain.consent import ConsentRecord, ConsentState, StandingConsent, addressed_channel
 from domain.ids import new_id
 from domain.pseudonyms import address_pseudonym
 
@@ -145,16 +145,33 @@ async def standing(session: ReadSession, customer_id: UUID, address_hash: bytes 
 
 async def current(session: ReadSession, customer_id: UUID) -> Sequence[Consent]:
     """The record that decides for each purpose and channel at the present address; an absent one means the shop's
-    default."""
+    default. What somebody else took back for the mailbox stands in place of the grant."""
+    order = (Consent.at.desc(), Consent.sent.desc(), Consent.event_id.desc())
     statement = (
         select(Consent)
         .where(Consent.customer_id == customer_id, Consent.counts)
         .ext(distinct_on(Consent.purpose, Consent.channel))
-        .order_by(
-            *(Consent.purpose, Consent.channel, Consent.at.desc(), Consent.sent.desc(), Consent.event_id.desc()),
-        )
+        .order_by(Consent.purpose, Consent.channel, *order)
     )
-    return (await session.execute(statement)).scalars().all()
+    rows = (await session.execute(statement)).scalars().all()
+    granted = {row.address_hash for row in rows if row.state == ConsentState.SUBSCRIBED and row.address_hash}
+    if not granted:
+        return rows
+    by_others = select(Consent).where(
+        Consent.address_hash.in_(granted),
+        Consent.state == ConsentState.UNSUBSCRIBED,
+        Consent.customer_id != customer_id,
+    )
+    others = (await session.scalars(by_others.order_by(*order))).all()
+    return [next((other for other in others if _takes_back(other, row)), row) for row in rows]
+
+
+def _takes_back(other: Consent, grant: Consent) -> bool:
+    return (
+        (other.purpose, other.channel, other.address_hash) == (grant.purpose, grant.channel, grant.address_hash)
+        and grant.state == ConsentState.SUBSCRIBED
+        and (other.at, other.sent, other.event_id) > (grant.at, grant.sent, grant.event_id)
+    )
 
 
 async def history(session: ReadSession, customer_id: UUID) -> Sequence[Consent]:

@@ -7,13 +7,18 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
+from sqlalchemy import delete, func, select, update
 
+from activities.messages import SettleInput
 from api.dependencies import ApiDependencies
 from connectors.rendering import Renderer
+from database.consent import Consent
+from database.customers import Customer
+from database.runs import Run
 from database.session import Database
 from tests.addressing import Clock, Town, publish_journeys
 from tests.api.conftest import ApiServer
-from tests.sending import open_shop
+from tests.sending import add_customer, open_shop
 
 ANN, THIEF, WORK = "ann@shop.example", "thief@evil.example", "ann@work.example"
 
@@ -153,6 +158,7 @@ async def test_one_reader_of_a_shared_mailbox_takes_it_back_for_all(town: Town) 
 
     await town.open(town.mails_to(family)[-1], "u", action="unsubscribe")
     assert await town.write_to("dad") == (None, "unsubscribed")
+    assert await town.consents("dad") == [("unsubscribed", "preferences")]
 
     await town.consent("dad")  # said again for the mailbox: dad's own, and mum stays off
     assert await town.write_to("dad") == (family, None)
@@ -222,3 +228,73 @@ async def test_a_shop_without_a_backend_lets_value_go_to_all_addresses(town: Tow
     assert saved.json()["unconfirmed"] == "all"
     assert await town.write_to("ann", "gifts") == (ANN, None)
     assert (await town.admin("PUT", "/v1/settings", json={"unconfirmed": "some"})).status_code == 422
+
+
+async def test_a_held_message_goes_to_the_address_of_the_hour_at_which_it_leaves(town: Town) -> None:
+    await town.admin("PUT", "/v1/settings", json={"quiet_hours": {"from": "00:00", "to": "12:00"}})
+    await town.identify("ann", email=ANN)
+    await town.consent("ann")
+    await town.track("ann", "Start welcome")
+    async with town.sending.database.read() as session:
+        run = (await session.scalars(select(Run.id))).one()
+    await town.sending.send(run, as_of=town.clock.now)
+    assert (await town.sending.message()).state == "planned"
+
+    await town.identify("ann", email=WORK)
+    town.clock.tick(5 * 3600)
+    await town.sending.send(run, as_of=town.clock.now)
+
+    assert [mail.to for mail in town.sending.provider.taken] == [WORK]
+
+
+async def forget_addresses(town: Town) -> None:
+    """As a release before recorded it."""
+    async with town.sending.database.transaction() as session:
+        await session.execute(delete(Consent).where(Consent.source == "moved"))
+        await session.execute(update(Consent).values(address_hash=None, address_given=None, counts=True))
+
+
+@pytest.mark.parametrize("by_upkeep", [True, False])
+async def test_older_consents_get_the_address_of_their_time(town: Town, by_upkeep: bool) -> None:
+    await town.identify("ann", email=ANN, browser=True)
+    await town.consent("ann")
+    await town.identify("ann", email=THIEF, browser=True)
+    await town.identify("bob", email="bob@shop.example")
+    await town.consent("bob")
+    await town.identify("bob", email=WORK)
+    await forget_addresses(town)
+
+    if by_upkeep:
+        done = await town.sending.activities.settle_messages(SettleInput(as_of=town.clock.now))
+        assert done.consents == 2
+        assert await town.consents("bob") == [("subscribed", "moved")]
+
+    assert await town.write_to("ann") == (None, "no_consent")
+    assert await town.write_to("bob") == (WORK, None)
+    async with town.sending.database.read() as session:
+        assert await session.scalar(select(func.count()).where(Consent.address_given.is_(None))) == 0
+
+
+async def test_older_consents_without_events_are_for_an_address_that_a_trusted_source_set(town: Town) -> None:
+    async with town.sending.database.transaction() as session:
+        await add_customer(session, "ann")  # consent and address, and nothing is left of their events
+        untrusted = await add_customer(session, "bob")
+        times = {"email": ["2026-06-01T00:00:00.000000+00:00", "m-0", False]}
+        await session.execute(update(Customer).where(Customer.id == untrusted).values(trait_times=times))
+
+    assert await town.write_to("ann") == ("ann@example.com", None)
+    assert await town.write_to("bob") == (None, "no_consent")
+
+
+async def test_the_customer_gets_their_consents_without_what_only_the_program_can_read(town: Town) -> None:
+    await town.identify("ann", email=ANN, browser=True)
+    await town.consent("ann")
+    await town.write_to("ann")
+    await town.open(town.mails_to(ANN)[0], "c")
+
+    everything = (await town.admin("GET", "/v1/customers/ann/export")).json()
+
+    (consent,) = everything["consents"]
+    (answer,) = everything["mailbox_answers"]
+    assert (consent["state"], consent["counts"], answer["channel"]) == ("subscribed", True, "email")
+    assert "address_hash" not in {**consent, **answer}
