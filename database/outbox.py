@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Index, SmallInteger, delete, func, insert, select, text, tuple_, update
+import orjson
+from sqlalchemy import ColumnElement, Index, SmallInteger, delete, func, select, text, tuple_, update
 from sqlalchemy import Identity as Serial
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -81,13 +82,24 @@ def start_command(
     return NewCommand(CommandKind.START, workflow_id, payload)
 
 
+# Identity values are handed out in the order of the rows that are inserted.
+_ADD = text("""
+    WITH written AS (
+        INSERT INTO outbox (kind, workflow_id, payload)
+        SELECT command.value ->> 'kind', command.value ->> 'workflow_id', command.value -> 'payload'
+        FROM jsonb_array_elements(CAST(:rows AS jsonb)) WITH ORDINALITY AS command (value, position)
+        ORDER BY command.position
+    )
+    SELECT pg_notify(:channel, '')
+""")
+
+
 async def add_commands(session: WriteSession, commands: Sequence[NewCommand]) -> None:
-    """Write commands, in order, and wake the relays when this transaction commits."""
+    """Write commands, in order, and wake the relays when this transaction commits: one statement."""
     if not commands:
         return
-    rows = [{"kind": each.kind, "workflow_id": each.workflow_id, "payload": dict(each.payload)} for each in commands]
-    await session.execute(insert(Command), rows)
-    await session.execute(text(f"NOTIFY {CHANNEL}"))
+    rows = [{"kind": each.kind, "workflow_id": each.workflow_id, "payload": each.payload} for each in commands]
+    await session.execute(_ADD, {"rows": orjson.dumps(rows).decode(), "channel": CHANNEL})
 
 
 @dataclass(frozen=True, slots=True)

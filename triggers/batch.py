@@ -108,7 +108,7 @@ class BatchEvent:
 class Wave:
     """What the reactions get: some events of the batch, in order for each customer.
 
-    Only the last event of each customer can start a run, so that every entry is judged by the state at its event.
+    An event that decides something by the customer's state (traits, points, ...) is the last of its customer here.
     """
 
     session: WriteSession

@@ -75,6 +75,7 @@ def _earning_event(wave: Wave, event: BatchEvent) -> EarningEvent:
         sent=told.sent,
         is_guest=event.customer.external_id is None,
         verified_by=told.properties.get(VERIFIED_BY) if event.is_own else None,
+        number=event.number,
     )
 
 
@@ -190,9 +191,7 @@ def _ladder(wave: Wave) -> Ladder | None:
 
 
 def _people(wave: Wave) -> dict[UUID, Person]:
-    return {
-        event.customer.id: Person(*wave.ground_of(event.customer, trusted=True), event.number) for event in wave.events
-    }
+    return {event.customer.id: Person(*wave.ground_of(event.customer, trusted=True)) for event in wave.events}
 
 
 # What is stored and posted -------------------------------------------------------------------------------

@@ -18,8 +18,10 @@ from database.earning_limits import Limit
 from database.programmes import LiveProgramme, version_at
 from database.session import ReadSession
 from database.tiers import Ladder, tiers_before
+from domain.conditions.loyalty import in_tier
 from domain.conditions.memory import Scope
-from domain.conditions.model import Condition
+from domain.conditions.model import Condition, PointsAre, TierIs
+from domain.conditions.walk import leaves
 from domain.earning import (
     Circumstances,
     EarningEvent,
@@ -38,13 +40,10 @@ Programmes = Mapping[UUID, Programme]
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A customer as predicates refer to it: what trusted sources told. `number`: events up to this routing number
-    count (None: all).
-    """
+    """A customer as predicates refer to it: what trusted sources told."""
 
     zone: ZoneInfo
     facts: Mapping[str, Any] = field(default_factory=dict)  # {"id", "traits"}
-    number: int | None = None
 
 
 def as_programme(live: LiveProgramme, shop: ShopSettings) -> Programme:
@@ -104,7 +103,7 @@ async def circumstances(
 ) -> dict[UUID, Circumstances]:
     """Each event's customer as before it, by the event's id. `unweighed`: customers whose stored tiers may be past."""
     tiers = await tiers_before_each(session, events, programmes, ladder, unweighed=unweighed)
-    truths = await _truths(session, shop, events, programmes, people)
+    truths = await _truths(session, shop, events, programmes, tiers)
     boosts = await earnings.boosts_of(
         session, {event.customer_id for event in events}, min(event.at for event in events)
     )
@@ -156,24 +155,40 @@ async def _truths(
     shop: ShopSettings,
     events: Sequence[EarningEvent],
     programmes: Programmes,
-    people: Mapping[UUID, Person],
+    tiers: Mapping[UUID, str | None],
 ) -> dict[UUID, dict[str, bool]]:
-    """Whether each condition held, by its pointer: one question for each condition, about all its events."""
-    asked: dict[tuple[int, str], tuple[Condition, list[EarningEvent]]] = {}
+    """Whether each condition held, by its pointer: one question for each condition and tier, about all its events.
+
+    The tier is the one before the event, which what is decided here may change for the next: it is not asked again.
+    """
+    asked: dict[tuple[int, str, str | None], tuple[Condition, list[EarningEvent]]] = {}
     for event in events:
         programme = programmes[event.id]
         for pointer, condition in conditions_of(programme.definition, event.name):
-            asked.setdefault((programme.version, pointer), (condition, []))[1].append(event)
+            tier = tiers.get(event.id) if _asks_of(condition, TierIs) else None
+            key = (programme.version, pointer, tier)
+            if key not in asked:
+                asked[key] = (in_tier(condition, tier, programme.definition.thresholds), [])
+            asked[key][1].append(event)
     defaults = ShopDefaults(zone=shop.zone, consent=shop.consent_defaults)
     found: dict[UUID, dict[str, bool]] = {}
-    for (_, pointer), (condition, about) in asked.items():
+    for (_, pointer, _), (condition, about) in asked.items():
         subjects = [
-            Subject(
-                customer_id=each.customer_id, as_of=each.at, number=people[each.customer_id].number, entry=_entry(each)
-            )
+            Subject(customer_id=each.customer_id, as_of=each.at, number=each.number, entry=_entry(each))
             for each in about
         ]
         verdicts = await judge(session, condition, subjects, shop=defaults, trusted=True)
         for event, verdict in zip(about, verdicts, strict=True):
             found.setdefault(event.id, {})[pointer] = verdict.holds
     return found
+
+
+def asks_for_points(programme: LiveProgramme) -> bool:
+    """Whether a rule or multiplier depends on the points that its member has: what was earned just before counts."""
+    names = {rule.on.event for rule in programme.definition.earn}
+    conditions = (condition for name in names for _, condition in conditions_of(programme.definition, name))
+    return any(_asks_of(condition, PointsAre) for condition in conditions)
+
+
+def _asks_of(condition: Condition, kind: type[Condition]) -> bool:
+    return any(isinstance(leaf, kind) for _, leaf in leaves(condition))

@@ -7,7 +7,7 @@ written together.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -91,6 +91,11 @@ class Candidate:
         }
 
     @property
+    def identity(self) -> tuple[str, UUID, UUID]:
+        """What tells it from all other candidates."""
+        return (self.journey.key, self.customer_id, self.event_id)
+
+    @property
     def is_trusted(self) -> bool:
         """Whether trusted facts alone would have led here."""
         return self.trusted and self.doubt is None
@@ -128,12 +133,67 @@ async def enrol(
     session: WriteSession, candidates: Sequence[Candidate], *, shop: ShopSettings, as_of: datetime
 ) -> list[EntryOutcome]:
     """Decide about all candidates, begin the runs of those who enter, record every outcome. Answers in any order."""
-    outcomes: list[EntryOutcome] = []
-    for round_ in _rounds(candidates):
-        outcomes += await _decide(session, round_, shop, as_of)
-    await record_decisions(session, [_decision(outcome) for outcome in outcomes], as_of)
-    await add_commands(session, [_start(outcome.candidate, run) for outcome in outcomes if (run := outcome.run)])
-    return outcomes
+    enrolment = Enrolment(session, candidates, shop=shop, as_of=as_of)
+    await enrolment.decide(candidates)
+    await enrolment.record()
+    return enrolment.outcomes
+
+
+class Enrolment:
+    """Decides about the candidates of one transaction, all at once or a few at a time, in the order of their events.
+
+    The condition of a journey is asked about all candidates of the same customers at once: `number` says which events
+    count for each.
+    """
+
+    def __init__(
+        self, session: WriteSession, candidates: Sequence[Candidate], *, shop: ShopSettings, as_of: datetime
+    ) -> None:
+        self.outcomes: list[EntryOutcome] = []
+        self._session = session
+        self._candidates = candidates
+        self._shop = shop
+        self._as_of = as_of
+        self._verdicts: dict[tuple[str, UUID, UUID], Verdict] = {}
+
+    async def decide(self, candidates: Sequence[Candidate]) -> list[NewRun]:
+        """Decide about these and begin the runs of those who enter, which it answers."""
+        begun: list[NewRun] = []
+        for round_ in _rounds(candidates):
+            decided = await self._decide(round_)
+            begun += [outcome.run for outcome in decided if outcome.run is not None]
+            self.outcomes += decided
+        return begun
+
+    async def record(self) -> None:
+        """Keep what was decided, and have the workflows of the runs that began started."""
+        begun = [_start(outcome.candidate, run) for outcome in self.outcomes if (run := outcome.run)]
+        await record_decisions(self._session, [_decision(outcome) for outcome in self.outcomes], self._as_of)
+        await add_commands(self._session, begun)
+
+    async def _decide(self, candidates: Sequence[Candidate]) -> list[EntryOutcome]:
+        outcomes = [_refused_at_sight(candidate) for candidate in candidates]
+        open_ = [candidate for candidate, refused in zip(candidates, outcomes, strict=True) if refused is None]
+        earlier = await earlier_runs(self._session, [_question(candidate, self._as_of) for candidate in open_])
+        refused = [_refused_by_earlier(*pair, self._as_of) for pair in zip(open_, earlier, strict=True)]
+        unbarred = [candidate for candidate, bar in zip(open_, refused, strict=True) if bar is None]
+        await self._judge(unbarred)
+        judged = [_outcome(each, self._verdicts[each.identity]) for each in unbarred]
+        entering = [each for each in judged if isinstance(each, Candidate)]
+        begun = await _begin(self._session, entering, self._as_of)
+        kept_out = [*outcomes, *refused, *(each for each in judged if isinstance(each, EntryOutcome))]
+        return [outcome for outcome in (*kept_out, *begun) if outcome is not None]
+
+    async def _judge(self, candidates: Sequence[Candidate]) -> None:
+        """One statement for each journey, about these and what else the same customers do in this transaction."""
+        asking: dict[str, set[UUID]] = {}
+        for candidate in candidates:
+            if candidate.identity not in self._verdicts:
+                asking.setdefault(candidate.journey.key, set()).add(candidate.customer_id)
+        for journey, customers in asking.items():
+            group = [each for each in self._candidates if each.journey.key == journey and each.customer_id in customers]
+            verdicts = await _verdicts(self._session, group, self._shop, self._as_of)
+            self._verdicts |= {each.identity: verdict for each, verdict in zip(group, verdicts, strict=True)}
 
 
 def _rounds(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
@@ -144,20 +204,6 @@ def _rounds(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
         later = [each for each in waiting if first.setdefault((each.journey.key, each.customer_id), each) is not each]
         yield list(first.values())
         waiting = later
-
-
-async def _decide(
-    session: WriteSession, candidates: Sequence[Candidate], shop: ShopSettings, as_of: datetime
-) -> list[EntryOutcome]:
-    outcomes = [_refused_at_sight(candidate) for candidate in candidates]
-    open_ = [candidate for candidate, refused in zip(candidates, outcomes, strict=True) if refused is None]
-    earlier = await earlier_runs(session, [_question(candidate, as_of) for candidate in open_])
-    refused = [_refused_by_earlier(*pair, as_of) for pair in zip(open_, earlier, strict=True)]
-    unbarred = [candidate for candidate, bar in zip(open_, refused, strict=True) if bar is None]
-    judged = await _judged(session, unbarred, shop, as_of)
-    begun = await _begin(session, [each for each in judged if isinstance(each, Candidate)], as_of)
-    kept_out = [*outcomes, *refused, *(each for each in judged if isinstance(each, EntryOutcome))]
-    return [outcome for outcome in (*kept_out, *begun) if outcome is not None]
 
 
 def _refused_at_sight(candidate: Candidate) -> EntryOutcome | None:
@@ -192,20 +238,6 @@ def _refused_by_earlier(candidate: Candidate, earlier: EarlierRuns, as_of: datet
         as_of=as_of,
     )
     return EntryOutcome(candidate, reason=KeptOut(bar)) if bar else None
-
-
-async def _judged(
-    session: WriteSession, candidates: Sequence[Candidate], shop: ShopSettings, as_of: datetime
-) -> list[Candidate | EntryOutcome]:
-    """Those whose journey's condition holds, and outcomes for the others: one statement for each journey."""
-    by_journey: dict[str, list[Candidate]] = {}
-    for candidate in candidates:
-        by_journey.setdefault(candidate.journey.key, []).append(candidate)
-    judged: list[Candidate | EntryOutcome] = []
-    for group in by_journey.values():
-        verdicts = await _verdicts(session, group, shop, as_of)
-        judged += [_outcome(*pair) for pair in zip(group, verdicts, strict=True)]
-    return judged
 
 
 async def _verdicts(
@@ -293,8 +325,3 @@ def _decision(outcome: EntryOutcome) -> Decision:
         failed_leaf=outcome.failed_leaf,
         run_id=outcome.run.id if outcome.run else None,
     )
-
-
-def entered(outcomes: Iterable[EntryOutcome]) -> list[NewRun]:
-    """The runs that began."""
-    return [outcome.run for outcome in outcomes if outcome.run is not None]

@@ -16,6 +16,7 @@ from domain.journeys.waiting import Happening, Watcher
 from domain.runs import Doubt
 from triggers.batch import BatchEvent, Wave
 from triggers.earning import earners
+from triggers.earning_facts import asks_for_points
 from triggers.enrolment import Candidate, KeptOut
 from triggers.live import EntryMatch, LiveJourney, LiveJourneys
 
@@ -29,25 +30,33 @@ def may_start(live: LiveJourneys) -> Callable[[PendingEvent], bool]:
 
 
 def decisive(wave: Wave) -> Callable[[BatchEvent], bool]:
-    """Whether an event may start a run or earn points, so that what follows it must not be decided together with it.
+    """Whether an event may decide something by the customer's state, which what follows it must not change before.
 
     `wave` only says what is live; predicates that refer to the customer count as true, for traits may change before.
     """
-
-    may_earn = earners(wave)
+    by_points = wave.programme is not None and asks_for_points(wave.programme)
+    may_earn, may_begin = earners(wave), beginners(wave, lambda entry: entry.varies or entry.by_state)
 
     def is_decisive(event: BatchEvent) -> bool:
-        if event.identifies or event.event.kind == EventKind.START:
+        return event.identifies or may_begin(event) or (by_points and may_earn(event))
+
+    return is_decisive
+
+
+def beginners(wave: Wave, among: Callable[[EntryMatch], bool] = lambda _: True) -> Callable[[BatchEvent], bool]:
+    """Whether an event may start a run, by one of the entries `among`."""
+
+    def may_begin(event: BatchEvent) -> bool:
+        if event.event.kind == EventKind.START:
             return True
-        if may_earn(event):
-            return True
-        found = wave.live.entries.get(event.event.name)
-        if not found or not event.may_enter:
+        found = wave.live.entries.get(event.event.name, []) if event.may_enter else []
+        found = [entry for entry in found if among(entry)]
+        if not found:
             return False
         happening, watcher = event.happening(), _watcher(wave, event)
         return any(entry.varies or entry.matches(happening, watcher) for entry in found)
 
-    return is_decisive
+    return may_begin
 
 
 async def candidates(wave: Wave) -> list[Candidate]:

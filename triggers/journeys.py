@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import chain
+from uuid import UUID
+
 from database.entries import NewRun, joined_since
 from database.watches import WatchedRun
 from domain.runs import RunState
-from triggers.batch import BatchEvent, Wave
-from triggers.enrolment import enrol, entered
-from triggers.entrants import candidates
+from triggers.batch import BatchEvent, Wave, waves
+from triggers.enrolment import Candidate, Enrolment
+from triggers.entrants import beginners, candidates
 from triggers.waits import Settlement, settle
 
 _MOST_JOINED = 1_000
@@ -15,16 +19,26 @@ _MOST_JOINED = 1_000
 
 async def react_in_journeys(wave: Wave) -> None:
     """One event can match several things: exits first, then waits, then goals; entries last, so an event that begins a
-    run never counts in it."""
+    run never counts in it. What follows an event that may begin a run is looked at after it."""
+    found: dict[tuple[UUID, int], list[Candidate]] = {}
+    for candidate in await candidates(wave):
+        found.setdefault((candidate.customer_id, candidate.number), []).append(candidate)
+    enrolment = Enrolment(wave.session, list(chain(*found.values())), shop=wave.shop, as_of=wave.as_of)
+    for events in waves(wave.events, beginners(wave)):
+        part = replace(wave, events=events)
+        await _meet_runs(part)
+        entering = [each for event in events for each in found.get((event.customer.id, event.number), ())]
+        _watch(part, await enrolment.decide(entering))
+    await enrolment.record()
+
+
+async def _meet_runs(wave: Wave) -> None:
     settlement = Settlement()
     for event in wave.events:
         if event.customer.runs:
             await _settle_joined(wave, event, settlement)
             settle(wave, event, event.happening(), settlement)
     await settlement.write(wave.session, wave.as_of)
-    if found := await candidates(wave):
-        outcomes = await enrol(wave.session, found, shop=wave.shop, as_of=wave.as_of)
-        _watch(wave, entered(outcomes))
 
 
 async def _settle_joined(wave: Wave, event: BatchEvent, into: Settlement) -> None:

@@ -23,6 +23,7 @@ from database.programmes import LiveProgramme, live_versions
 from database.published import VersionText, readable
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
+from domain.conditions.inputs import asks_for_state
 from domain.conditions.paths import steps_of
 from domain.documents import DocumentState
 from domain.durations import Duration, parse_duration
@@ -86,11 +87,15 @@ class JourneyVersion:
 
 @dataclass(frozen=True, slots=True)
 class EntryMatch:
-    """An event entry of a live journey. `varies`: its predicates refer to the customer, whose traits may change."""
+    """An event entry of a live journey. `varies`: its predicates refer to the customer, whose traits may change.
+
+    `by_state`: the journey's condition asks for more than what the customer has done up to the event.
+    """
 
     journey: LiveJourney
     matches: Matcher
     varies: bool
+    by_state: bool
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,12 @@ class LiveJourney(JourneyVersion):
     """A journey that is live or paused, at its live version."""
 
     is_paused: bool = False
+
+    @cached_property
+    def enters_by_state(self) -> bool:
+        """Whether its entry condition asks for what later events of a batch may change: traits, consent, points, ..."""
+        condition = self.definition.enter.if_
+        return condition is not None and asks_for_state(condition)
 
     @cached_property
     def date_entries(self) -> Mapping[int, DateEntry]:
@@ -122,7 +133,9 @@ class LiveJourneys:
                 match, matches = as_event(entry), compile_entry(entry)
                 if match is not None and matches is not None:
                     varies = any("customer" in str(predicate.model_dump()) for predicate in match.where)
-                    found.setdefault(match.event, []).append(EntryMatch(journey, matches, varies))
+                    found.setdefault(match.event, []).append(
+                        EntryMatch(journey, matches, varies, journey.enters_by_state)
+                    )
         return found
 
     @cached_property

@@ -14,11 +14,13 @@ from domain.conditions.model import (
     ConsentIs,
     Did,
     EventIs,
+    InBucket,
     MessageWas,
     NotOf,
     Predicate,
     PropertyIs,
     TraitIs,
+    VariantIs,
 )
 from domain.conditions.operators import PERIOD_OPERATORS, Compared, Reference
 from domain.conditions.paths import steps_of
@@ -48,6 +50,15 @@ class Inputs:
 def inputs_of(condition: Condition) -> Inputs:
     """Everything that can change whether the condition holds. The entry event, variants and buckets never change."""
     return union_of(_of_leaf(leaf) for _, leaf in leaves(condition))
+
+
+def asks_for_state(condition: Condition) -> bool:
+    """Whether events that follow can change it: not what was done, which is known as of any event, nor messages, which
+    no event of the customer sends by itself."""
+    return any(
+        not isinstance(leaf, Did | AggregateIs | MessageWas | EventIs | VariantIs | InBucket) or _of_leaf(leaf).traits
+        for _, leaf in leaves(condition)
+    )
 
 
 def inputs_of_where(where: Iterable[Predicate]) -> Inputs:

@@ -1,8 +1,8 @@
-"""Points and tiers in memory: `points` and `tier`, as of the moment of the scope."""
+"""Points and tiers in memory: `points` and `tier`, as of the moment of the scope or in a given tier."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from fractions import Fraction
 from typing import assert_never
@@ -10,7 +10,7 @@ from typing import assert_never
 from domain.conditions.dates import shifted
 from domain.conditions.figures import compile_figure
 from domain.conditions.history import History, Loyalty, PastLot
-from domain.conditions.model import PointsAre, TierAtLeast, TierIs
+from domain.conditions.model import AllHold, AnyHolds, Condition, NotHolds, PointsAre, TierAtLeast, TierIs
 from domain.conditions.scope import Scope
 from domain.durations import parse_duration
 
@@ -57,15 +57,37 @@ def compile_tier(condition: TierIs) -> Callable[[History, Scope], bool]:
     def judge(history: History, scope: Scope) -> bool:
         loyalty = history.loyalty
         tier = None if loyalty is None else tier_at(loyalty, scope.as_of)
-        if loyalty is None or tier is None:
-            return False
-        match condition.tier:
-            case TierAtLeast(at_least=lowest):
-                return lowest in loyalty.levels and loyalty.levels.get(tier, -1) >= loyalty.levels[lowest]
-            case name:
-                return tier == name
+        return loyalty is not None and _is_in(condition, tier, loyalty.levels)
 
     return judge
+
+
+def _is_in(condition: TierIs, tier: str | None, levels: Mapping[str, int]) -> bool:
+    if tier is None:
+        return False
+    match condition.tier:
+        case TierAtLeast(at_least=lowest):
+            return lowest in levels and levels.get(tier, -1) >= levels[lowest]
+        case name:
+            return tier == name
+
+
+def in_tier(condition: Condition, tier: str | None, levels: Mapping[str, int]) -> Condition:
+    """The condition for somebody who is in this tier: what it asks of the tier is answered, the rest stays.
+
+    `levels`: the thresholds of the programme that decides.
+    """
+    match condition:
+        case TierIs():
+            return AllHold(all=[]) if _is_in(condition, tier, levels) else AnyHolds(any=[])
+        case AllHold(all=inner):
+            return AllHold(all=[in_tier(one, tier, levels) for one in inner])
+        case AnyHolds(any=inner):
+            return AnyHolds(any=[in_tier(one, tier, levels) for one in inner])
+        case NotHolds(not_=one):
+            return NotHolds(not_=in_tier(one, tier, levels))
+        case _:
+            return condition
 
 
 def tier_at(loyalty: Loyalty, moment: datetime) -> str | None:

@@ -196,6 +196,11 @@ class ProgrammeDefinition(Document):
     tiers: Tiers | None = None
     referral: Referral | None = None
 
+    @property
+    def thresholds(self) -> dict[str, int]:
+        """Each level of the tiers with what it takes."""
+        return {} if self.tiers is None else {level.tier: level.from_ for level in self.tiers.levels}
+
     def rule(self, name: str) -> EarnRule | None:
         """The rule of that name."""
         return next((rule for rule in self.earn if rule.rule == name), None)

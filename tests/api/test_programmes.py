@@ -189,7 +189,7 @@ async def test_a_dry_run_tries_the_draft_on_what_was_recorded(client: httpx.Asyn
     shop = Shop(database)
     for n in range(3):
         await shop.track("Order Completed", {**BASKET, "order_id": f"o-{n}"}, user_id="ann")
-    await shop.track("Order Completed", {**BASKET, "order_id": "o-9"}, anonymous_id="visitor")
+    await shop.track("Order Completed", {**BASKET, "order_id": "o-9"}, anonymous_id="visitor-1")
 
     period = {"from": shop.now.isoformat(), "to": (shop.now + timedelta(seconds=1)).isoformat()}
     answer = await client.post("/v1/programmes/main/dry-run", json=period)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -85,12 +87,12 @@ async def test_imported_history_earns_only_where_the_rule_says_so(shop: Shop) ->
     assert (decision.rule, decision.points, decision.is_late) == ("history", 20, True)
 
 
-@pytest.mark.parametrize(("imports", "waves"), [(False, [3]), (True, [1, 1, 1])])
-async def test_imported_orders_wait_for_each_other_only_where_they_earn(
-    shop: Shop, imports: bool, waves: list[int]
+@pytest.mark.parametrize(("rule", "waves"), [({}, [3]), ({"if": {"points": "available", "lt": 30}}, [1, 1, 1])])
+async def test_orders_of_one_customer_wait_for_each_other_only_where_a_rule_asks_for_points(
+    shop: Shop, rule: Mapping[str, Any], waves: list[int]
 ) -> None:
-    await open_programme(shop, {**PURCHASE, "imports": imports})
-    await shop.post(*(bought(shop, f"o-{n}", 20, is_history=True) for n in range(3)))
+    await open_programme(shop, {**PURCHASE, **rule})
+    await shop.post(*(bought(shop, f"o-{n}", 20) for n in range(3)))
     seen: list[int] = []
 
     async def count(wave: Wave) -> None:
@@ -185,11 +187,11 @@ async def test_the_version_that_counts_is_the_one_at_the_event(shop: Shop) -> No
 
 async def test_a_guests_order_earns_once_we_know_who_it_was(shop: Shop) -> None:
     await open_programme(shop)
-    await shop.track(ORDER, {"order_id": "o-1", "subtotal": 20, "currency": "EUR"}, anonymous_id="visitor")
+    await shop.track(ORDER, {"order_id": "o-1", "subtotal": 20, "currency": "EUR"}, anonymous_id="visitor-1")
     assert [(each.points, each.reason) for each in await decided(shop)] == [(0, "guest")]
 
     shop.later(days=3)
-    await shop.identify({"name": "Ann"}, user_id="u-1", anonymous_id="visitor")
+    await shop.identify({"name": "Ann"}, user_id="u-1", anonymous_id="visitor-1")
 
     [decision] = await decided(shop)
     assert (decision.points, decision.reason, decision.is_late) == (20, None, True)
@@ -199,19 +201,19 @@ async def test_a_guests_order_earns_once_we_know_who_it_was(shop: Shop) -> None:
 async def test_a_guests_order_that_was_refunded_meanwhile_earns_what_is_left(shop: Shop) -> None:
     await open_programme(shop)
     order = {"order_id": "o-1", "subtotal": 20, "currency": "EUR"}
-    await shop.track(ORDER, order, anonymous_id="visitor")
-    await shop.track("Order Refunded", {"order_id": "o-1", "total": 5, "currency": "EUR"}, anonymous_id="visitor")
+    await shop.track(ORDER, order, anonymous_id="visitor-1")
+    await shop.track("Order Refunded", {"order_id": "o-1", "total": 5, "currency": "EUR"}, anonymous_id="visitor-1")
 
-    await shop.identify({}, user_id="u-1", anonymous_id="visitor")
+    await shop.identify({}, user_id="u-1", anonymous_id="visitor-1")
 
     assert (await balance(shop)).available == 15
 
 
 async def test_guests_may_be_left_out(shop: Shop) -> None:
     await open_programme(shop, guests="forfeit")
-    await shop.track(ORDER, {"order_id": "o-1", "subtotal": 20, "currency": "EUR"}, anonymous_id="visitor")
+    await shop.track(ORDER, {"order_id": "o-1", "subtotal": 20, "currency": "EUR"}, anonymous_id="visitor-1")
 
-    await shop.identify({}, user_id="u-1", anonymous_id="visitor")
+    await shop.identify({}, user_id="u-1", anonymous_id="visitor-1")
 
     assert (await balance(shop)).available == 0
 

@@ -145,9 +145,9 @@ async def test_each_order_of_a_guest_counts_for_the_next_one(shop: Shop) -> None
     await open_programme(shop, tiers=RISING)
     for n, subtotal in enumerate((100, 50)):
         order = {"order_id": f"o-{n}", "subtotal": subtotal, "currency": "EUR"}
-        await shop.track(ORDER, order, anonymous_id="visitor", timestamp=shop.now - timedelta(hours=2 - n))
+        await shop.track(ORDER, order, anonymous_id="visitor-1", timestamp=shop.now - timedelta(hours=2 - n))
 
-    await shop.identify({}, user_id="u-1", anonymous_id="visitor")
+    await shop.identify({}, user_id="u-1", anonymous_id="visitor-1")
 
     assert [(each.tier, each.points) for each in await decided(shop)] == [("bronze", 100), ("gold", 100)]
     assert (await balance(shop)).available == 200

@@ -95,3 +95,14 @@ async def test_what_is_published_is_asked_for_once_in_a_batch(shop: Shop) -> Non
     batches = len([each for each in statements if each.startswith("SAVEPOINT")])
     assert len([each for each in statements if "document_changes" in each]) == batches
     assert not [each for each in statements if "document_versions.document" in each]
+
+
+async def test_twenty_orders_of_one_customer_take_fewer_than_a_hundred_and_fifty_statements(shop: Shop) -> None:
+    await open_everything(shop)
+    await shop.post(*(shop.event("Order Completed", properties=bought(number)) for number in range(20)))
+
+    with counted(shop) as statements:
+        await shop.route()
+
+    assert len(statements) < 150
+    assert len(await shop.runs("thanks")) == 20
