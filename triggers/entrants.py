@@ -38,7 +38,8 @@ def decisive(wave: Wave) -> Callable[[BatchEvent], bool]:
     may_earn, may_begin = earners(wave), beginners(wave, lambda entry: entry.varies or entry.by_state)
 
     def is_decisive(event: BatchEvent) -> bool:
-        return event.identifies or may_begin(event) or (by_points and may_earn(event))
+        is_guest = not event.identified  # what a guest earned is theirs once it is decided and they are known
+        return event.identifies or may_begin(event) or ((by_points or is_guest) and may_earn(event))
 
     return is_decisive
 
