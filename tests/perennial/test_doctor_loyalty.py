@@ -21,7 +21,7 @@ CHALLENGES: list[dict[str, Any]] = [
         "levels": [{"level": "one", "at": 1_000, "points": 10}],
     },
     {
-        "challenge": "visitor-1",
+        "challenge": "visitor",
         "metric": {"streak": "day", "over": ["Store Visited"], "freezes": {"start": 1}},
         "levels": [{"level": "two-days", "at": 2, "points": 5}],
     },
