@@ -1,4 +1,4 @@
-"""What breaks a guarantee, asked of live data: read-only, each answer a few offenders (docs: guarantees G1 to G26)."""
+"""What breaks a guarantee, asked of live data: read-only, each answer a few offenders (docs: guarantees G1 to G27)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from database import (
     referral_guarantees,
     reward_guarantees,
     tier_guarantees,
+    untrusted_runs,
 )
 from database.customers import Customer
 from database.messages import Message
@@ -102,6 +103,7 @@ QUESTIONS = (
     Question("points", "no points of a lot are used twice", ledger_guarantees.USED_ONCE),
     Question("points", "every hold ends once, whole", ledger_guarantees.HOLDS),
     Question("points", "nothing is due for longer than a day", ledger_guarantees.SETTLED),
+    Question("G27", "no run that a browser led on gave anything but what its step allows", untrusted_runs.GIFTS),
     Question("rewards", "no more of a reward is handed out than was taken from stock", reward_guarantees.STOCK),
     Question("rewards", "a code has one owner", reward_guarantees.ONE_OWNER),
     Question("rewards", "uses and holds of a code stay within its limit", reward_guarantees.LIMITS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
@@ -24,6 +25,16 @@ _GIVEN = text("""
       AND run_steps.detail ->> 'untrusted' = :reward
       AND (CAST(:since AS timestamptz) IS NULL OR run_steps.at > :since)
 """)
+
+
+# For `perennial doctor`. What an erased customer's steps gave is written down no longer.
+GIFTS: Final = """
+    SELECT run_steps.run_id || '/' || run_steps.step FROM run_steps
+    JOIN runs ON runs.id = run_steps.run_id
+    JOIN customers ON customers.id = runs.customer_id AND customers.erased_at IS NULL
+    WHERE runs.untrusted IS NOT NULL AND run_steps.kind IN ('points', 'reward') AND run_steps.outcome = 'done'
+      AND run_steps.at > CAST(runs.untrusted ->> 'at' AS timestamptz) AND NOT run_steps.detail ? 'untrusted'
+"""
 
 
 async def has_trusted_event(session: ReadSession, customer_id: UUID) -> bool:

@@ -245,6 +245,27 @@ async def test_the_funnel_counts_steps_and_the_holdout_apart(client: httpx.Async
     assert funnel["holdout"]["entered"] == 1
 
 
+async def test_a_run_says_why_it_is_not_trusted_and_the_funnel_counts_such_runs(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await publish(client, CART)
+    ann, told = await make_customer(database, "ann"), {"event": "Product Added", "properties": {}}
+    doubt = {"by": "condition", "step": "quiet", "at": NOW.isoformat()}
+    await make_run(database, "cart", step="quiet", outcome="done", customer_id=ann, untrusted=doubt)
+    await make_run(database, "cart", step="quiet", outcome="done", entry=told | {"trusted": False})
+    await make_run(database, "cart", step="quiet", outcome="done", entry=told | {"trusted": True})
+
+    shown = (await client.get("/v1/runs")).json()["data"]
+    explained = (await client.get("/v1/journeys/cart/explain", params={"customer_id": "ann"})).json()
+    funnel = (await client.get("/v1/journeys/cart/funnel")).json()
+
+    assert sorted((run["trusted"], (run["untrusted"] or {}).get("by")) for run in shown) == [
+        (False, "condition"), (False, "event"), (True, None),
+    ]  # fmt: skip
+    assert [(run["trusted"], run["untrusted"]["step"]) for run in explained["runs"]] == [(False, "quiet")]
+    assert (funnel["entered"], funnel["untrusted"]) == (3, 2)
+
+
 async def test_lists_of_runs_filter_and_page(client: httpx.AsyncClient, database: Database) -> None:
     await publish(client, CART)
     ids = {str(await make_run(database, "cart", step="quiet", outcome="waiting")) for _ in range(3)}

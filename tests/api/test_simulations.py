@@ -43,7 +43,9 @@ REMINDER: dict[str, Any] = {
 }
 
 
-async def happened(database: Database, customer: UUID, name: str, at: datetime, **properties: Any) -> None:
+async def happened(
+    database: Database, customer: UUID, name: str, at: datetime, *, trusted: bool = True, **properties: Any
+) -> None:
     """A routed event of the past."""
     async with database.transaction() as session:
         row = await session.get(Customer, customer)
@@ -54,7 +56,7 @@ async def happened(database: Database, customer: UUID, name: str, at: datetime, 
             Event(
                 id=event_id, source="test", message_id=str(event_id), kind="track", name=name,
                 subject=f"u:{row.external_id}", user_id=row.external_id, timestamp=at, received_at=at,
-                properties=properties, traits={}, context={}, trusted=True, status="routed", customer_id=customer,
+                properties=properties, traits={}, context={}, trusted=trusted, status="routed", customer_id=customer,
                 number=row.last_number,
             )
         )  # fmt: skip
@@ -215,3 +217,39 @@ async def test_thresholds_and_tiers_are_those_that_were_recorded(client: httpx.A
     found = await simulate(client, definition=SPENDING | {"enter": {"on": lost}, "steps": [silver]})
 
     assert (found["entered"], found["exited"], found["completed"]) == (3, {"silver": 2}, 1)
+
+
+GIFT: dict[str, Any] = {"points": {"award": 5}, "id": "gift"}
+
+
+async def test_a_simulation_shows_which_runs_browsers_would_have_led_on(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await publish_programme(database, NOW - timedelta(days=300))
+    await publish_reward(database, TEA)
+    by_server, by_browser, by_trait, by_wait = [await make_customer(database) for _ in range(4)]
+    async with database.transaction() as session:
+        row = await session.get_one(Customer, by_trait)
+        row.traits, row.trait_times = {"vip": True}, {"vip": ["2026-01-01T00:00:00.000000+00:00", "m", False]}
+    for customer in (by_server, by_browser, by_trait, by_wait):
+        at, trusted = NOW - timedelta(days=5), customer != by_browser
+        await happened(database, customer, "Signed Up", at, trusted=trusted)
+        trusted = customer not in (by_browser, by_wait)
+        await happened(database, customer, "Confirmed", at + timedelta(hours=1), trusted=trusted)
+    tea = {"reward": {"give": "free-tea", "untrusted": {"per_customer": 1}}, "id": "tea"}
+    steps = [
+        {"wait_for": {"any": [{"event": "Confirmed"}], "timeout": "1d"}, "id": "word"},
+        {"branch": [{"if": {"trait": "vip", "eq": True}, "steps": []}], "id": "way"},
+        *(GIFT, tea),
+    ]
+
+    told = await simulate(
+        client, definition={"journey": "cart", "enter": {"on": {"event": "Signed Up"}}, "steps": steps}
+    )
+
+    assert (told["entered"], told["untrusted"]) == (4, 3)
+    assert sorted(run["trusted"] for run in told["samples"]) == [False, False, False, True]
+    skipped = {step["step"]: (step["done"], step["skipped"]) for step in told["steps"]}
+    assert skipped["gift"] == (1, {"untrusted": 3})
+    assert skipped["tea"] == (3, {"untrusted": 1})  # nobody but browsers told of one
+    assert told["costs"] == {"points_awarded": 5, "points_deducted": 0, "rewards": {"free-tea": 3}}

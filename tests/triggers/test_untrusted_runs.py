@@ -12,7 +12,8 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.audiences import AudienceActivities
 from connectors.rendering import Renderer
-from database.runs import Run
+from database.guarantees import QUESTIONS, offenders
+from database.runs import Run, RunStep
 from domain.audiences import AudiencePage, DueDatesInput
 from tests.rewarding import TEA, balance_of, publish_programme, publish_reward, redemptions_of
 from tests.triggers.shop import Shop
@@ -259,6 +260,24 @@ async def test_a_reward_may_be_allowed_to_known_customers_within_a_limit(shop: S
     await shop.track("third", trusted=False)
     assert await walker.log(await walker.walk("third")) == {"tea": "untrusted"}
     assert len(await redemptions_of(shop.database)) == 1
+
+
+async def test_the_doctor_finds_what_an_untrusted_run_gave(shop: Shop, walker: Walker) -> None:
+    [asked] = [question for question in QUESTIONS if question.guarantee == "G27"]
+    tea = {"reward": {"give": "free-tea", "untrusted": {"per_customer": 1}}, "id": "tea"}
+    await shop.publish(journey({"wait": {"for": "1h"}, "id": "pause"}, AWARD, tea))
+    await shop.track("Order Completed", {"order_id": "1"})
+    await shop.track("Signed Up", trusted=False)
+    await walker.walk("gift")
+    shop.later(hours=1)
+    run = await walker.walk("gift")
+    assert await walker.log(run) == {"pause": "done", "award": "untrusted", "tea": "done"}
+    async with shop.database.read() as session:
+        assert await offenders(session, asked, shop.now) == []
+    async with shop.database.transaction() as session:
+        await session.execute(update(RunStep).where(RunStep.step == "award").values(outcome="done"))
+    async with shop.database.read() as session:
+        assert await offenders(session, asked, shop.now) == [f"{run.id}/award"]
 
 
 async def test_runs_of_an_earlier_release_are_as_their_entry_event_is(shop: Shop, walker: Walker) -> None:

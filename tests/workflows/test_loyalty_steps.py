@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from fractions import Fraction
 
+import pytest
+
 from database.earnings import boosts_of
 from database.points import balances, lots_of
+from domain.runs import OutcomeKind, StepOutcome
 from tests.rewarding import TEA, award, publish_programme, publish_reward
 from tests.workflows.conftest import Stage
 from tests.workflows.journeys import journey
@@ -83,3 +86,21 @@ async def test_a_reward_that_is_not_in_the_catalogue_is_skipped(stage: Stage) ->
     run = await stage.enter("welcome", await stage.customer())
     await run.ends()
     assert (await run.log())[0][2:] == ("skipped", "reward_not_found")
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [("unsubscribed", ("skipped", "untrusted")), ("frequency_cap", ("done", None)), ("no_consent", ("done", None))],
+)
+async def test_what_follows_a_message_that_a_browser_may_have_stopped_gives_nothing(
+    stage: Stage, reason: str, outcome: tuple[str, str | None]
+) -> None:
+    await publish_programme(stage.database)
+    await stage.publish(journey({"send": {"template": "hello", "on_skip": [WELCOME]}, "id": "hello"}))
+    stage.outbox.answers["hello"] = [StepOutcome(kind=OutcomeKind.SKIPPED, reason=reason)]
+    run = await stage.enter("welcome", await stage.customer())
+
+    row = await run.ends()
+
+    assert (await run.log())[1][2:] == outcome
+    assert (row.untrusted or {}).get("by") == ("message" if outcome[0] == "skipped" else None)
