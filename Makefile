@@ -72,7 +72,18 @@ lock: ## Resolve pyproject.toml into requirements.lock (maintainers; needs uv)
 clean: ## Remove the virtual environment and caches; the data in .perennial stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
+# The scripts of a virtual environment name the folder that they were made in: a checkout that was moved or copied
+# installs anew. The stamp says where it was made.
+MADE_IN := $(shell cat $(INSTALLED) 2>/dev/null)
+ifneq ($(MADE_IN),)
+ifneq ($(MADE_IN),$(CURDIR))
+MOVED := yes
+.PHONY: $(INSTALLED)
+endif
+endif
+
 # The stamp is newer than the lock once everything in it is installed, so a second start installs nothing.
 $(INSTALLED): requirements.lock requirements-build.lock pyproject.toml
+	@$(if $(MOVED),rm -rf $(VENV))
 	@./.ci/make-venv $(VENV)
-	@touch $@
+	@echo '$(CURDIR)' > $@

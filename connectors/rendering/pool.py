@@ -26,6 +26,9 @@ _REMEMBERED = 1_000
 _TRIES = 2
 """Processes that a render gets, when what ended the first one was not the template's doing."""
 
+_WHERE_LIBRARIES_ARE = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""Without these some installations of Python do not start."""
+
 _ENDED_FROM_OUTSIDE = {0, *(-number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))}
 """Exit codes that say nothing of a template: an operator, the system (short of memory), or we, who waited in vain."""
 
@@ -62,11 +65,12 @@ class _Child:
 
     @classmethod
     async def spawn(cls, limits: RenderLimits) -> Self:
-        """Start one; the environment is empty, so that no template ever sees a secret of ours."""
+        """Start one; its environment says where libraries are and nothing else: no template ever sees our secrets."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-m", "connectors.rendering.child",
             str(limits.memory), str(limits.output), str(limits.cpu),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env={},
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            env={name: os.environ[name] for name in _WHERE_LIBRARIES_ARE if name in os.environ},
         )  # fmt: skip
         return cls(process)
 
