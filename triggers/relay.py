@@ -19,6 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 
 from database import outbox
+from database.outages import is_outage as is_database_outage
+from database.outages import sqlstate_of
 from database.outbox import PendingCommand
 from database.session import Database, WriteSession
 from triggers.commands import PATIENCE, carry_out, coalesced, is_outage
@@ -111,8 +113,9 @@ class Relay:
             sent = await self.relay_once()
             if perf_counter() - self._measured_at > _MEASURE_SECONDS:
                 await self._measure()
-        except (SQLAlchemyError, OSError):
-            log.exception("a round of the relay was rolled back")
+        except (SQLAlchemyError, OSError) as error:
+            outage = sqlstate_of(error) or type(error).__name__ if is_database_outage(error) else None
+            log.warning("a round of the relay was rolled back", outage=outage, exc_info=outage is None)
             return _IDLE_SECONDS
         if sent.outage:
             self._pause = min(max(_FIRST_PAUSE, self._pause * 2), _LONGEST_PAUSE)

@@ -13,8 +13,10 @@ from prometheus_client import Counter, Histogram
 from sqlalchemy.exc import SQLAlchemyError
 
 from database import events
+from database.outages import is_outage, sqlstate_of
 from database.session import Database
 from triggers.listening import Listener
+from triggers.narrowing import Narrowing
 from triggers.routing import Routed, Routing
 
 log = structlog.get_logger(__name__)
@@ -46,6 +48,7 @@ class Router:
         self._pace = pace
         self._now = now or _utc_now
         self._limit = pace.smallest
+        self._narrowing = Narrowing()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Route until told to stop. A database that is away costs time and nothing else."""
@@ -57,16 +60,20 @@ class Router:
     async def route_once(self) -> Routed:
         """One batch in one transaction."""
         async with self._database.transaction() as session:
-            return await self._routing.route(session, self._now(), self._limit)
+            return await self._routing.route(session, self._now(), self._narrowing.limit(self._limit))
 
     async def _turn(self) -> float:
         """Route a batch; answers how many seconds there is nothing to do, unless the bell rings."""
         started = perf_counter()
         try:
             done = await self.route_once()
-        except (SQLAlchemyError, OSError):
-            log.exception("a batch was rolled back")
+        except (SQLAlchemyError, OSError) as error:
+            outage = sqlstate_of(error) or type(error).__name__ if is_outage(error) else None
+            log.warning("a batch was rolled back", outage=outage, exc_info=outage is None)
+            if self._narrowing.failed(error, self._limit):
+                await self._quarantine(error)
             return self._pace.error_seconds
+        self._narrowing.passed(done.routed + done.failed)
         if done.seen:
             SECONDS.observe(perf_counter() - started)
         ROUTED.inc(done.routed)
@@ -76,6 +83,17 @@ class Router:
         if done.routed or done.failed:
             return 0.0
         return self._pace.busy_seconds if done.seen else self._pace.idle_seconds
+
+    async def _quarantine(self, error: Exception) -> None:
+        """It would take as long again, however often it is tried, and everybody else waits meanwhile."""
+        try:
+            async with self._database.transaction() as session:
+                done = await self._routing.quarantine_last(session, error)
+        except (SQLAlchemyError, OSError):
+            log.exception("an event that takes too long was not set aside")
+            return
+        FAILED.inc(done)
+        self._narrowing.passed(done)
 
 
 def _utc_now() -> datetime:

@@ -6,12 +6,14 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 
 from database import customers, routing
 from database.consent_addresses import settle_consents
+from database.outages import is_outage, sqlstate_of
 from database.referral_merging import follow_merge
 from database.routing import PendingEvent
 from database.session import WriteSession
@@ -73,6 +75,7 @@ class Routing:
         self._cache = cache
         self._reactions = reactions
         self._live_windows = 0  # since the last one of history
+        self._claimed: list[UUID] = []  # events of the last claim, also of one that was rolled back
 
     async def route(self, session: WriteSession, as_of: datetime, limit: int) -> Routed:
         """Claim the customers of about `limit` pending events and route those, in the caller's transaction.
@@ -84,9 +87,19 @@ class Routing:
             return Routed()
         live = await self._cache.live(session)
         claimed = await claim(session, window, may_start(live.journeys), as_of)
+        self._claimed = [event.id for group in claimed.groups for event in group]
         done = await self._together(_Batch(session, as_of, live), claimed.groups, claimed.ground)
         self._live_windows = 0 if window.is_history else self._live_windows + 1
         return done + Routed(seen=len(window.namings))
+
+    async def quarantine_last(self, session: WriteSession, error: Exception) -> int:
+        """Set aside what was claimed last, unless somebody has routed it meanwhile: it alone takes too long."""
+        pending = await routing.still_pending(session, self._claimed)
+        told = f"{sqlstate_of(error)}: {getattr(error, 'orig', None) or error}"[:500]
+        for event in pending:
+            log.error("event quarantined", event_id=str(event.id), error=told, attempts=event.attempts + 1)
+            await routing.quarantine(session, event.id, attempts=event.attempts + 1, error=told)
+        return len(pending)
 
     async def _together(self, batch: _Batch, groups: Sequence[Group], ground: Ground | None) -> Routed:
         """All groups at once; if that fails, each half; a group that fails alone, event by event."""
@@ -179,10 +192,8 @@ def _without(groups: Sequence[Group], contended: ContendedError) -> list[Group]:
 
 def _raise_unless_its_own_fault(error: Exception) -> None:
     """A lost connection, a deadlock or a shutdown is nobody's event: the whole batch is tried again."""
-    if not isinstance(error, DBAPIError):
-        return
-    state = getattr(error.orig, "sqlstate", None) or ""
-    if error.connection_invalidated or state.startswith(_TRANSIENT):
+    is_transient = isinstance(error, DBAPIError) and sqlstate_of(error).startswith(_TRANSIENT)
+    if is_transient or is_outage(error):
         raise error
 
 

@@ -10,13 +10,17 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from sqlalchemy import func, select, text
 
 from database.events import Event
+from database.pools import ROUTER, Pool
 from database.session import Database
 from tests.triggers.shop import Shop
+from triggers.batch import Wave
 from triggers.live import LiveCache
-from triggers.router import Router
+from triggers.reactions import REACTIONS
+from triggers.router import Pace, Router
 from triggers.routing import Routing
 
 PROCESS = """
@@ -26,6 +30,22 @@ from triggers.live import LiveCache
 from triggers.router import Router
 from triggers.routing import Routing
 asyncio.run(Router(Database(sys.argv[1]), Routing(LiveCache())).run(asyncio.Event()))
+"""
+
+FREEZING = """
+import asyncio, sys, time
+from database.pools import ROUTER
+from database.session import Database
+from triggers.live import LiveCache
+from triggers.router import Router
+from triggers.routing import Routing
+
+async def freeze(wave):
+    print("holding", flush=True)
+    time.sleep(3600)
+
+database = Database(sys.argv[1], pool=ROUTER.changed("idle=1"))
+asyncio.run(Router(database, Routing(LiveCache(), [freeze])).run(asyncio.Event()))
 """
 
 
@@ -105,3 +125,49 @@ async def test_a_router_outlives_its_connections(shop: Shop) -> None:
                 except Exception:  # noqa: BLE001  the pool's own connections were ended too
                     await asyncio.sleep(0.1)
         await until_routed(shop.database, 2, within=20)
+
+
+async def test_a_frozen_router_does_not_stop_its_customers(shop: Shop, database_url: str) -> None:
+    await shop.post(*(shop.event("Page Viewed", user_id=f"u-{n}") for n in range(5)))
+    frozen = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", FREEZING, database_url), stdout=asyncio.subprocess.PIPE
+    )
+    assert frozen.stdout is not None
+    async with asyncio.timeout(30):
+        assert await frozen.stdout.readline() == b"holding\n"
+    os.kill(frozen.pid, signal.SIGSTOP)
+    try:
+        async with routing(shop.database):
+            await until_routed(shop.database, 5, within=20)
+    finally:
+        os.kill(frozen.pid, signal.SIGKILL)
+        await frozen.wait()
+
+
+@pytest.mark.parametrize(
+    ("pool", "code"),
+    [(ROUTER.changed("statement=0.5"), "57014"), (ROUTER.changed("transaction=1.2"), "25P04")],
+    ids=["a statement", "a transaction"],
+)
+async def test_an_event_that_takes_too_long_alone_is_quarantined_and_the_others_are_routed(
+    shop: Shop, database_url: str, pool: Pool, code: str
+) -> None:
+    async def dawdle(wave: Wave) -> None:
+        if any(event.event.name == "Endless" for event in wave.events):
+            await wave.session.execute(text("SELECT pg_sleep(10)"))
+
+    await shop.post(*(shop.event("Page Viewed", user_id=f"u-{n}") for n in range(6)))
+    await shop.post(shop.event("Endless", user_id="u-3"))
+    await shop.post(*(shop.event("Page Viewed", user_id=f"u-{n}") for n in range(6)))
+    hasty = Database(database_url, pool=pool)
+    stop = asyncio.Event()
+    router = Router(hasty, Routing(LiveCache(), [*REACTIONS, dawdle]), pace=Pace(error_seconds=0.01))
+    running = asyncio.create_task(router.run(stop))
+    await until_routed(shop.database, 12, within=30)
+    stop.set()
+    await running
+    await hasty.close()
+
+    async with shop.database.read() as session:
+        (endless,) = (await session.execute(select(Event).where(Event.name == "Endless"))).scalars()
+    assert (endless.status, (endless.error or "").partition(":")[0]) == ("quarantined", code)
