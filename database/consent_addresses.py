@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import delete, select, text
+from sqlalchemy import Select, delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from database.consent import Consent, has_answered
@@ -79,13 +79,47 @@ class _Ground:
 
 async def settle_consents(session: WriteSession, customer_ids: Collection[UUID]) -> None:
     """Settle all records of these customers, whom the caller has locked."""
-    if not customer_ids:
-        return
-    ids = sorted(customer_ids)
-    rows = (await session.execute(_RECORDS, {"customers": ids})).all()
+    rows = await _records(session, customer_ids)
     if rows:
         grounds = await _grounds(session, sorted({row.customer_id for row in rows}), rows)
         await _write(session, [change for ground in grounds for change in _changes(ground)])
+
+
+async def follow_addresses(session: WriteSession, customer_ids: Collection[UUID]) -> None:
+    """Say anew which records count, for customers whose address an untrusted source has changed: nothing moves, so what
+    was said before is not read again, however often somebody changes it."""
+    rows = await _records(session, customer_ids)
+    older = {row.customer_id for row in rows if row.address_given is None}
+    await settle_consents(session, older)
+    known = [row for row in rows if row.customer_id not in older]
+    if not known:
+        return
+    key = await secret(session, PSEUDONYMS)
+    records = _by_customer(known)
+    changes = []
+    for profile in await session.execute(_profiles(records)):
+        changes += _shown(records[profile.id], _present(key, profile))
+    await _write(session, changes)
+
+
+async def _records(session: ReadSession, customer_ids: Collection[UUID]) -> Sequence[Any]:
+    asked = {"customers": sorted(customer_ids)}
+    return (await session.execute(_RECORDS, asked)).all() if customer_ids else []
+
+
+def _profiles(ids: Iterable[UUID]) -> Select[UUID, dict[str, Any], dict[str, Any]]:
+    return select(Customer.id, Customer.traits, Customer.trait_times).where(Customer.id.in_(list(ids)))
+
+
+def _present(key: bytes, profile: Any) -> dict[str, bytes | None]:  # a row of _profiles
+    return {channel: _hash(key, channel, address_of(profile.traits, channel)) for channel in TRAIT_OF_CHANNEL}
+
+
+def _shown(rows: Sequence[Any], present: Mapping[str, bytes | None]) -> list[_Change]:
+    """The records whose address stays, where they begin or cease to count."""
+    quiet = idle([(row.id, _standing(row)) for row in rows], present)
+    settled = (_Change(row, row.address_hash, row.id not in quiet) for row in rows)
+    return [change for change in settled if _differs(change)]
 
 
 async def settle_some(session: WriteSession, limit: int) -> int:
@@ -101,10 +135,9 @@ async def _grounds(session: WriteSession, ids: Sequence[UUID], rows: Sequence[An
     key = await secret(session, PSEUDONYMS)
     records, facts = _by_customer(rows), await _facts(session, ids, key)
     others = await _others(session, {id_: {each.address for each in named} for id_, named in facts[1].items()})
-    profiles = select(Customer.id, Customer.traits, Customer.trait_times).where(Customer.id.in_(ids))
     grounds = []
-    for profile in await session.execute(profiles):
-        present = {channel: _hash(key, channel, address_of(profile.traits, channel)) for channel in TRAIT_OF_CHANNEL}
+    for profile in await session.execute(_profiles(ids)):
+        present = _present(key, profile)
         trusted = {
             channel: address
             for channel, address in present.items()

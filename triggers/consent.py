@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from database import consent
-from database.consent_addresses import settle_consents
+from database.consent_addresses import follow_addresses, settle_consents
 from domain.addresses import TRAIT_OF_CHANNEL
 from domain.consent import ConsentRecord, ConsentSource, ConsentState, address_of_event, consent_of_event
 from domain.events import EventKind
 from triggers.batch import BatchEvent, Wave
+
+_TRAITS = tuple(TRAIT_OF_CHANNEL.values())
 
 
 async def record_consents(wave: Wave) -> None:
@@ -16,8 +18,11 @@ async def record_consents(wave: Wave) -> None:
     records = [record for event in wave.events if (record := _record(event)) is not None]
     await consent.record(wave.session, records)
     joined = {customer.id for customer in wave.customers() if customer.is_joined}
-    named = {event.customer.id for event in wave.events if _may_move_consent(event)}
-    await settle_consents(wave.session, {record.customer_id for record in records} | joined | named)
+    naming = [event for event in wave.events if _names_address(event)]
+    moving = {event.customer.id for event in naming if _may_move(event)}
+    settled = {record.customer_id for record in records} | joined | moving
+    await settle_consents(wave.session, settled)
+    await follow_addresses(wave.session, {event.customer.id for event in naming} - settled)
     for customer in wave.customers():
         customer.is_joined = False
 
@@ -43,14 +48,20 @@ def _record(event: BatchEvent) -> ConsentRecord | None:
     )
 
 
-def _may_move_consent(event: BatchEvent) -> bool:
+def _names_address(event: BatchEvent) -> bool:
     """Whether it changes an address, or says what an address was before: most events repeat what is known."""
-    told = event.event
+    told, changed = event.event, event.changed_traits or {}
     if told.kind != EventKind.IDENTIFY:
         return False
-    for trait in TRAIT_OF_CHANNEL.values():
-        writer = event.customer.profile.trait_times.get(trait)
-        is_late = writer is not None and told.timestamp.isoformat(timespec="microseconds") < str(writer[0])
-        if trait in told.traits and (is_late or trait in (event.changed_traits or {})):
-            return True
-    return False
+    return any(trait in told.traits and (trait in changed or _is_late(event, trait)) for trait in _TRAITS)
+
+
+def _may_move(event: BatchEvent) -> bool:
+    """Whether consent may belong elsewhere after it: a trusted source changed the address, or somebody tells late."""
+    told = event.event
+    return told.trusted or any(trait in told.traits and _is_late(event, trait) for trait in _TRAITS)
+
+
+def _is_late(event: BatchEvent, trait: str) -> bool:
+    writer = event.customer.profile.trait_times.get(trait)
+    return writer is not None and event.event.timestamp.isoformat(timespec="microseconds") < str(writer[0])

@@ -93,7 +93,7 @@ async def test_what_was_taken_back_does_not_follow(town: Town) -> None:
 
 
 async def test_a_grant_before_any_address_belongs_to_the_first_that_a_server_names(town: Town) -> None:
-    await town.consent("ann")
+    await town.track("ann", "Consent Granted")
     await town.identify("ann", email=THIEF, browser=True)
     assert await town.write_to("ann") == (None, "no_consent")
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from itertools import permutations
+
 import pytest
 from sqlalchemy import select
 
 from database.consent import Consent, current
-from tests.triggers.shop import Shop
+from database.secrets import PSEUDONYMS, known_secret
+from domain.events import EventKind
+from domain.pseudonyms import address_pseudonym
+from tests.triggers.shop import NOON, Shop
 
 
 @pytest.mark.parametrize(
@@ -40,3 +46,27 @@ async def test_asking_again_suspends_nobody_who_has_said_yes_but_asks_whoever_le
 
     assert await state_after("Consent Granted", "Consent Requested") == "subscribed"
     assert await state_after("Consent Withdrawn", "Consent Requested") == "pending"
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4)))[::3])
+async def test_consent_ends_the_same_in_whatever_order_events_come_in(shop: Shop, order: tuple[int, ...]) -> None:
+    def at(minutes: int) -> datetime:
+        return NOON + timedelta(minutes=minutes)
+
+    told = [
+        shop.event(kind=EventKind.IDENTIFY, traits={"email": "old@shop.example"}, timestamp=at(1)),
+        shop.event("Consent Granted", timestamp=at(2)),
+        shop.event(kind=EventKind.IDENTIFY, traits={"email": "thief@evil.example"}, timestamp=at(3), trusted=False),
+        shop.event(kind=EventKind.IDENTIFY, traits={"email": "new@shop.example"}, timestamp=at(4)),
+    ]
+    shop.now = at(10)
+    for position in order:
+        await shop.post(told[position])
+        await shop.route()
+
+    async with shop.database.read() as session:
+        rows = (await session.execute(select(Consent.source, Consent.counts).order_by(Consent.source))).all()
+        key = await known_secret(session, PSEUDONYMS) or b""
+        hashes = set(await session.scalars(select(Consent.address_hash)))
+    assert [tuple(row) for row in rows] == [("event", False), ("moved", True)]
+    assert hashes == {address_pseudonym(key, "email", f"{each}@shop.example") for each in ("old", "new")}
