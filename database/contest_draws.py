@@ -15,7 +15,9 @@ from database.contests import ContestDraw, ContestPlace, ContestTicket, LiveCont
 from database.customers import Customer
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
+from database.won_prizes import drawn_definitions, place_key
 from domain.challenges.told import prize_as_json
+from domain.contests.definition import ContestDefinition
 from domain.contests.draws import Ticket, canonical_list, draw, list_hash, read_list, seed_of
 from domain.contests.places import Disqualification, Place, PlaceState, disqualify, settle
 from domain.durations import parse_duration
@@ -147,19 +149,20 @@ async def give_due(session: WriteSession, as_of: datetime, contest: str | None =
     )
     if contest is not None:
         statement = statement.where(ContestPlace.contest == contest)
-    live = await live_contests(session)
     found = (await session.execute(statement)).all()
-    await announce(session, [_won(row, customer, live.get(row.contest)) for row, customer in found], as_of)
+    drawn = await drawn_definitions(session, {row.contest for row, _ in found}) if found else {}
+    await announce(session, [_won(row, customer, drawn.get(row.contest)) for row, customer in found], as_of)
     for row, _ in found:
         row.given_at = as_of
     await session.flush()
     return len(found)
 
 
-def _won(row: ContestPlace, customer_id: UUID, contest: LiveContest | None) -> Announcement:
-    prize = contest.definition.prize_for(row.prize_place or row.place) if contest else None
+def _won(row: ContestPlace, customer_id: UUID, definition: ContestDefinition | None) -> Announcement:
+    """Journeys may tell of the prize; what is given is looked up (database/won_prizes.py)."""
+    prize = definition.prize_for(row.prize_place or row.place) if definition else None
     about = {"contest": row.contest, "place": row.prize_place, "prize": prize_as_json(prize) if prize else {}}
-    return Announcement(customer_id, WON, f"contest/{row.contest}/{row.place}", about)
+    return Announcement(customer_id, WON, place_key(row.contest, row.place), about)
 
 
 async def _people(session: ReadSession, contest: str) -> dict[UUID, UUID]:

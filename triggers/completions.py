@@ -10,6 +10,7 @@ from uuid import UUID
 from database.announcements import Announcement, announce
 from database.badges import has_room, lock_badges
 from database.challenge_progress import ChallengeCompletion, completions_of, keep_completions
+from database.won_prizes import level_prize, rank_prize
 from domain.challenges import told
 from domain.challenges.definition import ChallengePrize
 from domain.challenges.facts import COMPLETED
@@ -115,19 +116,25 @@ async def hand_out(wave: Wave, events: Sequence[BatchEvent]) -> None:
     known = {place_of(row) for row in await completions_of(wave.session, members)}
     completed: list[Completed] = []
     for event in events:
-        won = _won(wave, event)
-        if place_of(won.row) not in known:
+        won = await _won(wave, event)
+        if won is not None and place_of(won.row) not in known:
             known.add(place_of(won.row))
             completed.append(won)
     await give(wave, completed)
 
 
-def _won(wave: Wave, event: BatchEvent) -> Completed:
+async def _won(wave: Wave, event: BatchEvent) -> Completed | None:
+    """What was reached or ranked is looked up, and so is its prize; None for what nobody has recorded."""
     about = event.event.properties
-    level = about["level"] if event.event.name == told.COMMUNITY_REACHED else f"rank:{about['rank']}"
-    place = Place(about["challenge"], about["period"], level, 1, event.customer.id)
-    row = reach(None, place, about["version"], event.event.timestamp, wave.as_of)
-    return Completed(row, ChallengePrize.model_validate(about["prize"]))
+    challenge, period = about["challenge"], about["period"]
+    if event.event.name == told.COMMUNITY_REACHED:
+        level, prize = about["level"], await level_prize(wave.session, challenge, period, about["level"])
+    else:
+        level, prize = f"rank:{about['rank']}", await rank_prize(wave.session, challenge, period, about["rank"])
+    if prize is None:
+        return None
+    place = Place(challenge, period, level, 1, event.customer.id)
+    return Completed(reach(None, place, about["version"], event.event.timestamp, wave.as_of), prize)
 
 
 # What is told about it ---------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from database.contest_draws import WON
 from database.contests import LiveContest, NewEntry, enter, remove_entries, taking_entries
 from database.orders import orders_given_back
-from domain.challenges.definition import Prize
+from database.won_prizes import contest_prizes
 from domain.commerce import ORDER_CANCELLED, ORDER_EVENTS, ORDER_REFUNDED, text_id
 from domain.conditions.scope import Scope
 from domain.contests.entries import counted_in, order_source
@@ -74,15 +74,17 @@ async def _take_out(wave: Wave, contests: Collection[str], returned: Sequence[Ba
 
 
 async def _give(wave: Wave, won: Sequence[BatchEvent]) -> None:
-    """The prize that the event carries, once for each place."""
+    """The prize of the place that was drawn, once; what an event says of a prize is for journeys to tell."""
+    prizes = await contest_prizes(wave.session, {str(event.event.properties.get("contest")) for event in won})
     grants = [
         Grant(
             event.customer.id,
             event.event.message_id,
-            Prize.model_validate(event.event.properties["prize"]),
+            prizes[event.event.message_id],
             f"contest/{event.event.properties['contest']}",
             event.event.timestamp,
         )
         for event in won
+        if event.event.message_id in prizes
     ]
     await grant(wave, grants)
