@@ -18,7 +18,7 @@ from api.profiles import Profile, read_profile
 from api.routing import ApiRoute
 from database.audit import write_audit
 from database.events import append
-from domain.errors import Invalid
+from domain.errors import Conflict
 from domain.events import MERGE_ASKED, EventKind, NewEvent
 from domain.keys import Scope, StoredKey
 from domain.placeholders import is_placeholder
@@ -57,7 +57,7 @@ async def merge_customer(
     """
     for value in (customer_id, asked.from_):
         if is_placeholder(value):
-            raise Invalid(f"{value!r} names nobody; no customer is merged on it.", code="placeholder_id")
+            raise Conflict(f"{value!r} names nobody; no customer is merged on it.", code="placeholder_id")
     customer, other = await find_customer(session, customer_id), await find_customer(session, asked.from_)
     concerns(session, customer.id)
     if customer.id != other.id:

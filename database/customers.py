@@ -81,6 +81,7 @@ class Identity(Table):
     linked_at: Mapped[datetime | None]  # an anonymous id: the earliest event that named it together with a user
     linked_by: Mapped[str | None]  # and that event's id; in rows of earlier releases its message id
     linked_sent: Mapped[datetime | None]
+    linked_trusted: Mapped[bool | None]  # whether a trusted source sent it; null in rows of earlier releases: believed
 
     __table_args__ = (PrimaryKeyConstraint("kind", "value"), Index("ix_identities_customer_id", "customer_id"))
 
@@ -177,7 +178,7 @@ async def hold(session: WriteSession, ids: Collection[UUID], until: datetime) ->
 
 
 _KNOWN = text("""
-    SELECT kind, value, customer_id, first_seen, superseded, linked_at, linked_sent, linked_by
+    SELECT kind, value, customer_id, first_seen, superseded, linked_at, linked_sent, linked_by, linked_trusted
     FROM unnest(CAST(:kinds AS text[]), CAST(:values AS text[])) AS wanted (kind, value)
     JOIN identities USING (kind, value)
 """)
@@ -185,7 +186,7 @@ _KNOWN = text("""
 
 def _known(row: Any) -> KnownId:  # a row of _KNOWN
     linked = None if row.linked_at is None else Stamp(row.linked_at, *_link_of(row))
-    return KnownId(row.customer_id, row.first_seen, linked, row.superseded)
+    return KnownId(row.customer_id, row.first_seen, linked, row.superseded, row.linked_trusted is not False)
 
 
 def _link_of(row: Any) -> tuple[datetime, UUID]:
@@ -227,11 +228,13 @@ _CREATE = text("""
 # Sorted by key, so that routers that meet the same new ids take the index entries in one order. A key that another
 # transaction took meanwhile is not returned.
 _ADD_IDS = text("""
-    INSERT INTO identities (kind, value, customer_id, first_seen, superseded, linked_at, linked_sent, linked_by)
-    SELECT kind, value, customer_id, first_seen, superseded, linked_at, linked_sent, linked_by
+    INSERT INTO identities (
+        kind, value, customer_id, first_seen, superseded, linked_at, linked_sent, linked_by, linked_trusted
+    )
+    SELECT kind, value, customer_id, first_seen, superseded, linked_at, linked_sent, linked_by, linked_trusted
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
         kind text, value text, customer_id uuid, first_seen timestamptz, superseded boolean,
-        linked_at timestamptz, linked_sent timestamptz, linked_by text
+        linked_at timestamptz, linked_sent timestamptz, linked_by text, linked_trusted boolean
     )
     ORDER BY kind, value
     ON CONFLICT (kind, value) DO NOTHING
@@ -242,10 +245,11 @@ _ADD_IDS = text("""
 _CHANGE_IDS = text("""
     UPDATE identities SET
         customer_id = r.customer_id, first_seen = r.first_seen, superseded = r.superseded,
-        linked_at = r.linked_at, linked_sent = r.linked_sent, linked_by = r.linked_by
+        linked_at = r.linked_at, linked_sent = r.linked_sent, linked_by = r.linked_by,
+        linked_trusted = r.linked_trusted
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
         kind text, value text, customer_id uuid, first_seen timestamptz, superseded boolean,
-        linked_at timestamptz, linked_sent timestamptz, linked_by text
+        linked_at timestamptz, linked_sent timestamptz, linked_by text, linked_trusted boolean
     )
     WHERE identities.kind = r.kind AND identities.value = r.value
 """)
@@ -282,6 +286,7 @@ def _rows_of(ids: Mapping[Key, KnownId]) -> str:
             "linked_at": known.linked and known.linked.timestamp,
             "linked_sent": known.linked and known.linked.sent,
             "linked_by": known.linked and known.linked.event_id,
+            "linked_trusted": known.link_trusted if known.linked else None,
         }
         for key, known in ids.items()
     ]

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import select, text, tuple_, update
 
 from database.consent import Consent
+from database.customers import Identity
 from database.earnings import Earning
 from database.events import Event
 from database.orders import Refund, forget_carts
@@ -54,6 +55,30 @@ async def move_history(session: WriteSession, anonymous_id: str, from_customer: 
         await session.execute(update(table).where(*told).values(customer_id=to_customer))
     unpaid = (Earning.customer_id == from_customer, Earning.event_id.in_(theirs), Earning.reason == Unpaid.GUEST)
     await session.execute(update(Earning).where(*unpaid).values(customer_id=to_customer))
+
+
+# Relies on ix_events_customer_name.
+_DESCRIBED = text("""
+    SELECT DISTINCT wanted.customer_id
+    FROM unnest(CAST(:subjects AS text[]), CAST(:customers AS uuid[])) AS wanted (subject, customer_id)
+    JOIN events ON events.customer_id = wanted.customer_id AND events.name = 'Identified'
+        AND events.subject = wanted.subject
+    WHERE events.trusted
+""")
+
+
+async def whom_visitors_described(session: ReadSession, links: Collection[tuple[str, UUID]]) -> frozenset[UUID]:
+    """Those of these customers of whom a trusted source said something under that anonymous id alone."""
+    if not links:
+        return frozenset()
+    bounds = {"subjects": [f"a:{value}" for value, _ in links], "customers": [customer for _, customer in links]}
+    return frozenset((await session.execute(_DESCRIBED, bounds)).scalars())
+
+
+async def doubted_visitors(session: ReadSession, customer_id: UUID) -> frozenset[str]:
+    """The customer's anonymous ids of which only a browser says whose they are. Relies on ix_identities_customer_id."""
+    statement = select(Identity.value).where(Identity.customer_id == customer_id, Identity.linked_trusted.is_(False))
+    return frozenset((await session.execute(statement)).scalars())
 
 
 async def forget(session: WriteSession, customer_ids: Collection[UUID]) -> None:

@@ -75,6 +75,11 @@ class Profile:
         return trait if isinstance(trait, str) else self._told("locale")
 
     @property
+    def has_trusted(self) -> bool:
+        """Whether a trusted source said anything of it."""
+        return any(map(is_trusted, self.trait_times.values()))
+
+    @property
     def has_untrusted(self) -> bool:
         """Whether a browser told something of it that counts: a trait, or the zone of a device."""
         return not all(map(is_trusted, self.trait_times.values())) or self.trusted().zone != self.zone

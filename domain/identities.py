@@ -6,7 +6,8 @@ The rules give the same end for every order in which events come, but for the li
   an untrusted one reads `previousId` as an anonymous id only.
 - An anonymous id that came with a user id belongs to the customer of that user, with all its purely anonymous events.
   If it came with several users (a shared browser), it belongs to the earliest link and never makes the users one
-  person. An untrusted link counts from its receipt, so that no browser can claim to have been first.
+  person. An untrusted link counts from its receipt, so that no browser can claim to have been first; what was said of
+  the visitor is then no trusted word about the user.
 - An anonymous id that came with nobody is a customer of its own, not identified yet.
 - Nothing is ever linked or merged on a placeholder such as `undefined` or `guest` (domain/placeholders.py).
 - A merge that would join more than `Brakes.limit` user ids is refused, in the order of routing: one constant in a
@@ -112,6 +113,7 @@ class Identity:
     first_seen: datetime
     linked: Stamp | None = None
     superseded: bool = False  # a user id that was aliased to another one
+    link_trusted: bool = True  # whether a trusted source sent that event
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +166,14 @@ class Brakes:
 class Attribution:
     """Whose event it is. `identified`: whether the customer had a user id once this event was taken in.
 
-    `identifies`: this event is the first that tells who the anonymous visitor is.
+    `identifies`: this event is the first that tells who the anonymous visitor is. `link_trusted`: nobody but a browser
+    says that this anonymous event is the customer's if false.
     """
 
     customer_id: UUID
     identified: bool
     identifies: bool
+    link_trusted: bool = True
 
 
 @dataclass(slots=True)
@@ -182,6 +186,10 @@ class Resolution:
     merges: list[Merge] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    doubted: set[UUID] = field(default_factory=set)  # visitors of whom a browser says who they are
+    relinked: set[tuple[str, UUID]] = field(
+        default_factory=set
+    )  # anonymous ids whose link changed its trust, and whose
     attributions: dict[UUID, Attribution] = field(default_factory=dict)
     involved: dict[UUID, frozenset[UUID]] = field(default_factory=dict)  # event -> customers that it reads or changes
 
@@ -247,10 +255,13 @@ class _Resolver:
     def finish(self) -> Resolution:
         """Later events may have merged customers, or moved an anonymous id with all that its visitor did."""
         done = self._done
-        if done.moves:
-            for event_id, visitor in self._anonymous.items():
-                owner = self._ids[visitor].customer_id
-                done.attributions[event_id] = replace(done.attributions[event_id], customer_id=owner)
+        for event_id, visitor in self._anonymous.items():
+            link = self._ids[visitor]
+            if done.moves or not link.link_trusted:
+                before = done.attributions[event_id]
+                done.attributions[event_id] = replace(
+                    before, customer_id=link.customer_id, link_trusted=link.link_trusted
+                )
         if self._merged:
             for event_id, attribution in done.attributions.items():
                 survivor = self._survivor(attribution.customer_id)
@@ -262,6 +273,7 @@ class _Resolver:
             for move in done.moves
         ]
         done.moves = [move for move in moves if move.from_customer != move.to_customer]
+        done.relinked = {(value, self._survivor(customer)) for value, customer in done.relinked}
         done.refusals = [replace(each, customer_id=self._survivor(each.customer_id)) for each in done.refusals]
         return done
 
@@ -287,7 +299,8 @@ class _Resolver:
         before = self._ids.get(anonymous)
         if before is None:
             customer = self._user(user, event)
-            self._write(anonymous, Identity(customer, event.stamp.timestamp, linked=event.stamp))
+            link = Identity(customer, event.stamp.timestamp, linked=event.stamp, link_trusted=event.trusted)
+            self._write(anonymous, link)
             return False
         owner = self._owner(anonymous, event)
         if before.linked is not None and before.linked <= event.stamp:
@@ -298,10 +311,15 @@ class _Resolver:
         customer = self._user(user, event)
         touched |= {owner, customer}
         if is_visitor:
+            if not event.trusted:
+                self._done.doubted.add(owner)
             customer = self._join(owner, customer, event)
         elif owner != customer:
             self._done.moves.append(Move(event.event_id, anonymous.value, owner, customer))
-        self._write(anonymous, replace(self._ids[anonymous], customer_id=customer, linked=event.stamp))
+        elif before.link_trusted != event.trusted:
+            self._done.relinked.add((anonymous.value, customer))
+        link = replace(self._ids[anonymous], customer_id=customer, linked=event.stamp, link_trusted=event.trusted)
+        self._write(anonymous, link)
         return is_visitor
 
     def _alias(self, previous: str, user: Key, event: Naming, touched: set[UUID]) -> bool:

@@ -68,6 +68,7 @@ class BatchEvent:
     customer: BatchCustomer
     identified: bool  # whether we know who it is
     identifies: bool  # this event tells who the anonymous visitor was
+    link_trusted: bool = True  # false: only a browser says that this anonymous event is the customer's
     number: int = 0
     changed_traits: Mapping[str, Any] | None = None
     ignored_untrusted: list[str] | None = None

@@ -11,7 +11,7 @@ from prometheus_client import Counter
 
 from database import customers
 from database.customers import CustomerState
-from database.histories import move_history
+from database.histories import move_history, whom_visitors_described
 from database.merging import merge
 from database.refused_merges import refuse_merges
 from database.routing import PendingEvent
@@ -71,6 +71,7 @@ async def identify(session: WriteSession, events: list[PendingEvent], ground: Gr
     await _add(session, events, found, ground)
     working = {id_: BatchCustomer.of(state) for id_, state in ground.states.items()}
     working |= {id_: _new(id_, moment) for id_, moment in _first_seen(events, found).items()}
+    doubted = [id_ for id_ in found.doubted & working.keys() if working[id_].profile.has_trusted]
     for each in found.merges:
         await merge(session, each.loser, each.survivor, as_of)
         working[each.survivor] = await _merged(session, working[each.survivor], working[each.loser])
@@ -78,15 +79,20 @@ async def identify(session: WriteSession, events: list[PendingEvent], ground: Gr
         await move_history(session, move.anonymous_id, move.from_customer, move.to_customer)
     await _name(session, working, found)
     await _report(session, found.refusals, as_of)
+    gone = {each.loser: each.survivor for each in found.merges}
     batch = []
     for event in events:
         whose = found.attributions[event.id]
-        batch.append(BatchEvent(event, working[whose.customer_id], whose.identified, whose.identifies))
+        batch.append(
+            BatchEvent(event, working[whose.customer_id], whose.identified, whose.identifies, whose.link_trusted)
+        )
     return Identified(
         batch,
         customers=working,
         merged=frozenset(each.survivor for each in found.merges),
-        moved=frozenset(id_ for move in found.moves for id_ in (move.from_customer, move.to_customer)),
+        moved=frozenset(id_ for move in found.moves for id_ in (move.from_customer, move.to_customer))
+        | {_final(id_, gone) for id_ in doubted}
+        | await whom_visitors_described(session, found.relinked),
     )
 
 
@@ -101,12 +107,16 @@ async def _add(session: WriteSession, events: list[PendingEvent], found: Resolut
 
 
 def _first_seen(events: list[PendingEvent], found: Resolution) -> dict[UUID, datetime]:
-    """The new customers, with the time of the first event that is theirs."""
-    moments: dict[UUID, datetime] = {}
+    """The new customers, with the time of the first event that is theirs in the end, else that concerned them."""
+    concerned: dict[UUID, datetime] = {}
+    own: dict[UUID, datetime] = {}
     for event in events:
         for id_ in found.involved[event.id] & found.created:
-            moments[id_] = min(moments.get(id_, event.timestamp), event.timestamp)
-    return moments
+            concerned[id_] = min(concerned.get(id_, event.timestamp), event.timestamp)
+        whose = found.attributions[event.id].customer_id
+        if whose in found.created:
+            own[whose] = min(own.get(whose, event.timestamp), event.timestamp)
+    return concerned | own
 
 
 def _new(id_: UUID, seen: datetime) -> BatchCustomer:

@@ -31,7 +31,7 @@ def _take(event: BatchEvent) -> None:
     customer.seen_at(told.timestamp)
     before = customer.profile
     if told.kind == EventKind.IDENTIFY and told.traits:
-        fold = fold_traits(before, told.traits, told.stamp, trusted=told.trusted)
+        fold = fold_traits(before, told.traits, told.stamp, trusted=told.trusted and event.link_trusted)
         customer.profile, event.changed_traits = fold.profile, dict(fold.changed) or None
         event.ignored_untrusted = list(fold.ignored) or None
     if told.context:

@@ -24,22 +24,25 @@ async def rebuild(session: WriteSession, customers: Iterable[BatchCustomer], cur
 
 async def _refold(session: WriteSession, customer: BatchCustomer, currency: str) -> None:
     customer.profile, customer.told = Profile(), True
+    doubted = await histories.doubted_visitors(session, customer.id)
     is_first = True
     async for page in histories.history(session, customer.id):
         if is_first:
             customer.first_seen = customer.last_seen = page[0].timestamp
             is_first = False
         for event in page:
-            _fold(customer, event)
+            _fold(customer, event, doubted)
         await project_behaviour(
             session, [_commerce(customer, each) for each in page if is_commerce(each.name)], currency
         )
 
 
-def _fold(customer: BatchCustomer, event: PendingEvent) -> None:
+def _fold(customer: BatchCustomer, event: PendingEvent, doubted: frozenset[str]) -> None:
     customer.seen_at(event.timestamp)
     if event.kind == EventKind.IDENTIFY:
-        fold = fold_traits(customer.profile, event.traits, event.stamp, trusted=event.trusted)
+        named = event.naming
+        trusted = event.trusted and (named.user_id is not None or named.anonymous_id not in doubted)
+        fold = fold_traits(customer.profile, event.traits, event.stamp, trusted=trusted)
         customer.profile = fold.profile
     customer.profile = observe(customer.profile, event.context, event.stamp, trusted=event.trusted)
 

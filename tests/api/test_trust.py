@@ -176,7 +176,7 @@ async def test_a_person_may_merge_beyond_the_limit_but_never_on_an_id_that_names
         }
 
     assert {body: (answer.status_code, answer.json().get("code")) for body, answer in answers.items()} == {
-        "guest": (422, "placeholder_id"),
+        "guest": (409, "placeholder_id"),
         "nobody": (404, "customer_not_found"),
         "thief": (200, None),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -207,3 +208,27 @@ async def test_once_the_shop_names_the_erased_id_again_browsers_may_too(erased: 
     await erased.track("Page Viewed", user_id="ann", trusted=False)
     ann = await erased.customer("ann")
     assert [event.anonymous_id for event in await erased.events_of(ann.id)] == [None, "late", None]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+async def test_what_the_shop_said_of_a_visitor_is_no_word_about_a_member_whom_only_a_browser_names(
+    shop: Shop, order: tuple[int, ...]
+) -> None:
+    noon = shop.now
+    told = [
+        shop.event(kind=EventKind.IDENTIFY, user_id="rich", traits={"email": "rich@shop.example"}),
+        shop.event(kind=EventKind.IDENTIFY, anonymous_id="x", traits={"email": "x@evil.example"}),
+        shop.event(kind=EventKind.IDENTIFY, user_id="rich", anonymous_id="x", trusted=False),
+    ]
+    told = [
+        replace(event, timestamp=noon + timedelta(hours=hour), received_at=noon + timedelta(hours=hour))
+        for hour, event in enumerate(told)
+    ]
+    shop.later(hours=9)
+    for position in order:
+        await shop.post(told[position])
+        await shop.route()
+    assert (await shop.customer("rich")).email == "rich@shop.example"
+    at = noon + timedelta(hours=1.5)
+    await shop.identify(user_id="rich", anonymous_id="x", timestamp=at)  # now the shop says it, and of an earlier time
+    assert (await shop.customer("rich")).email == "x@evil.example"
