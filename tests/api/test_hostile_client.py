@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import func, select
+from temporalio.testing import ActivityEnvironment
 
+from activities.audiences import AudienceActivities
 from api.dependencies import ApiDependencies
 from database.contests import ContestEntry
 from database.session import Database
+from domain.audiences import AudiencePage, DueDatesInput
 from tests.api.clock import Clock
 from tests.api.conftest import ApiServer
 from tests.factories import NOON
@@ -205,3 +209,42 @@ async def test_a_draft_is_told_what_a_browser_could_bring_about(
         assert codes == [["only_from_browsers", "absence_is_untrusted"], ["untrusted_only"], ["absence_is_untrusted"]]
         refused = await somebody.admin.post("/v1/challenges/look/publish", json={})
         assert (refused.status_code, refused.json()["code"]) == (409, "checks_failed")
+
+
+async def test_journeys_that_a_browser_led_somebody_into_are_not_trusted(
+    somebody: Client, api_server: ApiServer, database: Database, clock: Clock
+) -> None:
+    entries: dict[str, dict[str, Any]] = {
+        "event": {"on": {"event": "Review Written"}},
+        "condition": {"on": {"event": "Order Paid"}, "if": DEED},
+        "trait": {"on": {"event": "Order Paid"}, "if": WISH},
+        "predicate": {"on": {"event": "Order Paid", "where": [_SIZE]}},
+        "date": {"on": {"date": {"trait": "renewal", "at": "09:00"}}},
+        "audience": {"on": {"schedule": "0 9 * * 1", "audience": {"any": [WISH, DEED]}}},
+    }
+    for key, enter in entries.items():
+        steps = [{"reward": {"give": "tea"}, "id": "tea"}]
+        await publish(database, "journey", {"journey": key, "enter": enter, "steps": steps})
+    await somebody.say("identify", traits={"renewal": (clock.now + timedelta(days=1)).date().isoformat()})
+    await somebody.say_everything()
+    await somebody.route()
+    shop = Client(somebody.http, database, api_server.write_key, somebody.admin, somebody.now)
+    await shop.say("track", event="Order Paid", properties={"order_id": "paid", "size": "M"})
+    activities = AudienceActivities(database)
+    page = AudiencePage(journey="audience", entry=0, fired=clock.now)
+    await ActivityEnvironment().run(activities.enter_audience, page)
+    await activities.enter_due_dates(DueDatesInput(as_of=clock.now + timedelta(days=2)))
+    await shop.route()
+
+    runs = (await somebody.admin.get("/v1/runs", params={"customer_id": "ann"})).json()["data"]
+
+    assert {run["journey"] for run in runs} == set(entries)
+    assert {run["trusted"] for run in runs} == {is_trusted(somebody, api_server)}
+    if not is_trusted(somebody, api_server):
+        doubts = {run["journey"]: run["untrusted"]["by"] for run in runs}
+        assert doubts == {
+            **dict.fromkeys(("event", "predicate"), "event"),
+            **dict.fromkeys(("condition", "trait"), "condition"),
+            "date": "date",
+            "audience": "audience",
+        }
