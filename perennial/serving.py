@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
@@ -33,6 +34,7 @@ async def serving(app: Any, host: str, port: int, *, trusted_proxies: str = "127
         forwarded_allow_ips=trusted_proxies,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
+    _allow_connections()
     server = _Server(config)
     task = asyncio.create_task(server.serve(), name=f"serve {port}")
     try:
@@ -40,6 +42,12 @@ async def serving(app: Any, host: str, port: int, *, trusted_proxies: str = "127
     finally:
         server.should_exit = True
         await task
+
+
+def _allow_connections() -> None:
+    """As many open files as this process may have: idle connections of others must not keep new ones out."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def stop_on_signals() -> asyncio.Event:
