@@ -265,7 +265,8 @@ async def find_traces(session: ReadSession, traces: Traces) -> dict[str, int]:
     for table, condition in searches:
         if table.name != "erasures":  # the job itself knows what it looks for, until it completes
             rows = (await session.execute(select(func.count()).select_from(table).where(condition))).scalar_one()
-            found |= {table.name: max(rows, found.get(table.name, 0))} if rows else {}
+            name = str(table.name)  # SQLAlchemy's own kind of string is no key of JSON
+            found |= {name: max(rows, found.get(name, 0))} if rows else {}
     return found
 
 

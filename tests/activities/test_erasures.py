@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.testing import ActivityEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.erasures import ErasureActivities
@@ -24,11 +25,12 @@ from database.erasures import Erasure
 from database.exports import NOT_EXPORTED, SECTIONS
 from database.messages import Message
 from database.outbox import Command
+from database.products import Product
 from database.runs import Run
 from database.session import Database
 from database.tables import metadata
 from domain.consent import TRIAL
-from domain.erasures import ErasureInput
+from domain.erasures import ErasureInput, ProofInput
 from tests.factories import NOON, make_customer
 from triggers.erasures import request_erasure
 from workflows.erasure import ErasureWorkflow
@@ -38,7 +40,7 @@ CUSTOMER_ID = SearchAttributeKey.for_keyword("CustomerId")
 PERSONAL = {"message_events", "events", *(table.__tablename__ for table in REMOVED), *BLANKED, *GOES_WITH_ITS_OWNER}
 WORDS_OF_THE_SHOP = {
     *("journey", "version", "step", "kind", "template", "purpose", "channel", "campaign", "sender", "provider"),
-    *("state", "reason", "rule", "outcome", "variants", "moves", "actor", "execution_id"),
+    *("state", "reason", "rule", "outcome", "variants", "moves", "actor", "execution_id", "untrusted"),
     *("programme", "suspicions", "reward", "currency"),
     *("challenge", "contest", "level", "period", "credit", "list", "list_hash", "commitment", "seed", "ties"),
 }
@@ -122,6 +124,32 @@ async def test_an_erasure_that_is_carried_out_twice_ends_the_same(database: Data
         await asyncio.wait_for(carry_out(temporal_client, queue, job), 60)
 
     assert (await proof_of(database, job)).proof == first
+
+
+async def test_an_erasure_ends_with_what_its_last_search_found_and_keeps_nothing_of_the_person(
+    database: Database, temporal_client: Client
+) -> None:
+    """The product's catalogue names her address: nobody's row to remove, and no reason never to end."""
+    ann = await make_customer(database, CANARY, traits={"email": CANARY})
+    async with database.transaction() as session:
+        session.add(Product(product_id="p-1", name=f"Made for {CANARY}", attributes={}, seen_at=NOON, trusted=True))
+    job = await erase(database, ann)
+
+    assert not await prove(database, temporal_client, job, last=False)
+    assert (await proof_of(database, job)).state == "running"
+    assert await prove(database, temporal_client, job, last=True)
+
+    proof = await proof_of(database, job)
+    assert (proof.state, proof.proof["found"], proof.traces) == ("completed", {"products": 1}, {})
+
+
+async def prove(database: Database, client: Client, job: UUID, *, last: bool) -> bool:
+    """The last step of a round of an erasure."""
+    given = ProofInput(erasure_id=job, as_of=NOON, last=last)
+    activities = ErasureActivities(database, client)
+    if not last:
+        await ActivityEnvironment().run(activities.remove_records, ErasureInput(erasure_id=job))
+    return await ActivityEnvironment().run(activities.prove, given)
 
 
 async def make_person(database: Database, name: str) -> UUID:
