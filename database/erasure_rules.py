@@ -197,6 +197,7 @@ _BLANK_RUN: Final[dict[str, Any]] = {
     "saved": {},
     "waiting_for": None,
     "conversion": None,
+    "untrusted": None,
     "occasion": sql_cast(Run.id, Text),
     "workflow_id": concat("erased/", sql_cast(Run.id, Text)),  # the old one held a hash of the occasion
 }
