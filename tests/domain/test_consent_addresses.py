@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,8 +51,9 @@ def permitted(facts: Sequence[Fact], to: bytes, others: Sequence[StandingConsent
     return permission([*records, *others], "marketing", "email", {}, Addressee(to, is_confirmed=True))
 
 
-def test_a_grant_is_for_the_address_of_its_moment() -> None:
-    facts: list[Fact] = [named(1, HOME), said(2, "subscribed"), named(3, THIEF, trusted=False)]
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_grant_is_for_the_address_of_its_moment(trusted: bool) -> None:
+    facts: list[Fact] = [named(1, HOME, trusted=trusted), said(2, "subscribed"), named(3, THIEF, trusted=False)]
 
     assert permitted(facts, HOME) is Permission.GIVEN
     assert permitted(facts, THIEF) is Permission.NEVER_GIVEN
