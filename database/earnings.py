@@ -155,7 +155,7 @@ async def events_by_id(session: ReadSession, earlier: Iterable[Stored]) -> list[
             trusted=row.trusted,
             is_history=row.is_history,
             is_late=by_event[row.id].is_late,
-            sent=row.sent,
+            sent=by_event[row.id].stamp.sent,
             verified_by=row.properties.get(VERIFIED_BY) if row.own else None,
         )
         for row in rows

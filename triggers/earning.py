@@ -72,7 +72,7 @@ def _earning_event(wave: Wave, event: BatchEvent) -> EarningEvent:
         trusted=told.trusted,
         is_history=event.is_history,
         is_late=is_late,
-        sent=told.sent,
+        sent=wave.as_of if is_late else told.sent,  # what counts now counts after all that counted before
         is_guest=event.customer.external_id is None,
         verified_by=told.properties.get(VERIFIED_BY) if event.is_own else None,
         number=event.number,
@@ -99,7 +99,7 @@ async def _claimed(wave: Wave) -> list[EarningEvent]:
                 *(row.id, row.message_id, customer_id, row.name, row.properties, at),
                 is_history=is_history,
                 is_late=is_late,
-                sent=row.sent,
+                sent=wave.as_of if is_late else row.sent,
             )
         )
     return found
@@ -133,8 +133,9 @@ def _moving_tiers(wave: Wave) -> dict[UUID, Stamp]:
         return first
     for event in wave.events:
         if event.event.trusted and event.event.name in MAKES_ORDERS:
-            at, _ = _counts_at(event.event.timestamp, wave.as_of)
-            first = _earlier(first, {event.customer.id: Stamp(at, event.event.sent, event.event.id)})
+            at, is_late = _counts_at(event.event.timestamp, wave.as_of)
+            sent = wave.as_of if is_late else event.event.sent
+            first = _earlier(first, {event.customer.id: Stamp(at, sent, event.event.id)})
     return first
 
 
