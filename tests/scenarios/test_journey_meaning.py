@@ -280,7 +280,7 @@ def test_an_anonymous_visitor_enters_once_identified_judged_by_what_is_true_then
 
 
 def test_when_two_customers_merge_the_older_run_goes_on(stack: Stack) -> None:
-    journey = published(stack, [{"wait": {"for": "60s"}}])
+    journey = published(stack, [{"wait": {"for": "60s"}}], purpose="marketing")
     older, younger = Shopper(stack), Shopper(stack)
     for shopper in (older, younger):
         shopper.start(journey)
