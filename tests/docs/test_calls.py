@@ -61,6 +61,7 @@ def test_every_setting_that_a_page_names_exists() -> None:
 
 
 def test_every_metric_of_ours_that_a_page_names_exists() -> None:
+    import triggers.reconciler
     import triggers.relay
     import triggers.router  # noqa: F401  importing them registers their metrics
 
