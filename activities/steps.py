@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from database.customers import Customer
 from database.definitions import JOURNEY, flow_of
 from database.documents import DocumentRow
+from database.run_changes import OpenChanges, meet_changes, open_changes, see_changes
 from database.runs import Run, RunStep, bind, has_pending_events, lock_run
 from database.session import WriteSession
 from domain.customers import Profile, profile_of
@@ -147,12 +148,15 @@ async def open_step(session: WriteSession, library: DefinitionLibrary, at: StepI
         return StepOutcome(kind=OutcomeKind.EXITED, reason="superseded")
     if run.state != RunState.ACTIVE:
         return StepOutcome(kind=OutcomeKind.EXITED, reason=run.reason)
+    await see_changes(session, run.journey)
+    row, is_paused, changes = await _read_entry(session, at, run.journey)
+    if await meet_changes(session, run, row, changes, at.as_of):
+        return StepOutcome(kind=OutcomeKind.EXITED, reason=run.reason)
     flow = await flow_of(session, library, run.journey, run.version)
     await write_passed(session, at.passed, run)
     step = flow.step(at.step)
     if step is None:
         raise ApplicationError("the version has no such step", type="step_not_found", non_retryable=True)
-    row, is_paused = await _read_entry(session, at, run.journey)
     if row is not None and row.outcome in _SETTLED:
         return _as_recorded(row, run)
     reached_at = at.as_of if row is None else row.reached_at
@@ -199,18 +203,21 @@ def _as_recorded(row: RunStep, run: Run) -> StepOutcome:
     return StepOutcome(kind=OutcomeKind(row.outcome), reason=row.reason, arm=row.detail.get("arm"), version=run.version)
 
 
-async def _read_entry(session: WriteSession, at: StepInput, journey: str) -> tuple[RunStep | None, bool]:
-    """The step's entry in the run log, and whether the journey is paused; read after the lock, so as they are now."""
+async def _read_entry(session: WriteSession, at: StepInput, journey: str) -> tuple[RunStep | None, bool, OpenChanges]:
+    """The step's entry in the run log, whether the journey is paused, and what was decided about its runs.
+
+    Read after the locks, so as they are now.
+    """
     entry = (RunStep.run_id == at.run_id) & (RunStep.step == at.step) & (RunStep.visit == at.visit)
     statement = (
-        select(RunStep, DocumentRow.state)
+        select(RunStep, DocumentRow.state, open_changes(DocumentRow.key))
         .select_from(DocumentRow)
         .outerjoin(RunStep, entry)
         .where(DocumentRow.kind == JOURNEY, DocumentRow.key == journey)
         .execution_options(populate_existing=True)
     )
-    row, state = (await session.execute(statement)).one()
-    return row, state == DocumentState.PAUSED
+    row, state, changes = (await session.execute(statement)).one()
+    return row, state == DocumentState.PAUSED, changes
 
 
 def _new_entry(session: WriteSession, at: StepInput, step: Step) -> RunStep:

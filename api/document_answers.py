@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from database.documents import DocumentRow, DocumentVersion
-from domain.documents import DocumentState
+from domain.documents import DocumentState, RunsReached
 from domain.findings import Finding, has_errors
 
 
@@ -64,15 +64,41 @@ class SavedAnswer(DocumentAnswer):
         return cls(**_summary(row), draft=row.draft, findings=list(findings))
 
 
+class RunsAnswer(BaseModel):
+    """What became of a journey's runs. Of many only the decision is made at once, and it holds from then on: the runs
+    `under_way` follow in the background.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+    stay: int = Field(description="Runs that go on under their own version.")
+    moved: int
+    finished: int = Field(description="Runs that ended.")
+    woken: int = Field(description="Held runs that ask again, now that the journey goes on.")
+    under_way: int = Field(description="Runs to which it is still to be done: `GET /v1/journeys/{key}/run-changes`.")
+
+
 class PublishedAnswer(SavedAnswer):
-    """The document after publishing: `version` is the one just made."""
+    """The document after publishing: `version` is the one just made. `runs`: only of journeys."""
 
     published: Literal[True] = True
+    runs: RunsAnswer | None = None
 
     @classmethod
-    def of_published(cls, row: DocumentRow, findings: Sequence[Finding]) -> Self:
+    def of_published(cls, row: DocumentRow, findings: Sequence[Finding], runs: RunsReached | None) -> Self:
         """From the row and the findings, warnings all of them."""
-        return cls.of_saved(row, findings)
+        return cls(**_summary(row), draft=row.draft, findings=list(findings), runs=_runs(runs))
+
+
+class ChangedAnswer(DocumentAnswer):
+    """The document after a pause, resume or archive. `runs`: only of journeys that were resumed or archived."""
+
+    runs: RunsAnswer | None = None
+
+    @classmethod
+    def of_changed(cls, row: DocumentRow, runs: RunsReached | None) -> Self:
+        """From the row."""
+        return cls(**_summary(row), draft=row.draft, runs=_runs(runs))
 
 
 class InFlight(BaseModel):
@@ -130,6 +156,10 @@ class VersionAnswer(BaseModel):
             published_at=row.published_at,
             published_by=row.published_by,
         )
+
+
+def _runs(runs: RunsReached | None) -> RunsAnswer | None:
+    return None if runs is None else RunsAnswer.model_validate(runs)
 
 
 def _summary(row: DocumentRow) -> dict[str, Any]:  # the members of DocumentSummary

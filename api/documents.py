@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from api.auth import Caller, requires
 from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
 from api.document_answers import (
+    ChangedAnswer,
     CheckAnswer,
     DocumentAnswer,
     DocumentSummary,
@@ -41,6 +42,7 @@ from domain.documents import (
     Planned,
     Publication,
     Published,
+    RunsReached,
     state_after,
     state_after_publishing,
 )
@@ -81,8 +83,8 @@ class DocumentKind(Protocol):
         """
         ...
 
-    async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> None:
-        """Follows a pause, resume or archive in its transaction: wake held runs, end runs."""
+    async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> RunsReached | None:
+        """Follows a pause, resume or archive in its transaction; answers what becomes of a journey's runs."""
         ...
 
 
@@ -235,16 +237,17 @@ def _add_publishing(router: APIRouter, kind_of: type[DocumentKind], scope: Scope
         if has_errors(findings):
             raise _checks_failed(findings)
         publication = await _publication(session, row, caller)
+        runs: RunsReached | None = None
         match await kind.publish(session, publication, wish or PublishRequest(), as_of):
             case Planned(plan):
                 return PublishPlan.model_validate(plan)
-            case Published(document):
+            case Published(document, runs):
                 state = state_after_publishing(DocumentState(row.state))
                 await documents.add_version(session, row, document=document, state=state, as_of=as_of, by=caller.id)
         detail = {"version": row.live_version}
         write_audit(session, actor=caller.id, action="publish", target=f"{name}/{key}", at=as_of, detail=detail)
         response.headers["ETag"] = f'"{row.etag}"'
-        return PublishedAnswer.of_published(row, findings)
+        return PublishedAnswer.of_published(row, findings, runs)
 
 
 def _add_change(router: APIRouter, kind_of: type[DocumentKind], change: Change, scope: Scope) -> None:
@@ -266,16 +269,16 @@ def _add_change(router: APIRouter, kind_of: type[DocumentKind], change: Change, 
         as_of: AsOf,
         dependencies: Dependencies,
         if_match: IfMatch = None,
-    ) -> DocumentAnswer:
+    ) -> ChangedAnswer:
         row = _found(await documents.lock(session, name, key), name, key)
         check_if_match(if_match, row.etag)
-        state = state_after(change, DocumentState(row.state))
+        state, runs = state_after(change, DocumentState(row.state)), None
         if state != row.state:
             await documents.set_state(session, row, state, as_of)
-            await kind_of(dependencies).changed(session, key, change, as_of)
+            runs = await kind_of(dependencies).changed(session, key, change, as_of)
             write_audit(session, actor=caller.id, action=change, target=f"{name}/{key}", at=as_of)
         response.headers["ETag"] = f'"{row.etag}"'
-        return DocumentAnswer.of(row)
+        return ChangedAnswer.of_changed(row, runs)
 
 
 async def _findings(kind: DocumentKind, session: WriteSession, key: str, draft: Draft) -> Sequence[Finding]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.run_answers import RunAnswer
 from database.journeys import EntryDecision
+from database.run_changes import RunChange, RunChangeKind
 from domain.funnels import Funnel, StepCounts
 from domain.journeys.definition import JourneyDefinition
 
@@ -113,6 +114,31 @@ class FunnelAnswer(FunnelCounts):
 
     version: int
     holdout: FunnelCounts
+
+
+class RunChangeAnswer(BaseModel):
+    """What was decided about a journey's runs. `done_at` null: it is still being carried out."""
+
+    change: RunChangeKind
+    steps: list[str] | None = Field(description="The steps at which the runs stood; null: wherever.")
+    before_version: int = Field(description="It concerns runs of earlier versions; a move takes them to this one.")
+    runs: int = Field(description="How many there were when it was decided.")
+    carried_out: int
+    decided_at: datetime
+    done_at: datetime | None
+
+    @classmethod
+    def of(cls, row: RunChange) -> Self:
+        """From the row."""
+        return cls(
+            change=RunChangeKind(row.kind),
+            steps=row.steps,
+            before_version=row.before,
+            runs=row.runs,
+            carried_out=row.carried_out,
+            decided_at=row.decided_at,
+            done_at=row.done_at,
+        )
 
 
 def _counts(counts: StepCounts) -> dict[str, Any]:  # the numbers of a FunnelStep

@@ -11,12 +11,12 @@ from api.document_answers import PublishRequest
 from api.step_scopes import require_step_scopes
 from database import documents
 from database.journey_checks import surroundings
-from database.publishing import finish_runs, move_runs, standing, wake_held_runs
-from database.runs import Run, end_runs
+from database.publishing import standing
+from database.run_changes import Affected, NewRunChange, RunChangeKind, decide
 from database.session import ReadSession, WriteSession
 from database.thresholds import watch_thresholds
 from domain.document import Document
-from domain.documents import Change, DocumentState, Planned, Publication, Published
+from domain.documents import Change, DocumentState, Planned, Publication, Published, RunsReached
 from domain.errors import Conflict
 from domain.findings import Finding
 from domain.journeys.checks import check_journey
@@ -61,34 +61,56 @@ class JourneyKind:
             return Planned(plan.as_json())
         await require_step_scopes(session, publication.by, definition)
         _confirm(plan, request)
-        await self._carry_out(session, publication, request, as_of)
+        reached = await _decide_about_runs(session, publication, request, plan, as_of)
         row = await documents.load(session, self.name, publication.key)
         is_paused = row is not None and row.state == DocumentState.PAUSED
         await follow_publish(session, definition, previous or None, is_paused=is_paused, as_of=as_of)
         await watch_thresholds(session, publication.key, definition.enter.thresholds)
-        return Published(as_json(definition))
+        return Published(as_json(definition), reached)
 
-    async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> None:
+    async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> RunsReached | None:
         """Effects ask whether their journey is paused. Resuming wakes what was held, archiving ends all runs."""
         definition = await _live_definition(session, key)
         match change:
             case Change.PAUSE:
                 await follow_pause(session, definition, is_paused=True)
+                return None
             case Change.RESUME:
-                await wake_held_runs(session, key)
+                reached = await _wake(session, key, as_of)
                 await follow_pause(session, definition, is_paused=False)
+                return reached
             case Change.ARCHIVE:
-                await end_runs(session, Run.journey == key, reason="archived", as_of=as_of)
+                reached = await _archive(session, key, as_of)
                 await follow_archive(session, definition)
                 await watch_thresholds(session, key, ())
+                return reached
 
-    async def _carry_out(
-        self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime
-    ) -> None:
-        if moving := _steps(request, "move"):
-            await move_runs(session, publication.key, moving, to=publication.version, as_of=as_of)
-        if finishing := _steps(request, "finish"):
-            await finish_runs(session, publication.key, finishing, as_of=as_of)
+
+async def _decide_about_runs(
+    session: WriteSession, publication: Publication, request: PublishRequest, plan: Plan, as_of: datetime
+) -> RunsReached:
+    """What the confirmed plan says, of the runs of older versions."""
+    key, to = publication.key, publication.version
+    moved = finished = Affected(0, 0)
+    if steps := _steps(request, "move"):
+        moved = await decide(session, NewRunChange(key, RunChangeKind.MOVE, to, steps), as_of)
+    if steps := _steps(request, "finish"):
+        finished = await decide(session, NewRunChange(key, RunChangeKind.FINISH, to, steps), as_of)
+    under_way = moved.left + finished.left
+    stay = sum(at["runs"] for at in plan.in_flight) - moved.done - finished.done - under_way
+    return RunsReached(stay=max(0, stay), moved=moved.done, finished=finished.done, under_way=under_way)
+
+
+async def _wake(session: WriteSession, key: str, as_of: datetime) -> RunsReached:
+    before = await documents.next_version(session, JourneyKind.name, key)
+    woken = await decide(session, NewRunChange(key, RunChangeKind.WAKE, before), as_of)
+    return RunsReached(woken=woken.done, under_way=woken.left)
+
+
+async def _archive(session: WriteSession, key: str, as_of: datetime) -> RunsReached:
+    before = await documents.next_version(session, JourneyKind.name, key)
+    ended = await decide(session, NewRunChange(key, RunChangeKind.ARCHIVE, before), as_of)
+    return RunsReached(finished=ended.done, under_way=ended.left)
 
 
 async def _live_definition(session: ReadSession, key: str) -> JourneyDefinition | None:

@@ -6,21 +6,31 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Depends, Query
 
 from api import simulations
 from api.auth import Caller, requires
 from api.dependencies import AsOf, Dependencies, Reading, Writing
 from api.documents import Key, document_router
 from api.idempotency import concerns
-from api.journey_answers import Consideration, EnterAnswer, EnterWish, Explanation, FunnelAnswer, FunnelCounts
+from api.journey_answers import (
+    Consideration,
+    EnterAnswer,
+    EnterWish,
+    Explanation,
+    FunnelAnswer,
+    FunnelCounts,
+    RunChangeAnswer,
+)
 from api.journey_kind import JourneyKind
+from api.pagination import Id, Page, PageRequest, page, page_request
 from api.run_answers import RunAnswer
 from api.step_scopes import require_step_scopes
 from database import customers, documents
 from database.customers import Customer, customer_of
 from database.documents import DocumentRow
 from database.funnels import funnels
+from database.run_changes import changes_of
 from database.run_lists import decisions_about, find_run, page_of_runs
 from database.session import ReadSession
 from database.shop_settings import shop_settings
@@ -100,6 +110,20 @@ async def journey_funnel(
     wanted, definition = await _version(session, key, version)
     found = await funnels(session, key, wanted, start=start, end=end)
     return FunnelAnswer.of(found[False], definition, version=wanted, holdout=FunnelCounts.of(found[True], definition))
+
+
+@router.get("/{key}/run-changes", dependencies=[requires(Scope.JOURNEYS_READ)], summary="Decisions about its runs")
+async def list_run_changes(
+    key: Key, session: Reading, wanted: Annotated[PageRequest, Depends(page_request)]
+) -> Page[RunChangeAnswer]:
+    """What plans, archiving and resuming decided about runs, the latest first, and how far each has been carried out.
+
+    A decision holds from its answer on: no message leaves for a run that it ends, whether its turn has come or not.
+    """
+    await _document(session, key)
+    before = wanted.after(Id)
+    rows = await changes_of(session, key, before=before[0] if before else None, limit=wanted.probe)
+    return page(rows, wanted, RunChangeAnswer.of, lambda row: (row.id,))
 
 
 def _candidate(journey: LiveJourney, customer_id: UUID, number: int, wish: EnterWish, as_of: datetime) -> Candidate:

@@ -24,6 +24,7 @@ Position = TypeVar("Position")
 
 MAX_LIMIT = 200
 TimeAndId = TypeAdapter(tuple[Instant, UUID])
+Id = TypeAdapter(tuple[UUID])
 """Where lists stand that are ordered by time: the time of the last row and its id."""
 Word = Annotated[str, Field(max_length=300, pattern=r"^[^\x00]*$")]
 Text = TypeAdapter(tuple[Word])

@@ -102,6 +102,7 @@ KEPT: Final[Mapping[str, str]] = {
     "provider_rates": "pace of sending",
     "referral_clicks": "counts visits by code and day",
     "reward_stocks": "counts of rewards",
+    "run_changes": "what marketers decided about a journey's runs, with counts",
     "schedule_fires": "times of schedules; how far entering an audience has come, by our own uuid",
     "secrets": "of the program itself",
     "share_visits": "keyed hashes of visitors that lead nowhere; they go with the link",

@@ -33,6 +33,17 @@ class Change(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RunsReached:
+    """How many runs a decision left, moved, ended or woke at once, and for how many it is still being carried out."""
+
+    stay: int = 0
+    moved: int = 0
+    finished: int = 0
+    woken: int = 0
+    under_way: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Publication:
     """A checked draft about to become version `version` at the wish of a key, beside the version that is live now."""
 
@@ -46,9 +57,10 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The document to keep as the new version (a journey gets its steps' ids written out)."""
+    """The document to keep as the new version (a journey gets its steps' ids written out), and what became of runs."""
 
     document: Mapping[str, Any]
+    runs: RunsReached | None = None
 
 
 @dataclass(frozen=True, slots=True)

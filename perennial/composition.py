@@ -78,9 +78,11 @@ def build_router_loops(database: Database, client: Client) -> Sequence[Loop]:
     from triggers.relay import Relay
     from triggers.router import Router
     from triggers.routing import Routing
+    from triggers.run_changes import RunChanges
 
     reconciler = Reconciler(database, client, prepare=temporal.register_search_attributes)
-    return Router(database, Routing(LiveCache())).run, Relay(database, client).run, reconciler.run
+    router, relay = Router(database, Routing(LiveCache())), Relay(database, client)
+    return router.run, relay.run, reconciler.run, RunChanges(database).run
 
 
 async def build_api(settings: Settings, database: Database, closing: AsyncExitStack) -> FastAPI:

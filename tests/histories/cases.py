@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from database.publishing import move_runs
+from database.run_changes import NewRunChange, RunChangeKind, decide
 from domain.runs import OutcomeKind, StepOutcome
 from tests.workflows.conftest import Entered, Stage
 from tests.workflows.journeys import journey
@@ -46,7 +46,7 @@ async def _is_moved(stage: Stage, run: Entered) -> None:
     await run.stands_at("pause")
     version = await stage.publish(journey({"wait": {"for": "2d"}, "id": "pause"}, {**SEND, "id": "other"}))
     async with stage.database.transaction() as session:
-        await move_runs(session, "welcome", ["pause"], to=version, as_of=stage.now)
+        await decide(session, NewRunChange("welcome", RunChangeKind.MOVE, version, ["pause"]), stage.now)
     await run.handle.signal("wake")
     await run.ends()
 

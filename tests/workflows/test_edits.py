@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from database.publishing import finish_runs, move_runs
+from database.run_changes import NewRunChange, RunChangeKind, decide
 from tests.workflows.conftest import Entered, Stage
 from tests.workflows.journeys import journey
 
@@ -48,13 +48,14 @@ class Marketer:
     async def move(self) -> None:
         await self.edit()
         async with self.stage.database.transaction() as session:
-            await move_runs(session, "welcome", ["pause"], to=self.version, as_of=self.stage.now)
+            await decide(session, NewRunChange("welcome", RunChangeKind.MOVE, self.version, ["pause"]), self.stage.now)
         for each in self.going_on():
             each.version = self.version
 
     async def finish(self) -> None:
         async with self.stage.database.transaction() as session:
-            await finish_runs(session, "welcome", ["pause"], as_of=self.stage.now)
+            finishing = NewRunChange("welcome", RunChangeKind.FINISH, self.version + 1, ["pause"])
+            await decide(session, finishing, self.stage.now)
         for each in self.going_on():
             each.finished = True
             await each.run.handle.signal("wake")

@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from database.customers import Customer
 from database.events import Event
-from database.publishing import move_runs, wake_held_runs
+from database.run_changes import NewRunChange, RunChangeKind, decide
 from database.runs import Run, end_runs
 from domain.journeys.splits import assign
 from domain.journeys.steps import Variant
@@ -285,7 +285,7 @@ async def test_a_paused_journey_holds_its_effects_and_resume_goes_on(stage: Stag
 
     await stage.change("welcome", "live")
     async with stage.database.transaction() as session:
-        await wake_held_runs(session, "welcome")
+        await decide(session, NewRunChange("welcome", RunChangeKind.WAKE, before=1_000), stage.now)
     assert [command.kind for command in await stage.commands()] == ["wake"]
     await run.handle.signal("wake")
     await run.ends()
@@ -398,7 +398,8 @@ async def test_a_moved_run_keeps_its_step_and_counts_its_deadline_from_when_it_w
     await run.stands_at("w")
     version = await stage.publish(journey({"wait": {"for": "2d"}, "id": "w"}, {"send": {"template": "t"}, "id": "new"}))
     async with stage.database.transaction() as session:
-        assert await move_runs(session, "welcome", ["w"], to=version, as_of=stage.now) == 1
+        moving = NewRunChange("welcome", RunChangeKind.MOVE, version, ["w"])
+        assert (await decide(session, moving, stage.now)).done == 1
     await run.handle.signal("wake")
 
     ended = await run.ends()
