@@ -24,6 +24,9 @@ from database.session import Database
 from domain.yaml import read_yaml
 from tests.api.conftest import ApiServer
 from tests.factories import make_customer, make_events
+from triggers.live import LiveCache
+from triggers.router import Router
+from triggers.routing import Routing
 
 SECONDS = os.environ.get("FUZZ_SECONDS", "75")
 
@@ -69,11 +72,15 @@ async def test_fuzzing_by_the_document_finds_nothing(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
+    stop = asyncio.Event()
+    routing = asyncio.create_task(Router(database, Routing(LiveCache())).run(stop))  # some calls wait for a customer
     try:
         output, _ = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
+        stop.set()
+        await routing
 
     Path(os.environ.get("FUZZ_LOG", "/dev/null")).write_bytes(output)
     assert process.returncode == 0, output.decode()[-10_000:]
