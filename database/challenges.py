@@ -101,7 +101,8 @@ _EVENTS = text("""
             WHEN orders.refunded > 0 AND (orders.total IS NULL OR orders.refunded >= orders.total) THEN NULL
             ELSE orders.refunded
         END AS refunded,
-        orders.order_id IS NOT NULL AS is_order
+        orders.order_id IS NOT NULL AS is_order,
+        orders.order_id IS NULL OR orders.changed_at -> 'customer' ->> -1 = CAST(events.id AS text) AS is_first
     FROM jsonb_to_recordset(CAST(:wanted AS jsonb)) AS wanted (customer_id uuid, names text[], since timestamptz)
     JOIN events ON events.customer_id = wanted.customer_id AND events.name = ANY(wanted.names)
         AND events.timestamp >= coalesce(wanted.since, '-infinity')
@@ -120,7 +121,7 @@ async def recorded_events(session: ReadSession, wanted: Sequence[Wanted]) -> dic
     rows = [{"customer_id": each.customer_id, "names": sorted(each.names), "since": each.since} for each in wanted]
     for row in await session.execute(_EVENTS, {"wanted": orjson.dumps(rows).decode()}):
         kept = _kept(row.total, row.refunded) if row.is_order else Fraction(1)
-        event = RecordedEvent(row.id, row.name, row.timestamp, row.properties, row.context, kept)
+        event = RecordedEvent(row.id, row.name, row.timestamp, row.properties, row.context, kept, row.is_first)
         found[row.customer_id].append(event)
     return found
 

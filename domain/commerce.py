@@ -23,6 +23,7 @@ ORDER_CANCELLED = "Order Cancelled"
 ORDER_REFUNDED = "Order Refunded"
 PRODUCT_VIEWED = "Product Viewed"
 ORDER_EVENTS = frozenset({ORDER_COMPLETED, ORDER_UPDATED, ORDER_CANCELLED})
+TELLS_ORDERS = frozenset({ORDER_COMPLETED, ORDER_UPDATED})
 MAKES_ORDERS = ORDER_EVENTS | {ORDER_REFUNDED}
 
 _AMOUNTS = ("total", "subtotal", "revenue", "shipping", "tax", "discount")

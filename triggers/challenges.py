@@ -2,7 +2,9 @@
 
 What a completion gives, and how it is taken back, is triggers/completions.py.
 Members that an event may concern are counted again from their recorded events (domain/challenges/progress.py), so what
-is stored never drifts from what a full recount comes to, whatever order events come in.
+is stored never drifts from what a full recount comes to, whatever order events come in. Where a sum or a count goes on
+in order of time, only what is new is read and added; what is late, given back, joined or under another version is
+counted again in full.
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ from database.challenge_progress import (
 from database.challenges import LiveChallenge, Wanted, recorded_events
 from domain.challenges import told
 from domain.challenges.facts import COMPLETED, RecordedEvent
-from domain.challenges.progress import Standing, standings
-from domain.commerce import MAKES_ORDERS
+from domain.challenges.progress import Standing, can_go_on, standings
+from domain.commerce import MAKES_ORDERS, TELLS_ORDERS
 from domain.local_time import resolve_zone
 from domain.periods import days_of, period_of
 from triggers.batch import BatchCustomer, BatchEvent, Wave
+from triggers.challenge_counts import Known
 from triggers.completions import Completed, Place, give, hand_out, place_of, reach, revoke
 from triggers.prizes import can_be_given
 
@@ -38,16 +41,21 @@ _DAY = timedelta(days=1)
 
 @dataclass(slots=True)
 class Touch:
-    """Whom to count again in which challenge, from the period of `since` on (None: all); `returned`: goods are back."""
+    """Whom to count again in which challenge, from the period of `since` on (None: all); `returned`: goods are back.
+
+    `from_`: the earliest of the events, if all of them may only add to what was counted.
+    """
 
     customer: BatchCustomer
     challenge: LiveChallenge
     since: datetime | None
     returned: bool = False
+    from_: datetime | None = None
 
-    def widen(self, since: datetime | None, *, returned: bool) -> None:
+    def widen(self, since: datetime | None, from_: datetime | None, *, returned: bool) -> None:
         """Another event concerns the same member and challenge."""
         self.since = None if since is None or self.since is None else min(self.since, since)
+        self.from_ = None if from_ is None or self.from_ is None else min(self.from_, from_)
         self.returned |= returned
 
 
@@ -81,13 +89,13 @@ def _touches(wave: Wave, live: Mapping[str, LiveChallenge]) -> dict[tuple[UUID, 
         for challenge in live.values():
             if not _concerns(event, challenge):
                 continue
-            since = _since(event, challenge)
+            since, from_ = _since(event, challenge), _adds_from(event, challenge)
             returned = event.event.name in MAKES_ORDERS
             key = (event.customer.id, challenge.key)
             if key in touches:
-                touches[key].widen(since, returned=returned)
+                touches[key].widen(since, from_, returned=returned)
             else:
-                touches[key] = Touch(event.customer, challenge, since, returned)
+                touches[key] = Touch(event.customer, challenge, since, returned, from_)
     return touches
 
 
@@ -107,9 +115,20 @@ def _concerns(event: BatchEvent, challenge: LiveChallenge) -> bool:
 
 def _since(event: BatchEvent, challenge: LiveChallenge) -> datetime | None:
     """Only an event that counts itself leaves earlier periods as they were."""
-    is_plain = event.event.name in challenge.definition.event_names and event.event.name not in MAKES_ORDERS
+    is_plain = _counts_itself(event, challenge) and event.event.name not in MAKES_ORDERS
+    return event.event.timestamp if challenge.definition.every and is_plain else None
+
+
+def _adds_from(event: BatchEvent, challenge: LiveChallenge) -> datetime | None:
+    """The event's time, if it may only add; whether an order is told for the first time is seen when it is read."""
+    is_plain = event.event.name in TELLS_ORDERS or event.event.name not in MAKES_ORDERS
+    may_add = is_plain and _counts_itself(event, challenge) and can_go_on(challenge.definition)
+    return event.event.timestamp if may_add else None
+
+
+def _counts_itself(event: BatchEvent, challenge: LiveChallenge) -> bool:
     joins = event.identifies or event.zone_changed or event.event.kind == "alias" or event.is_own
-    return event.event.timestamp if challenge.definition.every and is_plain and not joins else None
+    return event.event.name in challenge.definition.event_names and not joins
 
 
 # Counting ----------------------------------------------------------------------------------------
@@ -121,10 +140,13 @@ class _Counted:
 
     touch: Touch
     found: Mapping[str, Standing]
-    lower: str | None  # the first period that was counted; None: all were
+    lower: str | None = None  # the first period that was counted; None: all were
+    is_added: bool = False  # only what is new was: `found` says nothing of what had been reached before
 
     def covers(self, period: str) -> bool:
-        """Whether this period was counted."""
+        """Whether this period was counted in full."""
+        if self.is_added:
+            return False
         if self.lower is None:
             return True
         first, bound = days_of(period), days_of(self.lower)
@@ -134,13 +156,40 @@ class _Counted:
 async def _count(wave: Wave, touches: Sequence[Touch]) -> None:
     if not touches:
         return
-    recorded = await recorded_events(wave.session, list(_wanted(touches)))
-    counted = [_standings(wave, touch, recorded[touch.customer.id]) for touch in touches]
     members = {touch.customer.id for touch in touches}
     keys = {touch.challenge.key for touch in touches}
     needed = {key for touch in touches for key in touch.challenge.definition.requires}
-    await _write(wave, counted, await progress_of(wave.session, members, keys))
-    await _settle(wave, counted, await completions_of(wave.session, members, keys | needed))
+    stored = await progress_of(wave.session, members, keys)
+    completed = await completions_of(wave.session, members, keys | needed)
+    counted = await _add(wave, touches, stored, completed)
+    if rest := [touch for touch in touches if not any(each.touch is touch for each in counted)]:
+        recorded = await recorded_events(wave.session, list(_wanted(rest)))
+        counted += [_standings(wave, touch, recorded[touch.customer.id]) for touch in rest]
+    await _write(wave, counted, stored)
+    await _settle(wave, counted, completed)
+
+
+async def _add(
+    wave: Wave, touches: Sequence[Touch], stored: Sequence[ChallengeProgress], completed: Sequence[ChallengeCompletion]
+) -> list[_Counted]:
+    """Those touches whose counts go on, with what is new: read from the first new event on, however long the past."""
+    known = Known(stored, completed)
+    adding = [touch for touch in touches if known.goes_on(touch.challenge, touch.customer.id, touch.from_)]
+    names: dict[UUID, frozenset[str]] = {}
+    since: dict[UUID, datetime] = {}
+    for touch in adding:
+        assert touch.from_ is not None  # noqa: S101  without it nothing goes on
+        id_ = touch.customer.id
+        names[id_] = names.get(id_, frozenset()) | touch.challenge.definition.event_names
+        since[id_] = min(since.get(id_, touch.from_), touch.from_)
+    recorded = await recorded_events(wave.session, [Wanted(id_, names[id_], since[id_]) for id_ in names])
+    added: list[_Counted] = []
+    for touch in adding:
+        zone = _zone(wave, touch)
+        news = [each for each in recorded[touch.customer.id] if touch.from_ and each.timestamp >= touch.from_]
+        if (found := known.added(touch.challenge, touch.customer.id, news, zone, wave.as_of)) is not None:
+            added.append(_Counted(touch, found, is_added=True))
+    return added
 
 
 def _wanted(touches: Sequence[Touch]) -> Iterable[Wanted]:
@@ -228,7 +277,7 @@ async def _settle(wave: Wave, counted: Sequence[_Counted], stored: Sequence[Chal
             for period, standing in each.found.items()
             for one in standing.reached
         }
-        if each.touch.returned and challenge.definition.refunds == "revoke":
+        if each.touch.returned and not each.is_added and challenge.definition.refunds == "revoke":
             lost = [row for place, row in known.items() if place not in reached and _was_given(row, each)]
             revoked += [Completed(row, levels[row.level]) for row in lost]
         if not _has_required(challenge, customer, stored):

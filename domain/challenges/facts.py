@@ -30,7 +30,10 @@ _LARGEST = 2**53
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
-    """One event of a member. `kept`: the share of its order that was not given back, 1 for what is no order."""
+    """One event of a member. `kept`: the share of its order that was not given back, 1 for what is no order.
+
+    `is_first`: no earlier event told about the same order.
+    """
 
     id: UUID
     name: str
@@ -38,6 +41,7 @@ class RecordedEvent:
     properties: Mapping[str, Any]
     context: Mapping[str, Any]
     kept: Fraction = Fraction(1)
+    is_first: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,21 @@ def standings(definition: ChallengeDefinition, facts: Iterable[Fact], as_of: dat
     return {period: _standing(definition, period, told, as_of) for period, told in periods.items()}
 
 
+def can_go_on(definition: ChallengeDefinition) -> bool:
+    """Whether a standing is all that facts later than it need: not what was distinct, in a row, or within a window."""
+    by_history = isinstance(definition.metric, Distinct | Streak) or isinstance(definition.window, SlidingWindow)
+    return not by_history
+
+
+def go_on(definition: ChallengeDefinition, standing: Standing, facts: Iterable[Fact]) -> Standing:
+    """The standing after facts of its period that are all later than its last; `reached` is what these reached.
+
+    Only where `can_go_on`, and with no fact below zero.
+    """
+    told = sorted(facts, key=lambda each: (each.at, each.event_id))
+    return _walk(definition, standing, told, told[-1].at)
+
+
 def levels_reached(levels: Sequence[ChallengeLevel], figure: Decimal) -> list[ChallengeLevel]:
     """The levels that a figure has reached."""
     return [level for level in levels if figure >= level.at]
@@ -58,9 +73,13 @@ def next_level(levels: Sequence[ChallengeLevel], figure: Decimal) -> ChallengeLe
 
 
 def _standing(definition: ChallengeDefinition, period: str, facts: Sequence[Fact], as_of: datetime) -> Standing:
-    meter, number, reached = _Meter(definition), 1, list[Reached]()
+    return _walk(definition, Standing(period, Decimal(), facts[0].at), facts, as_of)
+
+
+def _walk(definition: ChallengeDefinition, before: Standing, facts: Sequence[Fact], as_of: datetime) -> Standing:
+    meter, number, reached = _Meter(definition, before.figure), before.round, list[Reached]()
     levels = [] if definition.community else definition.levels
-    open_levels = list(levels)
+    open_levels = [level for level in levels if level.at > before.figure]
     for fact in facts:
         meter.add(fact)
         while open_levels and meter.figure >= open_levels[0].at:
@@ -69,20 +88,20 @@ def _standing(definition: ChallengeDefinition, period: str, facts: Sequence[Fact
             meter.begin_anew(fact)
             number, open_levels = number + 1, list(levels)
     meter.look_at(as_of)
-    return Standing(period, meter.figure, facts[-1].at, number, tuple(reached), meter.streak)
+    return Standing(before.period, meter.figure, facts[-1].at, number, tuple(reached), meter.streak)
 
 
 class _Meter:
     """The figure of one round, fact by fact in order of time."""
 
-    def __init__(self, definition: ChallengeDefinition) -> None:
+    def __init__(self, definition: ChallengeDefinition, figure: Decimal) -> None:
         self._definition = definition
         window = definition.window
         self._reach = parse_duration(window.rolling) if isinstance(window, SlidingWindow) else None
         self._metric = definition.metric
         self._within: deque[Fact] = deque()
         self._items: dict[str, int] = {}
-        self._sum = Decimal()
+        self._sum = figure
         self._units: set[int] = set()
         self._after: int | None = None  # units up to here belong to the round before
         self.streak = StreakState() if isinstance(definition.metric, Streak) else None
