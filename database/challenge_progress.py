@@ -35,7 +35,9 @@ class ChallengeProgress(Table):
         PrimaryKeyConstraint("challenge", "period", "customer_id"),
         Index("ix_challenge_progress_customer_id", "customer_id"),
         # Leaderboards and what a community has come to.
-        Index("ix_challenge_progress_figure", "challenge", "period", "figure"),
+        Index(
+            *("ix_challenge_progress_rank", "challenge", "period", text("figure DESC"), "last_at", "customer_id"),
+        ),
     )
 
 

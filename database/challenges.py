@@ -133,7 +133,7 @@ def _kept(total: int | None, refunded: int | None) -> Fraction:
 
 
 async def community_figure(session: ReadSession, challenge: str, period: str) -> Decimal:
-    """What all members have come to together. Relies on ix_challenge_progress_figure."""
+    """What all members have come to together. Relies on ix_challenge_progress_rank."""
     total = select(func.coalesce(func.sum(ChallengeProgress.figure), 0))
     ours = (ChallengeProgress.challenge == challenge, ChallengeProgress.period == period)
     return (await session.execute(total.where(*ours))).scalar_one()

@@ -68,34 +68,42 @@ class Ranked:
     last_at: datetime
 
 
-# Whoever stays out has no rank, and leaves no gap. Relies on ix_challenge_progress_figure.
-_RUNNING = """
+# Whoever stays out has no rank, and leaves no gap. In the order of ix_challenge_progress_rank.
+_IN_ORDER = """
+    SELECT customers.id AS customer_id, customers.external_id, figure, last_at
+    FROM challenge_progress JOIN customers ON customers.id = challenge_progress.customer_id
+    WHERE challenge = :challenge AND period = :period AND figure > 0 AND customers.external_id IS NOT NULL
+        AND customers.traits -> 'leaderboard_opt_out' IS DISTINCT FROM 'true'
+    ORDER BY figure DESC, last_at, challenge_progress.customer_id
+"""
+# A rank depends on those ahead alone, so whoever reads no further has the same ranks.
+_RANKED = """
     SELECT
         row_number() OVER by_order AS position,
         CASE :ties
             WHEN 'shared' THEN rank() OVER by_figure WHEN 'dense' THEN dense_rank() OVER by_figure
             ELSE row_number() OVER by_order
         END AS rank,
-        customers.id AS customer_id, customers.external_id, figure, last_at
-    FROM challenge_progress JOIN customers ON customers.id = challenge_progress.customer_id
-    WHERE challenge = :challenge AND period = :period AND figure > 0 AND customers.external_id IS NOT NULL
-        AND customers.traits -> 'leaderboard_opt_out' IS DISTINCT FROM 'true'
-    WINDOW by_figure AS (ORDER BY figure DESC), by_order AS (ORDER BY figure DESC, last_at, customers.id)
+        customer_id, external_id, figure, last_at
+    FROM members
+    WINDOW by_figure AS (ORDER BY figure DESC), by_order AS (ORDER BY figure DESC, last_at, customer_id)
 """
 _PAGE = text(f"""
-    SELECT position, rank, external_id, figure, last_at FROM ({_RUNNING}) AS ranked
-    WHERE position > :after ORDER BY position LIMIT :limit
+    WITH members AS ({_IN_ORDER} LIMIT CAST(:after AS bigint) + :limit)
+    SELECT position, rank, external_id, figure, last_at FROM ({_RANKED}) AS ranked
+    WHERE position > :after ORDER BY position
 """)  # noqa: S608  nothing but constants
 _FINALISE = text(f"""
     INSERT INTO leaderboard_ranks (challenge, period, customer_id, position, rank, figure, last_at)
-    SELECT :challenge, :period, customer_id, position, rank, figure, last_at FROM ({_RUNNING}) AS ranked
+    WITH members AS ({_IN_ORDER})
+    SELECT :challenge, :period, customer_id, position, rank, figure, last_at FROM ({_RANKED}) AS ranked
 """)  # noqa: S608  as above
 
 
 async def running_ranks(
     session: ReadSession, challenge: str, period: str, ties: Ties, *, after: int, limit: int
 ) -> list[Ranked]:
-    """The ranks of a period as they stand, from the position after `after`."""
+    """The ranks of a period as they stand, from the position after `after`. Reads nobody behind the page."""
     wanted = {"challenge": challenge, "period": period, "ties": ties, "after": after, "limit": limit}
     return [Ranked(*row) for row in await session.execute(_PAGE, wanted)]
 

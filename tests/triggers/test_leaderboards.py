@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from database.challenge_errands import ChallengeErrand, recount
 from database.leaderboards import LeaderboardRank, final_ranks, running_ranks
@@ -108,3 +108,35 @@ async def test_an_errand_is_told_page_by_page_and_ends(shop: Shop) -> None:
         assert [
             errand.done_at is not None for errand in (await session.execute(select(ChallengeErrand))).scalars()
         ] == [True]
+
+
+_MEMBERS = text("""
+    WITH made AS (
+        INSERT INTO customers (id, external_id, traits, trait_times, first_seen, last_seen, last_number)
+        SELECT gen_random_uuid(), 'm-' || n, '{}', '{}', :now, :now, 1 FROM generate_series(1, 3000) AS n
+        RETURNING id, substr(external_id, 3)::int AS n
+    )
+    INSERT INTO challenge_progress (challenge, period, customer_id, figure, round, last_at, version)
+    SELECT 'race', '2026-05', id, n / 2, 1, :now, 1 FROM made
+""")
+
+
+@pytest.mark.parametrize("ties", ["first", "shared", "dense"])
+async def test_a_page_of_a_leaderboard_reads_nobody_behind_it_and_ranks_as_the_whole_does(
+    shop: Shop, ties: Any
+) -> None:
+    async with shop.database.transaction() as session:
+        await session.execute(_MEMBERS, {"now": shop.now})
+        await session.execute(text("ANALYZE customers"))
+        await session.execute(text("ANALYZE challenge_progress"))
+    fetched = text("SELECT pg_stat_get_xact_tuples_fetched('challenge_progress'::regclass)")
+    returned = text("SELECT pg_stat_get_xact_tuples_returned('challenge_progress'::regclass)")
+    async with shop.database.read() as session:
+        page = await running_ranks(session, "race", "2026-05", ties, after=101, limit=20)
+        read = (await session.execute(fetched)).scalar_one() + (await session.execute(returned)).scalar_one()
+    async with shop.database.read() as session:
+        whole = await running_ranks(session, "race", "2026-05", ties, after=0, limit=5_000)
+
+    assert page == whole[101:121]
+    assert len(whole) == 2_999  # whoever has nothing is not in it
+    assert 0 < read <= 121
