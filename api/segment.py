@@ -6,6 +6,7 @@ a batch puts code and message into its `rejected`. The rules and the clients beh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -203,6 +204,8 @@ def _id(message: JsonObject, key: str) -> str | None:
     return value
 
 
+_UNIX = re.compile(r"\d{9,13}(\.\d+)?")  # shorter digits are a date of ISO 8601
+
 _SNAKE = {
     "messageId": "message_id",
     "userId": "user_id",
@@ -214,7 +217,7 @@ _SNAKE = {
 
 def _object(message: JsonObject, key: str) -> dict[str, Any]:  # any JSON object
     value = message.get(key)
-    if value is None:
+    if value is None or value == []:  # PHP writes an empty object as an empty array
         return {}
     if not isinstance(value, dict):
         _refuse(f"invalid_{key}", f"{key} must be an object")
@@ -222,14 +225,16 @@ def _object(message: JsonObject, key: str) -> dict[str, Any]:  # any JSON object
 
 
 def _time(message: JsonObject, key: str) -> datetime | None:
-    """An ISO 8601 time, or Unix seconds or milliseconds; without a zone it is UTC. None where there is none to read:
-    that costs an event its time, never the event."""
+    """An ISO 8601 time, or Unix seconds or milliseconds, also as text; without a zone it is UTC. None where there is none to
+    read: that costs an event its time, never the event."""
     value = message.get(key)
     if value is None or value == "":
         return None
     try:
+        if isinstance(value, str) and _UNIX.fullmatch(value.strip()):
+            value = float(value)
         if isinstance(value, str):
-            read = datetime.fromisoformat(value)
+            read = datetime.fromisoformat(value.strip())
         elif isinstance(value, int | float) and not isinstance(value, bool):
             read = datetime.fromtimestamp(value / 1_000 if abs(value) > 1e11 else value, UTC)
         else:

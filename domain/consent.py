@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -73,15 +74,32 @@ class ConsentRecord:
 
 
 def consent_of_event(name: str, properties: Mapping[str, Any]) -> tuple[str, str, ConsentState] | None:
-    """Purpose, channel and state that one of the events of `STATE_OF_EVENT` tells, or None for any other.
+    """Purpose, channel and state of one of the events of `STATE_OF_EVENT`, or None for any other.
 
-    `purpose` may be absent (marketing) and so may `channel` (email).
+    `purpose` may be absent (marketing) and so may `channel` (email). What is stated but cannot be read permits nothing,
+    and takes back everything: who says no in a way that we do not understand has said no.
     """
     state = STATE_OF_EVENT.get(name)
-    purpose, channel = properties.get("purpose", "marketing"), properties.get("channel", "email")
-    if state is None or not isinstance(purpose, str) or not isinstance(channel, str):
+    if state is None:
         return None
-    return purpose, channel, state
+    purpose = _word(properties.get("purpose"), absent=MARKETING)
+    channel = _word(properties.get("channel"), absent="email")
+    if state is ConsentState.UNSUBSCRIBED:
+        return _widened(purpose, MARKETING), channel or EVERY_CHANNEL, state
+    return None if purpose is None or channel is None else (purpose, channel, state)
+
+
+def _word(value: Any, *, absent: str) -> str | None:  # any JSON
+    """The name of a purpose or channel, whatever its case and the blanks around it; None where it is none."""
+    if value is None or value == "":
+        return absent
+    name = value.strip().lower() if isinstance(value, str) else ""
+    return name if re.fullmatch(PURPOSE, name) else None
+
+
+def _widened(purpose: str | None, widest: str) -> str:
+    """Whoever leaves marketing has left each of its topics."""
+    return widest if purpose in (None, EVERY_CHANNEL) else str(purpose)
 
 
 def address_of_event(channel: str, properties: Mapping[str, Any]) -> str | None:

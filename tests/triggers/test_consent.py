@@ -34,6 +34,34 @@ async def test_a_browser_may_ask_and_withdraw_but_only_the_shops_server_grants(
     assert [tuple(row) for row in rows] == ([] if state is None else [(state, "event")])
 
 
+@pytest.mark.parametrize(
+    ("told", "left"),
+    [
+        ({"purpose": "Marketing", "channel": "Email "}, ("marketing", "email")),
+        ({"purpose": "", "channel": None}, ("marketing", "email")),
+        ({"purpose": "all"}, ("marketing", "email")),
+        ({"purpose": ["marketing"], "channel": ["email"]}, ("marketing", "all")),
+        ({"purpose": "tea & cake", "channel": 7}, ("marketing", "all")),
+        ({"purpose": "News", "channel": "sms"}, ("news", "sms")),
+    ],
+)
+async def test_whoever_says_no_untidily_has_said_no(shop: Shop, told: dict[str, object], left: tuple[str, str]) -> None:
+    await shop.track("Consent Withdrawn", told)
+
+    async with shop.database.read() as session:
+        rows = (await session.execute(select(Consent.purpose, Consent.channel, Consent.state))).all()
+    assert [tuple(row) for row in rows] == [(*left, "unsubscribed")]
+
+
+async def test_a_yes_that_cannot_be_read_permits_nothing(shop: Shop) -> None:
+    await shop.track("Consent Granted", {"purpose": ["marketing"]})
+    await shop.track("Consent Granted", {"purpose": " Marketing"})
+
+    async with shop.database.read() as session:
+        rows = (await session.execute(select(Consent.purpose, Consent.channel))).all()
+    assert [tuple(row) for row in rows] == [("marketing", "email")]
+
+
 async def test_asking_again_suspends_nobody_who_has_said_yes_but_asks_whoever_left(shop: Shop) -> None:
     async def state_after(*names: str) -> str:
         for name in names:
