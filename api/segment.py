@@ -225,8 +225,10 @@ def _object(message: JsonObject, key: str) -> dict[str, Any]:  # any JSON object
 
 
 def _time(message: JsonObject, key: str) -> datetime | None:
-    """An ISO 8601 time, or Unix seconds or milliseconds, also as text; without a zone it is UTC. None where there is none to
-    read: that costs an event its time, never the event."""
+    """An ISO 8601 time, or Unix seconds or milliseconds, also as text; without a zone it is UTC.
+
+    None where nothing can be read: that costs an event its time, never the event.
+    """
     value = message.get(key)
     if value is None or value == "":
         return None

@@ -76,7 +76,9 @@ _LANE = """
 _LIVE = "history_mark IS NOT TRUE"  # relies on ix_events_live
 _HISTORY = "history_mark"  # relies on ix_events_waiting
 _LANES = {
-    is_history: text(_LANE.format(lane=_HISTORY if is_history else _LIVE, limit=":limit", only_if=""))
+    is_history: text(
+        _LANE.format(lane=_HISTORY if is_history else _LIVE, limit=":limit", only_if="AND subject <> ALL(:busy)")
+    )
     for is_history in (False, True)
 }
 
@@ -139,9 +141,11 @@ async def window(session: ReadSession, as_of: datetime, limit: int, *, history_f
     return Window([naming_of(row) for row in rows], is_history, few if is_history else limit)
 
 
-async def window_after(session: ReadSession, as_of: datetime, seen: Window) -> Window:
-    """The pending events that come after those of a window, of the same lane."""
-    given = {"as_of": as_of, "after": seen.namings[-1].event_id, "limit": seen.limit}
+async def window_after(session: ReadSession, as_of: datetime, seen: Window, busy: Collection[str]) -> Window:
+    """The pending events that come after those of a window, of the same lane, but for those of busy subjects: one
+    customer's thousands must not fill every window.
+    """
+    given = {"as_of": as_of, "after": seen.namings[-1].event_id, "limit": seen.limit, "busy": sorted(busy)}
     rows = await session.execute(_LANES[seen.is_history], given)
     return Window([naming_of(row) for row in rows], seen.is_history, seen.limit)
 

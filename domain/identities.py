@@ -40,6 +40,11 @@ class Key(NamedTuple):
     value: str
 
 
+def subject_of(key: Key) -> str:
+    """The subject of events that this id alone names: `u:<userId>` or `a:<anonymousId>`."""
+    return f"{key.kind[0]}:{key.value}"
+
+
 SENT_UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands for when something was sent where nobody kept it: of one instant, that counts before what comes now."""
 

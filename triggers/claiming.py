@@ -15,7 +15,7 @@ from database import customers, routing
 from database.customers import CustomerState
 from database.routing import PendingEvent, Window
 from database.session import WriteSession
-from domain.identities import Brakes, Identity, Key, Naming, Resolution
+from domain.identities import Brakes, Identity, Key, Naming, Resolution, subject_of
 from triggers.erased_ids import drop_what_was_erased
 from triggers.identity import Ground, brakes_for
 
@@ -51,7 +51,7 @@ async def claim(session: WriteSession, window: Window, may_start: MayStart, as_o
         await claimer.look(await drop_what_was_erased(session, window.namings))
         if not window.is_full or 2 * claimer.taken >= window.limit:
             break
-        window = await routing.window_after(session, as_of, window)
+        window = await routing.window_after(session, as_of, window, claimer.busy)
     return Claim(claimer.groups, Ground(claimer.known, claimer.states, claimer.brakes))
 
 
@@ -95,6 +95,11 @@ class _Claimer:
         self._may_start = may_start
         self._as_of = as_of
         self._left: set[UUID | Key] = set()
+
+    @property
+    def busy(self) -> set[str]:
+        """The subjects of events of those who are left for a later batch."""
+        return {subject_of(each) for each in self._left if isinstance(each, Key)}
 
     async def look(self, window: Sequence[Naming]) -> None:
         """Lock whom these events concern, read all again, and keep the groups that we hold whole."""

@@ -106,3 +106,14 @@ async def test_twenty_orders_of_one_customer_take_fewer_than_a_hundred_and_fifty
 
     assert len(statements) < 150
     assert len(await shop.runs("thanks")) == 20
+
+
+async def test_thousands_of_events_of_one_customer_do_not_keep_others_waiting(shop: Shop) -> None:
+    await open_everything(shop)
+    await shop.post(*(shop.event("Order Completed", properties=bought(number)) for number in range(450)))
+    await shop.post(shop.event("Page Viewed", user_id="somebody-else"))
+
+    async with shop.database.transaction() as session:
+        await shop.routing.route(session, shop.now, 100)
+
+    assert len(await shop.events_of((await shop.customer("somebody-else")).id)) == 1
