@@ -266,6 +266,10 @@ async def withdraw(session: WriteSession, ids: Collection[UUID]) -> None:
 _CLAIM = text("""
     DELETE FROM earnings
     WHERE programme = :programme AND reason = 'guest' AND customer_id = ANY(CAST(:ids AS uuid[]))
+      AND NOT EXISTS (
+          SELECT FROM events JOIN identities ON identities.kind = 'anonymous' AND identities.value = events.anonymous_id
+          WHERE events.id = earnings.event_id AND events.user_id IS NULL AND identities.linked_trusted IS FALSE
+      )
     RETURNING customer_id, event_id
 """)
 
@@ -273,7 +277,10 @@ _CLAIM = text("""
 async def claim_guests(
     session: WriteSession, programme: str, customer_ids: Collection[UUID]
 ) -> list[tuple[UUID, Event]]:
-    """Take the events that these customers did before we knew them and that earned nothing yet, each once."""
+    """Take the events that these customers did before we knew them and that earned nothing yet, each once.
+
+    What only a browser says was theirs stays. Relies on pk_identities.
+    """
     given = {"programme": programme, "ids": list(customer_ids)}
     owners = {event_id: customer_id for customer_id, event_id in await session.execute(_CLAIM, given)}
     rows = (await session.execute(select(Event).where(Event.id.in_(owners)))).scalars() if owners else ()

@@ -172,13 +172,15 @@ class Attribution:
     """Whose event it is. `identified`: whether the customer had a user id once this event was taken in.
 
     `identifies`: this event is the first that tells who the anonymous visitor is. `link_trusted`: nobody but a browser
-    says that this anonymous event is the customer's if false.
+    says that this anonymous event is the customer's if false. `vouches`: this event is the trusted word that made the
+    visitor's past the customer's.
     """
 
     customer_id: UUID
     identified: bool
     identifies: bool
     link_trusted: bool = True
+    vouches: bool = False
 
 
 @dataclass(slots=True)
@@ -234,6 +236,7 @@ class _Resolver:
         self._identified = set(identified)
         self._new_id = new_id
         self._merged: dict[UUID, UUID] = {}
+        self._vouching: set[UUID] = set()
         self._anonymous: dict[UUID, Key] = {}
         self._done = Resolution(identities=self._ids)
 
@@ -255,7 +258,9 @@ class _Resolver:
                 self._refuse(event, customer, Refused.PLACEHOLDER)
         touched.add(customer)
         self._done.involved[event.event_id] = frozenset(touched)
-        self._done.attributions[event.event_id] = Attribution(customer, customer in self._identified, identifies)
+        self._done.attributions[event.event_id] = Attribution(
+            customer, customer in self._identified, identifies, vouches=event.event_id in self._vouching
+        )
 
     def finish(self) -> Resolution:
         """Later events may have merged customers, or moved an anonymous id with all that its visitor did."""
@@ -309,6 +314,7 @@ class _Resolver:
             return False
         owner = self._owner(anonymous, event)
         if before.linked is not None and before.linked <= event.stamp:
+            self._confirm(anonymous, user, event)
             return False
         is_visitor = before.linked is None and owner not in self._identified
         if is_visitor and user not in self._ids:
@@ -321,11 +327,28 @@ class _Resolver:
             customer = self._join(owner, customer, event)
         elif owner != customer:
             self._done.moves.append(Move(event.event_id, anonymous.value, owner, customer))
-        elif before.link_trusted != event.trusted:
+        elif event.trusted and not before.link_trusted:
             self._done.relinked.add((anonymous.value, customer))
-        link = replace(self._ids[anonymous], customer_id=customer, linked=event.stamp, link_trusted=event.trusted)
-        self._write(anonymous, link)
+        is_confirmed = before.linked is not None and owner == customer and before.link_trusted
+        if event.trusted and not is_confirmed:
+            self._vouching.add(event.event_id)
+        is_trusted = event.trusted or is_confirmed
+        self._write(
+            anonymous,
+            replace(self._ids[anonymous], customer_id=customer, linked=event.stamp, link_trusted=is_trusted),
+        )
         return is_visitor
+
+    def _confirm(self, anonymous: Key, user: Key, event: Naming) -> None:
+        """A trusted source says later what only a browser said before."""
+        link, known = self._ids[anonymous], self._ids.get(user)
+        if not event.trusted or link.link_trusted or known is None:
+            return
+        customer = self._survivor(link.customer_id)
+        if self._survivor(known.customer_id) == customer:
+            self._write(anonymous, replace(link, link_trusted=True))
+            self._done.relinked.add((anonymous.value, customer))
+            self._vouching.add(event.event_id)
 
     def _alias(self, previous: str, user: Key, event: Naming, touched: set[UUID]) -> bool:
         """`previous` is another id of this user: a user id is the same person, an anonymous id is a link."""

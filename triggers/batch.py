@@ -69,6 +69,7 @@ class BatchEvent:
     identified: bool  # whether we know who it is
     identifies: bool  # this event tells who the anonymous visitor was
     link_trusted: bool = True  # false: only a browser says that this anonymous event is the customer's
+    vouches: bool = False  # a trusted source says here for the first time who the anonymous visitor was
     number: int = 0
     changed_traits: Mapping[str, Any] | None = None
     ignored_untrusted: list[str] | None = None
@@ -83,6 +84,11 @@ class BatchEvent:
     def may_enter(self) -> bool:
         """Whether it may start journeys: imported history does only where the import asks for that."""
         return self.event.enters or not self.is_history
+
+    @property
+    def counts_for_value(self) -> bool:
+        """Whether it may award anything: a trusted source says what was done, and that this customer did it."""
+        return self.event.trusted and self.link_trusted
 
     @property
     def is_own(self) -> bool:

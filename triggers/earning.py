@@ -73,7 +73,7 @@ def _earning_event(wave: Wave, event: BatchEvent) -> EarningEvent:
         is_history=event.is_history,
         is_late=is_late,
         sent=wave.as_of if is_late else told.sent,  # what counts now counts after all that counted before
-        is_guest=event.customer.external_id is None,
+        is_guest=event.customer.external_id is None or not event.link_trusted,
         verified_by=told.properties.get(VERIFIED_BY) if event.is_own else None,
         number=event.number,
     )
@@ -85,9 +85,9 @@ def _counts_at(timestamp: datetime, as_of: datetime) -> tuple[datetime, bool]:
 
 
 async def _claimed(wave: Wave) -> list[EarningEvent]:
-    """What customers did as guests and earns now, because we know now who they are."""
+    """What customers did as guests and earns now, because a trusted source says now who they are."""
     programme = wave.programme
-    named = {event.customer.id for event in wave.events if event.identifies and event.customer.external_id is not None}
+    named = {event.customer.id for event in wave.events if event.vouches and event.customer.external_id is not None}
     if programme is None or not named or programme.definition.guests == "forfeit":
         return []
     found = []

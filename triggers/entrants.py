@@ -39,7 +39,8 @@ def decisive(wave: Wave) -> Callable[[BatchEvent], bool]:
 
     def is_decisive(event: BatchEvent) -> bool:
         is_guest = not event.identified  # what a guest earned is theirs once it is decided and they are known
-        return event.identifies or may_begin(event) or ((by_points or is_guest) and may_earn(event))
+        is_known = event.identifies or event.vouches
+        return is_known or may_begin(event) or ((by_points or is_guest) and may_earn(event))
 
     return is_decisive
 

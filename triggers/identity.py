@@ -84,7 +84,11 @@ async def identify(session: WriteSession, events: list[PendingEvent], ground: Gr
     for event in events:
         whose = found.attributions[event.id]
         batch.append(
-            BatchEvent(event, working[whose.customer_id], whose.identified, whose.identifies, whose.link_trusted)
+            BatchEvent(
+                *(event, working[whose.customer_id], whose.identified, whose.identifies),
+                link_trusted=whose.link_trusted,
+                vouches=whose.vouches,
+            )
         )
     return Identified(
         batch,

@@ -1,0 +1,78 @@
+"""G27: what a guest did is worth something to a customer once a trusted source says that it was theirs, not before."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from domain.events import EventKind
+from tests.triggers.earning import ORDER, balance, buy, decided, open_programme
+from tests.triggers.shop import Shop
+
+BROWSER: dict[str, dict[str, Any]] = {
+    "alias": {"kind": EventKind.ALIAS, "user_id": "mal", "previous_id": "a"},
+    "identify": {"kind": EventKind.IDENTIFY, "user_id": "mal", "anonymous_id": "a"},
+    "track": {"name": "Seen", "user_id": "mal", "anonymous_id": "a"},
+}
+
+
+async def say(shop: Shop, **given: Any) -> None:
+    await shop.post(shop.event(**given))
+    await shop.route()
+
+
+async def points(shop: Shop, user_id: str = "mal") -> int:
+    return (await balance(shop, user_id)).available
+
+
+@pytest.mark.parametrize("link", BROWSER)
+async def test_a_browser_takes_no_points_of_a_guest_by_saying_who_the_guest_was(shop: Shop, link: str) -> None:
+    await open_programme(shop)
+    await buy(shop, "o-1", 700, anonymous_id="a")
+    shop.later(minutes=1)
+    await say(shop, **BROWSER[link], trusted=False)
+    shop.later(minutes=1)
+    await buy(shop, "o-2", 70, anonymous_id="a")
+    await say(shop, **BROWSER[link], trusted=False)
+    assert await points(shop) == 0
+    assert [each.reason for each in await decided(shop)] == ["guest", "guest"]
+
+    shop.later(minutes=1)
+    await say(shop, **BROWSER[link])  # the shop's own server says so too
+    assert await points(shop) == 770
+    await buy(shop, "o-3", 7, anonymous_id="a")
+    assert await points(shop) == 777
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
+async def test_a_guests_points_come_once_whether_the_browser_or_the_shop_links_first(
+    shop: Shop, together: bool
+) -> None:
+    await open_programme(shop)
+    await buy(shop, "o-1", 700, anonymous_id="a")
+    told = [shop.event(**BROWSER["identify"], trusted=trusted) for trusted in (True, False, True)]
+    for events in [told] if together else [[each] for each in told]:
+        await shop.post(*events)
+        await shop.route()
+    await buy(shop, "o-2", 70, anonymous_id="a")
+    assert await points(shop) == 770
+
+
+async def test_what_somebody_took_for_theirs_by_a_browser_earns_for_whom_the_shop_names(shop: Shop) -> None:
+    await open_programme(shop)
+    await buy(shop, "o-1", 700, anonymous_id="a")
+    shop.later(minutes=1)
+    await say(shop, **BROWSER["alias"], trusted=False)
+    shop.later(minutes=1)
+    await say(shop, **BROWSER["identify"] | {"user_id": "ann"}, timestamp=shop.now - timedelta(minutes=2))
+    assert (await points(shop), await points(shop, "ann")) == (0, 700)
+
+
+async def test_a_customer_signed_in_earns_in_a_browser_that_nobody_vouches_for(shop: Shop) -> None:
+    """The shop's server named the customer itself, so the link of the browser does not matter."""
+    await open_programme(shop)
+    await say(shop, **BROWSER["identify"], trusted=False)
+    await shop.track(ORDER, {"order_id": "o-1", "subtotal": 5, "currency": "EUR"}, user_id="mal")
+    assert await points(shop) == 5
