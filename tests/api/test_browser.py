@@ -20,7 +20,7 @@ PREFLIGHT = {
 
 @pytest.fixture
 async def browser(api_server: ApiServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=api_server.url, headers=ORIGIN) as client:
+    async with httpx.AsyncClient(base_url=api_server.url, headers=ORIGIN, timeout=30) as client:
         yield client
 
 

@@ -121,7 +121,7 @@ async def test_content_type_and_encoding_are_not_believed(
 async def test_the_key_may_come_as_bearer_as_basic_or_in_the_body(api_server: ApiServer, database: Database) -> None:
     key = api_server.write_key
     basic = "Basic " + base64.b64encode(f"{key}:".encode()).decode()
-    async with httpx.AsyncClient(base_url=api_server.url) as client:
+    async with httpx.AsyncClient(base_url=api_server.url, timeout=30) as client:
         ways: list[tuple[dict[str, str], dict[str, str]]] = [
             ({"Authorization": f"Bearer {key}"}, {}),
             ({"Authorization": basic}, {}),
@@ -139,7 +139,7 @@ async def test_the_key_may_come_as_bearer_as_basic_or_in_the_body(api_server: Ap
 async def test_without_a_key_for_events_nothing_is_taken(api_server: ApiServer, database: Database) -> None:
     async with database.transaction() as session:
         _, reader = await keys.create(session, "reader", KeyKind.SECRET, frozenset({Scope.CUSTOMERS_READ}))
-    async with httpx.AsyncClient(base_url=api_server.url) as client:
+    async with httpx.AsyncClient(base_url=api_server.url, timeout=30) as client:
         ways: list[tuple[dict[str, str], dict[str, object]]] = [
             ({}, {}),
             ({"Authorization": "Bearer nonsense"}, {}),
@@ -159,7 +159,7 @@ async def test_without_a_key_for_events_nothing_is_taken(api_server: ApiServer, 
 
 
 async def test_events_of_a_browser_are_not_trusted(api_server: ApiServer, database: Database) -> None:
-    async with httpx.AsyncClient(base_url=api_server.url) as client:
+    async with httpx.AsyncClient(base_url=api_server.url, timeout=30) as client:
         await client.post("/v1/track", json=a_track("m-1", writeKey=api_server.browser_key))
 
     event = await stored_one(database)

@@ -41,7 +41,7 @@ def messages(recorded: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", CLIENTS)
 async def test_what_real_clients_sent_is_taken_whole(api_server: ApiServer, database: Database, name: str) -> None:
     requests = [request for request in REQUESTS if request["client"] == name]
-    async with httpx.AsyncClient(base_url=api_server.url) as client:
+    async with httpx.AsyncClient(base_url=api_server.url, timeout=30) as client:
         for recorded in requests:
             answer = await replay(client, recorded, api_server.browser_key)
             assert answer.status_code == (204 if recorded["method"] == "OPTIONS" else 200), answer.text

@@ -38,6 +38,6 @@ async def test_an_empty_array_is_phps_empty_object(api_server: ApiServer, databa
 
 async def post(api: ApiServer, event: dict[str, Any]) -> None:
     """As a shop's server posts it."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=30) as client:
         answer = await client.post(f"{api.url}/v1/track", json=event | {"writeKey": api.write_key})
     assert answer.json() == {"success": True}
