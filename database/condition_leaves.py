@@ -37,6 +37,7 @@ from database.condition_values import SCALARS, Ground, Sql, compared, figure_hol
 from database.consent import Consent
 from database.events import Event
 from database.messages import Message, MessageEvent
+from database.vouching import is_vouched
 from domain.conditions import buckets
 from domain.conditions.dates import moment_of
 from domain.conditions.model import (
@@ -210,7 +211,7 @@ def _counting(event: type[Event], bounds: Did | AggregateIs, name: str, frame: F
         event.customer_id == frame.customer_id,
         event.name == literal(name, Text),
         event.number <= func.coalesce(frame.number, event.number),
-        *([event.trusted.expression] if frame.trusted else []),
+        *([is_vouched(event)] if frame.trusted else []),
         *_in_time(event, bounds, frame),
         *(_predicate(predicate, event, frame) for predicate in bounds.where),
     ]

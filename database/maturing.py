@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from database.earnings import Earning, Stored, stored
 from database.session import ReadSession, WriteSession
+from database.vouching import VOUCHED
 
 _AWAITING = text("""
     SELECT DISTINCT earnings.id
@@ -41,18 +42,18 @@ async def awaiting(session: ReadSession, programme: str, events: Iterable[Awaite
 
 # Decisions whose event came before they were made: of the order, whenever it was; else later than what earned. Relies
 # on pk_earnings and ix_events_customer_name.
-_COME = text("""
+_COME = text(f"""
     SELECT earnings.id FROM earnings
     WHERE earnings.id = ANY(CAST(:ids AS uuid[])) AND earnings.activates_on IS NOT NULL
       AND earnings.points > 0 AND earnings.activates_at > :as_of
       AND EXISTS (
           SELECT FROM events
-          WHERE events.customer_id = earnings.customer_id AND events.name = earnings.activates_on AND events.trusted
+          WHERE events.customer_id = earnings.customer_id AND events.name = earnings.activates_on AND {VOUCHED}
             AND events.status = 'routed'
             AND CASE WHEN earnings.order_id IS NULL THEN events.timestamp > earnings.at
                 ELSE events.properties ->> 'order_id' = earnings.order_id END
       )
-""")
+""")  # noqa: S608  a condition, written in our own code
 
 
 async def awaited_before(session: ReadSession, ids: Collection[UUID], as_of: datetime) -> list[Stored]:

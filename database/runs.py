@@ -16,6 +16,7 @@ from database.customers import Customer
 from database.events import Event
 from database.outbox import CommandKind, NewCommand, add_commands
 from database.session import ReadSession, WriteSession
+from database.vouching import is_vouched
 from domain.conditions.subject import Subject
 from domain.errors import Unavailable
 from domain.journeys.waiting import Happening
@@ -224,14 +225,14 @@ async def happenings(
     `names` None: those of every name. Imported ones from before the run do not concern it.
     """
     # By ix_events_customer_number: the few events since the run left its last wait.
-    statement = select(Event).where(
+    statement = select(Event, is_vouched(Event)).where(
         *(Event.customer_id == customer_id, Event.number > run.seen_number, Event.number <= upto),
         ~Event.is_history | (Event.timestamp >= run.entered_at),
     )
     if names is not None:
         statement = statement.where(Event.name.in_(names))
-    events = (await session.execute(statement.order_by(Event.number))).scalars()
-    return [_happening(event, event.number) for event in events if event.number is not None]
+    rows = await session.execute(statement.order_by(Event.number))
+    return [_happening(event, event.number, trusted=trusted) for event, trusted in rows if event.number is not None]
 
 
 def subject_of(run: Run, customer: Customer, as_of: datetime) -> Subject:
@@ -251,11 +252,11 @@ def subject_of(run: Run, customer: Customer, as_of: datetime) -> Subject:
 
 async def find_happening(session: ReadSession, event_id: UUID) -> Happening | None:
     """A routed event, as runs see it; None once it is erased."""
-    event = await session.get(Event, event_id)
-    return None if event is None or event.number is None else _happening(event, event.number)
+    found = (await session.execute(select(Event, is_vouched(Event)).where(Event.id == event_id))).one_or_none()
+    return None if found is None or found[0].number is None else _happening(found[0], found[0].number, trusted=found[1])
 
 
-def _happening(event: Event, number: int) -> Happening:
+def _happening(event: Event, number: int, *, trusted: bool) -> Happening:
     return Happening(
         event_id=event.id,
         number=number,
@@ -265,7 +266,7 @@ def _happening(event: Event, number: int) -> Happening:
         changed_traits=event.changed_traits,
         timestamp=event.timestamp,
         received_at=event.received_at,
-        trusted=event.trusted,
+        trusted=trusted,
     )
 
 

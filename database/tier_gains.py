@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Any, assert_never
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import Text, cast, func, select, text
 
 from database.orders import Order, refunds_of
 from database.session import ReadSession
-from domain.commerce import OrderFold, RefundFact, refunded_total
+from database.vouching import doubted_events
+from domain.commerce import MAKES_ORDERS, OrderFold, RefundFact, refunded_total
 from domain.points import CORRECTION
 from domain.tier_figures import Gain, Loss
 from domain.tiers import Measure, Measured
@@ -79,8 +80,12 @@ async def _add_points(session: ReadSession, programme: str, found: GainsById, me
 
 
 async def _add_orders(session: ReadSession, found: GainsById, measured: Measured) -> None:
-    """Relies on ix_orders_customer and ix_refunds_order."""
-    completed = select(Order).where(Order.customer_id.in_(found), Order.completed_at.is_not(None))
+    """Orders that are theirs by more than a browser's word. Relies on ix_orders_customer and ix_refunds_order."""
+    made_by = func.coalesce(Order.changed_at["customer"][-1].astext, "")
+    doubted = select(cast(doubted_events(found, MAKES_ORDERS).subquery().c.id, Text))
+    completed = select(Order).where(
+        Order.customer_id.in_(found), Order.completed_at.is_not(None), made_by.not_in(doubted)
+    )
     if measured.currency is not None:
         completed = completed.where(Order.currency == measured.currency)
     orders = (await session.execute(completed)).scalars().all()

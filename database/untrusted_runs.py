@@ -9,14 +9,15 @@ from uuid import UUID
 from sqlalchemy import text
 
 from database.session import ReadSession
+from database.vouching import VOUCHED
 
 # By ix_events_customer_number. What our own steps record shows nothing: a browser may have set it off.
-_HAS_TRUSTED_EVENT = text("""
+_HAS_TRUSTED_EVENT = text(f"""
     SELECT EXISTS (
         SELECT FROM events
-        WHERE customer_id = :customer_id AND number IS NOT NULL AND trusted AND NOT own AND source <> 'perennial'
+        WHERE customer_id = :customer_id AND number IS NOT NULL AND NOT own AND source <> 'perennial' AND {VOUCHED}
     )
-""")
+""")  # noqa: S608  a condition, written in our own code
 
 # By ix_runs_customer and pk_run_steps.
 _GIVEN = text("""

@@ -107,7 +107,7 @@ class BatchEvent:
             changed_traits=self.changed_traits,
             timestamp=event.timestamp,
             received_at=event.received_at,
-            trusted=event.trusted,
+            trusted=self.counts_for_value,
         )
 
 

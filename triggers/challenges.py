@@ -101,13 +101,13 @@ def _touches(wave: Wave, live: Mapping[str, LiveChallenge]) -> dict[tuple[UUID, 
 
 def _concerns(event: BatchEvent, challenge: LiveChallenge) -> bool:
     name, about = event.event.name, event.event.properties.get("challenge")
-    if event.identifies or event.zone_changed or event.event.kind == "alias":
+    if event.identifies or event.vouches or event.zone_changed or event.event.kind == "alias":
         return True
     if event.is_own and name == told.RECOUNT_REQUESTED:
         return bool(about == challenge.key)
     if event.is_own and name == COMPLETED and about in challenge.definition.requires:
         return True
-    if not event.event.trusted:
+    if not event.counts_for_value:
         return False
     names = challenge.definition.event_names
     return name in names or (name in MAKES_ORDERS and bool(names & MAKES_ORDERS))
@@ -127,7 +127,7 @@ def _adds_from(event: BatchEvent, challenge: LiveChallenge) -> datetime | None:
 
 
 def _counts_itself(event: BatchEvent, challenge: LiveChallenge) -> bool:
-    joins = event.identifies or event.zone_changed or event.event.kind == "alias" or event.is_own
+    joins = event.identifies or event.vouches or event.zone_changed or event.event.kind == "alias" or event.is_own
     return event.event.name in challenge.definition.event_names and not joins
 
 

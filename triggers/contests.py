@@ -23,7 +23,7 @@ async def follow_contests(wave: Wave) -> None:
     won = [event for event in wave.events if event.is_own and event.event.name == WON]
     if won:
         await _give(wave, won)
-    counting = [event for event in wave.events if event.event.trusted and event.customer.external_id is not None]
+    counting = [event for event in wave.events if event.counts_for_value and event.customer.external_id is not None]
     live = wave.published.contests if counting else {}
     running = [contest for contest in live.values() if not contest.is_paused]
     entries = [entry for contest in running for event in counting for entry in _entries(wave, contest, event)]

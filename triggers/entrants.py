@@ -155,7 +155,7 @@ def _candidate(
         timestamp=told.timestamp,
         number=event.number,
         depth=told.depth,
-        trusted=told.trusted,
+        trusted=event.counts_for_value,
         identified=event.identified,
         refused=refused,
         failed_leaf=failed_leaf,

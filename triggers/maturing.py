@@ -20,7 +20,7 @@ async def mature_points(wave: Wave) -> None:
     if wave.programme is None:
         return
     names = frozenset(name for each in wave.programmes for name in awaited_events(each.definition))
-    told = [event for event in wave.events if event.event.trusted and event.event.name in names]
+    told = [event for event in wave.events if event.counts_for_value and event.event.name in names]
     awaited = [
         Awaited(event.customer.id, event.event.name, text_id(event.event.properties.get("order_id"))) for event in told
     ]

@@ -60,7 +60,7 @@ async def follow_referrals(wave: Wave) -> None:
 
 def _is_of_a_friend(event: BatchEvent, terms: Terms | None) -> bool:
     """Whether an event can change where a friend stands: a browser's word does not, for it is worth money."""
-    if not event.event.trusted:
+    if not event.counts_for_value:
         return False
     if event.event.name in _RETURNS:
         return True  # what was given is taken back by the rules it was given by, whatever is live now

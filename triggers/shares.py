@@ -24,5 +24,5 @@ async def follow_shares(wave: Wave) -> None:
 
 def _token_of(event: BatchEvent) -> str | None:
     token = event.event.properties.get(PROPERTY)
-    is_order = event.event.name == ORDER_COMPLETED and event.event.trusted and not event.is_history
+    is_order = event.event.name == ORDER_COMPLETED and event.counts_for_value and not event.is_history
     return token if is_order and isinstance(token, str) else None

@@ -16,7 +16,7 @@ async def weigh_tiers(wave: Wave) -> None:
     touched = {
         event.customer.id
         for event in wave.events
-        if event.event.name in ladder.earning_events or tells_of_orders(event)
+        if event.identifies or event.vouches or event.event.name in ladder.earning_events or tells_of_orders(event)
     }
     touched |= set(await due_among(wave.session, [customer.id for customer in wave.customers()], wave.as_of))
     if touched:

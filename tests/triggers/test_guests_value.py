@@ -6,8 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
+from database.contests import ContestEntry, open_contest
+from database.tiers import tiers_of
 from domain.events import EventKind
+from tests.challenging import TWO_ORDERS, completions, put_live
+from tests.programmes import tiers
 from tests.triggers.earning import ORDER, balance, buy, decided, open_programme
 from tests.triggers.shop import Shop
 
@@ -76,3 +81,65 @@ async def test_a_customer_signed_in_earns_in_a_browser_that_nobody_vouches_for(s
     await say(shop, **BROWSER["identify"], trusted=False)
     await shop.track(ORDER, {"order_id": "o-1", "subtotal": 5, "currency": "EUR"}, user_id="mal")
     assert await points(shop) == 5
+
+
+async def spend(shop: Shop, order_id: str, **given: Any) -> None:
+    """An order of 700 EUR that enters the contest, counts for the challenge and lifts to gold."""
+    await shop.track(ORDER, {"order_id": order_id, "total": 700, "subtotal": 0, "currency": "EUR"}, **given)
+
+
+async def standing(shop: Shop, user_id: str = "mal") -> tuple[str | None, int, int]:
+    """The tier, the challenges completed, the entries of contests."""
+    customer = await shop.customer(user_id)
+    async with shop.database.read() as session:
+        tier = (await tiers_of(session, [customer.id], shop.now))[customer.id]
+        entries = await session.scalar(select(func.count()).select_from(ContestEntry))
+    return tier, len(await completions(shop)), entries or 0
+
+
+@pytest.fixture
+async def rich_shop(shop: Shop) -> Shop:
+    """A shop with points, tiers by spend, a challenge of two orders and a contest."""
+    await open_programme(shop, tiers=tiers())
+    await put_live(shop, "challenge", TWO_ORDERS)
+    entries = [{"rule": "order", "on": {"event": ORDER}}]
+    await put_live(shop, "contest", {"contest": "summer", "closes": "2026-07-04", "entries": entries})
+    async with shop.database.transaction() as session:
+        await open_contest(session, "summer", shop.now)
+    return shop
+
+
+@pytest.mark.parametrize("link", BROWSER)
+@pytest.mark.parametrize("first", ["the link", "the orders"])
+async def test_a_browser_takes_no_tier_challenge_or_contest_of_a_guest(rich_shop: Shop, link: str, first: str) -> None:
+    shop = rich_shop
+    if first == "the link":
+        await say(shop, **BROWSER[link], trusted=False)
+    for number in range(2):
+        await spend(shop, f"o-{number}", anonymous_id="a")
+        shop.later(minutes=1)
+    await say(shop, **BROWSER[link], trusted=False)
+    shop.later(minutes=1)
+    await say(shop, name="Seen", user_id="mal", anonymous_id="b")  # something else makes the customer weighed
+    tier, *others = await standing(shop)
+    assert (tier in (None, "bronze"), others) == (True, [0, 0])
+
+    await say(shop, **BROWSER[link])
+    assert (await standing(shop))[:2] == ("gold", 1)
+    await spend(shop, "o-3", anonymous_id="a")
+    assert (await standing(shop))[2] == 1
+
+
+async def test_a_guests_order_that_only_a_browser_links_enters_no_trusted_run(shop: Shop) -> None:
+    await open_programme(shop)
+    await shop.publish(
+        {
+            "journey": "thanks",
+            "enter": {"on": {"event": ORDER}, "again": {"while_active": True}},
+            "steps": [{"wait": {"for": "1h"}}],
+        }
+    )
+    await say(shop, **BROWSER["identify"], trusted=False)
+    await spend(shop, "o-1", anonymous_id="a")
+    await spend(shop, "o-2", user_id="mal")
+    assert [run.trusted for run in await shop.runs()] == [False, True]
