@@ -9,10 +9,13 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.executions import delete_execution
+from activities.executions import delete_execution, is_marked, lacks_namespace
+from database.marks import KnownMark, last_mark
 from database.reconciliation import (
+    CLOSED,
     BoundRun,
     end_steered_run,
     page_of_active_runs,
@@ -31,12 +34,15 @@ _OVERLAP = timedelta(minutes=2)
 _YOUNG = timedelta(minutes=1)
 """A run or workflow this young may be missing its counterpart for good reasons."""
 
+_PATIENCE = timedelta(seconds=5)
+"""How long Temporal is given to describe the mark."""
+
 _ENDS = {
     WorkflowExecutionStatus.TERMINATED: (RunState.EXITED, "terminated"),
     WorkflowExecutionStatus.CANCELED: (RunState.EXITED, "cancelled"),
     WorkflowExecutionStatus.TIMED_OUT: (RunState.FAILED, "workflow_timed_out"),
     WorkflowExecutionStatus.FAILED: (RunState.FAILED, "workflow_failed"),
-    WorkflowExecutionStatus.COMPLETED: (RunState.FAILED, "workflow_closed"),
+    WorkflowExecutionStatus.COMPLETED: (RunState.FAILED, CLOSED),
 }
 
 
@@ -71,7 +77,12 @@ class ReconciliationActivities:
 
     @activity.defn
     async def reconcile_runs(self, asked: ReconcileInput) -> Reconciled:
-        """Compare, and mend what differs. Repeatable."""
+        """Compare, and mend what differs. Repeatable.
+
+        Raises ApplicationError where Temporal lacks the router's mark: lost or older, it says nothing of runs, and the
+        router brings back what is under way. The next pass then looks at the same changes.
+        """
+        await self._verify_mark()
         since = asked.since - _OVERLAP
         counts = {"ended": 0, "rebound": 0, "restarted": 0, "deleted": 0}
         for execution in [*await self._closed(since), *await self._started(since)]:
@@ -115,35 +126,47 @@ class ReconciliationActivities:
         if run is not None:
             await self._look_after(run, as_of, counts)
         elif _is_running(execution) and as_of - execution.start_time > _YOUNG:
+            await self._verify_mark()
             await self._delete(execution)
             counts["deleted"] += 1
 
     async def _look_after(self, run: BoundRun, as_of: datetime, counts: dict[str, int]) -> None:
         """Make the row say what the workflow's latest execution is."""
         latest = await self._latest(run.workflow_id)
-        if latest is None:
+        if latest is not None and not _differs(latest, run):
+            return
+        await self._verify_mark()  # after Temporal was asked: it may have been put back during this pass
+        if latest is not None and _is_running(latest):
+            await self._rebind(run, latest)
+            counts["rebound"] += 1
+        elif latest is None or not _is_of(latest, run):
+            # Gone, or closed under an execution that the row does not know: that is no end of this run.
             async with self._database.transaction() as session:
                 counts["restarted"] += await start_again(session, run.id)
-        elif _is_running(latest):
-            if run.execution_id not in (None, latest.run_id):
-                await self._rebind(run, latest.run_id)
-                counts["rebound"] += 1
-        elif latest.status in _ENDS and run.state == RunState.ACTIVE:
+        elif latest.status in _ENDS:
             state, reason = _ENDS[latest.status]
             async with self._database.transaction() as session:
                 counts["ended"] += await end_steered_run(session, run.id, state=state, reason=reason, as_of=as_of)
 
-    async def _rebind(self, run: BoundRun, execution_id: str) -> None:
+    async def _rebind(self, run: BoundRun, latest: WorkflowExecution) -> None:
         """The row first, then the workflow: woken, it asks again and walks on, or ends as its row has."""
         async with self._database.transaction() as session:
-            await rebind_run(session, run.id, execution_id)
+            await rebind_run(session, run.id, latest.run_id, first_run_id=_first_run_id(latest))
         await self._client.get_workflow_handle(run.workflow_id).signal("wake")
+
+    async def _verify_mark(self) -> None:
+        """Nothing is concluded from a Temporal that is not the one we know."""
+        async with self._database.read() as session:
+            row = await last_mark(session)
+            mark = KnownMark() if row is None else KnownMark(row.workflow_id, row.execution_id, row.marked_at)
+        if not await is_marked(self._client, mark, _PATIENCE):
+            raise ApplicationError("Temporal lacks the router's mark: runs are not compared with it", type="not_marked")
 
     async def _latest(self, workflow_id: str) -> WorkflowExecution | None:
         try:
             return await self._client.get_workflow_handle(workflow_id).describe()
         except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
+            if error.status == RPCStatusCode.NOT_FOUND and not lacks_namespace(error):
                 return None
             raise
 
@@ -167,6 +190,20 @@ def _differs(execution: WorkflowExecution, run: BoundRun | None) -> bool:
     if _is_running(execution):
         return run.execution_id not in (None, execution.run_id)
     return run.state == RunState.ACTIVE
+
+
+def _is_of(execution: WorkflowExecution, run: BoundRun) -> bool:
+    """Whether a closed execution is of the run that the row knows: itself, or of the chain that resets and
+    continuations make. A row that knows none takes what ops ended, but not what gave way to another execution.
+    """
+    if run.first_run_id is None:
+        return execution.status != WorkflowExecutionStatus.COMPLETED
+    return execution.run_id == run.execution_id or _first_run_id(execution) == run.first_run_id
+
+
+def _first_run_id(execution: WorkflowExecution) -> str | None:
+    """The first execution of its chain, where this Temporal says it."""
+    return execution.raw_info.first_run_id or None
 
 
 def _is_running(execution: WorkflowExecution) -> bool:

@@ -66,6 +66,12 @@ QUESTIONS = (
              AND NOT EXISTS (SELECT FROM outbox o WHERE o.workflow_id = r.workflow_id AND o.kind = 'start')""",
     ),
     Question(
+        "G29",
+        "no run failed because another execution of its workflow had ended",
+        """SELECT id::text || ' (' || workflow_id || ')' FROM runs
+           WHERE state = 'failed' AND reason = 'workflow_closed'""",
+    ),
+    Question(
         "G12",
         "no message was claimed after its run had ended",
         """SELECT m.id::text FROM messages m JOIN runs r ON r.id = m.run_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -27,9 +27,13 @@ class BoundRun(NamedTuple):
     state: str
     reason: str | None
     execution_id: str | None
+    first_run_id: str | None
 
 
-_BOUND = (Run.id, Run.workflow_id, Run.state, Run.reason, Run.execution_id)
+CLOSED = "workflow_closed"
+"""Why a run failed whose workflow had ended without writing an end: earlier releases took other executions for it."""
+
+_BOUND = (Run.id, Run.workflow_id, Run.state, Run.reason, Run.execution_id, Run.first_run_id)
 
 
 async def runs_of_workflows(session: ReadSession, workflow_ids: Collection[str]) -> dict[str, BoundRun]:
@@ -62,17 +66,21 @@ async def end_steered_run(
     return True
 
 
-async def rebind_run(session: WriteSession, run_id: UUID, execution_id: str) -> bool:
+async def rebind_run(session: WriteSession, run_id: UUID, execution_id: str, *, first_run_id: str | None) -> bool:
     """A reset gave the workflow another execution: name it, and open the run again where that is allowed.
 
+    One of another first execution is what Temporal has after it was restored: an active run is its from now on.
     Answers whether the run is active now. A wait that had been cancelled with the run stands again.
     """
     locked = await lock_run(session, run_id)
     if locked is None:
         return False
     run = locked.run
-    if run.state != RunState.ACTIVE and can_reopen(run):
+    is_other = None not in (run.first_run_id, first_run_id) and run.first_run_id != first_run_id
+    if run.state != RunState.ACTIVE and can_reopen(run) and (not is_other or run.reason == CLOSED):
         run.state, run.reason, run.ended_at = RunState.ACTIVE, None, None
+    if is_other and run.state == RunState.ACTIVE:
+        run.first_run_id = first_run_id
     run.execution_id = execution_id
     return run.state == RunState.ACTIVE
 
@@ -144,6 +152,18 @@ async def unbind_runs(session: WriteSession, ids: Collection[UUID]) -> Sequence[
     for run in runs:
         run.first_run_id, run.execution_id = None, None
     return unbound
+
+
+async def release_rows(session: WriteSession, listed: Mapping[str, str]) -> list[str]:
+    """Let active runs be bound by the execution that Temporal has (run ids by workflow id) where their rows name
+    another one; answers their workflows. Rows that somebody holds are left to the sweep.
+    """
+    statement = select(Run).where(Run.workflow_id.in_(listed), Run.state == RunState.ACTIVE).order_by(Run.id)
+    runs = (await session.execute(statement.with_for_update(skip_locked=True))).scalars().all()
+    strange = [run for run in runs if run.execution_id not in (None, listed[run.workflow_id])]
+    for run in strange:
+        run.first_run_id, run.execution_id = None, None
+    return [run.workflow_id for run in strange]
 
 
 async def bind_again(session: WriteSession, run: UnboundRun) -> None:

@@ -151,13 +151,18 @@ async def lock_run(session: WriteSession, run_id: UUID) -> LockedRun | None:
 
 
 def bind(run: Run, execution: Execution) -> bool:
-    """Bind a locked run to the Temporal execution that speaks; False when it belongs to another one.
+    """Bind a locked run to the Temporal execution that speaks; False when it has ended as another one's.
+
+    Raises Unavailable when an active run is another one's. Temporal has one execution of an id at a time, so the one
+    that speaks may be the living one of a Temporal that was put back: the reconciler decides, trying again is right.
 
     A reset (same first execution, new id, not a continuation) opens a run again that had been cancelled, terminated or
     walked to its end: effects are keyed by step and visit, so none is repeated. What a rule, a person or an erasure
     ended stays ended.
     """
     if run.first_run_id not in (None, execution.first_run_id):
+        if run.state == RunState.ACTIVE:
+            raise Unavailable("The run is bound to another execution in Temporal.", code="run_bound_elsewhere")
         return False
     is_reset = run.execution_id not in (None, execution.run_id, execution.continued_run_id)
     if is_reset and can_reopen(run):

@@ -9,14 +9,15 @@ from datetime import datetime, timedelta
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from activities.executions import is_marked, lacks_namespace
 from database import marks, reconciliation, schedule_fires, undertakings
 from database.marks import KnownMark
 from database.session import Database
 from perennial.doctor import Verdict
-from triggers.commands import is_outage, lacks_namespace
-from triggers.reconciler import YOUNG, is_marked
+from triggers.commands import PATIENCE, is_outage
+from triggers.reconciler import YOUNG
 from triggers.recovery import Recovery, known_as_open
-from triggers.schedule_keeping import compare_schedules
+from triggers.schedule_keeping import compare_schedules, recent_times
 
 _NAMED = 5
 _PAGE = 1_000
@@ -30,7 +31,8 @@ STARTED = "everything that should be under way is under way in Temporal"
 WANTED = "everything under way in Temporal should be"
 SCHEDULED = "Temporal's schedules are those of the live journeys, and our own"
 IN_TIME = "nothing that is under way is overdue"
-_PROMISES = (KNOWN, STARTED, WANTED, SCHEDULED)
+ENTERED = "every time of a schedule that came round has entered its audience"
+_PROMISES = (KNOWN, STARTED, WANTED, SCHEDULED, ENTERED)
 
 
 async def examine_temporal(database: Database, client: Client, as_of: datetime) -> list[Verdict]:
@@ -68,6 +70,7 @@ async def _compare(database: Database, client: Client, as_of: datetime) -> list[
         Verdict("G29", STARTED, absent[:_NAMED]),
         Verdict("G29", WANTED, unknown[:_NAMED]),
         Verdict("G29", SCHEDULED, [f"{id_}: {fault}" for fault, found in named.items() for id_ in found][:_NAMED]),
+        Verdict("G29", ENTERED, await _not_entered(database, client, as_of)),
     ]
 
 
@@ -77,7 +80,7 @@ async def _doubts(database: Database, client: Client, as_of: datetime) -> list[s
     if row is None or row.marked_at is None:
         return ["no router has set a mark yet"]
     found = []
-    if not await is_marked(client, KnownMark(row.workflow_id, row.execution_id, row.marked_at)):
+    if not await is_marked(client, KnownMark(row.workflow_id, row.execution_id, row.marked_at), PATIENCE):
         found.append(f"its mark of {row.marked_at.isoformat()} is missing: Temporal was lost, or is older")
     if as_of - row.marked_at > _OLD_MARK:
         found.append(f"the last mark is of {row.marked_at.isoformat()}: does a router run?")
@@ -100,6 +103,14 @@ async def _absent(database: Database, under_way: set[str], before: datetime) -> 
         absent = [workflow_id for workflow_id in wanted if workflow_id not in under_way]
         pending = await undertakings.awaiting_start(session, absent[:_PAGE])
     return [workflow_id for workflow_id in absent[:_PAGE] if workflow_id not in pending]
+
+
+async def _not_entered(database: Database, client: Client, as_of: datetime) -> list[str]:
+    """Times that Temporal had come round, as far as it remembers, and that have no row that is done."""
+    times = await recent_times(database, client)
+    late = [id_ for id_, at in times.items() if as_of - schedule_fires.KEPT_FOR < at < as_of - _GRACE]
+    async with database.read() as session:
+        return sorted(await schedule_fires.known_as_open(session, late))[:_NAMED]
 
 
 async def _unknown(database: Database, listed: Sequence[str]) -> list[str]:

@@ -19,15 +19,18 @@ Check = Callable[[], Awaitable[None]]
 _PATIENCE_SECONDS = 3.0
 
 
-def health_pages(checks: Mapping[str, Check], metrics: Metrics) -> Starlette:
-    """The application; `/readyz` is 200 when every check returns in time, else 503, naming each outcome."""
+def health_pages(checks: Mapping[str, Check], metrics: Metrics, *, shown: Mapping[str, Check] = {}) -> Starlette:
+    """The application; `/readyz` is 200 when every check returns in time, else 503, naming each outcome.
+
+    The outcomes of `shown` are named beside them and decide nothing: the process works without.
+    """
 
     async def livez(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     async def readyz(_request: Request) -> Response:
-        outcomes = await _outcomes(checks)
-        is_ready = all(outcome == "ok" for outcome in outcomes.values())
+        outcomes = await _outcomes({**checks, **shown})
+        is_ready = all(outcomes[name] == "ok" for name in checks)
         return JSONResponse({"ready": is_ready, **outcomes}, status_code=200 if is_ready else 503)
 
     async def scrape(_request: Request) -> Response:

@@ -34,9 +34,11 @@ async def run_router(settings: Settings) -> None:
     stop = stop_on_signals()
     link = link_temporal(settings)
     async with open_database(settings, "router", settings.router_pool) as database:
-        checks = {"database": database_check(database)}
-        async with serving(health_pages(checks, link.metrics), settings.host, settings.router_port):
-            client = await link.lazy_client()
+        client = await link.lazy_client()
+        pages = health_pages(
+            {"database": database_check(database)}, link.metrics, shown={"temporal": temporal_check(client)}
+        )
+        async with serving(pages, settings.host, settings.router_port):
             with loading():
                 loops = build_router_loops(database, client)
             async with asyncio.TaskGroup() as running:

@@ -38,6 +38,7 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.executions import lacks_namespace
 from database.outbox import CommandKind, PendingCommand
 
 QUEUE = "journeys"
@@ -73,12 +74,6 @@ def is_outage(error: Exception) -> bool:
     if isinstance(error, RPCError):
         return error.status in _OUTAGES or lacks_namespace(error)
     return isinstance(error, RuntimeError | OSError | TimeoutError)  # a client that could not connect
-
-
-def lacks_namespace(error: RPCError) -> bool:
-    """Whether Temporal answers, but does not have our namespace: an outage, never "there is no such workflow"."""
-    """Whether Temporal answers, but does not have our namespace: an outage, never "there is no such workflow"."""
-    return error.status is RPCStatusCode.NOT_FOUND and "amespace" in error.message
 
 
 async def carry_out(client: Client, command: PendingCommand, patience: timedelta = PATIENCE) -> None:

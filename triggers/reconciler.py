@@ -16,15 +16,15 @@ import structlog
 from prometheus_client import Counter, Gauge
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
-from activities.executions import delete_execution
+from activities.executions import delete_execution, is_marked, lacks_namespace
 from database import marks, reconciliation, schedule_fires, undertakings
 from database.marks import KnownMark
 from database.session import Database
 from domain.ids import new_id
 from domain.upkeep import MARK
-from triggers.commands import PATIENCE, QUEUE, is_outage, lacks_namespace
+from triggers.commands import PATIENCE, QUEUE, is_outage
 from triggers.recovery import Recovered, Recovery
 from triggers.schedule_keeping import keep_schedules
 
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 LOST = Counter("perennial_temporal_lost", "Times that Temporal was found to be another one than before, or an older")
 MENDED = Counter("perennial_temporal_mended", "What was put again in Temporal, by kind", ["kind"])
-MARK_AGE = Gauge("perennial_temporal_mark_seconds", "Age of the last mark in Temporal, when this router last looked")
+MARK_AGE = Gauge("perennial_temporal_mark_seconds", "Age of the last mark that a router set in Temporal")
 
 EVERY: Final = timedelta(seconds=30)
 """From look to look."""
@@ -74,6 +74,8 @@ class Reconciler:
         self._id: UUID = new_id()
         self._was_away = True  # until it has been seen: it may have lost its power with us
         self._swept = ""
+        self._marked_at = self._now()  # the age of a mark that there has never been counts from here
+        MARK_AGE.set_function(self._mark_age)  # when it is asked for: while Temporal is away, nothing else happens
         self._stop = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -92,10 +94,12 @@ class Reconciler:
         async with self._database.transaction() as session:
             mark = await marks.take_turn(session, self._id, self._now(), every=self._every, lease=_LEASE)
         if mark is None:
+            await self._see_mark()
             return None
+        self._marked_at = mark.marked_at or self._marked_at
         try:
             recovery = Recovery(self._database, self._client, self._keep_turn, self._patience)
-            marked_at = await self._compare(mark, recovery)
+            self._marked_at = await self._compare(mark, recovery)
         except BaseException:
             async with self._database.transaction() as session:
                 await marks.end_turn(session, self._id)
@@ -103,8 +107,16 @@ class Reconciler:
         self._was_away = False
         for kind, count in asdict(recovery.done).items():
             MENDED.labels(kind).inc(count)
-        MARK_AGE.set((self._now() - marked_at).total_seconds())
         return recovery.done
+
+    def _mark_age(self) -> float:
+        return (self._now() - self._marked_at).total_seconds()
+
+    async def _see_mark(self) -> None:
+        """Another router has the turn, and may have set a new one."""
+        async with self._database.read() as session:
+            row = await marks.last_mark(session)
+        self._marked_at = (row and row.marked_at) or self._marked_at
 
     async def _turn(self) -> timedelta:
         """One look; answers how long to rest."""
@@ -152,6 +164,7 @@ class Reconciler:
         if was_known:  # a namespace that we have never seen may be somebody else's
             await recovery.delete_orphans(listed)
             await recovery.forget_erased(as_of)
+        await recovery.release_rows(listed)
         ids = {each.workflow_id for each in listed}
         await recovery.start_undertakings(as_of, listed=ids)
         await recovery.start_runs(listed=ids)
@@ -229,20 +242,6 @@ class Reconciler:
         async with self._database.transaction() as session:
             if not await marks.keep_turn(session, self._id, self._now() + _LEASE):
                 raise TurnOver("another router has the turn")
-
-
-async def is_marked(client: Client, mark: KnownMark, patience: timedelta = PATIENCE) -> bool:
-    """Whether Temporal has our mark. Unreachable, or without our namespace, it raises: that is an outage."""
-    if mark.workflow_id is None or mark.execution_id is None:
-        return False
-    handle = client.get_workflow_handle(mark.workflow_id, run_id=mark.execution_id)
-    try:
-        await handle.describe(rpc_timeout=patience)
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND and not lacks_namespace(error):
-            return False
-        raise
-    return True
 
 
 def _utc_now() -> datetime:

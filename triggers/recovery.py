@@ -16,14 +16,14 @@ import structlog
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.executions import delete_execution
+from activities.executions import delete_execution, lacks_namespace
 from database import reconciliation, schedule_fires, undertakings
 from database.customers import erased_since
 from database.reconciliation import UnboundRun
 from database.session import Database
 from database.undertakings import NewUndertaking
 from domain.runs import RunState
-from triggers.commands import PATIENCE, is_outage, lacks_namespace, start_workflow
+from triggers.commands import PATIENCE, WAKE, is_outage, start_workflow
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -93,6 +93,13 @@ class Recovery:
         for page in _pages(listed, _LISTED):
             wanted = await known_as_open(self.database, [each.workflow_id for each in page])
             await self._delete([each for each in page if each.workflow_id not in wanted])
+
+    async def release_rows(self, listed: Sequence[Execution]) -> None:
+        """Rows that name another execution than the living one, as after an older copy was put back: it takes over."""
+        for page in _pages(listed, _PAGE):
+            async with self.database.transaction() as session:
+                free = await reconciliation.release_rows(session, {each.workflow_id: each.run_id for each in page})
+            await self._paced([self._wake(workflow_id) for workflow_id in free])
 
     async def forget_erased(self, as_of: datetime) -> None:
         """Delete what a restore has brought back of erased customers, closed executions too (G24)."""
@@ -166,6 +173,14 @@ class Recovery:
                 return False
             raise
         return described.status is WorkflowExecutionStatus.RUNNING
+
+    async def _wake(self, workflow_id: str) -> None:
+        """It asks, and its row is bound to it."""
+        try:
+            await self.client.get_workflow_handle(workflow_id).signal(WAKE, rpc_timeout=self.patience)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND or lacks_namespace(error):
+                raise
 
     async def _start(self, workflow_id: str, payload: Mapping[str, Any], *, again: bool = False) -> bool:
         """Whether it is new. One that Temporal refuses does not keep the others from coming back."""

@@ -6,12 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from temporalio.client import Client, ScheduleActionStartWorkflow, ScheduleBackfill, ScheduleOverlapPolicy
+from temporalio.client import (
+    Client,
+    ScheduleActionExecutionStartWorkflow,
+    ScheduleActionStartWorkflow,
+    ScheduleBackfill,
+    ScheduleOverlapPolicy,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.executions import lacks_namespace
 from database.session import Database
 from database.undertakings import awaiting_schedule
-from triggers.commands import CATCH_UP, DIGEST, PATIENCE, digest, lacks_namespace, put_schedule
+from triggers.commands import CATCH_UP, DIGEST, PATIENCE, digest, put_schedule
 from triggers.schedules import WantedSchedules, wanted_schedules
 
 _MOMENT = timedelta(minutes=1)
@@ -61,6 +68,26 @@ async def keep_schedules(
             await _make_up(client, id_, since=max(lost_since - _MOMENT, as_of - CATCH_UP), until=as_of)
     for id_ in found.unwanted:
         await _delete(client, id_)
+    return found
+
+
+async def recent_times(database: Database, client: Client) -> dict[str, datetime]:
+    """The last times at which Temporal had journeys' schedules come round, by the id of what each started."""
+    async with database.read() as session:
+        wanted = await wanted_schedules(session)
+    found: dict[str, datetime] = {}
+    for id_ in wanted.by_id:
+        if not id_.startswith("entry/"):
+            continue
+        try:
+            described = await client.get_schedule_handle(id_).describe(rpc_timeout=PATIENCE)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND and not lacks_namespace(error):
+                continue
+            raise
+        for each in described.info.recent_actions:
+            if isinstance(each.action, ScheduleActionExecutionStartWorkflow):
+                found[each.action.workflow_id] = each.scheduled_at
     return found
 
 

@@ -56,6 +56,21 @@ def sweep(summary: str, *, task_queue: str | None = None) -> ActivityConfig:
     return ActivityConfig(**_SWEEP, summary=summary, task_queue=task_queue)
 
 
+_ENTERING = ActivityConfig(
+    start_to_close_timeout=timedelta(minutes=5),
+    heartbeat_timeout=timedelta(minutes=1),
+    schedule_to_close_timeout=timedelta(hours=1),  # as late as a schedule's time may still begin
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(minutes=1)
+    ),
+)
+
+
+def entering(summary: str) -> ActivityConfig:
+    """A stretch of a schedule's audience: its time does not come again, so it is tried until it would be too late."""
+    return ActivityConfig(**_ENTERING, summary=summary)
+
+
 _ERASING = ActivityConfig(
     start_to_close_timeout=timedelta(hours=2),
     retry_policy=RetryPolicy(

@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
         BackfillPage,
         DueDatesInput,
     )
-    from workflows.activity_options import sweep
+    from workflows.activity_options import entering, sweep
 
 _SCHEDULED = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 
@@ -52,7 +52,7 @@ class EnterAudienceWorkflow:
         page = AudiencePage(journey=asked.journey, entry=asked.entry, fired=asked.fired or _nominal_time())
         while True:
             reached = await workflow.execute_activity_method(
-                AudienceActivities.enter_audience, page, **sweep("enter a stretch of the audience")
+                AudienceActivities.enter_audience, page, **entering("enter a stretch of the audience")
             )
             if reached.after is None:
                 return

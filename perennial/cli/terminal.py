@@ -56,6 +56,8 @@ def faults_told() -> Iterator[None]:
     """Turn expected faults into one sentence and exit code 1. A defect keeps its traceback."""
     from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
+    from database.outages import LOCK_TIMEOUT, sqlstate_of
+
     try:
         yield
     except PerennialError as error:
@@ -66,6 +68,11 @@ def faults_told() -> Iterator[None]:
     except (DataError, IntegrityError, ProgrammingError):
         raise  # a defect of ours, not a database that is away
     except (ConnectionError, DBAPIError) as error:
+        if sqlstate_of(error) == LOCK_TIMEOUT:
+            raise _told(
+                "A lock in the database is in the way: somebody holds a table or rows (pg_locks names them). "
+                "Wait until it is released, or end who holds it, and try again."
+            ) from None
         reason = getattr(error, "orig", None) or error
         raise _told(f"The database cannot be used: {reason}\nIs PERENNIAL_DATABASE_URL right?") from None
 

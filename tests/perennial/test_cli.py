@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import typer
-from sqlalchemy import select, update
+from click.testing import Result
+from sqlalchemy import select, text, update
 from typer.testing import CliRunner
 
 from database import keys
@@ -148,12 +149,36 @@ def test_migrating_twice_is_fine() -> None:
 
 
 @pytest.mark.usefixtures("deployment")
-def test_doctor_says_what_it_checked_and_ends_well_on_healthy_data() -> None:
+def test_doctor_says_what_it_checked_and_by_its_exit_code_that_temporal_could_not_be_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PERENNIAL_TEMPORAL_ADDRESS", "127.0.0.1:1")
+
     examined = cli.invoke(app, ["doctor"])
 
-    assert examined.exit_code == 0
+    assert examined.exit_code == 3
     assert "G13" in examined.output
+    assert "not looked at: Temporal does not answer" in examined.output
     assert "✗" not in examined.output
+
+
+@pytest.mark.usefixtures("deployment")
+def test_doctor_names_a_lock_that_is_in_the_way(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERENNIAL_TEMPORAL_ADDRESS", "127.0.0.1:1")
+
+    async def examine() -> Result:
+        database = Database(database_url, pool_size=1)
+        async with database.transaction() as session:
+            await session.execute(text("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE"))
+            examined = await asyncio.to_thread(cli.invoke, app, ["doctor"])
+        await database.close()
+        return examined
+
+    examined = asyncio.run(examine())
+
+    assert examined.exit_code == 1
+    assert "lock" in examined.output
+    assert "PERENNIAL_DATABASE_URL" not in examined.output
 
 
 async def _key(url: str, key_id: str) -> StoredKey:

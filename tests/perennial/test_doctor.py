@@ -14,6 +14,7 @@ from database.customers import Customer
 from database.events import append
 from database.messages import Message
 from database.refused_merges import refuse_merges
+from database.runs import Run
 from database.session import Database
 from database.shop_settings import save_shop_settings
 from domain.events import EventKind, NewEvent
@@ -130,3 +131,22 @@ async def test_refused_merges_are_shown_with_both_ids_and_break_no_promise(datab
     (shown,) = [verdict.offenders for verdict in verdicts if verdict.promise == "no merge of customers was refused"]
     assert shown == ["constant into ann: merge_limit, 2 times, last 2026-11-21"]
     assert await broken(database) == []
+
+
+async def test_runs_that_an_earlier_release_failed_after_a_restore_are_named(database: Database) -> None:
+    values = {
+        "journey": "cart",
+        "version": 1,
+        "occasion": "o",
+        "seen_number": 0,
+        "entry": {},
+        "workflow_id": "journey/1",
+    }
+    ended = {"state": "failed", "reason": "workflow_closed", "shadow": False, "entered_at": NOW, "ended_at": NOW}
+    run_id, customer_id = new_id(), await a_customer(database)
+    async with database.transaction() as session:
+        session.add(Run(id=run_id, customer_id=customer_id, workflow_id="journey/1", **values, **ended))
+
+    (verdict,) = await broken(database)
+
+    assert (verdict.guarantee, verdict.offenders) == ("G29", [f"{run_id} (journey/1)"])

@@ -10,7 +10,8 @@ import pytest
 from database.session import Database
 from perennial.health import Check, health_pages
 from perennial.metrics import Metrics
-from perennial.processes import begun_check, database_check
+from perennial.processes import begun_check, database_check, temporal_check
+from perennial.temporal import connect
 
 
 async def readiness(**checks: Check) -> httpx.Response:
@@ -33,6 +34,19 @@ async def test_not_ready_names_what_is_wrong_and_what_is_well(database: Database
 
     assert answer.status_code == 503
     assert answer.json() == {"ready": False, "database": "ConnectionRefusedError", "other": "ok"}
+
+
+async def test_the_router_stays_ready_and_names_temporal_while_it_is_away(database: Database) -> None:
+    away = await connect("127.0.0.1:1", "default", lazy=True)
+    pages = health_pages({"database": database_check(database)}, Metrics(), shown={"temporal": temporal_check(away)})
+    transport = httpx.ASGITransport(app=pages)
+
+    async with httpx.AsyncClient(transport=transport, base_url="http://health") as client:
+        answer = await client.get("/readyz")
+
+    assert answer.status_code == 200
+    assert answer.json() == {"ready": True, "database": "ok", "temporal": answer.json()["temporal"]}
+    assert answer.json()["temporal"] != "ok"
 
 
 async def test_not_ready_before_the_work_has_begun() -> None:

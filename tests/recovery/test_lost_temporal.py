@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
+from activities.reconciliation import ReconcileInput, ReconciliationActivities
 from database.marks import last_mark
 from database.redemptions import workflow_of
 from database.session import Database
@@ -98,6 +100,33 @@ async def test_an_older_copy_of_temporals_database_neither_loses_nor_revives_a_r
     await until(world.states, lambda states: states == {"completed": 2 * RUNS - 1, "exited": 1})
     finished = {f"new-{n}" for n in range(RUNS)} | {f"old-{n}" for n in range(RUNS - 1)}
     assert await world.told("After") == dict.fromkeys(finished, 1)
+    assert await world.crosses() == set()
+
+
+async def test_an_older_copy_put_back_after_a_loss_that_was_mended_fails_no_run(world: World) -> None:
+    await world.shop.publish(WAITING)
+    await world.enter(RUNS)
+    older = await world.back_up()
+    lost_at = datetime.now(UTC)
+    await world.lose()
+    assert (await world.recovered_since(lost_at))["runs"] == RUNS
+    await world.mark_anew()
+    lost_at = datetime.now(UTC)
+
+    async with world.unattended():
+        await world.lose(older=older)
+        await world.go(RUNS // 2)  # wakes executions that the rows do not know
+        asked = ReconcileInput(since=lost_at - timedelta(hours=1), as_of=datetime.now(UTC) + timedelta(minutes=2))
+        for _ in range(5):
+            with pytest.raises(ApplicationError, match="mark"):
+                await ReconciliationActivities(world.database, world.client).reconcile_runs(asked)
+            await asyncio.sleep(1)
+        assert await world.states() == {"active": RUNS}
+    await world.recovered_since(lost_at)
+
+    await world.go(RUNS)
+    await until(world.states, lambda states: states == {"completed": RUNS}, within=90)
+    assert await world.told("After") == {f"u-{n}": 1 for n in range(RUNS)}
     assert await world.crosses() == set()
 
 

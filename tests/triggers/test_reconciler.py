@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import update
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
@@ -200,6 +201,20 @@ async def test_a_mark_leaves_one_line_in_temporals_list(database: Database, temp
         while await status(temporal_client, workflow_id):
             pass
     assert await status(temporal_client, marks[-1])
+
+
+async def test_the_age_of_the_mark_grows_while_temporal_is_away(database: Database, temporal_client: Client) -> None:
+    now = [datetime.now(UTC)]
+    another, reconciler = (Reconciler(database, temporal_client, prepare=nothing, now=lambda: now[0]) for _ in range(2))
+    await reconciler.look()
+    young = REGISTRY.get_sample_value("perennial_temporal_mark_seconds")
+
+    now[0] += timedelta(minutes=7)  # and nobody looks
+
+    assert (young, REGISTRY.get_sample_value("perennial_temporal_mark_seconds")) == (0, 420)
+    await another.look()
+    assert await reconciler.look() is None  # it sees what the other has set
+    assert REGISTRY.get_sample_value("perennial_temporal_mark_seconds") == 0
 
 
 async def schedules(client: Client) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
+from temporalio.client import WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 
 from database.customers import Customer
@@ -446,14 +447,19 @@ async def test_a_new_zone_moves_the_end_of_a_wait(stage: Stage) -> None:
     assert waited.at.astimezone(UTC).hour in (13, 14)
 
 
-async def test_a_second_workflow_of_a_run_ends_at_once(stage: Stage) -> None:
+async def test_a_workflow_whose_run_is_anothers_waits_and_walks_on_once_the_run_is_its_own(stage: Stage) -> None:
     await stage.publish(journey({"wait": {"for": "10d"}, "id": "w"}, {"send": {"template": "t"}, "id": "s"}))
     run = await stage.enter("welcome", first_run_id="another-execution")
+    await asyncio.sleep(1)
+    assert (await run.row()).step is None
+    assert (await run.handle.describe()).status is WorkflowExecutionStatus.RUNNING
 
-    await run.handle.result()
+    async with stage.database.transaction() as session:
+        await session.execute(update(Run).where(Run.id == run.run_id).values(first_run_id=None))
 
-    assert (await run.row()).state == "active"
-    assert stage.outbox.sent == []
+    await run.stands_at("w")
+    assert (await run.ends()).state == "completed"
+    assert stage.outbox.sent == [("s", 1)]
 
 
 async def emitted(stage: Stage) -> list[Event]:

@@ -8,15 +8,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, update
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
+from activities.executions import delete_execution
 from activities.reconciliation import ReconcileInput, ReconciliationActivities
 from activities.retention import RetentionActivities
+from database.marks import Mark
+from database.runs import Run
 from database.session import Database
+from domain.ids import new_id
+from domain.upkeep import MARK
 from tests.workflows.conftest import Entered, Stage, staged
 from tests.workflows.journeys import journey
 from triggers.commands import put_schedule
@@ -35,7 +42,16 @@ async def stage(database: Database, temporal_client: Client) -> AsyncIterator[St
     """A stage on the development server, in real time."""
     async with staged(database, temporal_client, datetime.now(UTC)) as built:
         await built.publish(WAITING)
+        await mark(built)
         yield built
+
+
+async def mark(stage: Stage) -> None:
+    """The router's mark, without a router."""
+    handle = await stage.client.start_workflow(MARK, id=f"mark/{new_id()}", task_queue="nobody")
+    async with stage.database.transaction() as session:
+        await session.execute(delete(Mark))
+        session.add(Mark(id=1, workflow_id=handle.id, execution_id=handle.result_run_id, marked_at=stage.now))
 
 
 async def reconcile(stage: Stage) -> None:
@@ -199,3 +215,49 @@ async def test_the_schedule_of_upkeep_shows_a_termination_within_a_minute(stage:
 
     assert (await run.row()).reason == "terminated"
     await stage.client.get_schedule_handle("upkeep").delete()
+
+
+async def test_a_run_is_not_ended_by_an_execution_that_its_row_does_not_know(stage: Stage) -> None:
+    run = await stage.enter("welcome")
+    await run.stands_at("pause")
+    await run.handle.terminate()
+    async with stage.database.transaction() as session:
+        await session.execute(update(Run).values(first_run_id="since", execution_id="since"))
+
+    await shows(run, first_run_id=None, execution_id=None)
+
+    assert (await run.row()).state == "active"
+    assert [(each.kind, each.workflow_id) for each in await stage.commands()] == [("start", run.handle.id)]
+
+
+async def test_a_run_passes_to_the_living_execution_that_its_row_does_not_know(stage: Stage) -> None:
+    run = await stage.enter("welcome")
+    await run.stands_at("pause")
+    living = (await run.row()).first_run_id
+    async with stage.database.transaction() as session:
+        await session.execute(update(Run).values(first_run_id="since", execution_id="since"))
+
+    await shows(run, first_run_id=living, execution_id=living)
+
+    assert (await run.row()).state == "active"
+    assert (await run.handle.describe()).status is WorkflowExecutionStatus.RUNNING
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_temporal_without_the_routers_mark_ends_no_run(stage: Stage, is_known: bool) -> None:
+    run, other = await stage.enter("welcome"), await stage.enter("welcome")
+    await run.stands_at("pause")
+    await run.handle.terminate()
+    await delete_execution(stage.client, other.handle.id, str(other.handle.result_run_id))
+    async with stage.database.transaction() as session:
+        await session.execute(update(Mark).values(execution_id=str(new_id()) if is_known else None))
+
+    for _ in range(5):
+        with pytest.raises(ApplicationError, match="mark"):
+            await reconcile(stage)
+        await asyncio.sleep(0.2)
+
+    assert [(await each.row()).state for each in (run, other)] == ["active", "active"]
+    assert await stage.commands() == []
+    await mark(stage)
+    await shows(run, state="exited", reason="terminated")
