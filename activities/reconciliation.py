@@ -15,7 +15,6 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.executions import delete_execution, is_marked, lacks_namespace
 from database.marks import KnownMark, last_mark
 from database.reconciliation import (
-    CLOSED,
     BoundRun,
     end_steered_run,
     page_of_active_runs,
@@ -23,6 +22,7 @@ from database.reconciliation import (
     runs_of_workflows,
     start_again,
 )
+from database.runs import CLOSED
 from database.session import Database
 from domain.runs import RunState
 

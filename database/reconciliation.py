@@ -13,7 +13,7 @@ from sqlalchemy import exists, select, update
 from database.definitions import JOURNEY
 from database.documents import version_of
 from database.outbox import Command, CommandKind, NewCommand, add_commands, start_command
-from database.runs import Run, Wait, can_reopen, cancel_waits, lock_run
+from database.runs import CLOSED, Run, Wait, can_reopen, cancel_waits, lock_run
 from database.session import ReadSession, WriteSession
 from domain.consent import TRANSACTIONAL
 from domain.runs import JourneyInput, RunState
@@ -29,9 +29,6 @@ class BoundRun(NamedTuple):
     execution_id: str | None
     first_run_id: str | None
 
-
-CLOSED = "workflow_closed"
-"""Why a run failed whose workflow had ended without writing an end: earlier releases took other executions for it."""
 
 _BOUND = (Run.id, Run.workflow_id, Run.state, Run.reason, Run.execution_id, Run.first_run_id)
 

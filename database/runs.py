@@ -22,6 +22,9 @@ from domain.errors import Unavailable
 from domain.journeys.waiting import Happening
 from domain.runs import Doubt, Execution, RunState, doubted
 
+CLOSED = "workflow_closed"
+"""Why a run failed whose workflow had ended without writing an end: earlier releases took other executions for it."""
+
 
 class Run(Table):
     """One run. `seen_number` is the customer's routing number up to which its waits have looked."""
@@ -153,15 +156,16 @@ async def lock_run(session: WriteSession, run_id: UUID) -> LockedRun | None:
 def bind(run: Run, execution: Execution) -> bool:
     """Bind a locked run to the Temporal execution that speaks; False when it has ended as another one's.
 
-    Raises Unavailable when an active run is another one's. Temporal has one execution of an id at a time, so the one
-    that speaks may be the living one of a Temporal that was put back: the reconciler decides, trying again is right.
+    Raises Unavailable when an active run, or one that was failed as closed, is another one's. Temporal has one
+    execution of an id at a time, so the one that speaks may be the living one of a Temporal that was put back: the
+    reconciler decides, and trying again is right.
 
     A reset (same first execution, new id, not a continuation) opens a run again that had been cancelled, terminated or
     walked to its end: effects are keyed by step and visit, so none is repeated. What a rule, a person or an erasure
     ended stays ended.
     """
     if run.first_run_id not in (None, execution.first_run_id):
-        if run.state == RunState.ACTIVE:
+        if run.state == RunState.ACTIVE or run.reason == CLOSED:
             raise Unavailable("The run is bound to another execution in Temporal.", code="run_bound_elsewhere")
         return False
     is_reset = run.execution_id not in (None, execution.run_id, execution.continued_run_id)

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 import typer
-from click.testing import Result
 from sqlalchemy import select, text, update
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from database import keys
 from database.documents import DocumentRow, DocumentVersion

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
-from temporalio.client import Client
+from sqlalchemy.exc import OperationalError
+from temporalio import activity
+from temporalio.client import Client, ScheduleBackfill, ScheduleOverlapPolicy
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker
 
 from activities.audiences import AudienceActivities
 from database.journeys import DateDue
-from database.schedule_fires import open_fires
-from domain.audiences import AudiencePage, BackfillPage, DueDatesInput, schedule_id
+from database.schedule_fires import open_fires, take_fire
+from database.session import Database
+from domain.audiences import (
+    ENTER_AUDIENCE,
+    AudienceInput,
+    AudiencePage,
+    BackfillPage,
+    DueDatesInput,
+    Reached,
+    schedule_id,
+)
 from domain.journeys.definition import JourneyDefinition
+from perennial.doctor_temporal import ENTERED, examine_temporal
 from tests.triggers.shop import Shop
 from triggers.relay import Relay
 from triggers.schedules import follow_archive, follow_publish
@@ -141,3 +153,58 @@ async def test_a_schedule_that_fires_enters_the_audience_through_temporal(shop: 
             while not await shop.runs("weekly"):
                 await shop.route()
                 await asyncio.sleep(0.1)
+
+
+async def test_a_schedule_whose_instant_finds_the_database_locked_enters_its_audience_afterwards(
+    shop: Shop, temporal_client: Client
+) -> None:
+    await shop.publish(weekly())
+    await shop.identify({"plan": "gold"})
+    activities = Hindered(shop.database, times=3)
+    asked = AudienceInput(journey="weekly", entry=0, fired=shop.now)
+    async with Worker(
+        temporal_client,
+        task_queue="entering",
+        workflows=[EnterAudienceWorkflow],
+        activities=[activities.enter_audience],
+        workflow_runner=sandbox(),
+    ):
+        await temporal_client.execute_workflow(ENTER_AUDIENCE, asked, id="entry/weekly/0-now", task_queue="entering")
+    await shop.route()
+    assert len(await shop.runs("weekly")) == 1
+
+
+class Hindered(AudienceActivities):
+    """Finds what it needs locked, so many times."""
+
+    def __init__(self, database: Database, times: int) -> None:
+        super().__init__(database)
+        self._times = times
+
+    @activity.defn(name="enter_audience")
+    async def enter_audience(self, page: AudiencePage) -> Reached:
+        self._times -= 1
+        if self._times >= 0:
+            raise OperationalError("LOCK", None, Exception("canceling statement due to lock timeout"))
+        return await super().enter_audience(page)
+
+
+async def test_the_doctor_names_a_schedules_time_that_entered_nobody(shop: Shop, temporal_client: Client) -> None:
+    await shop.publish(weekly("0 * * * *"))
+    definition = JourneyDefinition.model_validate(weekly("0 * * * *"))
+    async with shop.database.transaction() as session:
+        await follow_publish(session, definition, None, is_paused=False, as_of=shop.now)
+    await Relay(shop.database, temporal_client).relay_once()
+    handle, now = temporal_client.get_schedule_handle(schedule_id("weekly", 0)), datetime.now(UTC)
+    await handle.backfill(ScheduleBackfill(now - timedelta(hours=3), now, overlap=ScheduleOverlapPolicy.ALLOW_ALL))
+    while len(done := (await handle.describe()).info.recent_actions) < 3:
+        await asyncio.sleep(0.1)
+    entered, *missed = sorted(each.scheduled_at for each in done if each.scheduled_at < now - timedelta(hours=1))
+    async with shop.database.transaction() as session:
+        (await take_fire(session, "weekly", 0, entered)).done_at = now
+
+    verdicts = await examine_temporal(shop.database, temporal_client, now)
+
+    [verdict] = [each for each in verdicts if each.promise == ENTERED]
+    assert verdict.offenders == [f"entry/weekly/0-{at:%Y-%m-%dT%H:%M:%SZ}" for at in missed]
+    assert missed

@@ -261,3 +261,18 @@ async def test_a_temporal_without_the_routers_mark_ends_no_run(stage: Stage, is_
     assert await stage.commands() == []
     await mark(stage)
     await shows(run, state="exited", reason="terminated")
+
+
+async def test_a_run_that_was_failed_for_another_execution_goes_on_when_ops_reset_its_workflow(stage: Stage) -> None:
+    run = await stage.enter("welcome")
+    await run.stands_at("pause")
+    await run.handle.terminate()
+    values = {"first_run_id": "since", "execution_id": "since", "state": "failed", "reason": "workflow_closed"}
+    async with stage.database.transaction() as session:
+        await session.execute(update(Run).values(values))
+
+    execution = await reset(run)
+
+    await shows(run, state="active", reason=None, execution_id=execution)
+    await asyncio.sleep(1)
+    assert (await stage.client.get_workflow_handle(run.handle.id).describe()).status is WorkflowExecutionStatus.RUNNING
