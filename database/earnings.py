@@ -263,6 +263,14 @@ async def withdraw(session: WriteSession, ids: Collection[UUID]) -> None:
         await session.execute(update(Earning).where(Earning.id.in_(ids)).values(gone))
 
 
+async def wait_for_owner(session: WriteSession, ids: Collection[UUID], customer_id: UUID) -> None:
+    """Turn decisions, whose points have been taken back, into those of a guest who may be this customer."""
+    if ids:
+        waiting = {"customer_id": customer_id, "points": 0, "reason": Unpaid.GUEST, "is_final": False}
+        waiting |= {"credits": [], "taken_back": 0}
+        await session.execute(update(Earning).where(Earning.id.in_(ids)).values(waiting))
+
+
 _CLAIM = text("""
     DELETE FROM earnings
     WHERE programme = :programme AND reason = 'guest' AND customer_id = ANY(CAST(:ids AS uuid[]))

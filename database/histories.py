@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
+from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import select, text, tuple_, update
+from sqlalchemy import and_, select, text, tuple_, update
 
 from database.consent import Consent
 from database.customers import Identity
-from database.earnings import Earning
+from database.earnings import Earning, Stored, stored
 from database.events import Event
 from database.orders import Refund, forget_carts
 from database.products import forget_views
 from database.routing import PendingEvent, loaded
 from database.session import ReadSession, WriteSession
+from database.tiers import TierStanding
 from domain.earning import Unpaid
 from domain.identities import Stamp
 
@@ -55,6 +57,20 @@ async def move_history(session: WriteSession, anonymous_id: str, from_customer: 
         await session.execute(update(table).where(*told).values(customer_id=to_customer))
     unpaid = (Earning.customer_id == from_customer, Earning.event_id.in_(theirs), Earning.reason == Unpaid.GUEST)
     await session.execute(update(Earning).where(*unpaid).values(customer_id=to_customer))
+
+
+async def earned_by_moved(
+    session: WriteSession, anonymous_id: str, from_customer: UUID, to_customer: UUID
+) -> list[Stored]:
+    """What events that have moved had earned for the customer whose they were. Relies on ix_earnings_customer."""
+    theirs = select(Event.id).where(Event.subject == f"a:{anonymous_id}", Event.customer_id == to_customer)
+    return await stored(session, and_(Earning.customer_id == from_customer, Earning.event_id.in_(theirs)))
+
+
+async def weigh_again(session: WriteSession, customer_ids: Collection[UUID]) -> None:
+    """The tiers of these customers are due: what they did is another's now."""
+    due = datetime.fromtimestamp(0, UTC)
+    await session.execute(update(TierStanding).where(TierStanding.customer_id.in_(customer_ids)).values(due_at=due))
 
 
 # Relies on ix_events_customer_name.

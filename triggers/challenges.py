@@ -9,7 +9,7 @@ counted again in full.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, time, timedelta
 from uuid import UUID
@@ -70,11 +70,13 @@ async def follow_challenges(wave: Wave) -> None:
         await hand_out(wave, won)
 
 
-async def recount(wave: Wave, customers: Iterable[BatchCustomer]) -> None:
-    """Count customers again whose histories were joined or parted."""
+async def recount(wave: Wave, customers: Iterable[BatchCustomer], parted: Collection[UUID]) -> None:
+    """Count customers again whose histories were joined or parted; the `parted` may come to less than before."""
     live = wave.published.challenges
     members = [customer for customer in customers if customer.external_id is not None]
-    await _count(wave, [Touch(each, challenge, None) for each in members for challenge in live.values()])
+    await _count(
+        wave, [Touch(each, challenge, None, each.id in parted) for each in members for challenge in live.values()]
+    )
 
 
 # Whom a wave concerns ----------------------------------------------------------------------------

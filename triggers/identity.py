@@ -21,6 +21,7 @@ from domain.customers import Profile, merge_profiles
 from domain.identities import Brakes, Identity, IdKind, Key, Naming, Refusal, Resolution, primary_user_id, resolve
 from domain.ids import new_id
 from triggers.batch import BatchCustomer, BatchEvent
+from triggers.parting import take_earnings_along
 
 REFUSED = Counter("perennial_merges_refused", "Merges of customers that were refused, by reason", ["reason"])
 
@@ -77,6 +78,7 @@ async def identify(session: WriteSession, events: list[PendingEvent], ground: Gr
         working[each.survivor] = await _merged(session, working[each.survivor], working[each.loser])
     for move in found.moves:
         await move_history(session, move.anonymous_id, move.from_customer, move.to_customer)
+        await take_earnings_along(session, move, as_of)
     await _name(session, working, found)
     await _report(session, found.refusals, as_of)
     gone = {each.loser: each.survivor for each in found.merges}

@@ -178,7 +178,8 @@ async def _settle_identities(wave: Wave, identified: Identified) -> None:
     for customer in working:
         customer.is_joined = customer.id in identified.merged
     touched = identified.merged | identified.moved
-    await recount(wave, [customer for id_, customer in identified.customers.items() if id_ in touched])
+    counted = [customer for id_, customer in identified.customers.items() if id_ in touched]
+    await recount(wave, counted, identified.moved)
 
 
 def _customers_of(identified: Identified) -> list[BatchCustomer]:

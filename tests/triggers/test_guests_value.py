@@ -101,7 +101,7 @@ async def standing(shop: Shop, user_id: str = "mal") -> tuple[str | None, int, i
 async def rich_shop(shop: Shop) -> Shop:
     """A shop with points, tiers by spend, a challenge of two orders and a contest."""
     await open_programme(shop, tiers=tiers())
-    await put_live(shop, "challenge", TWO_ORDERS)
+    await put_live(shop, "challenge", TWO_ORDERS | {"refunds": "revoke"})
     entries = [{"rule": "order", "on": {"event": ORDER}}]
     await put_live(shop, "contest", {"contest": "summer", "closes": "2026-07-04", "entries": entries})
     async with shop.database.transaction() as session:
@@ -143,3 +143,19 @@ async def test_a_guests_order_that_only_a_browser_links_enters_no_trusted_run(sh
     await spend(shop, "o-1", anonymous_id="a")
     await spend(shop, "o-2", user_id="mal")
     assert [run.trusted for run in await shop.runs()] == [False, True]
+
+
+async def test_what_a_guest_earned_for_one_customer_moves_to_the_one_who_was_there_earlier(rich_shop: Shop) -> None:
+    shop = rich_shop
+    for number in range(2):
+        await shop.track(
+            ORDER, {"order_id": f"o-{number}", "total": 700, "subtotal": 100, "currency": "EUR"}, anonymous_id="a"
+        )
+    shop.later(minutes=1)
+    await say(shop, **BROWSER["identify"])
+    assert (await points(shop), (await standing(shop))[:2]) == (250, ("gold", 1))
+
+    await say(shop, **BROWSER["identify"] | {"user_id": "ann"}, timestamp=shop.now - timedelta(minutes=2))
+    await say(shop, name="Seen", user_id="mal")
+    assert (await points(shop), (await standing(shop))[0]) == (0, "bronze")
+    assert (await points(shop, "ann"), (await standing(shop, "ann"))[0]) == (250, "gold")
