@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile
 UV_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test prove test-fast check format prove bench migrate env-example reference replay-histories node-clients reference lock clean
+.PHONY: help install run demo test prove test-fast check format bench migrate env-example reference replay-histories node-clients reference lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,9 @@ test: check ## Run everything CI runs (PROCESSES=2: tests side by side)
 	$(PYTEST) tests/workflows --replay-always -q -m "not slow"
 	$(PYTEST) -q
 
-prove: $(INSTALLED) ## Run the long proofs at full size (CI runs them small)
-	$(BIN)/pytest tests/proofs --full -q
+prove: $(INSTALLED) ## Run the long proofs at full size (CI runs them small or not at all); prints figures
+	$(BIN)/pytest -q --full -rP tests/proofs
+	$(BIN)/pytest -q -rP -m prove
 
 test-fast: $(INSTALLED) ## Run the tests that take moments
 	$(PYTEST) -q -m "not slow"
@@ -41,9 +42,6 @@ check: $(INSTALLED) ## Lint, formatting, types (strict), import directions
 format: $(INSTALLED) ## Format the code and mend what can be mended
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
-
-prove: $(INSTALLED) ## Show guarantees at their full size: minutes, and figures
-	$(BIN)/pytest -q -m prove -rP
 
 bench: $(INSTALLED) ## Measure against floors of the same run; prints a table of ratios
 	$(BIN)/python -m benchmarks

@@ -292,8 +292,8 @@ async def test_an_item_that_is_not_even_json_costs_its_neighbours_nothing(
         (json.dumps({"batch": [0] * 2_501}).encode(), 413, "too_many_events"),
         (b'{"batch": ["' + b"x" * 520_000 + b'"]}', 413, "body_too_large"),
         (b"\x1f\x8b\x08nonsense", 400, "invalid_gzip"),
-        (gzip.compress(b'{"batch": []}')[:-9], 400, "invalid_gzip"),
-        (gzip.compress(b" " * 50_000_000), 413, "body_too_large"),
+        (gzip.compress(b'{"batch": []}', mtime=0)[:-9], 400, "invalid_gzip"),
+        (gzip.compress(b" " * 50_000_000, mtime=0), 413, "body_too_large"),
     ],
 )
 async def test_a_bad_body_gets_a_problem_that_says_what_is_wrong(
