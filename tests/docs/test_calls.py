@@ -63,7 +63,8 @@ def test_every_setting_that_a_page_names_exists() -> None:
 def test_every_metric_of_ours_that_a_page_names_exists() -> None:
     import triggers.reconciler
     import triggers.relay
-    import triggers.router  # noqa: F401  importing them registers their metrics
+    import triggers.router
+    import triggers.run_changes  # noqa: F401  importing them registers their metrics
 
     known = {sample.name for family in REGISTRY.collect() for sample in family.samples}
     known |= {family.name for family in REGISTRY.collect()} | {f"{family.name}_total" for family in REGISTRY.collect()}

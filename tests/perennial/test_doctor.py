@@ -145,7 +145,7 @@ async def test_runs_that_an_earlier_release_failed_after_a_restore_are_named(dat
     ended = {"state": "failed", "reason": "workflow_closed", "shadow": False, "entered_at": NOW, "ended_at": NOW}
     run_id, customer_id = new_id(), await a_customer(database)
     async with database.transaction() as session:
-        session.add(Run(id=run_id, customer_id=customer_id, workflow_id="journey/1", **values, **ended))
+        session.add(Run(id=run_id, customer_id=customer_id, **values, **ended))
 
     (verdict,) = await broken(database)
 
