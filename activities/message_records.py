@@ -19,6 +19,7 @@ from domain.ids import new_id
 from domain.journeys.steps import Send as SendBody
 from domain.messages import ATTEMPT_LOST, LONGEST_TRY, MessageState, Reason
 from domain.provider_answers import Accepted, Deferred, ProviderAnswer, Rejected, Unknown
+from domain.refusals import Fault
 
 
 def new_message(opened: OpenStep, send: SendBody, as_of: datetime) -> Message:
@@ -100,7 +101,7 @@ async def record_answer(session: WriteSession, message: Message, answer: Provide
             message.state, message.reason = MessageState.UNKNOWN, code
         case _:
             assert_never(answer)
-    if isinstance(answer, Rejected) and answer.is_bad_address and message.to:
+    if isinstance(answer, Rejected) and answer.fault is Fault.ADDRESS and message.to:
         await suppress(
             session, message.channel, [message.to], reason=Reason.HARD_BOUNCE, at=as_of, message_id=message.id
         )

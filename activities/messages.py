@@ -46,6 +46,7 @@ from domain.journeys.steps import SendStep
 from domain.journeys.value import is_of_value
 from domain.messages import Hold, MessageState, Reason, Send, Skip
 from domain.provider_answers import SETTLING_TIME, Deferred, ProviderAnswer, Unknown
+from domain.refusals import Fault
 from domain.runs import OutcomeKind, StepInput, StepOutcome
 
 Answer = TypeVar("Answer")
@@ -281,7 +282,7 @@ class MessageActivities:
 
     async def _record(self, at: StepInput, claimed: _Claimed, answer: ProviderAnswer) -> StepOutcome | _TryAgain:
         """Write the provider's answer, also when the run was exited meanwhile: the call has happened."""
-        if isinstance(answer, Deferred) and answer.is_everyone and answer.not_before is not None:
+        if isinstance(answer, Deferred) and answer.fault is Fault.PROVIDER and answer.not_before is not None:
             await self._pacer.pause(claimed.provider, answer.not_before - at.as_of)
         async with self._database.transaction() as session:
             opened = await open_step(session, self._library, at)

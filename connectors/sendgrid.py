@@ -16,6 +16,7 @@ from sendgrid import SendGridAPIClient
 
 from domain.emails import OutgoingEmail
 from domain.provider_answers import Deferred, ProviderAnswer, Rejected, Unknown, http_answer
+from domain.refusals import Fault
 
 HOST = "https://api.sendgrid.com"
 TIMEOUT = 10.0
@@ -80,7 +81,7 @@ def mail_body(email: OutgoingEmail) -> dict[str, Any]:
 def _unreached(error: URLError) -> ProviderAnswer:
     """urllib wraps faults while connecting and while sending; only the former prove that nothing was taken."""
     if isinstance(error.reason, ConnectionRefusedError | socket.gaierror | ssl.SSLCertVerificationError):
-        return Deferred("provider_unreachable", is_everyone=True)
+        return Deferred("provider_unreachable", fault=Fault.PROVIDER)
     if isinstance(error.reason, str):  # an address that no request can be made of
         return Rejected("provider_address")
     return Unknown(_code(error.reason))

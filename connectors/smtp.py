@@ -16,6 +16,7 @@ import dkim
 
 from domain.emails import OutgoingEmail
 from domain.provider_answers import Accepted, Deferred, ProviderAnswer, Rejected, Unknown, smtp_answer
+from domain.refusals import Fault
 
 TIMEOUT = 20.0
 """Seconds for each command."""
@@ -109,7 +110,7 @@ class _Conversation:
             return Rejected("smtp_not_supported")
         except (aiosmtplib.SMTPException, OSError) as error:
             code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
-            return Unknown(code) if self._phase is _Phase.DATA else Deferred(code, is_everyone=True)
+            return Unknown(code) if self._phase is _Phase.DATA else Deferred(code, fault=Fault.PROVIDER)
 
     async def _speak(self, email: OutgoingEmail, content: bytes) -> ProviderAnswer:
         server = self._server

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
+from domain.refusals import Fault
+
 SETTLING_TIME = timedelta(minutes=15)
 """How long an `unknown` waits for the provider's word before the policy settles it."""
 
@@ -25,24 +27,24 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """It will never be taken. `is_bad_address`: the address does not exist and is to be suppressed."""
+    """It will never be taken. With the fault `address` nothing is sent there any more."""
 
     code: str
     status: int | None = None
-    is_bad_address: bool = False
+    fault: Fault = Fault.MESSAGE
 
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
     """It was not taken and may be tried again, at `not_before` if the provider said when.
 
-    `is_everyone` tells that the provider refuses everything now (429, 503), not just this message.
+    With the fault `provider` it takes nothing from anybody now (429, 503), which is no trouble of this message.
     """
 
     code: str
     status: int | None = None
     not_before: datetime | None = None
-    is_everyone: bool = False
+    fault: Fault = Fault.MESSAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,10 @@ def http_answer(status: int, headers: Mapping[str, str], as_of: datetime) -> Pro
     if 200 <= status < 300:
         return Accepted(headers.get("x-message-id"))
     if status in (429, 503):
-        return Deferred(code, status, not_before=_retry_time(headers, as_of), is_everyone=True)
+        return Deferred(code, status, not_before=_retry_time(headers, as_of), fault=Fault.PROVIDER)
     if status in (401, 403):
         # A wrong or revoked key is mended by a person; the message is not to blame and keeps its place.
-        return Deferred(code, status, is_everyone=True)
+        return Deferred(code, status, fault=Fault.PROVIDER)
     if status >= 500 or status == 408:
         return Unknown(code, status)
     return Rejected(code, status)
@@ -75,10 +77,12 @@ def smtp_answer(status: int, text: str, *, of_recipient: bool) -> ProviderAnswer
     """The meaning of an SMTP reply before the message was taken (RFC 5321, 4.2.1; enhanced codes RFC 3463)."""
     code = f"smtp_{status}"
     if 400 <= status < 500:
-        return Deferred(code, status, is_everyone=status == 421 or not of_recipient)
+        is_shared = status == 421 or not of_recipient
+        return Deferred(code, status, fault=Fault.PROVIDER if is_shared else Fault.MAILBOX)
     if status in (530, 534, 535, 538):
-        return Deferred(code, status, is_everyone=True)  # our credentials, not this message
-    return Rejected(code, status, is_bad_address=of_recipient and _names_bad_address(text, status))
+        return Deferred(code, status, fault=Fault.PROVIDER)  # our credentials, not this message
+    is_bad = of_recipient and _names_bad_address(text, status)
+    return Rejected(code, status, fault=Fault.ADDRESS if is_bad else Fault.MESSAGE)
 
 
 class Bounce(StrEnum):

@@ -18,6 +18,7 @@ from database.session import Database
 from database.suppressions import suppress
 from domain.events import EventKind, NewEvent
 from domain.provider_answers import Accepted, Deferred, Rejected, Unknown
+from domain.refusals import Fault
 from domain.runs import OutcomeKind
 from tests.sending import (
     NOON,
@@ -179,7 +180,7 @@ async def test_nothing_leaves_after_not_after(shop: Shop) -> None:
     async with shop.database.transaction() as session:
         await publish(session, "journey", "fresh", welcome_journey(journey="fresh", not_after="2h"))
     run_id = await enter(shop, journey="fresh")
-    shop.provider.script = [Deferred("http_503", 503, is_everyone=True)]
+    shop.provider.script = [Deferred("http_503", 503, fault=Fault.PROVIDER)]
     with pytest.raises(ApplicationError, match="try again"):
         await shop.send(run_id)
 
@@ -325,7 +326,7 @@ async def test_a_refused_message_fails_the_step_with_the_providers_code(shop: Sh
 
 async def test_an_address_that_the_server_does_not_know_is_suppressed(shop: Shop) -> None:
     run_id = await enter(shop)
-    shop.provider.script = [Rejected("smtp_550", 550, is_bad_address=True)]
+    shop.provider.script = [Rejected("smtp_550", 550, fault=Fault.ADDRESS)]
 
     await shop.send(run_id)
 
@@ -335,7 +336,7 @@ async def test_an_address_that_the_server_does_not_know_is_suppressed(shop: Shop
 
 async def test_a_429_costs_time_until_the_provider_says_and_no_message(shop: Shop) -> None:
     run_id = await enter(shop)
-    shop.provider.script = [Deferred("http_429", 429, not_before=NOON + timedelta(minutes=2), is_everyone=True)]
+    shop.provider.script = [Deferred("http_429", 429, not_before=NOON + timedelta(minutes=2), fault=Fault.PROVIDER)]
 
     with pytest.raises(ApplicationError) as caught:
         await shop.send(run_id)
@@ -380,7 +381,7 @@ async def test_transactional_mail_is_sent_again_once_after_the_settling_time(sho
 
 async def test_a_provider_that_recovers_takes_the_message(shop: Shop) -> None:
     run_id = await enter(shop)
-    shop.provider.script = [*[Deferred("provider_unreachable", is_everyone=True)] * 3, Accepted("x")]
+    shop.provider.script = [*[Deferred("provider_unreachable", fault=Fault.PROVIDER)] * 3, Accepted("x")]
 
     for _ in range(3):
         with pytest.raises(ApplicationError):

@@ -21,6 +21,7 @@ from domain.emails import OutgoingEmail
 from domain.errors import Forbidden, Malformed
 from domain.message_events import Kind
 from domain.provider_answers import Accepted, Deferred, ProviderAnswer, Rejected, Unknown
+from domain.refusals import Fault
 from tests.fake_sendgrid import FakeSendGrid, Reply, fake_sendgrid
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
@@ -82,8 +83,8 @@ async def test_the_request_carries_our_id_and_headers_and_none_of_their_tracking
     [
         (Reply(400), Rejected("http_400", 400)),
         (Reply(413), Rejected("http_413", 413)),
-        (Reply(401), Deferred("http_401", 401, is_everyone=True)),
-        (Reply(503), Deferred("http_503", 503, is_everyone=True)),
+        (Reply(401), Deferred("http_401", 401, fault=Fault.PROVIDER)),
+        (Reply(503), Deferred("http_503", 503, fault=Fault.PROVIDER)),
         (Reply(500), Unknown("http_500", 500)),
         (Reply(502), Unknown("http_502", 502)),
         (Reply(504), Unknown("http_504", 504)),
@@ -126,7 +127,7 @@ async def test_a_provider_that_cannot_be_reached_has_taken_nothing() -> None:
         port = listener.getsockname()[1]
     provider = SendGridProvider("SG.fake", host=f"http://127.0.0.1:{port}", timeout=1)
 
-    assert await provider.send(EMAIL, NOW) == Deferred("provider_unreachable", is_everyone=True)
+    assert await provider.send(EMAIL, NOW) == Deferred("provider_unreachable", fault=Fault.PROVIDER)
     provider.close()
 
 

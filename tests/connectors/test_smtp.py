@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from connectors.smtp import Dkim, SmtpProvider, SmtpServer
 from domain.emails import OutgoingEmail
 from domain.provider_answers import Accepted, Deferred, ProviderAnswer, Rejected, Unknown
+from domain.refusals import Fault
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 EMAIL = OutgoingEmail(
@@ -128,14 +129,14 @@ async def test_the_dkim_signature_holds_and_covers_both_unsubscribe_headers(
 @pytest.mark.parametrize(
     ("script", "meaning"),
     [
-        ({"on_rcpt": "550 5.1.1 no such user"}, Rejected("smtp_550", 550, is_bad_address=True)),
+        ({"on_rcpt": "550 5.1.1 no such user"}, Rejected("smtp_550", 550, fault=Fault.ADDRESS)),
         ({"on_rcpt": "550 5.7.1 policy"}, Rejected("smtp_550", 550)),
-        ({"on_rcpt": "550 who is that"}, Rejected("smtp_550", 550, is_bad_address=True)),
+        ({"on_rcpt": "550 who is that"}, Rejected("smtp_550", 550, fault=Fault.ADDRESS)),
         ({"on_rcpt": "552 5.2.2 mailbox full"}, Rejected("smtp_552", 552)),
-        ({"on_rcpt": "451 4.7.1 greylisted"}, Deferred("smtp_451", 451)),
-        ({"on_rcpt": "421 4.3.2 shutting down"}, Deferred("smtp_421", 421, is_everyone=True)),
+        ({"on_rcpt": "451 4.7.1 greylisted"}, Deferred("smtp_451", 451, fault=Fault.MAILBOX)),
+        ({"on_rcpt": "421 4.3.2 shutting down"}, Deferred("smtp_421", 421, fault=Fault.PROVIDER)),
         ({"on_data": "554 5.6.0 refused"}, Rejected("smtp_554", 554)),
-        ({"on_data": "452 4.3.1 no space"}, Deferred("smtp_452", 452)),
+        ({"on_data": "452 4.3.1 no space"}, Deferred("smtp_452", 452, fault=Fault.MAILBOX)),
         ({"hangs": 1.0}, Unknown("timeout")),
     ],
 )
@@ -152,8 +153,8 @@ async def test_a_server_that_is_away_or_says_nothing_has_taken_nothing() -> None
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         away = SmtpServer("127.0.0.1", port, "none", timeout=0.3)
-        assert await SmtpProvider(away).send(EMAIL, NOW) == Deferred("timeout", is_everyone=True)
-    assert await SmtpProvider(away).send(EMAIL, NOW) == Deferred("connection_lost", is_everyone=True)
+        assert await SmtpProvider(away).send(EMAIL, NOW) == Deferred("timeout", fault=Fault.PROVIDER)
+    assert await SmtpProvider(away).send(EMAIL, NOW) == Deferred("connection_lost", fault=Fault.PROVIDER)
 
 
 async def test_a_server_without_starttls_gets_no_mail_in_the_clear(server: SmtpServer, postbox: Postbox) -> None:

@@ -26,6 +26,7 @@ from database.session import Database
 from domain.emails import OutgoingEmail
 from domain.journeys.library import DefinitionLibrary, install
 from domain.provider_answers import Accepted, Deferred, ProviderAnswer, Unknown
+from domain.refusals import Fault
 from domain.runs import JourneyInput, OutcomeKind
 from tests.sending import NOON, Shop, add_customer, add_run, enter, never, open_shop, publish, welcome_journey
 from workflows.activity_options import MESSAGES_QUEUE
@@ -63,9 +64,9 @@ class TreacherousProvider:
             case "time out":
                 return Unknown("timeout")
             case "429":
-                return Deferred("http_429", 429, not_before=as_of + timedelta(seconds=30), is_everyone=True)
+                return Deferred("http_429", 429, not_before=as_of + timedelta(seconds=30), fault=Fault.PROVIDER)
             case "503":
-                return Deferred("http_503", 503, is_everyone=True)
+                return Deferred("http_503", 503, fault=Fault.PROVIDER)
             case "execute and hang":
                 self.accepted.append(email.message_id)
             case _:
@@ -183,7 +184,7 @@ async def test_six_hours_of_outage_cost_time_and_no_message_and_end_no_journey(
         if as_of - begun > timedelta(hours=6):
             return None
         not_before = as_of + timedelta(minutes=5) if refusal == "http_429" else None
-        return Deferred(refusal, int(refusal[-3:]), not_before=not_before, is_everyone=True)
+        return Deferred(refusal, int(refusal[-3:]), not_before=not_before, fault=Fault.PROVIDER)
 
     shop.provider.send = _while(shop, away)  # type: ignore[method-assign, assignment]
     async with shop.database.transaction() as session:
