@@ -8,7 +8,7 @@ from temporalio import activity
 
 from activities.steps import OpenStep, open_step
 from database import points
-from database.earnings import raise_multiplier
+from database.point_boosts import raise_multiplier
 from database.programmes import LiveProgramme, live_programme
 from database.session import Database, WriteSession
 from domain.durations import parse_duration

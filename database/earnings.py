@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +20,7 @@ from database.events import Event
 from database.session import ReadSession, WriteSession
 from domain.earned_amounts import Share
 from domain.earned_credits import Posted
-from domain.earning import Boost, Decision, EarningEvent, Occasion, Unpaid
+from domain.earning import Decision, EarningEvent, Occasion, Unpaid
 from domain.identities import Stamp
 from domain.refunds import Frozen
 from domain.shares import VERIFIED_BY
@@ -72,21 +71,6 @@ class Earning(Table):
         Index("ix_earnings_customer", "customer_id", "at", "message_id"),
         Index("ix_earnings_order", "order_id", postgresql_where=text("order_id IS NOT NULL")),
     )
-
-
-class PointBoost(Table):
-    """A temporary multiplier of one customer; `by` is a decimal as it was written."""
-
-    __tablename__ = "point_boosts"
-
-    key: Mapped[str] = mapped_column(primary_key=True)
-    customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"))
-    rule: Mapped[str | None]  # None: all rules
-    by: Mapped[str]
-    start: Mapped[datetime]
-    end: Mapped[datetime]
-
-    __table_args__ = (Index("ix_point_boosts_customer", "customer_id", "end"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,71 +245,6 @@ async def withdraw(session: WriteSession, ids: Collection[UUID]) -> None:
     if ids:
         gone = {"points": 0, "reason": Unpaid.ONCE, "is_final": False}
         await session.execute(update(Earning).where(Earning.id.in_(ids)).values(gone))
-
-
-async def wait_for_owner(session: WriteSession, ids: Collection[UUID], customer_id: UUID) -> None:
-    """Turn decisions, whose points have been taken back, into those of a guest who may be this customer."""
-    if ids:
-        waiting = {"customer_id": customer_id, "points": 0, "reason": Unpaid.GUEST, "is_final": False}
-        waiting |= {"credits": [], "taken_back": 0}
-        await session.execute(update(Earning).where(Earning.id.in_(ids)).values(waiting))
-
-
-_CLAIM = text("""
-    DELETE FROM earnings
-    WHERE programme = :programme AND reason = 'guest' AND customer_id = ANY(CAST(:ids AS uuid[]))
-      AND NOT EXISTS (
-          SELECT FROM events JOIN identities ON identities.kind = 'anonymous' AND identities.value = events.anonymous_id
-          WHERE events.id = earnings.event_id AND events.user_id IS NULL AND identities.linked_trusted IS FALSE
-      )
-    RETURNING customer_id, event_id
-""")
-
-
-async def claim_guests(
-    session: WriteSession, programme: str, customer_ids: Collection[UUID]
-) -> list[tuple[UUID, Event]]:
-    """Take the events that these customers did before we knew them and that earned nothing yet, each once.
-
-    What only a browser says was theirs stays. Relies on pk_identities.
-    """
-    given = {"programme": programme, "ids": list(customer_ids)}
-    owners = {event_id: customer_id for customer_id, event_id in await session.execute(_CLAIM, given)}
-    rows = (await session.execute(select(Event).where(Event.id.in_(owners)))).scalars() if owners else ()
-    return [(owners[row.id], row) for row in rows]
-
-
-# Temporary multipliers -----------------------------------------------------------------------------------
-
-_BOOST = text("""
-    INSERT INTO point_boosts (key, customer_id, rule, by, start, "end")
-    VALUES (:key, :customer_id, :rule, :by, :start, :end)
-    ON CONFLICT (key) DO NOTHING
-""")
-
-
-async def raise_multiplier(
-    session: WriteSession,
-    customer_id: UUID,
-    *,
-    key: str,
-    by: float,
-    start: datetime,
-    end: datetime,
-    rule: str | None = None,
-) -> None:
-    """Multiply what a customer earns by events from `start` up to `end`, by all rules or one; once for each key."""
-    given = {"key": key, "customer_id": customer_id, "rule": rule, "by": str(by), "start": start, "end": end}
-    await session.execute(_BOOST, given)
-
-
-async def boosts_of(session: ReadSession, customer_ids: Collection[UUID], since: datetime) -> dict[UUID, list[Boost]]:
-    """The multipliers of these customers that end after a moment."""
-    statement = select(PointBoost).where(PointBoost.customer_id.in_(customer_ids), PointBoost.end > since)
-    found: dict[UUID, list[Boost]] = {}
-    for row in (await session.execute(statement.order_by(PointBoost.start, PointBoost.key))).scalars():
-        found.setdefault(row.customer_id, []).append(Boost(Fraction(row.by), row.start, row.end, row.rule, row.key))
-    return found
 
 
 def _row(id_: UUID, programme: str, decision: Decision, as_of: datetime) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from database.consent import Consent, MailboxAnswer
 from database.contests import ContestEntry, ContestTicket
 from database.coupons import Coupon, CouponUse
 from database.customers import Customer, Identity
-from database.earnings import Earning, PointBoost
+from database.earnings import Earning
 from database.erasures import Traces
 from database.events import Event
 from database.journeys import DateDue, EntryDecision
@@ -47,6 +47,7 @@ from database.ledger import PointNote
 from database.messages import Link, Message, MessageEvent
 from database.orders import Cart, Order, Refund
 from database.outbox import Command
+from database.point_boosts import PointBoost
 from database.products import ProductView
 from database.redemptions import Redemption, let_go
 from database.referral_codes import ReferralCode

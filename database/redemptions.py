@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from database import coupons
 from database.announcements import Announcement, announce
 from database.base import Table
-from database.earnings import raise_multiplier
+from database.point_boosts import raise_multiplier
 from database.rewards import PublishedReward, published_reward, put_back, take_from_stock
 from database.session import ReadSession, WriteSession
 from database.undertakings import NewUndertaking, undertake

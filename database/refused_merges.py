@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Table
 from database.session import ReadSession, WriteSession
-from domain.identities import Refusal
+from domain.identity_resolution import Refusal
 
 
 class RefusedMerge(Table):

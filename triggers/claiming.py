@@ -15,7 +15,8 @@ from database import customers, routing
 from database.customers import CustomerState
 from database.routing import PendingEvent, Window
 from database.session import WriteSession
-from domain.identities import Brakes, Identity, Key, Naming, Resolution, subject_of
+from domain.identities import Identity, Key, Naming, subject_of
+from domain.identity_resolution import Brakes, Resolution
 from triggers.erased_ids import drop_what_was_erased
 from triggers.identity import Ground, brakes_for
 

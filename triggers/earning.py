@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from database import earnings
+from database import earnings, guest_earnings
 from database.earnings import Stored
 from database.tiers import Ladder, ladder_by
 from domain.commerce import MAKES_ORDERS
@@ -91,7 +91,7 @@ async def _claimed(wave: Wave) -> list[EarningEvent]:
     if programme is None or not named or programme.definition.guests == "forfeit":
         return []
     found = []
-    for customer_id, row in await earnings.claim_guests(wave.session, programme.key, named):
+    for customer_id, row in await guest_earnings.claim_guests(wave.session, programme.key, named):
         at, is_late = _counts_at(row.timestamp, wave.as_of)
         is_history = row.is_history
         found.append(

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from database import earning_limits, earnings
+from database import earning_limits, point_boosts
 from database.conditions import ShopDefaults, Subject, judge
 from database.earning_limits import Limit
 from database.programmes import LiveProgramme, version_at
@@ -104,7 +104,7 @@ async def circumstances(
     """Each event's customer as before it, by the event's id. `unweighed`: customers whose stored tiers may be past."""
     tiers = await tiers_before_each(session, events, programmes, ladder, unweighed=unweighed)
     truths = await _truths(session, shop, events, programmes, tiers)
-    boosts = await earnings.boosts_of(
+    boosts = await point_boosts.boosts_of(
         session, {event.customer_id for event in events}, min(event.at for event in events)
     )
     return {

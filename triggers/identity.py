@@ -18,7 +18,8 @@ from database.routing import PendingEvent
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
 from domain.customers import Profile, merge_profiles
-from domain.identities import Brakes, Identity, IdKind, Key, Naming, Refusal, Resolution, primary_user_id, resolve
+from domain.identities import Identity, IdKind, Key, Naming, primary_user_id
+from domain.identity_resolution import Brakes, Refusal, Resolution, resolve
 from domain.ids import new_id
 from triggers.batch import BatchCustomer, BatchEvent
 from triggers.parting import take_earnings_along

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from database import earnings
+from database import guest_earnings
 from database.histories import earned_by_moved, weigh_again
 from database.session import WriteSession
-from domain.identities import Move
+from domain.identity_resolution import Move
 from triggers.paying import Due, pay
 
 
@@ -20,5 +20,5 @@ async def take_earnings_along(session: WriteSession, move: Move, as_of: datetime
     for programme in sorted({row.programme for row in rows}):
         dues = [Due.withdrawn(row) for row in rows if row.programme == programme]
         await pay(session, programme, dues, as_of)
-    await earnings.wait_for_owner(session, [row.id for row in rows], move.to_customer)
+    await guest_earnings.wait_for_owner(session, [row.id for row in rows], move.to_customer)
     await weigh_again(session, {move.from_customer, move.to_customer})

@@ -12,9 +12,9 @@ from sqlalchemy import Select, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from database import coupons, customers, redemptions
-from database.earnings import boosts_of
 from database.events import Event
 from database.outbox import Command
+from database.point_boosts import boosts_of
 from database.redeeming import offers, redeem
 from database.rewards import RewardStock, live_rewards, taken_of
 from database.session import Database, WriteSession

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.customers import Profile, fold_traits, merge_profiles, observe, profile_of
-from domain.identities import Identity, IdKind, Key, Naming, Stamp, primary_user_id, resolve
+from domain.identities import Identity, IdKind, Key, Naming, Stamp, primary_user_id
+from domain.identity_resolution import resolve
 from domain.placeholders import is_placeholder, somebody
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)

@@ -18,7 +18,7 @@ from database.runs import Run
 from database.session import Database
 from database.shop_settings import save_shop_settings
 from domain.events import EventKind, NewEvent
-from domain.identities import Refusal, Refused
+from domain.identity_resolution import Refusal, Refused
 from domain.ids import new_id
 from domain.shop_settings import FrequencyCap, ShopSettings
 from perennial.doctor import Verdict, examine

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from database import earnings
+from database import point_boosts
 from database.session import Database
 from domain.events import EventKind
 from tests.programmes import publish_programme
@@ -243,7 +243,7 @@ async def test_a_temporary_multiplier_is_raised_once_and_ends(shop: Shop) -> Non
     for _ in range(2):
         async with shop.database.transaction() as session:
             end = shop.now + timedelta(days=1)
-            await earnings.raise_multiplier(session, customer.id, key="step/run/1", by=2, start=shop.now, end=end)
+            await point_boosts.raise_multiplier(session, customer.id, key="step/run/1", by=2, start=shop.now, end=end)
 
     await buy(shop, "o-1", 10)
     shop.later(days=1)

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from database.earnings import boosts_of
+from database.point_boosts import boosts_of
 from database.points import balances, lots_of
 from domain.runs import OutcomeKind, StepOutcome
 from tests.rewarding import TEA, award, publish_programme, publish_reward
