@@ -49,9 +49,7 @@ def read_message(message: Any, delivery: Delivery, kind: EventKind | None = None
         _refuse("not_an_object", "an event is a JSON object")
     _check_storable(message, delivery)
     kind = kind or _kind(message)
-    user_id, anonymous_id = _id(message, "userId"), _id(message, "anonymousId")
-    if user_id is None and anonymous_id is None:
-        _refuse("no_user_anon_id", "userId or anonymousId must be given")
+    user_id, anonymous_id = _whose(message)
     claimed = _time(message, "originalTimestamp") or _time(message, "timestamp")
     sent_at = delivery.sent_at or _time(message, "sentAt")
     happened = corrected_time(claimed, None if delivery.is_history else sent_at, delivery.received_at)
@@ -186,6 +184,24 @@ MAX_NUMBER = 9 * 10**18
 """The largest number that may be an id; clients that count further send text."""
 _EXACT = 2**53
 """From here on a float stands for several whole numbers, which would make several people one."""
+
+
+def _whose(message: JsonObject) -> tuple[str | None, str | None]:
+    """userId and anonymousId. What cannot be an id is none (PHP writes `[]` where one is missing), and the other one
+    says whose the event is. Raises Malformed if neither does.
+    """
+    ids: dict[str, str | None] = {}
+    faults: list[Malformed] = []
+    for key in ("userId", "anonymousId"):
+        try:
+            ids[key] = _id(message, key)
+        except Malformed as fault:
+            faults.append(fault)
+    if not any(ids.values()):
+        if faults:
+            raise faults[0]
+        _refuse("no_user_anon_id", "userId or anonymousId must be given")
+    return ids.get("userId"), ids.get("anonymousId")
 
 
 def _id(message: JsonObject, key: str) -> str | None:

@@ -204,7 +204,8 @@ async def test_a_revoked_write_key_ends_within_two_seconds(
         ({"userId": {"id": 1}}, "invalid_user_id"),
         ({"userId": True}, "invalid_user_id"),
         ({"userId": "x" * 256}, "user_id_too_long"),
-        ({"anonymousId": 1.5}, "invalid_anonymous_id"),
+        ({"userId": [], "anonymousId": None}, "invalid_user_id"),
+        ({"userId": None, "anonymousId": 1.5}, "invalid_anonymous_id"),
         ({"messageId": ["m"]}, "invalid_message_id"),
         ({"messageId": "m" * 256}, "message_id_too_long"),
         ({"event": None}, "event_name_missing"),
@@ -231,6 +232,42 @@ async def test_a_bad_event_is_told_by_its_code_alone_or_in_a_batch(
     assert alone.headers["content-type"] == "application/problem+json"
     assert (among.json()["accepted"], among.json()["rejected"][0]["code"]) == (2, code)
     assert [event["message_id"] for event in await stored(database)] == ["good-1", "good-2"]
+
+
+@pytest.mark.parametrize("none", [[], {}, True, 1.5, ["v-1"], {"id": "v-1"}, "x" * 256])
+async def test_what_cannot_be_an_id_costs_no_event_that_another_id_identifies(
+    shop: httpx.AsyncClient, database: Database, none: Any
+) -> None:
+    calls = [
+        a_track("m-1") | {"userId": "ann", "anonymousId": none},
+        a_track("m-2") | {"userId": none, "anonymousId": "v-1"},
+        {"type": "identify", "messageId": "m-3", "userId": 7, "anonymousId": none},
+    ]
+
+    answer = await shop.post("/v1/batch", json={"batch": calls})
+
+    assert (answer.json()["accepted"], answer.json()["rejected"]) == (3, [])
+    assert [(event["user_id"], event["anonymous_id"]) for event in await stored(database)] == [
+        ("ann", None),
+        (None, "v-1"),
+        ("7", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("members", "code"),
+    [
+        ({"type": "alias", "previousId": []}, "invalid_previous_id"),
+        ({"type": "alias", "userId": {}, "anonymousId": "v-1", "previousId": "v-0"}, "invalid_user_id"),
+        ({"type": "group", "groupId": []}, "invalid_group_id"),
+    ],
+)
+async def test_a_call_about_an_id_that_is_none_says_nothing(
+    shop: httpx.AsyncClient, members: dict[str, Any], code: str
+) -> None:
+    answer = await shop.post("/v1/batch", json={"batch": [a_track("m-1"), {"userId": "ann"} | members]})
+
+    assert (answer.json()["accepted"], answer.json()["rejected"][0]["code"]) == (1, code)
 
 
 @pytest.mark.parametrize(

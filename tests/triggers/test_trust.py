@@ -143,7 +143,7 @@ async def test_the_limit_counts_over_batches_and_within_one(shop: Shop) -> None:
     assert [people.count(id_) for id_ in dict.fromkeys(people)] == [5, 4]
 
 
-@pytest.mark.parametrize("nobody", ["guest", "undefined", "NULL", "0", " ", "[object Object]"])
+@pytest.mark.parametrize("nobody", ["guest", "undefined", "NULL", "0", " ", "[object Object]", "[]", "{}", "Array"])
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_customers_never_become_one_by_an_id_that_names_nobody(shop: Shop, nobody: str, *, trusted: bool) -> None:
     for user in ("ann", "bob"):
