@@ -56,6 +56,7 @@ async def start_attempt(
         await add_links(session, message.id, content.links)
     message.state, message.reason, message.rule = MessageState.ATTEMPTING, None, None
     message.provider, message.attempting_at = provider, as_of
+    message.resent = message.resent or any(each["outcome"] == MessageState.UNKNOWN for each in message.attempts)
     message.attempts = [*message.attempts, {"at": as_of.isoformat(), "outcome": "attempting"}]
 
 

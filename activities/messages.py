@@ -353,7 +353,7 @@ def _settle(message: Message, opened: OpenStep) -> StepOutcome | _TryAgain | Non
     settles = (message.attempting_at or opened.at.as_of) + SETTLING_TIME
     if opened.at.as_of < settles:
         return _TryAgain("unsettled", settles - opened.at.as_of)
-    message.state, message.resent = MessageState.CLAIMED, True
+    message.state = MessageState.CLAIMED
     return None
 
 

@@ -83,15 +83,15 @@ async def answered(session: WriteSession, message: Message, at: datetime) -> Non
 
 def _settle(message: Message, told: Report) -> None:
     before = MessageState(message.state)
-    after = state_after(told.kind, before)
+    after = state_after(told.kind, before, was_attempted=bool(message.attempts))
     if after is before:
         return
     message.state = after
     message.accepted_at = message.accepted_at or told.at
     if after is MessageState.BOUNCED:
         message.reason = Reason.HARD_BOUNCE if told.is_hard else told.kind
-    elif before in (MessageState.ATTEMPTING, MessageState.UNKNOWN):
-        message.reason, message.settled_at = None, told.at
+    elif before is not MessageState.ACCEPTED:
+        message.reason, message.rule, message.settled_at = None, None, told.at
 
 
 async def _protect(session: WriteSession, message: Message, told: Report, as_of: datetime) -> None:

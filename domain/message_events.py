@@ -40,18 +40,27 @@ EVENT_NAMES = {
 }
 """The customer's events by which journeys hear of it (Segment's e-mail spec)."""
 
-_UNSETTLED = (MessageState.ATTEMPTING, MessageState.UNKNOWN)
-_TAKEN = (*_UNSETTLED, MessageState.ACCEPTED)
+_AFTER_CALL = (
+    *(MessageState.ATTEMPTING, MessageState.UNKNOWN),
+    *(MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.BOUNCED),
+)
+_FINAL = (MessageState.DELIVERED, MessageState.BOUNCED)
 
 
-def state_after(kind: Kind, state: MessageState) -> MessageState:
-    """The message's state after a report. Reports come late, twice and in any order; none takes a state back."""
+def state_after(kind: Kind, state: MessageState, *, was_attempted: bool) -> MessageState:
+    """The message's state after a report. Reports come late, twice and in any order; none takes a state back.
+
+    What the provider was called for counts, not what we made of its answer: a message that waits for its second try,
+    or was cancelled meanwhile, has left if the provider says so.
+    """
+    if not was_attempted and state not in _AFTER_CALL:
+        return state
     match kind:
-        case Kind.PROCESSED | Kind.DEFERRED if state in _UNSETTLED:
+        case Kind.PROCESSED | Kind.DEFERRED if state not in _FINAL:
             return MessageState.ACCEPTED
-        case Kind.DELIVERED | Kind.OPENED | Kind.CLICKED | Kind.COMPLAINED | Kind.UNSUBSCRIBED if state in _TAKEN:
+        case Kind.DELIVERED | Kind.OPENED | Kind.CLICKED | Kind.COMPLAINED | Kind.UNSUBSCRIBED if state not in _FINAL:
             return MessageState.DELIVERED
-        case Kind.BOUNCED | Kind.BLOCKED | Kind.DROPPED if state in (*_TAKEN, MessageState.DELIVERED):
+        case Kind.BOUNCED | Kind.BLOCKED | Kind.DROPPED:
             return MessageState.BOUNCED
         case _:
             return state

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import select, update
+from temporalio.exceptions import ApplicationError
 
 from api.dependencies import ApiDependencies
 from connectors.rendering import Renderer
@@ -16,9 +17,11 @@ from database.consent import Consent
 from database.events import Event
 from database.messages import Message, MessageEvent, Suppression
 from database.session import Database
-from domain.provider_answers import Unknown
+from domain.provider_answers import Deferred, Unknown
+from domain.refusals import Fault
+from domain.runs import OutcomeKind
 from tests.fake_sendgrid import FakeSendGrid, fake_sendgrid
-from tests.sending import Shop, enter, open_shop
+from tests.sending import NOON, Shop, enter, open_shop
 
 NOW = datetime(2026, 6, 10, 13, 0, tzinfo=UTC)
 SECOND = int(NOW.timestamp())
@@ -75,6 +78,11 @@ async def hook(client: httpx.AsyncClient, sendgrid: FakeSendGrid, shop: Shop) ->
 async def names(shop: Shop) -> Sequence[str]:
     async with shop.database.read() as session:
         return (await session.execute(select(Event.name).order_by(Event.name))).scalars().all()
+
+
+async def message_to_ben(shop: Shop) -> Message:
+    (his,) = [message for message in await shop.messages() if message.to == "ben@example.com"]
+    return his
 
 
 async def test_a_delivery_is_told_once_however_often_it_comes(hook: Hook, shop: Shop) -> None:
@@ -135,6 +143,39 @@ async def test_a_report_settles_an_unknown_message(hook: Hook, shop: Shop) -> No
     message = await shop.message()
     assert message.state == "accepted"
     assert message.accepted_at is not None
+
+
+@pytest.mark.parametrize("event", ["processed", "delivered", "bounce", "open"])
+@pytest.mark.parametrize("journey", ["welcome", "receipts"])
+async def test_nobody_gets_twice_what_the_provider_refused_and_yet_delivered(
+    client: httpx.AsyncClient, sendgrid: FakeSendGrid, shop: Shop, event: str, journey: str
+) -> None:
+    run_id = await enter(shop, "ben", journey=journey)
+    shop.provider.script, shop.provider.calls = [Deferred("http_503", 503, fault=Fault.PROVIDER)], []
+    with pytest.raises(ApplicationError, match="try again"):
+        await shop.send(run_id)  # claimed, for its second try
+
+    await Hook(client, sendgrid, await message_to_ben(shop)).post({"event": event, "sg_event_id": "e1"})
+    outcome = await shop.send(run_id)
+
+    assert outcome.kind is OutcomeKind.DONE
+    assert len(shop.provider.calls) == 1
+
+
+async def test_a_receipt_that_arrived_after_all_while_it_waits_for_its_second_try_is_no_second_copy(
+    client: httpx.AsyncClient, sendgrid: FakeSendGrid, shop: Shop
+) -> None:
+    run_id = await enter(shop, "ben", journey="receipts")
+    shop.provider.script, shop.provider.calls = [Unknown("timeout"), Deferred("http_503", 503)], []
+    for later in (timedelta(), timedelta(minutes=16)):
+        with pytest.raises(ApplicationError, match="try again"):
+            await shop.send(run_id, as_of=NOON + later)
+
+    await Hook(client, sendgrid, await message_to_ben(shop)).post({"event": "delivered", "sg_event_id": "e1"})
+    await shop.send(run_id, as_of=NOON + timedelta(minutes=30))
+
+    assert len(shop.provider.calls) == 2
+    assert (await message_to_ben(shop)).state == "delivered"
 
 
 async def test_an_asynchronous_bounce_is_found_by_sendgrids_own_id(hook: Hook, shop: Shop) -> None:

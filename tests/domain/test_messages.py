@@ -257,13 +257,21 @@ def test_reports_in_any_order_never_unsend_a_message(kinds: list[Kind]) -> None:
     rank = [MessageState.UNKNOWN, MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.BOUNCED]
     state = MessageState.UNKNOWN
     for kind in kinds:
-        after = state_after(kind, state)
+        after = state_after(kind, state, was_attempted=True)
         assert rank.index(after) >= rank.index(state)
-        assert state_after(kind, after) is after
+        assert state_after(kind, after, was_attempted=True) is after
         state = after
 
 
 @pytest.mark.parametrize("state", ["planned", "claimed", "rejected", "skipped", "cancelled", "expired"])
 @pytest.mark.parametrize("kind", list(Kind))
 def test_a_message_that_never_left_is_not_moved_by_reports(state: str, kind: Kind) -> None:
-    assert state_after(kind, MessageState(state)) == state
+    assert state_after(kind, MessageState(state), was_attempted=False) == state
+
+
+@pytest.mark.parametrize("state", ["planned", "claimed", "rejected", "skipped", "cancelled", "expired"])
+@pytest.mark.parametrize(
+    ("kind", "after"), [(Kind.PROCESSED, "accepted"), (Kind.DELIVERED, "delivered"), (Kind.BOUNCED, "bounced")]
+)
+def test_what_was_attempted_has_left_if_the_provider_says_so(state: str, kind: Kind, after: str) -> None:
+    assert state_after(kind, MessageState(state), was_attempted=True) == after
