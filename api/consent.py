@@ -68,7 +68,8 @@ class ConsentChange(BaseModel):
     def proof(self) -> dict[str, Any]:
         """The evidence as one object."""
         named = self.model_dump(include={"source", "text", "ip", "user_agent", "url"}, exclude_none=True)
-        return {**self.evidence, **named}
+        address = {} if self.address is None else {"address": self.address}
+        return {**self.evidence, **named, **address}
 
 
 class ConsentHistory(BaseModel):

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
 from api.pages import PRIVATE, show, show_message
-from api.preferences import choices_of, subscribe, unsubscribe
+from api.preferences import OFFER, SAVE, choices_of, subscribe, unsubscribe
 from api.routing import ApiRoute
 from database.message_reports import report
 from database.messages import Link, Message, MessageEvent, link_of
@@ -125,6 +125,8 @@ async def _preferences(session: ReadSession, message: Message, notice: str | Non
         accent=settings.accent_color,
         address=_hidden(message.to or ""),
         choices=await choices_of(session, message, settings),
+        offer=OFFER,
+        save=SAVE,
         notice=notice,
     )
 

@@ -37,6 +37,10 @@ from domain.message_events import Kind, Report
 from domain.shop_settings import ShopSettings
 
 _NAMES = {MARKETING: "News and offers"}
+OFFER = "Choose what you would like to hear about. Messages about your orders always reach you."
+"""What the page says above the choices; part of the evidence of whoever chooses."""
+SAVE = "Save my choices"
+"""What the page's button says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,15 @@ async def choices_of(session: ReadSession, message: Message, settings: ShopSetti
     return [
         Choice(
             purpose=purpose,
-            name=_NAMES.get(purpose, purpose.replace("_", " ").replace("-", " ").capitalize()),
+            name=_name_of(purpose),
             is_on=permission(records, purpose, message.channel, settings.consent_defaults, to) is Permission.GIVEN,
         )
         for purpose in sorted(purposes, key=lambda purpose: (purpose != MARKETING, purpose))
     ]
+
+
+def _name_of(purpose: str) -> str:
+    return _NAMES.get(purpose, purpose.replace("_", " ").replace("-", " ").capitalize())
 
 
 async def _standing(session: ReadSession, message: Message) -> tuple[Sequence[StandingConsent], Addressee]:
@@ -138,7 +146,12 @@ async def _grant(
         at=moment,
         source=source,
         event_id=event.id,
-        evidence={"message_id": str(message.id), **evidence},
+        evidence={
+            "message_id": str(message.id),
+            "text": f"{OFFER} [x] {_name_of(purpose)} [{SAVE}]",
+            **named_address(message),
+            **evidence,
+        },
         address=message.to if message.channel in TRAIT_OF_CHANNEL else None,
     )
     await record(session, [granted])

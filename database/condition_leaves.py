@@ -62,7 +62,7 @@ from domain.conditions.model import (
 )
 from domain.conditions.paths import steps_of
 from domain.conditions.subject import ShopDefaults
-from domain.consent import EVERY_CHANNEL, MARKETING
+from domain.consent import EVERY_CHANNEL, GIVEN_AT, MARKETING, ConsentSource
 from domain.durations import parse_duration
 from domain.errors import NotAvailableYet
 
@@ -289,7 +289,10 @@ def _consent(condition: ConsentIs, frame: Frame) -> ColumnElement[bool]:
             other.customer_id != consent.customer_id,
             other.purpose.in_([condition.consent, MARKETING]),
             or_(other.channel == channel, other.channel == EVERY_CHANNEL),
-            tuple_(other.at, other.sent, other.event_id) > tuple_(consent.at, consent.sent, consent.event_id),
+            or_(
+                tuple_(other.at, other.sent, other.event_id) > tuple_(consent.at, consent.sent, consent.event_id),
+                and_(consent.source == ConsentSource.IMPORT, not_(consent.evidence.has_key(GIVEN_AT))),
+            ),
             *([not_(_told_by_browser(other.event_id))] if frame.trusted else []),
         )
         .correlate_except(other)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from database.base import Json, Table
 from database.secrets import PSEUDONYMS, secret
 from database.session import ReadSession, WriteSession
-from domain.consent import ConsentRecord, ConsentState, StandingConsent, addressed_channel
+from domain.consent import GIVEN_AT, ConsentRecord, ConsentState, StandingConsent, addressed_channel, is_statement
 from domain.ids import new_id
 from domain.pseudonyms import address_pseudonym
 
@@ -103,26 +103,39 @@ def _hash(key: bytes, record: ConsentRecord) -> bytes | None:
     return address_pseudonym(key, addressed_channel(record.channel), record.address)
 
 
-# The latest of each kind, state and address: with these the fold of domain.consent comes out as with all of them. What
-# other people withdrew for the address counts for everybody who has it. By ix_consents_customer, ix_consents_withdrawn.
-STANDING = """
+# The same as domain.consent.is_statement.
+IS_STATEMENT = f"""(
+    state = '{ConsentState.SUBSCRIBED}' AND coalesce(evidence ->> 'granted', source) = 'import'
+    AND NOT jsonb_exists(evidence, '{GIVEN_AT}')
+)"""
+
+# The latest of each kind, state and address: with these the fold of domain.consent comes out as with all of them, acts
+# and statements apart, of which the first counts. What other people withdrew for the address counts for everybody who
+# has it. By ix_consents_customer, ix_consents_withdrawn.
+STANDING = f"""
     SELECT coalesce(jsonb_agg(jsonb_build_array(
-        purpose, channel, state, at, source, sent, event_id, encode(address_hash, 'hex'), address_given IS NULL
+        purpose, channel, state, at, source, sent, event_id, encode(address_hash, 'hex'), address_given IS NULL,
+        is_statement
     )), '[]')
     FROM (
         (
             SELECT DISTINCT ON (purpose, channel, state, address_hash)
-                purpose, channel, state, at, source, sent, event_id, address_hash, address_given
-            FROM consents WHERE customer_id = :customer_id
+                purpose, channel, state, at, source, sent, event_id, address_hash, address_given, false AS is_statement
+            FROM consents WHERE customer_id = :customer_id AND NOT {IS_STATEMENT}
             ORDER BY purpose, channel, state, address_hash, at DESC, sent DESC, event_id DESC
         ) UNION ALL (
+            SELECT DISTINCT ON (purpose, channel, address_hash)
+                purpose, channel, state, at, source, sent, event_id, address_hash, address_given, true AS is_statement
+            FROM consents WHERE customer_id = :customer_id AND {IS_STATEMENT}
+            ORDER BY purpose, channel, address_hash, at, sent, event_id
+        ) UNION ALL (
             SELECT DISTINCT ON (purpose, channel)
-                purpose, channel, state, at, source, sent, event_id, address_hash, true AS address_given
+                purpose, channel, state, at, source, sent, event_id, address_hash, true AS address_given, false
             FROM consents WHERE address_hash = :address_hash AND state = 'unsubscribed' AND customer_id <> :customer_id
             ORDER BY purpose, channel, at DESC, sent DESC, event_id DESC
         )
     ) AS latest
-"""
+"""  # noqa: S608  constants
 
 
 def standing_of(rows: Iterable[Sequence[Any]]) -> list[StandingConsent]:
@@ -132,8 +145,9 @@ def standing_of(rows: Iterable[Sequence[Any]]) -> list[StandingConsent]:
             *(purpose, channel, state, datetime.fromisoformat(at), source),
             order=(datetime.fromisoformat(at), datetime.fromisoformat(sent), UUID(event_id)),
             address=None if address is None else bytes.fromhex(address),
+            is_statement=stated,
         )
-        for purpose, channel, state, at, source, sent, event_id, address, _ in rows
+        for purpose, channel, state, at, source, sent, event_id, address, _, stated in rows
     ]
 
 
@@ -170,7 +184,10 @@ def _takes_back(other: Consent, grant: Consent) -> bool:
     return (
         (other.purpose, other.channel, other.address_hash) == (grant.purpose, grant.channel, grant.address_hash)
         and grant.state == ConsentState.SUBSCRIBED
-        and (other.at, other.sent, other.event_id) > (grant.at, grant.sent, grant.event_id)
+        and (
+            (other.at, other.sent, other.event_id) > (grant.at, grant.sent, grant.event_id)
+            or is_statement(grant.source, grant.state, grant.evidence)
+        )
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from database.customers import Customer
 from database.secrets import PSEUDONYMS, known_secret, secret
 from database.session import ReadSession, WriteSession
 from domain.addresses import TRAIT_OF_CHANNEL, address_of, is_trusted_address
-from domain.consent import Addressee, ConsentSource, ConsentState, StandingConsent
+from domain.consent import Addressee, ConsentSource, ConsentState, StandingConsent, is_statement
 from domain.consent_addresses import Fact, Joined, Move, Named, Said, address_consents, idle
 from domain.ids import new_id
 from domain.pseudonyms import address_pseudonym
@@ -53,7 +53,7 @@ _STATEMENTS = text("""
 """)
 
 _OTHERS = text("""
-    SELECT customer_id, purpose, channel, state, at, source, sent, event_id, address_hash
+    SELECT customer_id, purpose, channel, state, at, source, sent, event_id, address_hash, evidence
     FROM consents WHERE state = 'unsubscribed' AND address_hash = ANY(:addresses)
 """)
 
@@ -196,7 +196,9 @@ async def _others(
 
 def _standing(row: Any) -> StandingConsent:  # a row of _RECORDS or _OTHERS
     order = (row.at, row.sent, row.event_id)
-    return StandingConsent(*(row.purpose, row.channel, row.state, row.at, row.source, order), row.address_hash)
+    stated = is_statement(row.source, row.state, row.evidence)
+    said = (row.purpose, row.channel, row.state, row.at, row.source, order)
+    return StandingConsent(*said, row.address_hash, is_statement=stated)
 
 
 def _hash(key: bytes, channel: str, address: str | None) -> bytes | None:
@@ -242,9 +244,7 @@ def _changes(ground: _Ground) -> list[_Change]:
 
 
 def _at(change: _Change) -> StandingConsent:
-    row = change.row
-    order = (row.at, row.sent, row.event_id)
-    return StandingConsent(*(row.purpose, row.channel, row.state, row.at, row.source, order), change.address)
+    return replace(_standing(change.row), address=change.address)
 
 
 def _differs(change: _Change) -> bool:

@@ -205,7 +205,7 @@ async def gate_facts(
     return GateFacts(
         has_pending_events=row.has_pending_events,
         consents=standing_of(row.consents),
-        is_settled=not any(each[-1] for each in row.consents),
+        is_settled=not any(each[8] for each in row.consents),
         has_answered=row.has_answered,
         suppression=row.suppression,
         sent=[Sent(datetime.fromisoformat(at), channel, purpose) for at, channel, purpose in row.sent],

@@ -19,7 +19,7 @@ from database.secrets import PSEUDONYMS, known_secret
 from database.session import ReadSession
 from domain.addresses import address_of, is_trusted_address
 from domain.conditions.history import PastMessage, Report
-from domain.consent import Addressee, StandingConsent
+from domain.consent import Addressee, StandingConsent, is_statement
 from domain.journeys.waiting import Happening
 from domain.messages import RESERVED, Sent, deliverable_address
 from domain.pseudonyms import address_pseudonym, address_pseudonyms
@@ -154,7 +154,10 @@ async def _consents(session: ReadSession, addressees: Mapping[UUID, Addressee]) 
         order = (row.at, row.sent, row.event_id)
         address = addressees[row.customer_id].address if row.address_given is None else row.address_hash
         found[row.customer_id].append(
-            StandingConsent(*(row.purpose, row.channel, row.state, row.at, row.source, order, address, row.counts))
+            StandingConsent(
+                *(row.purpose, row.channel, row.state, row.at, row.source, order, address, row.counts),
+                is_statement=is_statement(row.source, row.state, row.evidence),
+            )
         )
     return found
 

@@ -108,6 +108,54 @@ def address_of_event(channel: str, properties: Mapping[str, Any]) -> str | None:
     return told.strip() or None if isinstance(told, str) else None
 
 
+EVIDENCE: Final = ("text", "form", "source", "url", "ip", "user_agent", "evidence")
+"""Properties of an event of consent that prove how it was given: any of them makes an imported yes an act."""
+GIVEN_AT: Final = "given_at"
+"""In the evidence of an import: when the consent was given. Without it the import states only how things stand."""
+
+
+def evidence_of_event(
+    properties: Mapping[str, Any], context: Mapping[str, Any], *, source: str, message_id: str
+) -> dict[str, Any]:
+    """All that such an event says beside purpose and channel: the wording, the form, the address, where it came from.
+
+    `source` is the event's; a source that the properties name, such as a form, stands as `form` where there is none.
+    """
+    page = context.get("page")
+    seen = {
+        "ip": context.get("ip"),
+        "user_agent": context.get("userAgent"),
+        "url": page.get("url") if isinstance(page, Mapping) else None,
+        "form": properties.get("source"),
+    }
+    told = {name: value for name, value in properties.items() if name not in ("purpose", "channel", "source", GIVEN_AT)}
+    return {
+        **{name: value for name, value in seen.items() if value is not None},
+        **told,
+        "source": source,
+        "message_id": message_id,
+    }
+
+
+def _proves_itself(properties: Mapping[str, Any]) -> bool:
+    """Whether an event of consent carries evidence of the act."""
+    return any(properties.get(name) not in (None, "", {}, []) for name in EVIDENCE)
+
+
+def is_act(properties: Mapping[str, Any], at: datetime, received_at: datetime) -> bool:
+    """Whether what an import tells of a consent was done, at a time of its own and with evidence."""
+    return at < received_at and _proves_itself(properties)
+
+
+def is_statement(source: str, state: str, evidence: Mapping[str, Any]) -> bool:
+    """Whether a record states only how things stand elsewhere: an imported yes without its own time and evidence.
+
+    Such a statement counts for whoever has no record yet, and changes nothing for anybody else.
+    """
+    origin = evidence.get("granted", source)  # of a copy: what granted it
+    return state == ConsentState.SUBSCRIBED and origin == ConsentSource.IMPORT and GIVEN_AT not in evidence
+
+
 def addressed_channel(channel: str) -> str:
     """The channel whose address a record belongs to: consent to every channel is given with a mail address."""
     return "email" if channel == EVERY_CHANNEL else channel
@@ -138,6 +186,7 @@ class StandingConsent:
     order: Order
     address: bytes | None = None
     counts: bool = True  # it says something about the present address
+    is_statement: bool = False  # no act, only how things stand elsewhere: `is_statement`
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +222,7 @@ def permission(
     if (
         general is not None
         and general.state == ConsentState.UNSUBSCRIBED
-        and (own is None or own.order <= general.order)
+        and (own is None or own.order <= general.order or own.is_statement)
     ):
         return _refused(general)
     found = own or general
@@ -191,11 +240,14 @@ def _counts(record: StandingConsent, to: Addressee) -> bool:
 
 
 def decisive(records: Iterable[StandingConsent], purpose: str) -> StandingConsent | None:
-    """The record that counts: the latest. A request changes nothing for whoever had said yes before."""
+    """The record that counts: the latest. A request changes nothing for whoever had said yes before, and a statement of
+    standing changes nothing for whoever had said anything."""
     found: StandingConsent | None = None
     for record in sorted((each for each in records if each.purpose == purpose), key=lambda each: each.order):
         was_given = found is not None and found.state == ConsentState.SUBSCRIBED
-        if not (was_given and record.state == ConsentState.PENDING):
+        is_asked = was_given and record.state == ConsentState.PENDING
+        is_stated = found is not None and record.is_statement
+        if not (is_asked or is_stated):
             found = record
     return found
 

@@ -6,7 +6,7 @@ The same for any order of arrival: the fold walks everything in the order in whi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
@@ -102,11 +102,23 @@ def idle(records: Sequence[tuple[UUID, StandingConsent]], present: Mapping[str, 
             channel = addressed_channel(each.channel)
             is_elsewhere = channel in present and each.address != present[channel]
             is_asked = each.state == ConsentState.PENDING and standing == ConsentState.SUBSCRIBED
-            if each.state != ConsentState.UNSUBSCRIBED and (is_elsewhere or is_asked):
+            is_void = each.is_statement and (standing is not None or _is_withdrawn(records, each))
+            if each.state != ConsentState.UNSUBSCRIBED and (is_elsewhere or is_asked or is_void):
                 quiet.add(id_)
             else:
                 standing = ConsentState(each.state)
     return quiet
+
+
+def _is_withdrawn(records: Iterable[tuple[UUID, StandingConsent]], statement: StandingConsent) -> bool:
+    """Whether anything that a statement of standing speaks of had been withdrawn before, in whatever wider words."""
+    return any(
+        each.state == ConsentState.UNSUBSCRIBED
+        and each.order < statement.order
+        and each.purpose in (statement.purpose, MARKETING)
+        and (statement.channel == EVERY_CHANNEL or each.channel in (statement.channel, EVERY_CHANNEL))
+        for _, each in records
+    )
 
 
 def _order(fact: Fact) -> Order:
@@ -227,7 +239,7 @@ class _Fold:
             return None
         others = [each for each in self._others if each.address == address and each.order < by]
         taken_back = (
-            each.order > latest.order
+            (each.order > latest.order or latest.is_statement)
             and each.purpose in (purpose, MARKETING)
             and each.channel in (channel, EVERY_CHANNEL)
             for each in (*(each for _, each in person.said if each.state == ConsentState.UNSUBSCRIBED), *others)
@@ -236,6 +248,4 @@ class _Fold:
 
 
 def _with_address(consent: StandingConsent, address: bytes | None) -> StandingConsent:
-    return StandingConsent(
-        *(consent.purpose, consent.channel, consent.state, consent.at, consent.source, consent.order), address
-    )
+    return replace(consent, address=address)

@@ -12,15 +12,16 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
+from domain.addresses import TRAIT_OF_CHANNEL
 from domain.commerce import ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, ProductFact, text_id
-from domain.consent import CONSENT_GRANTED, CONSENT_WITHDRAWN, ConsentState
+from domain.consent import CONSENT_GRANTED, CONSENT_WITHDRAWN, PURPOSE, ConsentState
 from domain.events import EARLIEST, KIND_NAMES, EventKind, NewEvent
 from domain.money import currency_of, minor_units
 from domain.payload import find_fault
@@ -80,7 +81,7 @@ def read_rows(lines: Iterable[str], format_: ImportFormat) -> Iterator[Row | Row
 def _read_csv(lines: Iterable[str]) -> Iterator[Row | RowProblem]:
     reader = csv.reader(_bounded(lines), strict=True)
     try:
-        header = [name.strip().removeprefix("\ufeff") for name in next(reader, [])]
+        header = _header(next(reader, []))
     except (csv.Error, RowError) as error:
         yield RowProblem(0, "csv_malformed", f"the header cannot be read: {error}")
         return
@@ -100,6 +101,13 @@ def _read_csv(lines: Iterable[str]) -> Iterator[Row | RowProblem]:
             yield RowProblem(number, error.code, str(error))
         except csv.Error as error:
             yield RowProblem(number, "csv_malformed", f"this row cannot be read: {error}")
+
+
+def _header(names: Iterable[str]) -> list[str]:
+    """The columns' names; `consent.marketing` is the state where columns such as `consent.marketing.at` stand by it."""
+    header = [name.strip().removeprefix("\ufeff") for name in names]
+    objects = {name.rpartition(".")[0] for name in header if name.count(".") > 1 and name.startswith("consent.")}
+    return [f"{name}.state" if name in objects else name for name in header]
 
 
 def _bounded(lines: Iterable[str]) -> Iterator[str]:
@@ -199,14 +207,28 @@ def _customer(values: dict[str, Any], _: str, as_of: datetime) -> list[NewEvent]
     events = [make.event(EventKind.IDENTIFY, KIND_NAMES[EventKind.IDENTIFY], traits=traits)]
     if not isinstance(consents, dict):
         raise RowError("consent_malformed", "consent is an object, or columns consent.<purpose>")
-    return events + [_consent(make, purpose, state) for purpose, state in consents.items()]
+    return events + [_consent(make, purpose, told, traits) for purpose, told in consents.items()]
 
 
-def _consent(make: _Maker, purpose: str, state: Any) -> NewEvent:
-    names = {ConsentState.SUBSCRIBED: CONSENT_GRANTED, ConsentState.UNSUBSCRIBED: CONSENT_WITHDRAWN}
-    if state not in names:
-        raise RowError("consent_unknown", f"consent.{purpose}: {state!r} is neither subscribed nor unsubscribed")
-    return make.event(EventKind.TRACK, names[state], properties={"purpose": purpose})
+_CONSENTS: Final[Mapping[str, str]] = {
+    ConsentState.SUBSCRIBED: CONSENT_GRANTED,
+    ConsentState.UNSUBSCRIBED: CONSENT_WITHDRAWN,
+}
+
+
+def _consent(make: _Maker, purpose: str, told: Any, traits: Mapping[str, Any]) -> NewEvent:
+    """A state alone says how things stand. An object says what was done: state, `at`, and what proves it."""
+    said = dict(told) if isinstance(told, dict) else {"state": told}
+    state = said.pop("state", None)
+    name = _CONSENTS.get(state.strip().lower()) if isinstance(state, str) else None
+    if name is None or (name == CONSENT_GRANTED and not re.fullmatch(PURPOSE, purpose.strip().lower())):
+        what = f'{purpose}: write subscribed or unsubscribed, or {{"state": .., "at": .., "text": ..}}'
+        raise RowError("consent_unknown", f"consent.{what}; a purpose is a word such as marketing")
+    given_at = _own_time(said, make.as_of, ("at", "timestamp"))
+    if given_at is None:
+        return make.event(EventKind.TRACK, name, properties={**said, "purpose": purpose})
+    named = {trait: traits[trait] for trait in TRAIT_OF_CHANNEL.values() if traits.get(trait) is not None}
+    return replace(make, at=given_at).event(EventKind.TRACK, name, properties={**named, **said, "purpose": purpose})
 
 
 def _order(values: dict[str, Any], currency: str, as_of: datetime) -> list[NewEvent]:
@@ -335,11 +357,15 @@ def _user_of(values: dict[str, Any], columns: Iterable[str]) -> str:
 
 def _time_of(values: dict[str, Any], as_of: datetime, columns: Iterable[str]) -> datetime:
     """When it was so; a row that does not say is of now."""
+    return _own_time(values, as_of, columns) or as_of
+
+
+def _own_time(values: dict[str, Any], as_of: datetime, columns: Iterable[str]) -> datetime | None:
     for column in columns:
         told = values.pop(column, None)
         if told is not None:
             return _moment(told, column, as_of)
-    return as_of
+    return None
 
 
 def _moment(told: Any, column: str, as_of: datetime) -> datetime:

@@ -78,7 +78,7 @@ class Town:
         await self.route()
 
     async def admin(self, method: str, path: str, **more: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.server.admin_key}"}
+        headers = {"Authorization": f"Bearer {self.server.admin_key}", **more.pop("headers", {})}
         return await self.http.request(method, path, headers=headers, **more)
 
     async def consents(self, user: str) -> list[tuple[str, str]]:

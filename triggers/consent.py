@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from database import consent
 from database.consent_addresses import follow_addresses, settle_consents
 from domain.addresses import TRAIT_OF_CHANNEL
-from domain.consent import ConsentRecord, ConsentSource, ConsentState, address_of_event, consent_of_event
+from domain.consent import (
+    GIVEN_AT,
+    ConsentRecord,
+    ConsentSource,
+    ConsentState,
+    address_of_event,
+    consent_of_event,
+    evidence_of_event,
+    is_act,
+)
 from domain.events import EventKind
 from triggers.batch import BatchEvent, Wave
 
@@ -42,10 +53,19 @@ def _record(event: BatchEvent) -> ConsentRecord | None:
         at=event.event.timestamp,
         source=ConsentSource.IMPORT if event.is_history else ConsentSource.EVENT,
         event_id=event.event.id,
-        evidence={"source": event.event.source, "message_id": event.event.message_id},
+        evidence=_evidence(event),
         address=address_of_event(channel, event.event.properties),
         sent=event.event.sent,
     )
+
+
+def _evidence(event: BatchEvent) -> dict[str, Any]:
+    """What the event proves. What an import calls an act has a time of its own and says how it was given."""
+    told = event.event
+    evidence = evidence_of_event(told.properties, told.context, source=told.source, message_id=told.message_id)
+    if event.is_history and is_act(told.properties, told.timestamp, told.received_at):
+        evidence[GIVEN_AT] = told.timestamp.isoformat()
+    return evidence
 
 
 def _names_address(event: BatchEvent) -> bool:

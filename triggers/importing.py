@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from domain.commerce import ProductFact
 from domain.events import NewEvent
 from domain.imports import Imported, ImportFormat, ImportKind, RowProblem, read_rows, take_row
 from domain.social import MeasuredPost
+from triggers.consent_statements import find_withdrawn, statement_of
 
 ROWS_AT_ONCE = 500
 MOST_PROBLEMS = 1_000
@@ -35,9 +36,20 @@ class ImportReport:
     def refuse(self, problem: RowProblem) -> None:
         """This row was not taken."""
         self.refused += 1
+        self.problem(problem)
+
+    def problem(self, problem: RowProblem) -> None:
+        """Something of this row was not taken."""
         if len(self.problems) < MOST_PROBLEMS:
             self.problems.append(problem)
 
+
+_WITHDRAWN = (
+    "consent.{purpose}: the customer has withdrawn it, which a state without a time and evidence of its own does not "
+    "override; the rest of the row was taken"
+)
+
+_Numbered = tuple[int, list[NewEvent]]  # the row's number and what it becomes
 
 Progress = Callable[[ImportReport], None]
 
@@ -83,7 +95,7 @@ class _Importer:
         self._database = database
         self._as_of = as_of
         self._enter = enter
-        self._rows: list[tuple[int, list[NewEvent]]] = []
+        self._rows: list[_Numbered] = []
         self._products: list[ProductFact] = []
         self._posts: list[MeasuredPost] = []
 
@@ -102,7 +114,7 @@ class _Importer:
         async with self._database.transaction() as session:
             await describe(session, self._products)
             posts = await write_posts(session, self._posts)
-            rows = await self._without_the_erased(session)
+            rows = await self._without_withdrawn(session, await self._without_the_erased(session))
             events = [event for row in rows for event in row]
             result = await append(session, events)
         accepted = {events[position].id for position in result.accepted}
@@ -111,11 +123,20 @@ class _Importer:
         self.report.duplicates += len(rows) - new + len(self._posts) - posts
         self._rows, self._products, self._posts = [], [], []
 
-    async def _without_the_erased(self, session: WriteSession) -> list[list[NewEvent]]:
+    async def _without_withdrawn(self, session: WriteSession, rows: Sequence[_Numbered]) -> list[list[NewEvent]]:
+        """Each row without what only states a consent that the customer has taken back. The rest of it is taken."""
+        stated = {event.id: statement for _, row in rows for event in row if (statement := statement_of(event, row))}
+        void = await find_withdrawn(session, stated)
+        for number, row in rows:
+            for purpose in sorted(stated[event.id].purpose for event in row if event.id in void):
+                self.report.problem(RowProblem(number, "consent_withdrawn", _WITHDRAWN.format(purpose=purpose)))
+        return [[event for event in row if event.id not in void] for _, row in rows]
+
+    async def _without_the_erased(self, session: WriteSession) -> list[_Numbered]:
         """The router would drop their events; here the row is reported too."""
         people = {IdentityRef("user", event.user_id) for _, row in self._rows for event in row if event.user_id}
         erased = {each.value for each in await erased_since(session, sorted(people))}
         for number, row in self._rows:
             if any(event.user_id in erased for event in row):
                 self.report.refuse(RowProblem(number, "erased", "this customer was erased and is not imported again"))
-        return [row for _, row in self._rows if not any(event.user_id in erased for event in row)]
+        return [(number, row) for number, row in self._rows if not any(event.user_id in erased for event in row)]
