@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import ApiDependencies, Dependencies
-from database.migrations.upgrade import current_revision, newest_revision
+from database.migrations.upgrade import current_revision, newest_revision, serves
 from database.outages import FULL, sqlstate_of
 from database.readiness import check_writable
 from domain.errors import Unavailable
@@ -21,7 +21,10 @@ _PATIENCE = 2.0  # seconds; a load balancer asks again anyway
 
 
 class Readiness(BaseModel):
-    """`ready` is what counts: events can be taken. Ingest works while Temporal is away, so Temporal is only told."""
+    """`ready` is what counts: events can be taken. Ingest works while Temporal is away, so Temporal is only named.
+
+    `schema_revision`: "ok", "none", or the revision of another release: a newer one is no reason not to be ready.
+    """
 
     ready: bool
     database: str
@@ -37,16 +40,16 @@ async def livez() -> dict[str, str]:
 
 @router.get("/readyz", summary="The process can take requests", responses={503: {"model": Readiness}})
 async def readyz(dependencies: Dependencies, response: Response) -> Readiness:
-    """200 when the database answers, can be written to and has the newest schema, else 503."""
-    revision = await _revision(dependencies)
-    is_migrated = revision is not None and revision == newest_revision()
-    database = "unreachable" if revision is None else await _writable(dependencies)
+    """200 when the database answers, can be written to and has a schema that this code runs on, else 503."""
+    is_answering, revision = await _revision(dependencies)
+    is_migrated = serves(revision)
+    database = await _writable(dependencies) if is_answering else "unreachable"
     is_ready = is_migrated and database == "ok"
     response.status_code = 200 if is_ready else 503
     return Readiness(
         ready=is_ready,
         database=database,
-        schema_revision="ok" if is_migrated else (revision or "unknown"),
+        schema_revision=_told(revision) if is_answering else "unknown",
         temporal=await _temporal(dependencies),
     )
 
@@ -57,13 +60,18 @@ async def metrics(dependencies: Dependencies) -> Response:
     return Response(await dependencies.figures(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _revision(dependencies: ApiDependencies) -> str | None:
-    """The schema the database stands at, "none" before its first migration; None when it does not answer."""
+async def _revision(dependencies: ApiDependencies) -> tuple[bool, str | None]:
+    """Whether the database answers, and the schema it stands at; None before its first migration."""
     try:
         async with asyncio.timeout(_PATIENCE), dependencies.database.read() as session:
-            return await current_revision(session) or "none"
+            return True, await current_revision(session)
     except (SQLAlchemyError, OSError, TimeoutError):
-        return None
+        return False, None
+
+
+def _told(revision: str | None) -> str:
+    """ "ok", the revision of a schema that is newer or older than ours, or "none"."""
+    return "ok" if revision == newest_revision() else revision or "none"
 
 
 async def _writable(dependencies: ApiDependencies) -> str:

@@ -20,7 +20,7 @@ from database.guarantees import (
     reserved_since,
 )
 from database.keys import everything
-from database.migrations.upgrade import current_revision, newest_revision
+from database.migrations.upgrade import current_revision, newest_revision, serves
 from database.published import unread_documents
 from database.refused_merges import open_refusals
 from database.session import Database, ReadSession
@@ -59,9 +59,10 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
         # One snapshot: what is compared below belongs together, whatever is written meanwhile.
         await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         revision = await current_revision(session)
-        if revision != newest_revision():
-            return [Verdict("schema", "the database is at this version's schema", [f"revision {revision}"])]
+        if not serves(revision):
+            return [Verdict("schema", "the database is at this release's schema", [f"revision {revision}"])]
         return [
+            _schema(revision),
             *[Verdict(each.guarantee, each.promise, await offenders(session, each, as_of)) for each in QUESTIONS],
             Verdict("G27", "no browser key has a server's or a reserved source", clashes(await everything(session))),
             Verdict("G28", "this release reads every published document whole", await unread_documents(session)),
@@ -74,6 +75,11 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             Verdict("tiers", "tiers equal a replay of what counts", await drifted_tiers(session, as_of)),
             Verdict("challenges", "progress equals a recount of events", await drifted_progress(session, as_of)),
         ]
+
+
+def _schema(revision: str | None) -> Verdict:
+    newer = [] if revision == newest_revision() else [f"revision {revision}, of a newer release: finish the deploy"]
+    return Verdict("G33", "the database is at this release's schema", newer, is_notice=True)
 
 
 async def _refused(session: ReadSession) -> Verdict:

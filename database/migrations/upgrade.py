@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from sqlalchemy import text
 
 from database.session import Database, ReadSession
 from database.trait_trust import is_marked, mark_untrusted_traits
 
+T = TypeVar("T")
 _HERE = Path(__file__).parent
 
 
-def upgrade(url: str) -> None:
-    """Run every migration that is missing, then the passes over old rows. Blocking; safe from several processes."""
+def upgrade(url: str) -> str:
+    """Run every migration that is missing, then the passes over old rows; answers the revision it then stands at.
+
+    Blocking; safe from several processes. A schema of a newer release is left alone: migrations only add, so it serves.
+    """
+    standing = _in_own_loop(_stands_at(url))
+    if standing is not None and standing > newest_revision():
+        return standing
     from alembic import command  # here, as a process that starts on a migrated database has no use for it
     from alembic.config import Config
 
@@ -25,8 +34,8 @@ def upgrade(url: str) -> None:
     config.set_main_option("script_location", str(_HERE))
     config.set_main_option("database_url", url.replace("%", "%%"))
     command.upgrade(config, "head")
-    with ThreadPoolExecutor(max_workers=1) as own_loop:  # the caller may itself stand in a running event loop
-        own_loop.submit(asyncio.run, _look_through(url)).result()
+    _in_own_loop(_look_through(url))
+    return newest_revision()
 
 
 async def is_newest(url: str) -> bool:
@@ -34,9 +43,30 @@ async def is_newest(url: str) -> bool:
     database = Database(url, pool_size=1)
     try:
         async with database.read() as session:
-            return await current_revision(session) == newest_revision() and await is_marked(session)
+            revision = await current_revision(session)
+            return serves(revision) and (revision != newest_revision() or await is_marked(session))
     finally:
         await database.close()
+
+
+def serves(revision: str | None) -> bool:
+    """Whether this code runs on a schema: its own, or one of a newer release, which has only added to it."""
+    return revision is not None and revision >= newest_revision()
+
+
+async def _stands_at(url: str) -> str | None:
+    database = Database(url, pool_size=1)
+    try:
+        async with database.read() as session:
+            return await current_revision(session)
+    finally:
+        await database.close()
+
+
+def _in_own_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for it, also where the caller itself stands in a running event loop."""
+    with ThreadPoolExecutor(max_workers=1) as own_loop:
+        return own_loop.submit(asyncio.run, work).result()
 
 
 async def _look_through(url: str) -> None:

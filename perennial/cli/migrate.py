@@ -24,7 +24,7 @@ def migrate(
     """Bring the database to this version's schema and register our search attributes with Temporal.
 
     Safe to repeat, and safe to run from several machines at once: they take turns. Run it before the new version's
-    processes start; the old version keeps working on the new schema.
+    processes start; the old version keeps working on the new schema, and starts on it again after a roll-back.
 
     [dim]Examples:[/dim]
       perennial migrate
@@ -34,8 +34,10 @@ def migrate(
 
     settings = load_settings()
     with faults_told():
-        upgrade(settings.database_url.get_secret_value())
-    console.print(f"The database is at revision {newest_revision()}.")
+        revision = upgrade(settings.database_url.get_secret_value())
+    console.print(f"The database is at revision {revision}.")
+    if revision != newest_revision():
+        console.print(f"That is a newer release's; this one knows {newest_revision()} and runs on it. Nothing to do.")
     if temporal:
         run(_register(settings))
         console.print(f"Temporal's namespace {settings.temporal_namespace} knows our search attributes.")
