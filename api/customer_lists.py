@@ -30,7 +30,11 @@ class EventAnswer(BaseModel):
     traits: dict[str, Any]
     context: dict[str, Any]
     ignored_untrusted: list[str] = Field(
-        default=[], description="Traits that this event, of a browser, could not change: a trusted source had set them."
+        default=[],
+        description="What of this event was not taken: traits that a browser could not change since a trusted source "
+        "had set them; of an event of consent `properties.email` or `phone` (a browser's withdrawal takes back nothing "
+        "for an address that is not the customer's), `properties.purpose` or `channel` (not a name), or `event` (no "
+        "browser grants consent).",
     )
 
     @classmethod

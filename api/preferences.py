@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -36,11 +36,15 @@ from domain.ids import new_id
 from domain.message_events import Kind, Report
 from domain.shop_settings import ShopSettings
 
+MOST_CHOICES = 50
+"""Purposes that one page shows."""
+
 _NAMES = {MARKETING: "News and offers"}
 OFFER = "Choose what you would like to hear about. Messages about your orders always reach you."
 """What the page says above the choices; part of the evidence of whoever chooses."""
 SAVE = "Save my choices"
 """What the page's button says."""
+_NEVER = (datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +57,24 @@ class Choice:
 
 
 async def choices_of(session: ReadSession, message: Message, settings: ShopSettings) -> Sequence[Choice]:
-    """The purposes that the customer has a record of, the message's own, and marketing, which comes first."""
+    """The purposes that the customer has a record of, the message's own, and marketing, which comes first.
+
+    Anybody can ask for purposes in a customer's name: of very many, those that are on and the latest ones are shown.
+    """
     records, to = await _standing(session, message)
-    purposes = {MARKETING, message.purpose, *(record.purpose for record in records)} - {TRANSACTIONAL, TRIAL}
-    return [
+    latest = {record.purpose: record.order for record in sorted(records, key=lambda record: record.order)}
+    choices = [
         Choice(
             purpose=purpose,
             name=_name_of(purpose),
             is_on=permission(records, purpose, message.channel, settings.consent_defaults, to) is Permission.GIVEN,
         )
-        for purpose in sorted(purposes, key=lambda purpose: (purpose != MARKETING, purpose))
+        for purpose in sorted({MARKETING, message.purpose, *latest} - {TRANSACTIONAL, TRIAL})
     ]
+    choices.sort(key=lambda choice: latest.get(choice.purpose, _NEVER), reverse=True)
+    choices.sort(key=lambda choice: (choice.purpose not in (MARKETING, message.purpose), not choice.is_on))
+    shown = choices[:MOST_CHOICES]
+    return sorted(shown, key=lambda choice: (choice.purpose != MARKETING, choice.purpose))
 
 
 def _name_of(purpose: str) -> str:

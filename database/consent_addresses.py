@@ -21,14 +21,24 @@ from database.customers import Customer
 from database.secrets import PSEUDONYMS, known_secret, secret
 from database.session import ReadSession, WriteSession
 from domain.addresses import TRAIT_OF_CHANNEL, address_of, is_trusted_address
-from domain.consent import Addressee, ConsentSource, ConsentState, StandingConsent, is_statement
-from domain.consent_addresses import Fact, Joined, Move, Named, Said, address_consents, idle
+from domain.consent import (
+    Addressee,
+    ConsentSource,
+    ConsentState,
+    StandingConsent,
+    address_of_event,
+    addressed_channel,
+    is_statement,
+)
+from domain.consent_addresses import Addressed, Fact, Joined, Move, Named, Said, address_consents, idle
 from domain.ids import new_id
 from domain.pseudonyms import address_pseudonym
 
-# Every record with the user id that its event named. By ix_consents_customer and pk_events.
+# Every record with the user id that its event named; of withdrawals by browsers, what those said. By
+# ix_consents_customer and pk_events.
 _RECORDS = text("""
-    SELECT consents.*, events.user_id
+    SELECT consents.*, events.user_id, coalesce(events.trusted, true) AS trusted,
+        CASE WHEN NOT events.trusted AND consents.state = 'unsubscribed' THEN events.properties END AS told
     FROM consents LEFT JOIN events ON events.id = consents.event_id
     WHERE consents.customer_id = ANY(CAST(:customers AS uuid[]))
 """)
@@ -68,8 +78,9 @@ _WRITE = text("""
 
 @dataclass(frozen=True, slots=True)
 class _Ground:
-    """What is stored about one customer."""
+    """What is stored about one customer. `key`: of the hashes."""
 
+    key: bytes
     present: Mapping[str, bytes | None]
     trusted: Mapping[str, bytes]
     records: Sequence[Any]  # rows of _RECORDS
@@ -77,12 +88,19 @@ class _Ground:
     others: Sequence[StandingConsent]
 
 
-async def settle_consents(session: WriteSession, customer_ids: Collection[UUID]) -> None:
-    """Settle all records of these customers, whom the caller has locked."""
+async def settle_consents(session: WriteSession, customer_ids: Collection[UUID]) -> set[UUID]:
+    """Settle all records of these customers, whom the caller has locked.
+
+    Answers which events named an address that is not theirs, and of which they took nothing back.
+    """
     rows = await _records(session, customer_ids)
+    strange: set[UUID] = set()
     if rows:
         grounds = await _grounds(session, sorted({row.customer_id for row in rows}), rows)
-        await _write(session, [change for ground in grounds for change in _changes(ground)])
+        folds = [(ground, _fold(ground)) for ground in grounds]
+        await _write(session, [change for ground, fold in folds for change in _changes(ground, fold)])
+        strange = {id_ for _, fold in folds for id_ in fold.strange}
+    return {row.event_id for row in rows if row.id in strange}
 
 
 async def follow_addresses(session: WriteSession, customer_ids: Collection[UUID]) -> None:
@@ -144,7 +162,7 @@ async def _grounds(session: WriteSession, ids: Sequence[UUID], rows: Sequence[An
             if address is not None and is_trusted_address(profile.traits, profile.trait_times, channel)
         }
         whose = profile.id
-        grounds.append(_Ground(present, trusted, records[whose], facts[0][whose], others[whose]))
+        grounds.append(_Ground(key, present, trusted, records[whose], facts[0][whose], others[whose]))
     return grounds
 
 
@@ -217,10 +235,23 @@ class _Change:
     moved: Move | None = None
 
 
-def _changes(ground: _Ground) -> list[_Change]:
+def _fold(ground: _Ground) -> Addressed:
+    said = [_said(ground.key, row) for row in ground.records if row.source != ConsentSource.MOVED]
+    return address_consents([*ground.facts, *said], ground.others, ground.trusted)
+
+
+def _said(key: bytes, row: Any) -> Said:  # a row of _RECORDS
+    """What was recorded. A browser's withdrawal may have lost its address, so that is read from the event again."""
+    consent = _standing(row)
+    if row.told is not None:
+        named = address_of_event(row.channel, row.told)
+        consent = replace(consent, address=_hash(key, addressed_channel(row.channel), named))
+        return Said(row.id, row.user_id, consent, is_given=named is not None, trusted=False)
+    return Said(row.id, row.user_id, consent, bool(row.address_given), row.trusted)
+
+
+def _changes(ground: _Ground, done: Addressed) -> list[_Change]:
     own = [row for row in ground.records if row.source != ConsentSource.MOVED]
-    said = [Said(row.id, row.user_id, _standing(row), bool(row.address_given)) for row in own]
-    done = address_consents([*ground.facts, *said], ground.others, ground.trusted)
     origin = {row.id: row for row in own}
     copies = {
         (row.event_id, row.purpose, row.channel, row.address_hash): row

@@ -61,7 +61,7 @@ class Event(Table):
     number: Mapped[int | None]  # routing order within the customer
     routed_at: Mapped[datetime | None]
     changed_traits: Mapped[dict[str, Any] | None]  # any JSON: what this event changed on the profile
-    ignored_untrusted: Mapped[list[Any] | None]  # names of traits that a browser could not change: trusted ones
+    ignored_untrusted: Mapped[list[Any] | None]  # what was not taken: trusted traits, or of consent (triggers/consent)
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     not_before: Mapped[datetime | None]
     error: Mapped[str | None]

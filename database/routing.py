@@ -118,6 +118,13 @@ _MARK = text("""
 """)
 
 
+_IGNORED = text("""
+    UPDATE events SET ignored_untrusted = coalesce(ignored_untrusted, '[]') || r.what
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (id uuid, what jsonb)
+    WHERE events.id = r.id
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """The ids that some pending events name, in the order of receipt: of live ones, or of imported history."""
@@ -185,6 +192,12 @@ async def mark_routed(session: WriteSession, events: Iterable[RoutedEvent], as_o
     ]
     if rows:
         await session.execute(_MARK, {"rows": orjson.dumps(rows).decode(), "as_of": as_of})
+
+
+async def mark_ignored(session: WriteSession, ignored: Mapping[UUID, list[str]]) -> None:
+    """Write what of routed events was not taken, after the traits that were not."""
+    rows = [{"id": id_, "what": what} for id_, what in ignored.items()]
+    await session.execute(_IGNORED, {"rows": orjson.dumps(rows).decode()})
 
 
 async def hold(session: WriteSession, event_id: UUID, *, attempts: int, until: datetime, error: str) -> None:

@@ -19,6 +19,8 @@ TRIAL = "test"
 """Of tests of templates, which go to whom a marketer names and may show any customer's data."""
 EVERY_CHANNEL = "all"
 """A record for every channel at once."""
+_NOBODY_ASKS: Final = frozenset({TRANSACTIONAL, TRIAL, EVERY_CHANNEL})
+"""Words for which no consent is asked: who takes it back means marketing, with each of its topics."""
 CONSENT_GRANTED = "Consent Granted"
 CONSENT_REQUESTED = "Consent Requested"
 """Somebody asked for messages and is to confirm it from their own mailbox: the first half of a double opt-in."""
@@ -76,8 +78,8 @@ class ConsentRecord:
 def consent_of_event(name: str, properties: Mapping[str, Any]) -> tuple[str, str, ConsentState] | None:
     """Purpose, channel and state of one of the events of `STATE_OF_EVENT`, or None for any other.
 
-    `purpose` may be absent (marketing) and so may `channel` (email). What is stated but cannot be read permits nothing,
-    and takes back everything: who says no in a way that we do not understand has said no.
+    `purpose` may be absent (marketing) and so may `channel` (email). What is stated but cannot be read permits nothing
+    (`unread_of_event`), and takes back everything: who says no in a way that we do not understand has said no.
     """
     state = STATE_OF_EVENT.get(name)
     if state is None:
@@ -85,8 +87,18 @@ def consent_of_event(name: str, properties: Mapping[str, Any]) -> tuple[str, str
     purpose = _word(properties.get("purpose"), absent=MARKETING)
     channel = _word(properties.get("channel"), absent="email")
     if state is ConsentState.UNSUBSCRIBED:
-        return _widened(purpose, MARKETING), channel or EVERY_CHANNEL, state
-    return None if purpose is None or channel is None else (purpose, channel, state)
+        return MARKETING if purpose is None or purpose in _NOBODY_ASKS else purpose, channel or EVERY_CHANNEL, state
+    return None if unread_of_event(properties) or purpose is None or channel is None else (purpose, channel, state)
+
+
+def unread_of_event(properties: Mapping[str, Any]) -> list[str]:
+    """Which of `purpose` and `channel` nobody can consent to: no name of at most 63 characters, or one of ours."""
+    purpose = _word(properties.get("purpose"), absent=MARKETING)
+    is_read = {
+        "purpose": purpose is not None and purpose not in _NOBODY_ASKS,
+        "channel": _word(properties.get("channel"), absent="email") is not None,
+    }
+    return [name for name, read in is_read.items() if not read]
 
 
 def _word(value: Any, *, absent: str) -> str | None:  # any JSON
@@ -95,11 +107,6 @@ def _word(value: Any, *, absent: str) -> str | None:  # any JSON
         return absent
     name = value.strip().lower() if isinstance(value, str) else ""
     return name if re.fullmatch(PURPOSE, name) else None
-
-
-def _widened(purpose: str | None, widest: str) -> str:
-    """Whoever leaves marketing has left each of its topics."""
-    return widest if purpose in (None, EVERY_CHANNEL) else str(purpose)
 
 
 def address_of_event(channel: str, properties: Mapping[str, Any]) -> str | None:
@@ -212,19 +219,17 @@ def permission(
 
     Transactional messages need no consent. A grant counts for its own address only, a withdrawal always. A topic
     without a record of its own goes by the record for marketing, and whoever withdrew marketing altogether gets no
-    topic either, except one that was subscribed to later. `defaults` is the shop's word for who never said anything;
-    it counts for confirmed addresses.
+    topic either, except one that was subscribed to later; asking for marketing again brings none of them back.
+    `defaults` is the shop's word for who never said anything; it counts for confirmed addresses.
     """
     if purpose == TRANSACTIONAL:
         return Permission.GIVEN
     fitting = [record for record in records if record.channel in (channel, EVERY_CHANNEL) and _counts(record, to)]
     own, general = decisive(fitting, purpose), decisive(fitting, MARKETING)
-    if (
-        general is not None
-        and general.state == ConsentState.UNSUBSCRIBED
-        and (own is None or own.order <= general.order or own.is_statement)
-    ):
-        return _refused(general)
+    said = decisive([each for each in fitting if each.state != ConsentState.PENDING], MARKETING)
+    is_over = own is None or said is None or own.order <= said.order or own.is_statement
+    if said is not None and said.state == ConsentState.UNSUBSCRIBED and is_over:
+        return _refused(said)
     found = own or general
     if found is None:
         default = defaults.get(purpose, defaults.get(MARKETING, ConsentState.UNSUBSCRIBED))

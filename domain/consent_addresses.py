@@ -46,12 +46,17 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A consent record. `address` where `is_given` says that the record itself named it."""
+    """A consent record. `address` where `is_given` says that the record itself named it.
+
+    A withdrawal that is not `trusted` is the person's, and that of an address only if a trusted source had said before
+    that it is theirs: anybody can post it in anybody's name.
+    """
 
     id: UUID
     who: str | None
     consent: StandingConsent
     is_given: bool
+    trusted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +70,11 @@ class Move:
 
 @dataclass(slots=True)
 class Addressed:
-    """The outcome: each record's address, and the grants that moved."""
+    """The outcome: each record's address, the grants that moved, and the withdrawals that named a strange address."""
 
     addresses: dict[UUID, bytes | None] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
+    strange: set[UUID] = field(default_factory=set)
 
 
 Fact = Named | Joined | Said
@@ -82,11 +88,12 @@ def address_consents(
     `trusted`: the present addresses by channel that a trusted source set, for customers older than their events.
     """
     facts = sorted(facts, key=_order)
-    fold = _Fold(others)
+    named = {fact.channel for fact in facts if isinstance(fact, Named)}
+    assumed = {channel: address for channel, address in (trusted or {}).items() if channel not in named}
+    fold = _Fold(others, assumed)
     for fact in facts:
         fold.take(fact)
-    named = {fact.channel for fact in facts if isinstance(fact, Named)}
-    fold.assume({channel: address for channel, address in (trusted or {}).items() if channel not in named})
+    fold.assume()
     return fold.done
 
 
@@ -131,15 +138,17 @@ class _Person:
 
     names: set[str]
     present: dict[str, tuple[bool, Order, bytes | None]] = field(default_factory=dict)
+    had: dict[tuple[str, bytes | None], bool] = field(default_factory=dict)  # addresses so far: whether trusted
     said: list[tuple[UUID, StandingConsent]] = field(default_factory=list)
 
 
 class _Fold:
     """Walks the facts once, keeping the persons as they stand after each."""
 
-    def __init__(self, others: Collection[StandingConsent]) -> None:
+    def __init__(self, others: Collection[StandingConsent], assumed: Mapping[str, bytes]) -> None:
         self.done = Addressed()
         self._others = others
+        self._assumed = assumed
         self._persons: list[_Person] = []
 
     def take(self, fact: Fact) -> None:
@@ -151,10 +160,10 @@ class _Fold:
             case Said():
                 self._say(fact)
 
-    def assume(self, trusted: Mapping[str, bytes]) -> None:
+    def assume(self) -> None:
         """Where no event names an address, the present one counts if it is trusted."""
         for person in self._persons:
-            for channel, address in trusted.items():
+            for channel, address in self._assumed.items():
                 self._settle(person, channel, address)
 
     def _person(self, who: str | None) -> _Person:
@@ -179,11 +188,15 @@ class _Fold:
         one.names |= other.names
         for channel, present in other.present.items():
             one.present[channel] = max(one.present.get(channel, present), present, key=lambda each: each[:2])
+        for had, trusted in other.had.items():
+            one.had[had] = trusted or one.had.get(had, False)
         one.said = sorted(one.said + other.said, key=lambda pair: pair[1].order)
         self._persons.remove(other)
 
     def _name(self, fact: Named) -> None:
         person = self._person(fact.who)
+        had = (fact.channel, fact.address)
+        person.had[had] = fact.trusted or person.had.get(had, False)
         before = person.present.get(fact.channel)
         if before is not None and before[:2] > (fact.trusted, fact.order):
             return
@@ -199,7 +212,17 @@ class _Fold:
         address = fact.consent.address if fact.is_given else None
         if not fact.is_given:
             _, _, address = person.present.get(addressed_channel(fact.consent.channel), (False, None, None))
+        if fact.consent.state == ConsentState.UNSUBSCRIBED and not fact.trusted and address is not None:
+            address = self._reached(person, fact, address)
         self._keep(person, fact.id, fact.consent, address)
+
+    def _reached(self, person: _Person, fact: Said, address: bytes) -> bytes | None:
+        """The address that an untrusted withdrawal is one of, beside being the person's."""
+        channel = addressed_channel(fact.consent.channel)
+        trusted = person.had.get((channel, address), True if self._assumed.get(channel) == address else None)
+        if trusted is None:
+            self.done.strange.add(fact.id)
+        return address if trusted else None
 
     def _keep(self, person: _Person, id_: UUID, consent: StandingConsent, address: bytes | None) -> None:
         self.done.addresses[id_] = address

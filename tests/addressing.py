@@ -106,6 +106,11 @@ class Town:
             message = (await session.scalars(select(Message).where(Message.run_id == run))).one()
         return (message.to, None) if message.state == "accepted" else (None, message.reason)
 
+    async def ignored(self, user: str) -> list[list[str]]:
+        """What was not taken of the customer's events, the latest first, as the timeline shows it."""
+        shown = (await self.admin("GET", f"/v1/customers/{user}/timeline?limit=100")).json()["data"]
+        return [each["detail"]["ignored_untrusted"] for each in shown if "ignored_untrusted" in each["detail"]]
+
     def mails_to(self, address: str) -> list[OutgoingEmail]:
         return [mail for mail in self.sending.provider.taken if mail.to == address]
 
@@ -125,7 +130,13 @@ class Town:
 async def publish_journeys(shop: Shop) -> None:
     """Journeys that send one mail each: of marketing, owed to the customer, and with a step of value."""
     owed = {"purpose": "transactional"}
-    letters: dict[str, dict[str, Any]] = {"welcome": {}, "receipts": owed, "gifts": owed, "codes": owed}
+    letters: dict[str, dict[str, Any]] = {
+        "welcome": {},
+        "newsletter": {"purpose": "news"},
+        "receipts": owed,
+        "gifts": owed,
+        "codes": owed,
+    }
     async with shop.database.transaction() as session:
         for key, more in letters.items():
             journey = welcome_journey(journey=key, **more)

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
+
+from prometheus_client import Counter
 
 from database import consent
 from database.consent_addresses import follow_addresses, settle_consents
+from database.routing import mark_ignored
+from database.session import WriteSession
 from domain.addresses import TRAIT_OF_CHANNEL
 from domain.consent import (
+    CONSENT_GRANTED,
+    CONSENT_REQUESTED,
     GIVEN_AT,
     ConsentRecord,
     ConsentSource,
     ConsentState,
     address_of_event,
+    addressed_channel,
     consent_of_event,
     evidence_of_event,
     is_act,
+    unread_of_event,
 )
 from domain.events import EventKind
 from triggers.batch import BatchEvent, Wave
+
+IGNORED = Counter("perennial_consent_ignored", "What events said about consent and was not taken, by what", ["what"])
 
 _TRAITS = tuple(TRAIT_OF_CHANNEL.values())
 
@@ -28,14 +40,41 @@ async def record_consents(wave: Wave) -> None:
     but never grant: anybody can post in its name."""
     records = [record for event in wave.events if (record := _record(event)) is not None]
     await consent.record(wave.session, records)
+    ignored = {event.event.id: found for event in wave.events if (found := _ignored(event))}
     joined = {customer.id for customer in wave.customers() if customer.is_joined}
     naming = [event for event in wave.events if _names_address(event)]
     moving = {event.customer.id for event in naming if _may_move(event)}
     settled = {record.customer_id for record in records} | joined | moving
-    await settle_consents(wave.session, settled)
+    strange = await settle_consents(wave.session, settled)
+    ignored |= {event.event.id: [_address_in(event)] for event in wave.events if event.event.id in strange}
+    await _report(wave.session, ignored)
     await follow_addresses(wave.session, {event.customer.id for event in naming} - settled)
     for customer in wave.customers():
         customer.is_joined = False
+
+
+def _ignored(event: BatchEvent) -> list[str]:
+    """What of a grant or a request is not taken: a browser's grant, a purpose or channel that is none."""
+    told = event.event
+    if told.name not in (CONSENT_GRANTED, CONSENT_REQUESTED):
+        return []
+    if told.name == CONSENT_GRANTED and not told.trusted:
+        return ["event"]
+    return [f"properties.{name}" for name in unread_of_event(told.properties)]
+
+
+def _address_in(event: BatchEvent) -> str:
+    """Where a withdrawal names its address."""
+    told = consent_of_event(event.event.name, event.event.properties)
+    return "properties." + (TRAIT_OF_CHANNEL[addressed_channel(told[1])] if told else "email")
+
+
+async def _report(session: WriteSession, ignored: Mapping[UUID, list[str]]) -> None:
+    """Keep what was not taken with its event, for people to look at."""
+    if ignored:
+        await mark_ignored(session, ignored)
+    for what in (each for found in ignored.values() for each in found):
+        IGNORED.labels(what).inc()
 
 
 def _record(event: BatchEvent) -> ConsentRecord | None:
