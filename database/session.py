@@ -14,6 +14,7 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
+from database.fair_pool import FairPool
 from database.outages import FULL, sqlstate_of
 from database.pools import LONG, ROUTER, Pool
 
@@ -56,6 +57,7 @@ class Database:
         """Whether the last write that needed room found none; `database.readiness` looks again."""
         self.engine = create_async_engine(
             url.replace("postgresql://", "postgresql+asyncpg://", 1),
+            poolclass=FairPool,
             pool_size=self.pool.size,
             max_overflow=0,
             hide_parameters=True,  # what customers said stays out of messages and logs

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from database.outages import is_outage, sqlstate_of
 from database.pools import API, Pool
@@ -83,3 +85,40 @@ async def test_a_frozen_server_does_not_hold_a_caller_for_ever(
             os.kill(backend, signal.SIGCONT)
 
         assert time.monotonic() - began < 5
+
+
+async def test_whoever_waits_longest_for_a_connection_gets_the_next(database_url: str) -> None:
+    served: list[str] = []
+
+    async def use(name: str) -> None:
+        async with database.transaction() as session:
+            await session.execute(text("SELECT 1"))
+            served.append(name)
+
+    async with limited(database_url, Pool(1, 0, 0, 0, 0, 10)) as database:
+        async with database.transaction() as session:
+            await session.execute(text("SELECT 1"))
+            early = [asyncio.create_task(use(name)) for name in "abc"]
+            await asyncio.sleep(0.05)  # they stand in line
+            returned = asyncio.Event()
+            late = asyncio.create_task(_after(returned, use("late")))
+            event.listen(database.engine.sync_engine.pool, "checkin", lambda *_: returned.set())
+        await asyncio.gather(*early, late)
+
+    assert served == [*"abc", "late"]
+
+
+async def _after(moment: asyncio.Event, then: Awaitable[None]) -> None:
+    await moment.wait()
+    await then
+
+
+async def test_who_finds_no_free_connection_is_told_so_in_time(database_url: str) -> None:
+    async with limited(database_url, Pool(1, 0, 0, 0, 0, 0.1)) as database:
+        async with database.transaction() as session:
+            await session.execute(text("SELECT 1"))
+            with pytest.raises(PoolTimeoutError, match=r"none of 1 connections was free for 0\.1 s"):
+                async with database.read() as second:
+                    await second.execute(text("SELECT 1"))
+        async with database.read() as session:
+            assert await session.scalar(text("SELECT 1")) == 1

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.pacing import JITTER, Pacer, spacing
 from connectors.rendering import Renderer
+from database.outages import is_outage
 from database.provider_rates import Granted, NotYet, take
 from database.session import Database
 from domain.emails import OutgoingEmail
@@ -92,8 +93,9 @@ async def test_three_processes_together_keep_under_the_rate_by_the_providers_clo
                 shop.activities._pacer = pacers[number % 3]
                 try:
                     await shop.send(run_id)
-                except ApplicationError as error:
-                    assert error.type == "line_too_long"  # noqa: PT017  anything else is a fault
+                except Exception as error:
+                    if not _is_tried_again(error):
+                        raise
                     await asyncio.sleep(0.2)
                 else:
                     return
@@ -108,6 +110,11 @@ async def test_three_processes_together_keep_under_the_rate_by_the_providers_clo
     assert len(calls) == 65
     assert busiest_second([at for at, _ in calls]) <= rate
     assert overtaken > 10
+
+
+def _is_tried_again(error: Exception) -> bool:
+    """Whether Temporal would begin the activity again: the line is long, or the machine too busy for the database."""
+    return is_outage(error) or (isinstance(error, ApplicationError) and error.type == "line_too_long")
 
 
 async def test_a_refused_receipt_holds_marketing_back_until_it_is_served(database: Database) -> None:
