@@ -68,7 +68,7 @@ async def enter_journey(
         raise Conflict("This journey is not live: publish it first.", code="not_live")
     await require_step_scopes(session, caller, journey.definition)
     candidate = _candidate(journey, locked.id, locked.last_number, wish, as_of)
-    [outcome] = await enrol(session, [candidate], shop=live.shop, as_of=as_of)
+    [outcome] = await enrol(session, [candidate], live=live, as_of=as_of)
     if outcome.run is None:
         return EnterAnswer(entered=False, reason=outcome.reason, failed_leaf=outcome.failed_leaf)
     shown = await find_run(session, outcome.run.id)

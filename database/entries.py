@@ -14,27 +14,42 @@ from sqlalchemy import ColumnElement, select, text
 from database.events import Event
 from database.journeys import EntryDecision
 from database.session import ReadSession, WriteSession
+from database.superseding import GAVE_NOTHING, NEVER_TRUSTED, SENT_NOTHING
 from domain.journeys.waiting import Happening
 
 
 @dataclass(frozen=True, slots=True)
 class EntryQuestion:
-    """A customer about to enter a journey; `since`: how far back entries count against `at_most`."""
+    """A customer about to enter a journey; `since`: how far back entries count against `at_most`.
+
+    `alone`: the journey lets in nobody who is in it. `trusted`: trusted facts alone lead here, so runs that browsers
+    began take no turn; `of_value`: and what their messages said does not matter.
+    """
 
     journey: str
     customer_id: UUID
     occasion: str
     since: datetime | None
+    alone: bool = True
+    trusted: bool = False
+    of_value: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierRuns:
-    """What the customer's runs of the journey so far say about another one."""
+    """What the customer's runs of the journey so far say about another one.
+
+    `passes_over`: some take no turn from this entry; `about_it`, `in_its_way`: those of them that are about its
+    occasion, and those that are active where only one may be.
+    """
 
     occasion_taken: bool = False
     is_active: bool = False
     last_entered_at: datetime | None = None
     entered_since: int = 0
+    about_it: Sequence[UUID] = ()
+    in_its_way: Sequence[UUID] = ()
+    passes_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +85,32 @@ class Decision:
     run_id: UUID | None
 
 
-# By the unique key (journey, customer, occasion) of runs.
-_EARLIER = text("""
+# By the unique key (journey, customer, occasion) of runs. An occasion that two customers had before they merged is
+# named apart for one of the runs (merging.py), and is taken by both.
+_EARLIER = text(f"""
     SELECT
-        r.position, bool_or(runs.occasion = r.occasion) AS occasion_taken, bool_or(runs.state = 'active') AS is_active,
-        max(runs.entered_at) AS last_entered_at,
-        count(*) FILTER (WHERE r.since IS NULL OR runs.entered_at > r.since) AS entered_since
+        r.position,
+        coalesce(bool_or(is_about_it) FILTER (WHERE counts), false) AS occasion_taken,
+        coalesce(bool_or(runs.state = 'active') FILTER (WHERE counts), false) AS is_active,
+        max(runs.entered_at) FILTER (WHERE counts) AS last_entered_at,
+        count(*) FILTER (WHERE counts AND (r.since IS NULL OR runs.entered_at > r.since)) AS entered_since,
+        coalesce(array_agg(runs.id) FILTER (WHERE NOT counts AND is_about_it), '{{}}') AS about_it,
+        coalesce(
+            array_agg(runs.id) FILTER (WHERE NOT counts AND r.alone AND runs.state = 'active'), '{{}}'
+        ) AS in_its_way,
+        NOT bool_and(counts) AS passes_over
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
-        position bigint, journey text, customer_id uuid, occasion text, since timestamptz
+        position bigint, journey text, customer_id uuid, occasion text, since timestamptz, alone boolean,
+        trusted boolean, of_value boolean
     )
     JOIN runs ON runs.journey = r.journey AND runs.customer_id = r.customer_id
+    CROSS JOIN LATERAL (
+        SELECT
+            runs.occasion IN (r.occasion, r.occasion || ' (merged ' || runs.id || ')') AS is_about_it,
+            NOT (r.trusted AND {NEVER_TRUSTED} AND {GAVE_NOTHING} AND (r.of_value OR {SENT_NOTHING})) AS counts
+    ) AS told
     GROUP BY r.position
-""")
+""")  # noqa: S608  conditions, written in our own code
 
 # The unique key says that there is one run per customer and occasion, whoever tries.
 _BEGIN = text("""
@@ -221,6 +250,9 @@ def _fields(question: EntryQuestion) -> dict[str, Any]:
         "customer_id": question.customer_id,
         "occasion": question.occasion,
         "since": question.since,
+        "alone": question.alone,
+        "trusted": question.trusted,
+        "of_value": question.of_value,
     }
 
 

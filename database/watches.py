@@ -45,6 +45,12 @@ class WatchedRun:
     converted: bool
     waits: list[WatchedWait]
     occasion: str
+    untrusted: Mapping[str, Any] | None = None
+
+    @property
+    def trusted(self) -> bool:
+        """Whether trusted facts alone would have led it here; as Run.trusted."""
+        return self.untrusted is None and bool(self.entry.get("trusted", True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,7 @@ class WaitMoved:
 _WATCHED = text("""
     SELECT
         runs.id, runs.customer_id, runs.journey, runs.version, runs.state, runs.reason, runs.entry, runs.saved,
-        runs.entered_at, runs.workflow_id, runs.occasion, runs.converted_at IS NOT NULL AS converted,
+        runs.entered_at, runs.workflow_id, runs.occasion, runs.untrusted, runs.converted_at IS NOT NULL AS converted,
         coalesce((
             SELECT jsonb_agg(jsonb_build_object('step', step, 'visit', visit, 'deadline', deadline))
             FROM waits WHERE waits.run_id = runs.id AND waits.status = 'waiting'

@@ -16,6 +16,10 @@ UNTRUSTED = "untrusted"
 """Why a step gives nothing: what a browser led to creates nothing of value."""
 
 
+SUPERSEDED = "superseded"
+"""Why a run that a browser began is over: trusted facts have led the customer to the same turn."""
+
+
 class Doubt(StrEnum):
     """What would have come out otherwise on trusted facts alone, and so made a run untrusted."""
 

@@ -17,12 +17,13 @@ Versions = Mapping[tuple[str, int], JourneyVersion]
 
 
 async def end_doubles(session: ReadSession, runs: Sequence[WatchedRun], versions: Versions, into: Settlement) -> None:
-    """Of two runs of one person and journey the older goes on, where both are about one occasion, or where the journey
-    lets in nobody who is in it. A transactional run about something of its own first sends what it is there to send.
+    """Of two runs of one person and journey the trusted one goes on, else the older, where both are about one occasion,
+    or where the journey lets in nobody who is in it. A transactional run about something of its own first sends what it
+    is there to send.
     """
     kept: list[WatchedRun] = []
     alone: list[WatchedRun] = []  # about an occasion of their own, in a journey that has room for one run
-    for run in sorted(runs, key=lambda run: (run.entered_at, run.id)):
+    for run in sorted(runs, key=lambda run: (not run.trusted, run.entered_at, run.id)):
         if run.state != RunState.ACTIVE:
             continue
         others = [other for other in kept if other.journey == run.journey]

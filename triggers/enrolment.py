@@ -26,6 +26,7 @@ from database.entries import (
 )
 from database.outbox import NewCommand, add_commands, start_command
 from database.session import WriteSession
+from database.superseding import supersede
 from domain.conditions import buckets
 from domain.conditions.paths import reader
 from domain.consent import TRANSACTIONAL
@@ -34,7 +35,10 @@ from domain.ids import new_id
 from domain.journeys.reentry import barred_by, occasion_text
 from domain.runs import Doubt, JourneyInput, doubted
 from domain.shop_settings import ShopSettings
-from triggers.live import LiveJourney
+from triggers.live import Live, LiveJourney
+
+Identity = tuple[str, UUID, UUID]
+"""What tells a candidate from all others: journey, customer, event."""
 
 MOST_DEPTH = 10
 """How many journeys can start one another before the chain is taken for a loop."""
@@ -91,7 +95,7 @@ class Candidate:
         }
 
     @property
-    def identity(self) -> tuple[str, UUID, UUID]:
+    def identity(self) -> Identity:
         """What tells it from all other candidates."""
         return (self.journey.key, self.customer_id, self.event_id)
 
@@ -130,10 +134,10 @@ class EntryOutcome:
 
 
 async def enrol(
-    session: WriteSession, candidates: Sequence[Candidate], *, shop: ShopSettings, as_of: datetime
+    session: WriteSession, candidates: Sequence[Candidate], *, live: Live, as_of: datetime
 ) -> list[EntryOutcome]:
     """Decide about all candidates, begin the runs of those who enter, record every outcome. Answers in any order."""
-    enrolment = Enrolment(session, candidates, shop=shop, as_of=as_of)
+    enrolment = Enrolment(session, candidates, live=live, as_of=as_of)
     await enrolment.decide(candidates)
     await enrolment.record()
     return enrolment.outcomes
@@ -146,15 +150,14 @@ class Enrolment:
     count for each.
     """
 
-    def __init__(
-        self, session: WriteSession, candidates: Sequence[Candidate], *, shop: ShopSettings, as_of: datetime
-    ) -> None:
+    def __init__(self, session: WriteSession, candidates: Sequence[Candidate], *, live: Live, as_of: datetime) -> None:
         self.outcomes: list[EntryOutcome] = []
+        self.superseded: set[UUID] = set()  # runs that gave way to those that began
         self._session = session
         self._candidates = candidates
-        self._shop = shop
+        self._live = live
         self._as_of = as_of
-        self._verdicts: dict[tuple[str, UUID, UUID], Verdict] = {}
+        self._verdicts: dict[Identity, Verdict] = {}
 
     async def decide(self, candidates: Sequence[Candidate]) -> list[NewRun]:
         """Decide about these and begin the runs of those who enter, which it answers."""
@@ -174,14 +177,15 @@ class Enrolment:
     async def _decide(self, candidates: Sequence[Candidate]) -> list[EntryOutcome]:
         outcomes = [_refused_at_sight(candidate) for candidate in candidates]
         open_ = [candidate for candidate, refused in zip(candidates, outcomes, strict=True) if refused is None]
-        earlier = await earlier_runs(self._session, [_question(candidate, self._as_of) for candidate in open_])
+        earlier = await earlier_runs(self._session, [self._question(candidate) for candidate in open_])
         refused = [_refused_by_earlier(*pair, self._as_of) for pair in zip(open_, earlier, strict=True)]
         unbarred = [candidate for candidate, bar in zip(open_, refused, strict=True) if bar is None]
         await self._judge(unbarred)
         judged = [_outcome(each, self._verdicts[each.identity]) for each in unbarred]
-        entering = [each for each in judged if isinstance(each, Candidate)]
-        begun = await _begin(self._session, entering, self._as_of)
-        kept_out = [*outcomes, *refused, *(each for each in judged if isinstance(each, EntryOutcome))]
+        known = {each.identity: found for each, found in zip(open_, earlier, strict=True)}
+        entering, barred = await self._bar_doubted([each for each in judged if isinstance(each, Candidate)], known)
+        begun = await self._begin(entering, known)
+        kept_out = [*outcomes, *refused, *barred, *(each for each in judged if isinstance(each, EntryOutcome))]
         return [outcome for outcome in (*kept_out, *begun) if outcome is not None]
 
     async def _judge(self, candidates: Sequence[Candidate]) -> None:
@@ -192,8 +196,50 @@ class Enrolment:
                 asking.setdefault(candidate.journey.key, set()).add(candidate.customer_id)
         for journey, customers in asking.items():
             group = [each for each in self._candidates if each.journey.key == journey and each.customer_id in customers]
-            verdicts = await _verdicts(self._session, group, self._shop, self._as_of)
+            verdicts = await _verdicts(self._session, group, self._live.shop, self._as_of)
             self._verdicts |= {each.identity: verdict for each, verdict in zip(group, verdicts, strict=True)}
+
+    def _question(self, candidate: Candidate) -> EntryQuestion:
+        journey, again = candidate.journey, candidate.journey.definition.enter.again
+        return EntryQuestion(
+            *(journey.key, candidate.customer_id, candidate.occasion or ""),
+            since=parse_duration(again.per).before(self._as_of) if again and again.per else None,
+            alone=again is None or not again.while_active,
+            trusted=candidate.is_trusted,
+            of_value=journey.key in self._live.worth.journeys,
+        )
+
+    async def _bar_doubted(
+        self, candidates: Sequence[Candidate], known: dict[Identity, EarlierRuns]
+    ) -> tuple[list[Candidate], list[EntryOutcome]]:
+        """Those whom the condition made untrusted are barred by every run: asked again where some were passed over."""
+        doubted = [each for each in candidates if not each.is_trusted and known[each.identity].passes_over]
+        earlier = await earlier_runs(self._session, [self._question(each) for each in doubted])
+        known |= {each.identity: found for each, found in zip(doubted, earlier, strict=True)}
+        refused = [_refused_by_earlier(*pair, self._as_of) for pair in zip(doubted, earlier, strict=True)]
+        barred = {outcome.candidate.identity: outcome for outcome in refused if outcome is not None}
+        return [each for each in candidates if each.identity not in barred], list(barred.values())
+
+    async def _begin(
+        self, candidates: Sequence[Candidate], earlier: Mapping[Identity, EarlierRuns]
+    ) -> list[EntryOutcome]:
+        """Begin the runs, where trusted facts led to them in the place of those that browsers began."""
+        runs = [_new_run(candidate, earlier[candidate.identity], self._as_of) for candidate in candidates]
+        await self._supersede([earlier[each.identity] for each in candidates])
+        begun = await begin_runs(self._session, runs)
+        return [
+            EntryOutcome(candidate, run=run)
+            if run.id in begun
+            else EntryOutcome(candidate, reason=KeptOut.OCCASION_TAKEN)
+            for candidate, run in zip(candidates, runs, strict=True)
+        ]
+
+    async def _supersede(self, earlier: Sequence[EarlierRuns]) -> None:
+        about_it = [run for found in earlier for run in found.about_it]
+        in_its_way = [run for found in earlier for run in found.in_its_way]
+        if about_it or in_its_way:
+            await supersede(self._session, about_it, in_its_way, self._as_of)
+            self.superseded |= {*about_it, *in_its_way}
 
 
 def _rounds(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
@@ -219,12 +265,6 @@ def _refused_at_sight(candidate: Candidate) -> EntryOutcome | None:
     if candidate.occasion is None:
         return EntryOutcome(candidate, reason=KeptOut.OCCASION_MISSING)
     return None
-
-
-def _question(candidate: Candidate, as_of: datetime) -> EntryQuestion:
-    again = candidate.journey.definition.enter.again
-    since = parse_duration(again.per).before(as_of) if again and again.per else None
-    return EntryQuestion(candidate.journey.key, candidate.customer_id, candidate.occasion or "", since)
 
 
 def _refused_by_earlier(candidate: Candidate, earlier: EarlierRuns, as_of: datetime) -> EntryOutcome | None:
@@ -269,16 +309,7 @@ def _outcome(candidate: Candidate, verdict: Verdict) -> Candidate | EntryOutcome
     return EntryOutcome(candidate, reason=KeptOut.CONDITION, failed_leaf=f"/enter/if{verdict.failed_leaf or ''}")
 
 
-async def _begin(session: WriteSession, candidates: Sequence[Candidate], as_of: datetime) -> list[EntryOutcome]:
-    runs = [_new_run(candidate, as_of) for candidate in candidates]
-    begun = await begin_runs(session, runs)
-    return [
-        EntryOutcome(candidate, run=run) if run.id in begun else EntryOutcome(candidate, reason=KeptOut.OCCASION_TAKEN)
-        for candidate, run in zip(candidates, runs, strict=True)
-    ]
-
-
-def _new_run(candidate: Candidate, as_of: datetime) -> NewRun:
+def _new_run(candidate: Candidate, earlier: EarlierRuns, as_of: datetime) -> NewRun:
     journey, occasion = candidate.journey, candidate.occasion or ""
     doubt = candidate.doubt or (None if candidate.trusted else Doubt.EVENT)
     return NewRun(
@@ -293,7 +324,7 @@ def _new_run(candidate: Candidate, as_of: datetime) -> NewRun:
         entry=candidate.entry,
         depth=candidate.depth,
         entered_at=as_of,
-        workflow_id=workflow_id(journey.key, candidate.customer_id, occasion),
+        workflow_id=workflow_id(journey.key, candidate.customer_id, "/".join([occasion, *map(str, earlier.about_it)])),
         untrusted=doubted(doubt, as_of) if doubt else None,
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import chain
 from uuid import UUID
 
 from database.entries import NewRun, joined_since
 from database.watches import WatchedRun
-from domain.runs import RunState
+from domain.runs import SUPERSEDED, RunState
 from triggers.batch import BatchEvent, Wave, waves
 from triggers.enrolment import Candidate, Enrolment
 from triggers.entrants import beginners, candidates
@@ -23,12 +24,13 @@ async def react_in_journeys(wave: Wave) -> None:
     found: dict[tuple[UUID, int], list[Candidate]] = {}
     for candidate in await candidates(wave):
         found.setdefault((candidate.customer_id, candidate.number), []).append(candidate)
-    enrolment = Enrolment(wave.session, list(chain(*found.values())), shop=wave.shop, as_of=wave.as_of)
+    enrolment = Enrolment(wave.session, list(chain(*found.values())), live=wave.published, as_of=wave.as_of)
     for events in waves(wave.events, beginners(wave)):
         part = replace(wave, events=events)
         await _meet_runs(part)
         entering = [each for event in events for each in found.get((event.customer.id, event.number), ())]
         _watch(part, await enrolment.decide(entering))
+        _give_way(part, enrolment.superseded)
     await enrolment.record()
 
 
@@ -52,6 +54,13 @@ async def _settle_joined(wave: Wave, event: BatchEvent, into: Settlement) -> Non
             settle(wave, event, happening, into)
 
 
+def _give_way(wave: Wave, superseded: Collection[UUID]) -> None:
+    """Runs that have just ended see nothing more of this batch."""
+    ended = [run for customer in wave.customers() for run in customer.runs if run.id in superseded]
+    for run in ended:
+        run.state, run.reason, run.waits = RunState.EXITED, SUPERSEDED, []
+
+
 def _watch(wave: Wave, runs: list[NewRun]) -> None:
     """Runs that have just begun see the later events of this batch."""
     customers = {event.customer.id: event.customer for event in wave.events}
@@ -62,5 +71,6 @@ def _watch(wave: Wave, runs: list[NewRun]) -> None:
             converted=False,
             waits=[],
             occasion=run.occasion,
+            untrusted=run.untrusted,
         )
         customers[run.customer_id].runs.append(watched)

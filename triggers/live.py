@@ -31,6 +31,8 @@ from domain.journeys.definition import DateEntry, JourneyDefinition, as_event
 from domain.journeys.exits import exit_reason
 from domain.journeys.steps import WaitForStep, WaitStep
 from domain.journeys.waiting import CompiledWait, Matcher, compile_entry, compile_match, compile_wait
+from domain.journeys.worth import Worth
+from domain.programmes.checks import events_of
 from domain.shop_settings import ShopSettings
 
 _SETTINGS = "settings"
@@ -160,6 +162,18 @@ class Live:
     challenges: Mapping[str, LiveChallenge] = field(default_factory=dict)
     contests: Mapping[str, LiveContest] = field(default_factory=dict)
     shop: ShopSettings = field(default_factory=ShopSettings)
+
+    @cached_property
+    def worth(self) -> Worth:
+        """What leads to value: which journeys give, and which events earn, count or enter a contest."""
+        names: set[str] = set()
+        for programme in self.programmes[-1:]:
+            names |= events_of(programme.definition)
+        for challenge in self.challenges.values():
+            names |= challenge.definition.event_names
+        for contest in self.contests.values():
+            names |= contest.rules.keys()
+        return Worth.of(names, [journey.definition for journey in self.journeys.journeys.values()])
 
 
 _KINDS = (JOURNEY, PROGRAMME, CHALLENGE, CONTEST)

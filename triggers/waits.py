@@ -23,7 +23,7 @@ from domain.conditions.memory import Scope
 from domain.conditions.paths import reader
 from domain.journeys.waiting import Happening, Met, Restarted, Watcher
 from domain.money import currency_of, minor_units
-from domain.runs import RunState
+from domain.runs import SUPERSEDED, RunState
 from triggers.batch import BatchCustomer, BatchEvent, Wave
 from triggers.live import JourneyVersion
 
@@ -140,7 +140,7 @@ def _reaches_goal(at: _Meeting) -> bool:
     """The first match within its time after entry, by when it happened: also when the same event ended the run, or when
     the run had ended before."""
     goal, entered = at.version.goal, at.run.entry.get("timestamp")
-    if goal is None or at.run.reason == MERGED or not goal(at.happening, at.watcher):
+    if goal is None or at.run.reason in (MERGED, SUPERSEDED) or not goal(at.happening, at.watcher):
         return False
     came_after = not isinstance(entered, str) or at.happening.timestamp >= datetime.fromisoformat(entered)
     return came_after and at.happening.timestamp <= at.version.goal_within.after(at.run.entered_at)

@@ -23,10 +23,10 @@ EVENTS_OF_VALUE: Final = frozenset(
 def is_of_value(definition: JourneyDefinition) -> bool:
     """Whether the journey gives something, or speaks of what was given."""
     gives = any(isinstance(step, PointsStep | RewardStep) for step in definition.walk())
-    return gives or not EVENTS_OF_VALUE.isdisjoint(_events(definition))
+    return gives or not EVENTS_OF_VALUE.isdisjoint(events_of(definition))
 
 
-def _events(definition: JourneyDefinition) -> Iterator[str]:
+def events_of(definition: JourneyDefinition) -> Iterator[str]:
     """The events that it enters on or waits for."""
     for entry in definition.enter.entries:
         if (match := as_event(entry)) is not None:

@@ -30,8 +30,8 @@ async def merge(shop: Shop) -> None:
     await shop.route()
 
 
-async def order(shop: Shop, order_id: str, *, user_id: str) -> None:
-    await shop.track("Order Completed", {"order_id": order_id}, user_id=user_id)
+async def order(shop: Shop, order_id: str, **given: Any) -> None:
+    await shop.track("Order Completed", {"order_id": order_id}, **given)
     shop.later(minutes=1)
 
 
@@ -108,6 +108,17 @@ async def test_a_receipt_that_has_left_gives_way_to_the_older_run(shop: Shop) ->
     await merge(shop)
 
     assert await states(shop) == [UNDER_WAY, ENDED]
+
+
+@pytest.mark.parametrize("occasion", ["o-1", "o-2"], ids=["one order", "two orders"])
+async def test_a_run_that_a_browser_began_never_ends_a_trusted_one_when_they_merge(shop: Shop, occasion: str) -> None:
+    await shop.publish(journey(occasion=ORDER))
+    await order(shop, "o-1", user_id="old", trusted=False)
+    await order(shop, occasion, user_id="new")
+
+    await merge(shop)
+
+    assert [(run.trusted, run.state) for run in await shop.runs()] == [(False, "exited"), (True, "active")]
 
 
 async def test_runs_of_different_journeys_never_end_one_another(shop: Shop) -> None:

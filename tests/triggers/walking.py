@@ -36,9 +36,9 @@ class Walker:
     _positions: dict[UUID, Position] = field(default_factory=dict)
     _run: Run | None = None
 
-    async def walk(self, journey: str) -> Run:
-        """Walk the journey's only run on; answers its row as it is then."""
-        [self._run] = await self.shop.runs(journey)
+    async def walk(self, journey: str, run_id: UUID | None = None) -> Run:
+        """Walk the journey's only run on, or that one; answers its row as it is then."""
+        [self._run] = await self._found(journey, run_id)
         library = DefinitionLibrary(lambda *_: None)
         self._activities = (
             *(WaitActivities(self.shop.database, library), BranchActivities(self.shop.database, library)),
@@ -50,8 +50,11 @@ class Walker:
             flow = await flow_of(session, library, journey, version)
         with suppress(_StandsError):
             await Interpreter(lambda _: flow, version, self, self._positions.get(self._run.id)).walk()
-        [run] = await self.shop.runs(journey)
+        [run] = await self._found(journey, run_id)
         return run
+
+    async def _found(self, journey: str, run_id: UUID | None) -> list[Run]:
+        return [run for run in await self.shop.runs(journey) if run_id in (None, run.id)]
 
     async def log(self, run: Run) -> dict[str, str | None]:
         """Step -> outcome, or the reason where there is one."""
