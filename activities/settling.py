@@ -15,6 +15,7 @@ from activities.challenges import close_periods
 from activities.referrals import settle_referrals
 from activities.tiers import close_tier_periods
 from database.events import append
+from database.forfeiting import forfeit_some
 from database.passes import note_pass, passed_until
 from database.programmes import LiveProgramme, live_programme
 from database.redeeming import expire_some
@@ -58,10 +59,14 @@ class SettlingActivities:
 
     @activity.defn
     async def settle_accounts(self, step: SettlingStep) -> Settled:
-        """Activate, time out and expire in all accounts, each at the instant at which it was due."""
+        """Activate, time out and expire in all accounts, each at the instant at which it was due; forfeit what has come
+        to people who were erased."""
         count = 0
         for sweep in range(_SWEEPS):
             count += await self._sweep(step.as_of, wait=sweep == _SWEEPS - 1)
+        while done := await self._forfeit_page(step.as_of):
+            count += done
+            activity.heartbeat()
         return Settled(count=count)
 
     @activity.defn
@@ -115,6 +120,11 @@ class SettlingActivities:
             after = page[-1]
             activity.heartbeat()
         return count
+
+    async def _forfeit_page(self, as_of: datetime) -> int:
+        async with self._database.transaction() as session:
+            await session.take_long()
+            return await forfeit_some(session, as_of, limit=self._page)
 
     async def _expire_page(self, as_of: datetime) -> int:
         async with self._database.transaction() as session:

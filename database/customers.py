@@ -65,6 +65,7 @@ class Customer(Table):
             postgresql_where=text("merged_into IS NULL AND external_id IS NOT NULL"),
         ),
         Index("ix_customers_email", "email"),
+        Index("ix_customers_erased", "erased_at", postgresql_where=text("erased_at IS NOT NULL")),
     )
 
 

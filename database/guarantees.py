@@ -109,6 +109,7 @@ QUESTIONS = (
     Question("points", "no points of a lot are used twice", ledger_guarantees.USED_ONCE),
     Question("points", "every hold ends once, whole", ledger_guarantees.HOLDS),
     Question("points", "nothing is due for longer than a day", ledger_guarantees.SETTLED),
+    Question("points", "nobody who was erased has points", ledger_guarantees.FORFEITED),
     Question("G27", "no run that a browser led on gave anything but what its step allows", untrusted_runs.GIFTS),
     Question("rewards", "no more of a reward is handed out than was taken from stock", reward_guarantees.STOCK),
     Question("rewards", "a code has one owner", reward_guarantees.ONE_OWNER),

@@ -82,3 +82,11 @@ HOLDS: Final = """
 SETTLED: Final = """
     SELECT account::text FROM point_balances WHERE next_due < CAST(:as_of AS timestamptz) - interval '1 day'
 """
+
+# Relies on ix_customers_erased. What comes in afterwards is forfeited within a day.
+FORFEITED: Final = """
+    SELECT customers.id::text FROM customers
+    JOIN point_balances AS balances ON balances.account = customers.id
+    WHERE customers.erased_at < CAST(:as_of AS timestamptz) - interval '1 day' AND balances.merged_into IS NULL
+      AND (balances.pending <> 0 OR balances.available <> 0 OR balances.held <> 0)
+"""

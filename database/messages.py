@@ -115,17 +115,29 @@ class Link(Table):
 
 
 class Suppression(Table):
-    """Addresses that get no mail, by keyed hash, so that it outlives an erasure."""
+    """Addresses that get no mail, by keyed hash, so that it outlives an erasure, which blanks all that it says."""
 
     __tablename__ = "suppressions"
 
+    id: Mapped[UUID] = mapped_column(server_default=sql("gen_random_uuid()"))
     address_hash: Mapped[bytes] = mapped_column(LargeBinary)
     channel: Mapped[str]
-    reason: Mapped[str]  # erased | complaint | hard_bounce | manual
+    reason: Mapped[str]  # domain.suppressions.Cause
     at: Mapped[datetime]
     message_id: Mapped[UUID | None]
+    address: Mapped[str | None]  # null: erased, or of an earlier release
+    until: Mapped[datetime | None]
+    actor: Mapped[str | None]  # who added it; null: the program
+    note: Mapped[str | None]  # why, in somebody's words
+    released_at: Mapped[datetime | None]
+    released_by: Mapped[str | None]
+    release_note: Mapped[str | None]
 
-    __table_args__ = (PrimaryKeyConstraint("address_hash", "channel"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("address_hash", "channel", "reason"),
+        Index("uq_suppressions_id", "id", unique=True),
+        Index("ix_suppressions_at", "at", "id"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

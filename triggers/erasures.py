@@ -20,6 +20,7 @@ from database.erasures import (
     remember_erased,
     workflow_of,
 )
+from database.forfeiting import forfeit_points
 from database.messages import Message
 from database.outbox import Command
 from database.redemptions import Redemption
@@ -66,6 +67,7 @@ async def request_erasure(session: WriteSession, customer_id: UUID, *, by: str, 
     of_runs = select(Run.workflow_id).where(Run.customer_id.in_(customers))
     await session.execute(delete(Command).where(Command.workflow_id.in_(of_runs)))
     await _end_redemptions(session, customers, as_of)
+    await forfeit_points(session, customers, as_of)
     await _cancel_messages(session, customers, as_of)
     await suppress(session, "email", traces.addresses, reason=REASON, at=as_of)
     await _forget_ids(session, customers, traces, as_of)
