@@ -16,6 +16,7 @@ from domain.local_time import resolve_zone
 from domain.messages import Candidate, Decision, cap_horizon, decide, deliverable_address
 from domain.pseudonyms import address_pseudonym, address_pseudonyms
 from domain.shop_settings import ShopSettings
+from domain.suppressions import cause_against
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ async def pass_gate(
             horizon=cap_horizon(settings, as_of),
             message_id=message.id,
             run_id=message.run_id,
+            as_of=as_of,
         )
 
     facts = await ask()
@@ -76,7 +78,7 @@ async def pass_gate(
         address=address,
         zone=resolve_zone(customer.zone, settings.zone),
         permission=permission(facts.consents, message.purpose, message.channel, settings.consent_defaults, to),
-        suppression=facts.suppression,
+        suppression=cause_against(facts.suppressions, message.purpose, facts.consents, to),
         is_erased=customer.erased_at is not None,
         is_available=is_available,
         is_confirmed=to.is_confirmed or not is_of_value,

@@ -5,7 +5,7 @@ Which address a record belongs to, and whether it counts: consent_addresses.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, Table
-from database.secrets import PSEUDONYMS, secret
+from database.secrets import PSEUDONYMS, known_secret, secret
 from database.session import ReadSession, WriteSession
 from domain.consent import GIVEN_AT, ConsentRecord, ConsentState, StandingConsent, addressed_channel, is_statement
 from domain.ids import new_id
@@ -212,3 +212,13 @@ async def has_answered(session: ReadSession, customer_id: UUID, channel: str, ad
     """Whether the customer's mailbox has."""
     answer = (MailboxAnswer.customer_id == customer_id, MailboxAnswer.channel == channel)
     return bool(await session.scalar(select(exists().where(*answer, MailboxAnswer.address_hash == address_hash))))
+
+
+async def answered_addresses(
+    session: ReadSession, customer_ids: Collection[UUID], channel: str, addresses: Iterable[str]
+) -> set[str]:
+    """Those of the addresses whose mailbox has answered to one of these customers."""
+    asked = (MailboxAnswer.customer_id.in_(customer_ids), MailboxAnswer.channel == channel)
+    answered = set(await session.scalars(select(MailboxAnswer.address_hash).where(*asked)))
+    key = await known_secret(session, PSEUDONYMS) or b""
+    return {address for address in addresses if answered and address_pseudonym(key, channel, address) in answered}

@@ -28,6 +28,7 @@ from database.session import ReadSession, WriteSession
 from domain.consent import TRANSACTIONAL, StandingConsent
 from domain.messages import ATTEMPT_LOST, RESERVED, MessageState, Reason, Sent
 from domain.runs import RunState
+from domain.suppressions import Suppressed
 
 
 class Message(Table):
@@ -148,7 +149,7 @@ class GateFacts:
     consents: Sequence[StandingConsent]
     is_settled: bool  # somebody has looked which addresses all consents belong to
     has_answered: bool  # the mailbox of the address has
-    suppression: str | None
+    suppressions: Sequence[Suppressed]  # in force for the address
     sent: Sequence[Sent]
 
 
@@ -174,8 +175,10 @@ _FACTS = sql(
             WHERE customer_id = :customer_id AND channel = :channel AND address_hash = :address_hash
         ) AS has_answered,
         (
-            SELECT reason FROM suppressions WHERE address_hash = ANY(:spellings) AND channel = :channel LIMIT 1
-        ) AS suppression,
+            SELECT coalesce(jsonb_agg(jsonb_build_array(reason, at)), '[]') FROM suppressions
+            WHERE address_hash = ANY(:spellings) AND channel = :channel
+                AND released_at IS NULL AND (until IS NULL OR until > :as_of)
+        ) AS suppressions,
         (
             SELECT coalesce(jsonb_agg(jsonb_build_array(created_at, channel, purpose)), '[]')
             FROM messages
@@ -196,6 +199,7 @@ async def gate_facts(
     horizon: datetime,
     message_id: UUID | None,
     run_id: UUID | None,
+    as_of: datetime,
 ) -> GateFacts:
     """The facts for the gate; `sent` reaches back to `horizon` and leaves `message_id` itself out.
 
@@ -212,6 +216,7 @@ async def gate_facts(
         "message_id": message_id,
         "run_id": run_id,
         "reserved": list(RESERVED),
+        "as_of": as_of,
     }
     row = (await session.execute(_FACTS, inputs)).one()
     return GateFacts(
@@ -219,7 +224,7 @@ async def gate_facts(
         consents=standing_of(row.consents),
         is_settled=not any(each[8] for each in row.consents),
         has_answered=row.has_answered,
-        suppression=row.suppression,
+        suppressions=[Suppressed(cause, datetime.fromisoformat(at)) for cause, at in row.suppressions],
         sent=[Sent(datetime.fromisoformat(at), channel, purpose) for at, channel, purpose in row.sent],
     )
 

@@ -12,17 +12,18 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from database.consent import Consent, MailboxAnswer
 from database.customers import Customer, trusted_profile
 from database.events import Event
-from database.messages import Message, MessageEvent, Suppression
+from database.messages import Message, MessageEvent
 from database.programmes import LiveProgramme
 from database.recorded_points import recorded_loyalty
 from database.secrets import PSEUDONYMS, known_secret
 from database.session import ReadSession
+from database.suppressions import as_suppressed, suppressions_of
 from domain.addresses import address_of, is_trusted_address
 from domain.conditions.history import PastMessage, Report
 from domain.consent import Addressee, StandingConsent, is_statement
 from domain.journeys.waiting import Happening
 from domain.messages import RESERVED, Sent, deliverable_address
-from domain.pseudonyms import address_pseudonym, address_pseudonyms
+from domain.pseudonyms import address_pseudonym
 from domain.simulations import RecordedCustomer
 
 PAGE = 100
@@ -64,7 +65,8 @@ async def recordings(
         known = select(Customer).where(Customer.id.in_(ids)).order_by(Customer.id)
         rows = (await session.execute(known)).scalars().all()
         addresses = {row.id: deliverable_address(row.traits) for row in rows}
-        suppressed = await _suppressed(session, {address for address in addresses.values() if address})
+        sent_to = {address for address in addresses.values() if address}
+        suppressed = await suppressions_of(session, "email", sent_to, end)
         addressees = await _addressees(session, rows)
         consents = await _consents(session, addressees)
         yield [
@@ -77,7 +79,7 @@ async def recordings(
                 trusted_zone=trusted.zone,
                 address=addresses[row.id],
                 addressee=addressees[row.id],
-                suppression=suppressed.get(addresses[row.id] or ""),
+                suppressions=as_suppressed(suppressed.get(addresses[row.id] or "", [])),
                 events=events[row.id][-MOST_EVENTS:],
                 consents=consents[row.id],
                 messages=messages[row.id],
@@ -115,16 +117,6 @@ async def _events(
                 )
             )
     return found
-
-
-async def _suppressed(session: ReadSession, addresses: Collection[str]) -> dict[str, str]:
-    """Why mail may not go to some of these addresses. Without the key of the hashes nobody was ever suppressed."""
-    key = await known_secret(session, PSEUDONYMS)
-    hashes = {} if key is None else {each: one for one in addresses for each in address_pseudonyms(key, "email", one)}
-    statement = select(Suppression.address_hash, Suppression.reason).where(
-        Suppression.channel == "email", Suppression.address_hash.in_(hashes)
-    )
-    return {hashes[found]: reason for found, reason in await session.execute(statement)}
 
 
 async def _addressees(session: ReadSession, rows: Collection[Customer]) -> dict[UUID, Addressee]:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from database.messages import Suppression
-from database.secrets import PSEUDONYMS, secret
-from database.session import WriteSession
+from database.secrets import PSEUDONYMS, known_secret, secret
+from database.session import ReadSession, WriteSession
 from domain.pseudonyms import address_pseudonym, address_pseudonyms
+from domain.suppressions import LASTS, Cause, Suppressed
+
+# What erased people had taken back for addresses that others may read too. By ix_consents_customer.
+_KEEP_WITHDRAWALS = text("""
+    INSERT INTO suppressions (address_hash, channel, reason, at)
+    SELECT address_hash, CASE channel WHEN 'all' THEN 'email' ELSE channel END, 'withdrawn', max(at)
+    FROM consents
+    WHERE customer_id = ANY(CAST(:customers AS uuid[])) AND state = 'unsubscribed' AND purpose = 'marketing'
+        AND address_hash IS NOT NULL
+    GROUP BY 1, 2
+    ON CONFLICT (address_hash, channel, reason) DO UPDATE SET
+        at = greatest(suppressions.at, excluded.at), released_at = NULL, released_by = NULL, release_note = NULL
+""")
 
 
 async def suppress(
@@ -23,23 +36,69 @@ async def suppress(
     reason: str,
     at: datetime,
     message_id: UUID | None = None,
+    actor: str | None = None,
+    note: str | None = None,
 ) -> None:
-    """Send nothing to these addresses any more; the first reason stays."""
+    """Send nothing to these addresses any more, or no marketing; a standing suppression of the same class stays as it
+    is, one that was released or has lapsed begins anew. What an erasure suppresses is kept as a hash alone."""
     key = await secret(session, PSEUDONYMS)
-    hashes = sorted({address_pseudonym(key, channel, address) for address in addresses})
+    hashes = {address_pseudonym(key, channel, address): address.strip() for address in addresses}
+    lasts = LASTS.get(reason)
     rows = [
-        {"address_hash": each, "channel": channel, "reason": reason, "at": at, "message_id": message_id}
-        for each in hashes
+        {
+            "address_hash": each,
+            "channel": channel,
+            "reason": reason,
+            "at": at,
+            "message_id": message_id,
+            "address": None if reason == Cause.ERASED else hashes[each],
+            "until": None if lasts is None else at + lasts,
+            "actor": actor,
+            "note": note,
+        }
+        for each in sorted(hashes)
     ]
     if rows:
-        await session.execute(insert(Suppression).on_conflict_do_nothing(), rows)
+        await session.execute(_UPSERT, rows)
 
 
-async def suppression(session: WriteSession, channel: str, address: str) -> str | None:
-    """Why nothing may be sent to this address, or None."""
-    key = await secret(session, PSEUDONYMS)
-    spellings = address_pseudonyms(key, channel, address)
-    statement = select(Suppression.reason).where(
-        Suppression.address_hash.in_(spellings), Suppression.channel == channel
-    )
-    return (await session.execute(statement.limit(1))).scalar_one_or_none()
+_NEW = insert(Suppression)
+_UPSERT = _NEW.on_conflict_do_update(
+    index_elements=["address_hash", "channel", "reason"],
+    set_={name: _NEW.excluded[name] for name in ("at", "message_id", "address", "until", "actor", "note")}
+    | dict.fromkeys(("released_at", "released_by", "release_note")),
+    where=or_(
+        Suppression.released_at.is_not(None),
+        Suppression.until <= _NEW.excluded.at,
+        and_(Suppression.reason == Cause.ERASED, Suppression.at < _NEW.excluded.at),
+    ),
+)
+
+
+def stands(as_of: datetime) -> ColumnElement[bool]:
+    """Whether a suppression is in force: neither released nor lapsed."""
+    return and_(Suppression.released_at.is_(None), or_(Suppression.until.is_(None), Suppression.until > as_of))
+
+
+async def suppressions_of(
+    session: ReadSession, channel: str, addresses: Collection[str], as_of: datetime
+) -> dict[str, list[Suppression]]:
+    """By address, the suppressions in force. Without the key of the hashes nobody was ever suppressed."""
+    key = await known_secret(session, PSEUDONYMS)
+    hashes = {} if key is None else {each: one for one in addresses for each in address_pseudonyms(key, channel, one)}
+    found: dict[str, list[Suppression]] = {}
+    if hashes:
+        asked = (Suppression.address_hash.in_(hashes), Suppression.channel == channel, stands(as_of))
+        for row in await session.scalars(select(Suppression).where(*asked).order_by(Suppression.at)):
+            found.setdefault(hashes[row.address_hash], []).append(row)
+    return found
+
+
+def as_suppressed(rows: Iterable[Suppression]) -> list[Suppressed]:
+    """What the gate asks of them."""
+    return [Suppressed(row.reason, row.at) for row in rows]
+
+
+async def keep_withdrawals(session: WriteSession, customers: Sequence[UUID]) -> None:
+    """What these people, who are being erased, took back for a mailbox stays taken back for whoever else reads it."""
+    await session.execute(_KEEP_WITHDRAWALS, {"customers": list(customers)})

@@ -117,7 +117,7 @@ class Candidate:
     address: str | None
     zone: ZoneInfo
     permission: Permission
-    suppression: str | None = None  # erased | complaint | hard_bounce | manual
+    suppression: str | None = None  # domain.suppressions.Cause
     is_erased: bool = False
     is_available: bool = True  # the channel is set up
     is_confirmed: bool = True  # the address is confirmed, or the message worth nothing
@@ -169,11 +169,11 @@ def _refusal(candidate: Candidate, settings: ShopSettings, as_of: datetime) -> R
         (not candidate.is_available, Reason.CHANNEL_UNAVAILABLE),
         (candidate.address is None, Reason.NO_ADDRESS),
         (suppression == "complaint" or permission is Permission.COMPLAINED, Reason.COMPLAINT),
-        (permission is Permission.WITHDRAWN, Reason.UNSUBSCRIBED),
+        (suppression == "withdrawn" or permission is Permission.WITHDRAWN, Reason.UNSUBSCRIBED),
         (permission is Permission.NEVER_GIVEN, Reason.NO_CONSENT),
         (not candidate.is_confirmed and settings.unconfirmed != "all", Reason.ADDRESS_UNCONFIRMED),
         (suppression == "hard_bounce", Reason.HARD_BOUNCE),
-        (suppression not in (None, "complaint", "erased", "hard_bounce"), Reason.SUPPRESSED),
+        (suppression is not None, Reason.SUPPRESSED),
         (candidate.not_after is not None and as_of > candidate.not_after, Reason.NOT_AFTER),
     )
     return next((reason for applies, reason in checks if applies), None)

@@ -20,6 +20,7 @@ from domain.messages import Sent
 from domain.runs import RunState
 from domain.shop_settings import ShopSettings
 from domain.simulated_points import RecordedLoyalty, SimulatedPoints
+from domain.suppressions import Suppressed
 
 SAMPLES = 10
 
@@ -36,7 +37,7 @@ class RecordedCustomer:
     trusted_zone: str | None
     address: str | None
     addressee: Addressee
-    suppression: str | None
+    suppressions: Sequence[Suppressed]
     events: Sequence[Happening]
     consents: Sequence[StandingConsent]
     messages: Sequence[PastMessage]

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import delete, select, text, update
 
+from database.consent import answered_addresses
 from database.customers import Customer, Identity
 from database.erasures import (
     Erasure,
@@ -27,9 +28,11 @@ from database.redemptions import Redemption
 from database.redemptions import workflow_of as redemption_workflow
 from database.runs import Run, end_runs
 from database.session import WriteSession
-from database.suppressions import suppress
+from database.suppressions import keep_withdrawals, suppress
 from database.undertakings import NewUndertaking, conclude, undertake
+from domain.addresses import canonical_address, spellings_of
 from domain.ids import new_id
+from domain.suppressions import Cause
 
 REASON = "erased"
 _DUE_WITHIN = timedelta(days=1)
@@ -43,6 +46,21 @@ _ADDRESSES = text("""
         WHERE customer_id = ANY(:customers) AND traits ->> 'email' LIKE '%@%'
     UNION SELECT lower(traits ->> 'email') FROM events
         WHERE status = 'pending' AND subject = ANY(:subjects) AND traits ->> 'email' LIKE '%@%'
+""")
+
+# Those of them that a trusted source stated or whose mailbox has answered, and that nobody else has: a stranger who
+# names somebody's address silences nobody, nor does one of two people who share a mailbox. Relies on
+# ix_events_customer_number and ix_customers_email.
+_STATED = text("""
+    SELECT lower(trim(traits ->> 'email')) FROM events
+    WHERE customer_id = ANY(:customers) AND trusted AND traits ->> 'email' LIKE '%@%'
+    UNION SELECT lower(trim(traits ->> 'email')) FROM customers
+    WHERE id = ANY(:customers) AND traits ->> 'email' LIKE '%@%'
+        AND trait_times -> 'email' -> -1 IS DISTINCT FROM 'false'::jsonb
+""")
+_LIVING = text("""
+    SELECT email FROM customers
+    WHERE email = ANY(:addresses) AND NOT id = ANY(:customers) AND merged_into IS NULL AND erased_at IS NULL
 """)
 
 # Events that wait to be routed would bring the customer back. Relies on ix_events_pending_subject.
@@ -69,7 +87,8 @@ async def request_erasure(session: WriteSession, customer_id: UUID, *, by: str, 
     await _end_redemptions(session, customers, as_of)
     await forfeit_points(session, customers, as_of)
     await _cancel_messages(session, customers, as_of)
-    await suppress(session, "email", traces.addresses, reason=REASON, at=as_of)
+    await keep_withdrawals(session, customers)
+    await suppress(session, "email", await _own_addresses(session, traces), reason=Cause.ERASED, at=as_of)
     await _forget_ids(session, customers, traces, as_of)
     return await _create_job(session, customer_id, traces, by, as_of)
 
@@ -80,6 +99,16 @@ async def _lock(session: WriteSession, customer_id: UUID) -> Sequence[UUID]:
     merged = merged.union_all(select(Customer.id).join(merged, Customer.merged_into == merged.c.id))
     statement = select(Customer.id).where(Customer.id.in_(select(merged.c.id))).order_by(Customer.id).with_for_update()
     return (await session.execute(statement)).scalars().all()
+
+
+async def _own_addresses(session: WriteSession, traces: Traces) -> list[str]:
+    """The addresses that are surely theirs and nobody's else, each once."""
+    stated = set(await session.scalars(_STATED, {"customers": traces.customers}))
+    own = {*stated, *await answered_addresses(session, traces.customers, "email", traces.addresses)}
+    spelt = {spelling: address for address in own for spelling in spellings_of("email", address)}
+    spelt |= {canonical_address("email", address): address for address in own}
+    living = await session.scalars(_LIVING, {"addresses": list(spelt), "customers": traces.customers})
+    return sorted(own - {spelt[address] for address in living})
 
 
 async def _traces(session: WriteSession, customers: Sequence[UUID]) -> Traces:

@@ -39,6 +39,7 @@ from domain.simulations import (
     SimulatedCustomer,
     SimulationResult,
 )
+from domain.suppressions import cause_against
 from domain.thresholds import EVENT_OF, Threshold
 
 DUE = "Journey Entry Due"
@@ -200,7 +201,7 @@ class _CustomerWorld:
             address=record.address if body.channel == "email" else body.channel,
             zone=self.customer.zone,
             permission=permission(consents, purpose, body.channel, self.settings.consent_defaults, to),
-            suppression=record.suppression,
+            suppression=cause_against(record.suppressions, purpose, consents, to),
             is_confirmed=to.is_confirmed or not self.rules.is_of_value,
             sent=[*(message for message in record.sent if message.at <= self.now), *self.sent],
         )

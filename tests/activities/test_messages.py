@@ -134,14 +134,19 @@ async def test_a_customer_without_an_address_is_skipped(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("kept", "journey", "reason"),
     [
-        ("erased", "receipts", "erased"),
+        ("erased", "welcome", "erased"),
+        ("erased", "receipts", None),
+        ("objection", "welcome", "suppressed"),
+        ("objection", "receipts", None),
         ("hard_bounce", "receipts", "hard_bounce"),
         ("complaint", "welcome", "complaint"),
         ("complaint", "receipts", "complaint"),
         ("manual", "receipts", "suppressed"),
     ],
 )
-async def test_a_suppressed_address_gets_nothing(shop: Shop, kept: str, journey: str, reason: str) -> None:
+async def test_a_suppressed_address_gets_nothing_that_its_class_covers(
+    shop: Shop, kept: str, journey: str, reason: str | None
+) -> None:
     run_id = await enter(shop, journey=journey)
     async with shop.database.transaction() as session:
         await suppress(session, "email", ["Ann@Example.com "], reason=kept, at=NOON)

@@ -11,7 +11,7 @@ from database.erasures import Erasure, Traces
 from database.events import Event, EventKey
 from database.messages import Message
 from database.outbox import Command
-from database.suppressions import suppression
+from database.suppressions import suppressions_of
 from domain.events import EventKind
 from domain.ids import new_id
 from domain.imports import ImportFormat, ImportKind
@@ -69,7 +69,8 @@ async def test_addresses_are_suppressed_and_messages_that_wait_are_cancelled(sho
     await erase(shop)
 
     async with shop.database.transaction() as session:
-        assert await suppression(session, "email", " ANN@example.com") == "erased"
+        found = await suppressions_of(session, "email", [" ANN@example.com"], shop.now)
+        assert [row.reason for rows in found.values() for row in rows] == ["erased"]
         message = await session.get_one(Message, message_id)
     assert (message.state, message.reason) == ("cancelled", "erased")
 
