@@ -69,5 +69,6 @@ def _exit_row(run: Run, end: FinishInput) -> RunStep:
         at=end.as_of,
         outcome="done",
         reason=end.ending.reason,
+        version=run.version,
         detail={},
     )

@@ -13,6 +13,7 @@ from database.customers import Customer
 from database.definitions import JOURNEY, flow_of
 from database.documents import DocumentRow
 from database.run_changes import OpenChanges, meet_changes, open_changes, see_changes
+from database.run_log import done_by
 from database.runs import Run, RunStep, bind, has_pending_events, lock_run
 from database.session import WriteSession
 from domain.customers import Profile, profile_of
@@ -23,10 +24,10 @@ from domain.journeys.library import DefinitionLibrary
 from domain.journeys.reading import reads_customer
 from domain.journeys.steps import Send, SendStep, Step
 from domain.messages import Reason
-from domain.runs import HOLDOUT, Doubt, OutcomeKind, PassedStep, RunState, StepInput, StepOutcome
+from domain.runs import ALREADY_DONE, HOLDOUT, Doubt, OutcomeKind, PassedStep, RunState, StepInput, StepOutcome
 
 _NOT_BY_BROWSERS = (
-    *(None, HOLDOUT, Reason.NO_CONSENT, Reason.NO_ADDRESS, Reason.NOT_AFTER, Reason.FREQUENCY_CAP),
+    *(None, HOLDOUT, ALREADY_DONE, Reason.NO_CONSENT, Reason.NO_ADDRESS, Reason.NOT_AFTER, Reason.FREQUENCY_CAP),
     *(Reason.QUIET_HOURS, Reason.TEMPLATE_MISSING, Reason.CHANNEL_UNAVAILABLE, Reason.RUN_ENDED),
 )
 """Why messages did not leave that no browser can have brought about."""
@@ -119,6 +120,7 @@ class OpenStep:
 
     def _settled(self, kind: OutcomeKind, reason: str | None, arm: str | None, detail: dict[str, Any]) -> StepOutcome:
         self.row.outcome, self.row.reason, self.row.at = kind, reason, self.at.as_of
+        self.row.version = self.run.version
         self.row.detail = self.row.detail | detail | ({} if arm is None else {"arm": arm})
         self.run.waiting_for = None
         self.run.held = False
@@ -152,18 +154,24 @@ async def open_step(session: WriteSession, library: DefinitionLibrary, at: StepI
     row, is_paused, changes = await _read_entry(session, at, run.journey)
     if await meet_changes(session, run, row, changes, at.as_of):
         return StepOutcome(kind=OutcomeKind.EXITED, reason=run.reason)
-    flow = await flow_of(session, library, run.journey, run.version)
     await write_passed(session, at.passed, run)
+    if row is not None and row.outcome in _SETTLED:
+        return _as_recorded(row, run)
+    flow = await flow_of(session, library, run.journey, run.version)
     step = flow.step(at.step)
     if step is None:
         raise ApplicationError("the version has no such step", type="step_not_found", non_retryable=True)
-    if row is not None and row.outcome in _SETTLED:
-        return _as_recorded(row, run)
+    may_have_moved = row is None or row.outcome == OutcomeKind.HELD
+    former = await done_by(session, library, run, step) if may_have_moved and run.moves else None
     reached_at = at.as_of if row is None else row.reached_at
-    if reads_customer(step) and await has_pending_events(session, run, locked.customer.id, until=reached_at):
+    if (
+        former is None
+        and reads_customer(step)
+        and await has_pending_events(session, run, locked.customer.id, until=reached_at)
+    ):
         raise _not_yet_routed()
     run.step = at.step
-    return OpenStep(
+    opened = OpenStep(
         at=at,
         run=run,
         customer=locked.customer,
@@ -172,6 +180,7 @@ async def open_step(session: WriteSession, library: DefinitionLibrary, at: StepI
         row=row or _new_entry(session, at, step),
         is_paused=is_paused,
     )
+    return opened if former is None else opened.skipped(ALREADY_DONE, stands_for=former)
 
 
 def _not_yet_routed() -> ApplicationError:
@@ -193,14 +202,16 @@ async def write_passed(session: WriteSession, passed: tuple[PassedStep, ...], ru
                     at=step.at,
                     outcome=step.kind,
                     reason=step.reason,
+                    version=run.version,
                     detail={},
                 )
             )
 
 
 def _as_recorded(row: RunStep, run: Run) -> StepOutcome:
-    """The answer that was given before: effects are keyed by step and visit."""
-    return StepOutcome(kind=OutcomeKind(row.outcome), reason=row.reason, arm=row.detail.get("arm"), version=run.version)
+    """The answer that was given before, under the version of then: effects are keyed by step and visit."""
+    arm, version = row.detail.get("arm"), row.version or run.version
+    return StepOutcome(kind=OutcomeKind(row.outcome), reason=row.reason, arm=arm, version=version)
 
 
 async def _read_entry(session: WriteSession, at: StepInput, journey: str) -> tuple[RunStep | None, bool, OpenChanges]:
@@ -230,6 +241,7 @@ def _new_entry(session: WriteSession, at: StepInput, step: Step) -> RunStep:
         at=None,
         outcome="reached",
         reason=None,
+        version=None,
         detail={},
     )
     session.add(row)

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from api.auth import Caller, requires
-from api.code_tries import try_codes
+from api.code_tries import Tries
 from api.coupon_answers import (
     CartWish,
     CouponAnswer,
@@ -52,35 +52,51 @@ async def validate_coupons(
 ) -> ValidateAnswer:
     """Nothing is held or used. Codes that take off nothing say why. Without a cart: whether the code may be used.
 
-    A key and a customer may try so many codes a minute; then the answer is 429.
+    A key, and for each customer, may try so many wrong codes a minute, here and wherever codes are named; then the
+    answer is 429.
     """
     codes = wish.wanted()
-    await try_codes(dependencies, caller, wish.customer_id, len(codes), as_of)
+    tries = Tries(dependencies, caller, wish.customer_id, len(codes), as_of)
+    await tries.spend()
     async with dependencies.database.read() as session:
         cart = await _cart(session, wish.cart)
         asked = Asked(codes, await _known(session, wish.customer_id), cart, wish.order_id)
         found = await coupon_uses.price(session, asked, as_of)
+    if good := len(codes) - len(found.priced.refused):
+        async with dependencies.database.transaction() as spared:
+            await tries.give_back(spared, good)
     return ValidateAnswer.of(found, asked.codes, asked.cart)
 
 
 @router.post("/v1/coupons/hold", dependencies=_WRITE, summary="Hold codes for an order")
-async def hold_coupons(wish: CouponHoldWish, session: Writing, as_of: AsOf) -> OrderCoupons:
+async def hold_coupons(
+    *, wish: CouponHoldWish, session: Writing, dependencies: Dependencies, caller: Caller, as_of: AsOf
+) -> OrderCoupons:
     """All of them or none: 409 with the reason of the first that cannot be used. Holds count against limits."""
+    tries = Tries(dependencies, caller, wish.customer_id, len(wish.wanted()), as_of)
+    await tries.spend_before(session)
     asked = Asked(wish.wanted(), await _known(session, wish.customer_id), wish.cart.cart(), wish.order_id)
     until = min(parse_duration(wish.hold_for).after(as_of), as_of + _LONGEST_HOLD).astimezone(UTC)
-    return OrderCoupons.of(wish.order_id, await coupon_uses.hold(session, asked, as_of, until=until))
+    rows = await coupon_uses.hold(session, asked, as_of, until=until)
+    await tries.give_back(session)
+    return OrderCoupons.of(wish.order_id, rows)
 
 
 @router.post("/v1/coupons/redeem", dependencies=_WRITE, summary="Use codes on an order")
-async def redeem_coupons(wish: UseWish, session: Writing, as_of: AsOf) -> OrderCoupons:
+async def redeem_coupons(
+    *, wish: UseWish, session: Writing, dependencies: Dependencies, caller: Caller, as_of: AsOf
+) -> OrderCoupons:
     """All of them or none, once for each order: asking again answers the same. The shares of its lines are frozen."""
     codes = wish.wanted()
     if wish.cart is None and await coupon_uses.is_held(session, wish.order_id, codes):
         rows = await coupon_uses.use_held(session, wish.order_id, codes, as_of)
     else:
+        tries = Tries(dependencies, caller, wish.customer_id, len(codes), as_of)
+        await tries.spend_before(session)
         cart = await _cart(session, wish.cart)
         asked = Asked(codes, await _known(session, wish.customer_id), cart, wish.order_id)
         rows = await coupon_uses.use(session, asked, as_of)
+        await tries.give_back(session)
     return OrderCoupons.of(wish.order_id, rows)
 
 
@@ -119,20 +135,29 @@ async def make_coupon(wish: CouponWish, session: Writing, caller: Caller, as_of:
 @router.get("/v1/coupons/{code}", dependencies=_READ, summary="One code")
 async def get_coupon(code: PathText, dependencies: Dependencies, caller: Caller, as_of: AsOf) -> CouponAnswer:
     """What it is good for, and how often it was used. Codes that nobody has seen yet are not found."""
-    await try_codes(dependencies, caller, None, 1, as_of)
-    async with dependencies.database.read() as session:
-        return await _shown(session, normal_code(code), as_of)
+    tries = Tries(dependencies, caller, None, 1, as_of)
+    await tries.spend()
+    async with dependencies.database.transaction() as session:
+        shown = await _shown(session, normal_code(code), as_of)
+        await tries.give_back(session)
+    return shown
 
 
 @router.post("/v1/coupons/{code}/void", dependencies=_WRITE, summary="End a code for good")
-async def void_coupon(code: PathText, session: Writing, caller: Caller, as_of: AsOf) -> CouponAnswer:
+async def void_coupon(
+    *, code: PathText, session: Writing, dependencies: Dependencies, caller: Caller, as_of: AsOf
+) -> CouponAnswer:
     """It cannot be used any more. Orders that used it keep what they got."""
+    tries = Tries(dependencies, caller, None, 1, as_of)
+    await tries.spend_before(session)
     for coupon in await lock_coupons(session, [normal_code(code)]):
         if coupon.state == CouponState.ACTIVE:
             coupon.state = CouponState.VOID
             write_audit(session, actor=caller.id, action="void_coupon", target=f"reward/{coupon.reward}", at=as_of)
     await session.flush()
-    return await _shown(session, normal_code(code), as_of)
+    shown = await _shown(session, normal_code(code), as_of)
+    await tries.give_back(session)
+    return shown
 
 
 async def _shown(session: ReadSession, code: str, as_of: datetime) -> CouponAnswer:

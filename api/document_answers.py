@@ -102,7 +102,7 @@ class ChangedAnswer(DocumentAnswer):
 
 
 class InFlight(BaseModel):
-    """Runs that stand at a step, and what publishing does with them."""
+    """Runs that stand at a step, and what publishing does with them; `already_done`: what they leave out if moved."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import TypeAdapter
 
 from api.auth import Caller, requires
+from api.code_tries import Tries
 from api.customer_access import customer_not_found, find_customer, find_or_make_customer, lock_customer
 from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
 from api.idempotency import concerns
@@ -101,16 +102,26 @@ async def invite_friend(
     responses={200: {"model": ReferralAnswer, "description": "The same claim was made before; it as it is now"}},
 )
 async def claim_referral(
-    *, wish: ClaimWish, response: Response, session: Writing, dependencies: Dependencies, as_of: AsOf
+    *,
+    wish: ClaimWish,
+    response: Response,
+    session: Writing,
+    dependencies: Dependencies,
+    caller: Caller,
+    as_of: AsOf,
 ) -> ReferralAnswer:
     """Safe to repeat. Refused with 409 and the reason as `code`: `self_referral`, `existing_customer`,
     `already_referred`, `circular_referral`, `no_programme`; 404 `referral_code_not_found`. Suspicious claims are taken
-    in as `under_review` or `rejected`. A friend whom nobody knows yet becomes a customer.
+    in as `under_review` or `rejected`. A friend whom nobody knows yet becomes a customer. Wrong codes count as tries,
+    as those of coupons do: 429 after too many.
     """
+    tries = Tries(dependencies, caller, wish.referee, 0 if wish.code is None else 1, as_of)
+    await tries.spend_before(session)
     origin = await _origin(session, wish)
     referee = await find_or_make_customer(session, dependencies, wish.referee, as_of)
     concerns(session, referee.id)
     claimed = await claim(session, origin, referee.id, wish.signals.known(), as_of)
+    await tries.give_back(session)
     response.status_code = 200 if claimed.repeated else 201
     return ReferralAnswer.of(claimed.referral)
 

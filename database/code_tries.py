@@ -1,4 +1,4 @@
-"""How many codes somebody may try: one budget a key and one a customer, shared by all processes of the API.
+"""How many wrong codes somebody may try: one budget a key and one a customer of it, shared by all processes of the API.
 
 A budget is kept as the instant until which it is spent (GCRA): each code moves it on by its share of the window, and
 nobody gets further ahead than the window.
@@ -65,6 +65,7 @@ _SPEND = text("""
         <= CAST(:as_of AS timestamptz) + CAST(:window AS interval)
     RETURNING spent_until
 """)
+_GIVE_BACK = text("UPDATE code_tries SET spent_until = spent_until - CAST(:cost AS interval) WHERE subject = :subject")
 _STANDING = text("SELECT spent_until FROM code_tries WHERE subject = :subject")
 
 
@@ -72,7 +73,7 @@ async def spend(session: WriteSession, budget: Budget, whose: str, codes: int, a
     """Try so many codes; more than the budget holds count as all of it. A refused try costs nothing."""
     share = budget.window / budget.codes
     cost = share * min(codes, budget.codes)
-    subject = pseudonym(await secret(session, PSEUDONYMS), f"code tries/{budget.name}", whose)
+    subject = await _subject(session, budget, whose)
     about = {"subject": subject, "as_of": as_of, "cost": cost, "window": budget.window}
     until = await session.scalar(_SPEND, about)
     if until is not None:
@@ -80,3 +81,14 @@ async def spend(session: WriteSession, budget: Budget, whose: str, codes: int, a
         return Spent(int((budget.window - ahead) / share), ahead)
     ahead = (await session.execute(_STANDING, {"subject": subject})).scalar_one() - as_of
     return Spent(int((budget.window - ahead) / share), ahead, wait=ahead + cost - budget.window)
+
+
+async def give_back(session: WriteSession, budget: Budget, whose: str, codes: int) -> None:
+    """So many of the codes that were spent were good ones."""
+    if codes:
+        cost = budget.window / budget.codes * min(codes, budget.codes)
+        await session.execute(_GIVE_BACK, {"subject": await _subject(session, budget, whose), "cost": cost})
+
+
+async def _subject(session: WriteSession, budget: Budget, whose: str) -> bytes:
+    return pseudonym(await secret(session, PSEUDONYMS), f"code tries/{budget.name}", whose)

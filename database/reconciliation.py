@@ -13,6 +13,7 @@ from sqlalchemy import exists, select, update
 from database.definitions import JOURNEY
 from database.documents import version_of
 from database.outbox import Command, CommandKind, NewCommand, add_commands, start_command
+from database.run_log import began_on
 from database.runs import CLOSED, Run, Wait, can_reopen, cancel_waits, lock_run
 from database.session import ReadSession, WriteSession
 from domain.consent import TRANSACTIONAL
@@ -180,10 +181,13 @@ async def _starts(session: ReadSession, runs: Sequence[Run]) -> list[NewCommand]
     for journey, version in {(run.journey, run.version) for run in runs}:
         row = await version_of(session, JOURNEY, journey, version)
         purposes[journey, version] = None if row is None else row.document.get("purpose")
-    return [_start(run, is_transactional=purposes[run.journey, run.version] == TRANSACTIONAL) for run in runs]
+    began = await began_on(session, [run for run in runs if run.moves])
+    return [
+        _start(run, began.get(run.id, run.version), purposes[run.journey, run.version] == TRANSACTIONAL) for run in runs
+    ]
 
 
-def _start(run: Run, *, is_transactional: bool) -> NewCommand:
-    given = JourneyInput(run_id=run.id, customer_id=run.customer_id, journey=run.journey, version=run.version)
+def _start(run: Run, version: int, is_transactional: bool) -> NewCommand:
+    given = JourneyInput(run_id=run.id, customer_id=run.customer_id, journey=run.journey, version=version)
     details = "Started again: the workflow of this run was gone."
     return start_command(given, run.workflow_id, title=run.journey, details=details, is_transactional=is_transactional)

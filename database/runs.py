@@ -78,6 +78,15 @@ class Run(Table):
         """Whether trusted facts alone would have led it here. Runs of releases before are as their entry event is."""
         return self.untrusted is None and bool(self.entry.get("trusted", True))
 
+    @property
+    def versions(self) -> list[int]:
+        """The versions that it has walked on, the first first."""
+        return [*(move[0] for move in self.moves), self.version]
+
+    def version_at(self, at: datetime) -> int:
+        """The version that it was on then, as far as clocks agree."""
+        return next((before for before, _, moved in self.moves if at <= datetime.fromisoformat(moved)), self.version)
+
     def doubt(self, by: Doubt, at: datetime, step: str | None = None) -> None:
         """The first difference makes it untrusted for good."""
         if self.untrusted is None:
@@ -96,6 +105,7 @@ class RunStep(Table):
     reached_at: Mapped[datetime]
     at: Mapped[datetime | None]  # when it was done
     outcome: Mapped[str]  # waiting | done | skipped | failed | held
+    version: Mapped[int | None]  # of the journey, under which it was settled; None: by an earlier release
     reason: Mapped[str | None]
     detail: Mapped[Json] = mapped_column(server_default=text("'{}'"))
 

@@ -19,6 +19,9 @@ UNTRUSTED = "untrusted"
 SUPERSEDED = "superseded"
 """Why a run that a browser began is over: trusted facts have led the customer to the same turn."""
 
+ALREADY_DONE = "already_done"
+"""Why a moved run leaves a step out: it did it before a new version placed it where the run has yet to come."""
+
 
 class Doubt(StrEnum):
     """What would have come out otherwise on trusted facts alone, and so made a run untrusted."""

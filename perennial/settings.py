@@ -92,10 +92,11 @@ class Settings(BaseSettings):
         default=5_000, description="Requests one key may make of one API process; four times as many at once"
     )
     coupon_codes_per_minute: PositiveInt = Field(
-        default=600, description="Codes of coupons that one key may try a minute, over all API processes"
+        default=600,
+        description="Wrong codes (coupons, gift cards, referrals) one key may try a minute, over all API processes",
     )
     customer_coupon_codes_per_minute: PositiveInt = Field(
-        default=20, description="The same for one customer; guessing codes is what it prevents"
+        default=20, description="The same for one customer by one key; guessing codes is what it prevents"
     )
     forwarded_allow_ips: str = Field(
         default="127.0.0.1", description="Load balancers whose X-Forwarded-* headers are believed, by comma"

@@ -194,7 +194,7 @@ class JourneyWorkflow:
             workflow.upsert_search_attributes([STEP.value_set(self._shown_step)])
 
     def _show_version(self, version: int | None) -> None:
-        if version is not None and version != self._version:
+        if version is not None and version > self._version:
             self._version = version
             workflow.upsert_search_attributes([JOURNEY_VERSION.value_set(version)])
 

@@ -46,6 +46,20 @@ class Graph:
             if isinstance(step, GotoStep) and step.id in self._from(_targets(self.flow, step), waits):
                 yield step
 
+    def leads_round(self, goto: str, step: str) -> bool:
+        """Whether a goto leads back round a loop that the step is in: from the step one comes to the goto again without
+        coming through where it leads. (The natural loop of a back edge: an inner loop has no step of the outer one.)
+        """
+        found = self.flow.step(goto)
+        if not isinstance(found, GotoStep) or goto not in self._from(_targets(self.flow, found), ()):
+            return False
+        return step == found.goto.step or goto in self._from([step], {found.goto.step})
+
+    def comes_to(self, start: str, step: str, *, round_loops: bool = True) -> bool:
+        """Whether a run at `start` can come to the step; not `round_loops`: before a loop brings it round again."""
+        rounds = () if round_loops else [g for g in self.following if self.leads_round(g, step)]
+        return step in self._from(self.following[start], rounds)
+
     def most_messages(self, within: timedelta, channels: Collection[str], limit: int) -> int:
         """The most messages of these channels that one run can send within a time, counted up to `limit`.
 

@@ -30,7 +30,9 @@ def with_ids(definition: JourneyDefinition, previous: JourneyDefinition | None =
             step.pop("id", None)
     taken = {step["id"] for step in _all(steps) if "id" in step}
     if previous is not None:
-        _inherit(steps, as_json(previous)["steps"], taken)
+        before = as_json(previous)["steps"]
+        _inherit(steps, before, taken)
+        _inherit_elsewhere(steps, before, taken)
     _derive(steps, "", taken)
     return JourneyDefinition.model_validate(document)
 
@@ -78,10 +80,22 @@ def _all(block: Block) -> Iterator[RawStep]:
 
 def _inherit(block: Block, previous: Block, taken: set[str]) -> None:
     """Align two lists of steps by what they do; aligned ones are the same step, and so may be those within them."""
-    now, before = [_signature(step) for step in block], [_signature(step) for step in previous]
+    now, before = [signature(step) for step in block], [signature(step) for step in previous]
     for start, start_before, length in SequenceMatcher(None, now, before, autojunk=False).get_matching_blocks():
         for offset in range(length):
             _inherit_one(block[start + offset], previous[start_before + offset], taken)
+
+
+def _inherit_elsewhere(steps: Block, previous: Block, taken: set[str]) -> None:
+    """A step that does what one did whose id is free is that one, placed elsewhere."""
+    free: dict[bytes, list[str]] = {}
+    for step in _all(previous):
+        if step["id"] not in taken:
+            free.setdefault(signature(step), []).append(step["id"])
+    for step in _all(steps):
+        if "id" not in step and (ids := free.get(signature(step))):
+            step["id"] = ids.pop(0)
+            taken.add(step["id"])
 
 
 def _inherit_one(step: RawStep, previous: RawStep, taken: set[str]) -> None:
@@ -92,7 +106,7 @@ def _inherit_one(step: RawStep, previous: RawStep, taken: set[str]) -> None:
         _inherit(inner, inner_before, taken)
 
 
-def _signature(step: RawStep) -> bytes:
+def signature(step: RawStep) -> bytes:
     """What the step itself does, without what is nested in it, its id and its name."""
     kind = kind_of(step)
     bare = {kind: copy.deepcopy(step[kind])}

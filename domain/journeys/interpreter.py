@@ -26,7 +26,7 @@ from domain.journeys.steps import (
     WaitForStep,
     WaitStep,
 )
-from domain.runs import HOLDOUT, Ending, OutcomeKind, Position, RunState, StepOutcome
+from domain.runs import ALREADY_DONE, HOLDOUT, Ending, OutcomeKind, Position, RunState, StepOutcome
 
 Next = Step | Ending | None
 """What follows a step: another step, an ending, or None at the end of the journey."""
@@ -115,7 +115,8 @@ class Interpreter:
             await self._effects.stand(step, outcome)
 
     def _move_to(self, version: int | None) -> None:
-        if version is not None and version != self._version:
+        """Forward only: a step that was done before says under which version."""
+        if version is not None and version > self._version:
             self._flow = self._flows(version)
             self._version = version
 
@@ -140,7 +141,7 @@ class Interpreter:
         assert_never(step)
 
     def _after_send(self, step: SendStep, outcome: StepOutcome) -> Next:
-        if outcome.kind is OutcomeKind.SKIPPED and outcome.reason != HOLDOUT:
+        if outcome.kind is OutcomeKind.SKIPPED and outcome.reason not in (HOLDOUT, ALREADY_DONE):
             return self._as_told(step, step.send.on_skip, outcome)
         if outcome.kind is OutcomeKind.FAILED:
             return self._as_told(step, step.send.on_failure, outcome)

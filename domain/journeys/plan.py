@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +11,9 @@ import orjson
 
 from domain.errors import Conflict
 from domain.journeys.definition import JourneyDefinition
+from domain.journeys.flow import Flow
 from domain.journeys.identity import as_json, kind_of, nested
+from domain.journeys.repeats import likely_done
 
 Policy = Literal["stay", "move", "finish"]
 
@@ -61,16 +63,28 @@ def make_plan(
             raise Conflict(
                 f"Runs at {step} cannot move: the new version has no step of that id and kind.", code="cannot_move"
             )
+    repeats = _repeats(definition, previous, [at.step for at in standing if at.step in movable])
     in_flight = [
         {
             "step": at.step,
             "runs": at.runs,
             "policy": policy.get(at.step or "", "stay"),
             "can_move": at.step in movable,
+            "already_done": repeats.get(at.step or "", []),
         }
         for at in standing
     ]
     return Plan(_digest(definition, version), version, _changes(definition, previous), in_flight)
+
+
+def _repeats(
+    definition: JourneyDefinition, previous: JourneyDefinition | None, steps: Iterable[str | None]
+) -> dict[str, list[str]]:
+    """By the step at which runs stand: what they may have done and would come to again, and so leave out if moved."""
+    if previous is None:
+        return {}
+    now, before = Flow(definition), Flow(previous)
+    return {step: likely_done(now, before, step) for step in steps if step is not None}
 
 
 def movable_steps(definition: JourneyDefinition, previous: JourneyDefinition | None) -> frozenset[str]:

@@ -14,9 +14,12 @@ from api.app import create_app
 from api.dependencies import ApiDependencies
 from api.limits import CodeLimits
 from database.session import Database
+from domain.keys import KeyKind, Scope
 from tests.api.clock import Clock
 from tests.api.conftest import ApiServer
 from tests.api.serving import serving
+from tests.api.toy import make_key
+from tests.rewarding import publish_reward
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -86,3 +89,78 @@ async def test_who_is_refused_uses_nothing_of_the_shops_budget_up(client: httpx.
         await attempt(client, f"GUESS-{number}", customer="eve")
 
     assert [(await attempt(client, "CODE", customer=f"c-{n}")).status_code for n in range(41)] == [200] * 40 + [429]
+
+
+CART = {"currency": "EUR", "lines": [{"price": 5_000}]}
+ROUTES = ("hold", "redeem", "validate")
+
+
+async def name(client: httpx.AsyncClient, route: str, code: str, customer: str | None = None) -> httpx.Response:
+    """Name a code on one of the routes that take one for an order."""
+    body = {"codes": [code], "customer_id": customer, "cart": CART, "order_id": f"o-{code}"}
+    return await client.post(f"/v1/coupons/{route}", json=body)
+
+
+async def make_coupon(client: httpx.AsyncClient, database: Database, code: str) -> None:
+    """A code that anybody may use any number of times."""
+    await publish_reward(database, {"reward": "ten", "gives": {"percent": 10}})
+    assert (await client.post("/v1/coupons", json={"reward": "ten", "code": code})).status_code == 200
+
+
+async def test_a_wrong_code_is_a_try_wherever_it_is_named(client: httpx.AsyncClient, clock: Clock) -> None:
+    guesses = [await name(client, ROUTES[number % 3], f"GUESS-{number}", "eve") for number in range(20)]
+
+    assert Counter(answer.status_code for answer in guesses) == {409: 14, 200: 6}
+    for route in ROUTES:
+        assert (await name(client, route, "ONE-MORE", "eve")).status_code == 429
+        assert (await name(client, route, "GUESS", "ann")).status_code != 429
+    clock.now += timedelta(minutes=2)
+    assert (await name(client, "redeem", "AGAIN", "eve")).status_code == 409
+
+
+@pytest.mark.parametrize("route", ["hold", "redeem", "validate", "look", "void", "claim"])
+async def test_no_route_lets_a_key_guess_more_codes_than_its_limit(client: httpx.AsyncClient, route: str) -> None:
+    async def guess(number: int) -> int:
+        code = f"GUESS{number:03}"
+        match route:
+            case "look":
+                answer = await client.get(f"/v1/coupons/{code}")
+            case "void":
+                answer = await client.post(f"/v1/coupons/{code}/void")
+            case "claim":
+                answer = await client.post("/v1/referrals/claim", json={"code": code, "referee": f"friend-{number}"})
+            case _:
+                answer = await name(client, route, code, f"c-{number}")
+        return answer.status_code
+
+    answers = Counter(await asyncio.gather(*(guess(number) for number in range(65))))
+
+    assert answers[429] == 5
+    assert answers.total() - answers[429] == 60
+
+
+async def test_good_codes_are_no_tries_however_many_orders_use_them(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await make_coupon(client, database, "TEN")
+
+    for number in range(25):
+        for route in ROUTES:
+            body = {"codes": ["TEN"], "customer_id": "ann", "cart": CART, "order_id": f"o-{number}"}
+            assert (await client.post(f"/v1/coupons/{route}", json=body)).status_code == 200
+        assert (await client.get("/v1/coupons/TEN")).status_code == 200
+
+
+async def test_who_guesses_with_one_key_locks_nobody_out_of_good_codes_under_another(
+    client: httpx.AsyncClient, api_server: ApiServer, database: Database
+) -> None:
+    await make_coupon(client, database, "TEN")
+    key = await make_key(database, "stranger", KeyKind.SECRET, Scope.ADMIN)
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=api_server.url, headers=headers, timeout=30) as stranger:
+        for number in range(70):
+            await name(stranger, "redeem", f"GUESS-{number}", "ann")
+        assert (await name(stranger, "redeem", "TEN", "ann")).status_code == 429
+
+    assert (await name(client, "validate", "TEN", "ann")).json()["coupons"][0]["valid"]
+    assert (await name(client, "redeem", "TEN", "ann")).status_code == 200

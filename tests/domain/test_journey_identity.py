@@ -81,3 +81,11 @@ def test_ids_are_always_unique_and_every_edit_keeps_an_unchanged_journey_as_it_w
     assert len(set(ids(second))) == len(ids(second))
     assert with_ids(journey(*before), first) == first
     Flow(second)
+
+
+def test_an_unchanged_step_keeps_its_id_wherever_it_is_placed() -> None:
+    first = with_ids(journey(A, B, C))
+    inside = {"branch": [{"if": {"all": []}, "steps": [A]}]}
+
+    assert ids(with_ids(journey(C, A, B), first)) == ["send-3", "wait-1", "send-2"]
+    assert ids(with_ids(journey(C, inside, B), first)) == ["send-3", "branch-2", "wait-1", "send-2"]

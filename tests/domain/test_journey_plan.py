@@ -69,3 +69,28 @@ def test_the_digest_names_the_draft_and_not_how_many_runs_there_are() -> None:
 
     assert digest(journey(WAIT), 1) == digest(journey(WAIT), 5)
     assert digest(journey(WAIT), 1) != digest(journey(SEND), 1)
+
+
+GIFT = {"points": {"award": 10}, "id": "gift"}
+RENAMED = {"points": {"award": 10}, "id": "welcome-gift"}
+ROUND = {"goto": {"step": "gift"}, "id": "again"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ([GIFT, SEND, WAIT], [WAIT, GIFT, SEND], ["gift", "hello"]),  # reordered
+        ([GIFT, WAIT], [WAIT, RENAMED], ["welcome-gift"]),
+        ([GIFT, WAIT], [WAIT, {"points": {"award": 20}, "id": "gift"}], ["gift"]),
+        ([GIFT, WAIT], [WAIT, {"points": {"award": 20}, "id": "more"}], []),  # another gift
+        ([GIFT, WAIT, ROUND], [GIFT, WAIT, SEND, ROUND], []),  # the loop brings it round, as it did
+        ([GIFT, WAIT, ROUND], [WAIT, GIFT, {"goto": {"step": "pause"}, "id": "again"}], ["gift"]),
+        ([WAIT, GIFT], [WAIT, SEND, GIFT], []),  # they have yet to come to it
+    ],
+)
+def test_the_plan_names_steps_that_moved_runs_leave_out_as_they_have_done_them(
+    before: list[Any], after: list[Any], named: list[str]
+) -> None:
+    plan = make_plan(journey(*after), journey(*before), version=2, standing=[Standing("pause", 3)], policy={})
+
+    assert plan.in_flight[0]["already_done"] == named
