@@ -17,6 +17,7 @@ from activities.tiers import close_tier_periods
 from database.events import append
 from database.forfeiting import forfeit_some
 from database.passes import note_pass, passed_until
+from database.point_totals import add_up
 from database.programmes import LiveProgramme, live_programme
 from database.redeeming import expire_some
 from database.session import Database
@@ -140,6 +141,14 @@ class SettlingActivities:
             after = page[-1]
             activity.heartbeat()
         return count
+
+    async def _add_up(self) -> None:
+        """What the hours came to, which the moves up to here have noted."""
+        more = True
+        while more:
+            async with self._database.transaction() as session:
+                more = await add_up(session) > 0
+            activity.heartbeat()
 
     async def _due(self, as_of: datetime, after: DueAccount | None) -> Sequence[DueAccount]:
         async with self._database.read() as session:

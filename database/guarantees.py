@@ -104,6 +104,7 @@ QUESTIONS = (
     ),
     Question("points", "every transaction of points sums to zero", ledger_guarantees.SUMS_TO_ZERO),
     Question("points", "balances equal a replay of their entries", ledger_guarantees.BALANCES),
+    Question("points", "hours add up to their entries, for the liability", ledger_guarantees.TOTALS),
     Question("points", "what is left of each lot equals a replay of its uses", ledger_guarantees.LOTS),
     Question("points", "balances equal their lots and holds", ledger_guarantees.LOTS_AND_BALANCES),
     Question("points", "no points of a lot are used twice", ledger_guarantees.USED_ONCE),

@@ -69,11 +69,13 @@ class PointTransaction(Table):
     effective_at: Mapped[datetime]  # when it was due or asked for
     recorded_at: Mapped[datetime]
     answer: Mapped[Json]  # balance and detail, for whoever repeats it
+    is_totalled: Mapped[bool] = mapped_column(server_default=text("true"))  # false: from before `point_totals.py`
 
     __table_args__ = (
         UniqueConstraint("programme", "key"),
         CheckConstraint("points >= 0", name="points"),
         Index("ix_point_transactions_of", "of", postgresql_where=text('"of" IS NOT NULL')),
+        Index("ix_point_transactions_effective", "programme", "effective_at"),
     )
 
 

@@ -32,6 +32,29 @@ BALANCES: Final = """
        OR kept.number < replayed.number
 """
 
+# Hours as they were added up, against their entries; older ones once the pass over them is done (`point_totals.py`).
+TOTALS: Final = """
+    SELECT programme || ' ' || bucket || ' ' || hour
+    FROM (
+        SELECT programme, hour, bucket, sum(amount) AS amount FROM (
+            SELECT programme, hour, bucket, amount FROM point_totals
+            UNION ALL
+            SELECT programme, hour, bucket, amount FROM point_total_changes
+        ) AS noted GROUP BY programme, hour, bucket
+    ) AS kept
+    FULL JOIN (
+        SELECT entries.programme, date_trunc('hour', made.effective_at, 'UTC') AS hour, entries.bucket,
+            sum(entries.amount) AS amount
+        FROM point_entries AS entries JOIN point_transactions AS made ON made.id = entries.transaction_id
+        GROUP BY 1, 2, 3
+    ) AS replayed USING (programme, hour, bucket)
+    WHERE coalesce(kept.amount, 0) <> coalesce(replayed.amount, 0)
+      AND (
+        EXISTS (SELECT FROM backfills WHERE name = 'point_totals' AND done_at IS NOT NULL)
+        OR NOT EXISTS (SELECT FROM point_transactions WHERE NOT is_totalled)
+      )
+"""
+
 LOTS: Final = """
     SELECT lots.id::text FROM point_lots AS lots
     LEFT JOIN (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import DateTime, Uuid, bindparam, text
 
+from database.point_totals import NAME
 from database.session import ReadSession
 
 
@@ -23,28 +26,63 @@ class PointFigures:
     ended_expired: int = 0
 
 
-# Entries by when they took effect, not by when a job noticed. Reads the programme's entries once, in order of the
-# transactions' ids; transfers and merges cancel out, since both sides are the programme's.
+# Entries by when they took effect, not by when a job noticed; transfers and merges cancel out, since both sides are the
+# programme's. Whole hours come from their totals, the two hours in which the window begins and ends from the entries
+# (ix_point_transactions_effective). Entries from before the totals are read until the pass over them is done. One
+# statement, so that a note and the total that it goes into are never both counted.
 _FIGURES = text("""
-    SELECT
-        coalesce(-sum(amount) FILTER (WHERE bucket = 'issued' AND is_inside), 0)::bigint AS issued,
-        coalesce(sum(amount) FILTER (WHERE bucket = 'redeemed' AND is_inside), 0)::bigint AS redeemed,
-        coalesce(sum(amount) FILTER (WHERE bucket = 'expired' AND is_inside), 0)::bigint AS expired,
-        coalesce(sum(amount) FILTER (WHERE bucket = 'reversed' AND is_inside), 0)::bigint AS reversed,
-        coalesce(sum(amount) FILTER (WHERE bucket IN ('pending', 'available', 'held')), 0)::bigint AS outstanding,
-        coalesce(sum(amount) FILTER (WHERE bucket = 'redeemed'), 0)::bigint AS ended_redeemed,
-        coalesce(sum(amount) FILTER (WHERE bucket = 'expired'), 0)::bigint AS ended_expired
-    FROM (
-        SELECT entry.bucket, entry.amount,
-            CAST(:since AS timestamptz) IS NULL OR made.effective_at >= :since AS is_inside
-        FROM point_entries AS entry
-        JOIN point_transactions AS made ON made.id = entry.transaction_id
-        WHERE entry.programme = :programme AND made.effective_at < :until
-    ) AS entries
-""")
+    WITH totals AS (
+        SELECT programme, hour, bucket, amount FROM point_totals
+        UNION ALL
+        SELECT programme, hour, bucket, amount FROM point_total_changes
+    ), older AS (
+        SELECT made.id, made.effective_at FROM point_transactions AS made
+        WHERE NOT EXISTS (SELECT FROM backfills WHERE name = :pass AND done_at IS NOT NULL)
+            AND NOT made.is_totalled AND made.programme = :programme AND made.effective_at < :until_hour
+            AND made.id > coalesce((SELECT after FROM backfills WHERE name = :pass), :nobody)
+    ), parts AS (
+        SELECT bucket, amount, true AS is_before_end, coalesce(hour < :since_hour, false) AS is_before_start
+        FROM totals WHERE programme = :programme AND hour < :until_hour
+        UNION ALL
+        SELECT entries.bucket, entries.amount, true, coalesce(older.effective_at < :since_hour, false)
+        FROM older JOIN point_entries AS entries ON entries.transaction_id = older.id
+        UNION ALL
+        SELECT entries.bucket, entries.amount, true, false
+        FROM point_transactions AS made JOIN point_entries AS entries ON entries.transaction_id = made.id
+        WHERE made.programme = :programme AND made.effective_at >= :until_hour AND made.effective_at < :until
+        UNION ALL
+        SELECT entries.bucket, entries.amount, false, true
+        FROM point_transactions AS made JOIN point_entries AS entries ON entries.transaction_id = made.id
+        WHERE made.programme = :programme AND made.effective_at >= :since_hour AND made.effective_at < :since
+    )
+    SELECT bucket,
+        coalesce(sum(amount) FILTER (WHERE is_before_end), 0)::bigint AS ended,
+        coalesce(sum(amount) FILTER (WHERE is_before_start), 0)::bigint AS started
+    FROM parts GROUP BY bucket
+""").bindparams(
+    *(bindparam(name, type_=DateTime(timezone=True)) for name in ("since", "since_hour", "until", "until_hour")),
+    bindparam("nobody", UUID(int=0), type_=Uuid),
+)
 
 
 async def figures(session: ReadSession, programme: str, since: datetime | None, until: datetime) -> PointFigures:
     """The figures of `[since, until)`; `since` None: from the beginning."""
-    given = {"programme": programme, "since": since, "until": until}
-    return PointFigures(**(await session.execute(_FIGURES, given)).mappings().one())
+    since = min(since, until) if since else None
+    hours = {"since_hour": _hour(since) if since else None, "until_hour": _hour(until)}
+    given = {"programme": programme, "pass": NAME, "since": since, "until": until, **hours}
+    rows = (await session.execute(_FIGURES, given)).all()
+    ended = Counter({row.bucket: row.ended for row in rows})
+    moved = Counter({row.bucket: row.ended - row.started for row in rows})
+    return PointFigures(
+        issued=-moved["issued"],
+        redeemed=moved["redeemed"],
+        expired=moved["expired"],
+        reversed=moved["reversed"],
+        outstanding=ended["pending"] + ended["available"] + ended["held"],
+        ended_redeemed=ended["redeemed"],
+        ended_expired=ended["expired"],
+    )
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

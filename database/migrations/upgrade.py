@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import text
 
+from database.point_totals import is_complete, total_older
 from database.session import Database, ReadSession
 from database.trait_trust import is_marked, mark_untrusted_traits
 
@@ -44,7 +45,7 @@ async def is_newest(url: str) -> bool:
     try:
         async with database.read() as session:
             revision = await current_revision(session)
-            return serves(revision) and (revision != newest_revision() or await is_marked(session))
+            return serves(revision) and (revision != newest_revision() or await _is_looked_through(session))
     finally:
         await database.close()
 
@@ -69,10 +70,15 @@ def _in_own_loop(work: Coroutine[Any, Any, T]) -> T:
         return own_loop.submit(asyncio.run, work).result()
 
 
+async def _is_looked_through(session: ReadSession) -> bool:
+    return await is_marked(session) and await is_complete(session)
+
+
 async def _look_through(url: str) -> None:
     database = Database(url, pool_size=1)
     try:
         await mark_untrusted_traits(database, datetime.now(UTC))
+        await total_older(database, datetime.now(UTC))
     finally:
         await database.close()
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import text
 
-from database import points
+from database import point_figures, point_totals, points
 from database.guarantees import QUESTIONS, offenders
 from database.session import Database
 from domain.ids import new_id
@@ -319,6 +319,16 @@ class StoredMachine(LedgerMachine):
                 await points.post(session, self.programme, [_nothing(account)], self.now)
             entries = [Entry(*row) for row in await session.execute(_ENTRIES, {"programme": self.programme})]
         self.compare_with_replay(entries)
+        await self._compare_liability(entries)
+
+    async def _compare_liability(self, entries: Sequence[Entry]) -> None:
+        """The liability's figures, half of their notes added up, are those of the entries, whatever the window."""
+        moments = sorted({each.effective_at for each in entries} | {self.now})
+        async with self.database.transaction() as session:
+            await point_totals.add_up(session, limit=len(entries) // 2)
+            for since, until in [(None, moments[-1]), *zip(moments[::3], moments[2::3], strict=False)]:
+                found = await point_figures.figures(session, self.programme, since, until)
+                assert found == _figures_of(entries, since, until)
 
 
 # Accounts whose next moment is not the first at which one of their lots or holds falls due: moves that are not due
@@ -339,6 +349,24 @@ _ENTRIES = text("""
     SELECT point_entries.account, bucket, amount, effective_at FROM point_entries
     JOIN point_transactions ON point_transactions.id = transaction_id WHERE point_entries.programme = :programme
 """)
+
+
+def _figures_of(entries: Sequence[Entry], since: datetime | None, until: datetime) -> point_figures.PointFigures:
+    ended = [each for each in entries if each.effective_at < until]
+    moved = [each for each in ended if since is None or each.effective_at >= since]
+
+    def total(of: Sequence[Entry], *buckets: str) -> int:
+        return sum(each.amount for each in of if each.bucket in buckets)
+
+    return point_figures.PointFigures(
+        issued=-total(moved, "issued"),
+        redeemed=total(moved, "redeemed"),
+        expired=total(moved, "expired"),
+        reversed=total(moved, "reversed"),
+        outstanding=total(ended, "pending", "available", "held"),
+        ended_redeemed=total(ended, "redeemed"),
+        ended_expired=total(ended, "expired"),
+    )
 
 
 def _nothing(account: UUID) -> Move:
