@@ -76,6 +76,9 @@ class Frame(Ground):
     customer_id: Sql
     traits: Sql
     number: Sql
+    until_time: Sql
+    until_sent: Sql
+    until_id: Sql
     variants: Sql
     entered_at: Sql
     entry_number: Sql
@@ -211,10 +214,17 @@ def _counting(event: type[Event], bounds: Did | AggregateIs, name: str, frame: F
         event.customer_id == frame.customer_id,
         event.name == literal(name, Text),
         event.number <= func.coalesce(frame.number, event.number),
+        _not_after(event, frame),
         *([is_vouched(event)] if frame.trusted else []),
         *_in_time(event, bounds, frame),
         *(_predicate(predicate, event, frame) for predicate in bounds.where),
     ]
+
+
+def _not_after(event: type[Event], frame: Frame) -> ColumnElement[bool]:
+    """Whether it happened up to the last event that counts, by the order of events: (time, sent, id)."""
+    last = tuple_(frame.until_time, frame.until_sent, frame.until_id)
+    return or_(frame.until_id.is_(None), tuple_(event.timestamp, event.sent, event.id) <= last)
 
 
 def _in_time(event: type[Event], bounds: TimeBounded, frame: Frame) -> Iterator[ColumnElement[bool]]:

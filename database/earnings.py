@@ -12,16 +12,18 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ForeignKey, Index, func, select, text, update
+from sqlalchemy import ForeignKey, Index, delete, func, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, JsonList, Table
 from database.events import Event
 from database.session import ReadSession, WriteSession
+from database.vouching import VOUCHED
 from domain.earned_amounts import Share
 from domain.earned_credits import Posted
 from domain.earning import Decision, EarningEvent, Occasion, Unpaid
 from domain.identities import Stamp
+from domain.lateness import LATE
 from domain.refunds import Frozen
 from domain.shares import VERIFIED_BY
 
@@ -126,6 +128,31 @@ async def decided_after(session: ReadSession, programme: str, moments: Mapping[U
     given = {"programme": programme, "moments": orjson.dumps(rows).decode()}
     ids = (await session.execute(_AFTER, given)).scalars().all()
     return await stored(session, Earning.id.in_(ids)) if ids else []
+
+
+_UNDECIDED = text(f"""
+    SELECT events.id
+    FROM unnest(CAST(:customers AS uuid[]), CAST(:since AS timestamptz[])) AS opened (customer_id, since)
+    JOIN events ON events.customer_id = opened.customer_id AND events.name = ANY(CAST(:names AS text[]))
+        AND events.timestamp > opened.since
+    WHERE events.status = 'routed' AND {VOUCHED} AND events.received_at - events.timestamp <= CAST(:late AS interval)
+      AND NOT EXISTS (
+          SELECT FROM earnings WHERE earnings.event_id = events.id AND earnings.programme = :programme
+      )
+""")  # noqa: S608  our own words
+
+
+async def undecided_events(
+    session: ReadSession, programme: str, names: Collection[str], since: Mapping[UUID, datetime]
+) -> Sequence[Event]:
+    """What these customers did after a moment that no row was kept of, such as what another event had earned before.
+
+    Relies on ix_events_customer_name and uq_earnings_event.
+    """
+    given = {"programme": programme, "names": sorted(names), "late": LATE}
+    given |= {"customers": list(since), "since": list(since.values())}
+    ids = (await session.execute(_UNDECIDED, given)).scalars().all()
+    return (await session.execute(select(Event).where(Event.id.in_(ids)))).scalars().all() if ids else []
 
 
 async def events_by_id(session: ReadSession, earlier: Iterable[Stored]) -> list[EarningEvent]:
@@ -238,6 +265,12 @@ async def write_credits(session: WriteSession, changed: Mapping[UUID, tuple[Sequ
     ]
     if rows:
         await session.execute(_WRITE_CREDITS, {"rows": orjson.dumps(rows).decode()})
+
+
+async def remove(session: WriteSession, ids: Collection[UUID]) -> None:
+    """Decisions that posted nothing, and whose event has got the row of its occasion."""
+    if ids:
+        await session.execute(delete(Earning).where(Earning.id.in_(ids)))
 
 
 async def withdraw(session: WriteSession, ids: Collection[UUID]) -> None:

@@ -60,11 +60,13 @@ async def move_history(session: WriteSession, anonymous_id: str, from_customer: 
 
 
 async def earned_by_moved(
-    session: WriteSession, anonymous_id: str, from_customer: UUID, to_customer: UUID
+    session: WriteSession, anonymous_id: str, from_customer: UUID, to_customer: UUID, since: datetime
 ) -> list[Stored]:
-    """What events that have moved had earned for the customer whose they were. Relies on ix_earnings_customer."""
+    """What events that have moved had earned since a moment for whom they were of. Relies on ix_earnings_customer."""
     theirs = select(Event.id).where(Event.subject == f"a:{anonymous_id}", Event.customer_id == to_customer)
-    return await stored(session, and_(Earning.customer_id == from_customer, Earning.event_id.in_(theirs)))
+    return await stored(
+        session, and_(Earning.customer_id == from_customer, Earning.at > since, Earning.event_id.in_(theirs))
+    )
 
 
 async def weigh_again(session: WriteSession, customer_ids: Collection[UUID]) -> None:

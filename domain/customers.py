@@ -2,7 +2,7 @@
 
 Writers are ordered by (trusted, stamp): what a trusted source said stays, whatever a browser says later; among equals
 the later one counts. A trusted null deletes, and stays deleted. Whatever order events come in, the profile ends the
-same. Who is who: domain/identities.py.
+same. Who is who: domain/identity_resolution.py.
 """
 
 from __future__ import annotations

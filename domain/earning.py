@@ -84,7 +84,6 @@ class EarningEvent:
     is_guest: bool = False
     sent: datetime = SENT_UNKNOWN
     verified_by: str | None = None
-    number: int | None = None  # conditions count events up to this routing number; None: all of them
 
     @property
     def stamp(self) -> Stamp:

@@ -15,6 +15,7 @@ from uuid import UUID
 from domain.accounts import Account, Bucket, HeldPoints, HoldState, Lot, Part, Use
 from domain.book import Book, in_turn
 from domain.points import (
+    CORRECTION,
     Activate,
     Capture,
     Clawback,
@@ -238,17 +239,18 @@ def _activate(book: Book, move: Activate, credit: PastMove, as_of: datetime) -> 
 
 def _claw_back(book: Book, move: Clawback, credit: PastMove, as_of: datetime) -> Transaction:
     account = book.accounts[move.account]
+    to = Bucket.ISSUED if move.source == CORRECTION else Bucket.REVERSED
     target = min(move.target, credit.points)
     due = max(0, target - credit.clawed - credit.expired)
     if not move.may_owe:
         due = min(due, _takeable(account, credit.transaction_id))
     transaction = _begin(book, move, as_of, due, of=credit.transaction_id)
     credit.clawed += due
-    left = _take_own(book, transaction, account, credit.transaction_id, due)
+    left = _take_own(book, transaction, account, credit.transaction_id, points=due, to=to)
     _, missing = book.take_usable(transaction, account, left, Use.REVERSED)
     account.deficit += missing
     if left:
-        book.transfer(transaction, account, Bucket.AVAILABLE, Bucket.REVERSED, left)
+        book.transfer(transaction, account, Bucket.AVAILABLE, to, left)
     transaction.detail = {"deficit": missing}
     return transaction
 
@@ -259,7 +261,7 @@ def _takeable(account: Account, origin: UUID) -> int:
     return max(account.available, 0) + sum(lot.remaining for lot in own)
 
 
-def _take_own(book: Book, transaction: Transaction, account: Account, origin: UUID, points: int) -> int:
+def _take_own(book: Book, transaction: Transaction, account: Account, origin: UUID, *, points: int, to: Bucket) -> int:
     """Take points out of the lots that the credit opened, also while they are pending; answers how many are missing."""
     own = sorted(
         (lot for lot in account.lots.values() if lot.origin == origin and lot.remaining), key=lambda lot: lot.turn
@@ -269,7 +271,7 @@ def _take_own(book: Book, transaction: Transaction, account: Account, origin: UU
         if taken:
             source = Bucket.PENDING if lot.is_pending else Bucket.AVAILABLE
             book.take(transaction, lot, taken, Use.REVERSED)
-            book.transfer(transaction, account, source, Bucket.REVERSED, taken)
+            book.transfer(transaction, account, source, to, taken)
             points -= taken
     return points
 

@@ -134,7 +134,7 @@ class Clawback:
     """Takes back what the credit under `of` gave, up to `target` points altogether over all clawbacks of it.
 
     `may_owe` False: only points that are there, never into a deficit. `source` CORRECTION: the credit should never have
-    been as high, so for tiers it never was.
+    been as high, so for tiers and for what was earned it never was.
     """
 
     account: UUID

@@ -123,6 +123,7 @@ class Wave:
     published: Live
     versions: Mapping[tuple[str, int], JourneyVersion]  # those of the customers' runs and the live ones
     events: Sequence[BatchEvent]
+    others: Sequence[BatchCustomer] = ()  # locked too, because something of theirs has passed to another or from one
 
     @property
     def shop(self) -> ShopSettings:
@@ -146,7 +147,8 @@ class Wave:
 
     def customers(self) -> list[BatchCustomer]:
         """The customers of the wave, each once."""
-        return list({event.customer.id: event.customer for event in self.events}.values())
+        named = [*(event.customer for event in self.events), *self.others]
+        return list({customer.id: customer for customer in named}.values())
 
     def zone_of(self, customer: BatchCustomer) -> ZoneInfo:
         """The customer's zone, else the shop's."""

@@ -8,21 +8,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
-from database import earnings, guest_earnings
+from database import earnings, guest_earnings, points
 from database.earnings import Stored
 from database.tiers import Ladder, ladder_by
 from domain.commerce import MAKES_ORDERS
-from domain.earning import Decision, EarningEvent, Unpaid, decide_in_order
+from domain.earned_course import EarnedCourse
+from domain.earning import Decision, EarningEvent, Occasion, Unpaid, decide_in_order
 from domain.identities import Stamp
 from domain.ids import new_id
+from domain.lateness import counts_at
 from domain.programmes.definition import PointsMeasure
 from domain.shares import VERIFIED_BY
 from triggers.batch import BatchEvent, Wave
 from triggers.earning_facts import (
     Person,
+    Programmes,
+    asks_for_points,
     circumstances,
     first_of,
     programmes_for,
@@ -32,9 +36,6 @@ from triggers.earning_facts import (
 from triggers.maturing import mature_decided
 from triggers.paying import Due, pay
 from triggers.refunds import take_back
-
-LATE = timedelta(hours=24)
-"""Events that come later than this after they happened are decided as if they happened when they came."""
 
 _FORGOTTEN = frozenset({Unpaid.WHERE, Unpaid.ONCE, Unpaid.UNTRUSTED, Unpaid.HISTORY})
 """What is not worth a row: the event was not meant, or has been decided already."""
@@ -65,7 +66,7 @@ def earners(wave: Wave) -> Callable[[BatchEvent], bool]:
 
 def _earning_event(wave: Wave, event: BatchEvent) -> EarningEvent:
     told = event.event
-    at, is_late = _counts_at(told.timestamp, wave.as_of)
+    at, is_late = counts_at(told.timestamp, wave.as_of)
     return EarningEvent(
         *(told.id, told.message_id, event.customer.id, told.name, told.properties),
         at=at,
@@ -75,13 +76,7 @@ def _earning_event(wave: Wave, event: BatchEvent) -> EarningEvent:
         sent=wave.as_of if is_late else told.sent,  # what counts now counts after all that counted before
         is_guest=event.customer.external_id is None or not event.link_trusted,
         verified_by=told.properties.get(VERIFIED_BY) if event.is_own else None,
-        number=event.number,
     )
-
-
-def _counts_at(timestamp: datetime, as_of: datetime) -> tuple[datetime, bool]:
-    is_late = as_of - timestamp > LATE
-    return (as_of if is_late else timestamp), is_late
 
 
 async def _claimed(wave: Wave) -> list[EarningEvent]:
@@ -92,7 +87,7 @@ async def _claimed(wave: Wave) -> list[EarningEvent]:
         return []
     found = []
     for customer_id, row in await guest_earnings.claim_guests(wave.session, programme.key, named):
-        at, is_late = _counts_at(row.timestamp, wave.as_of)
+        at, is_late = counts_at(row.timestamp, wave.as_of)
         is_history = row.is_history
         found.append(
             EarningEvent(
@@ -105,18 +100,49 @@ async def _claimed(wave: Wave) -> list[EarningEvent]:
     return found
 
 
+async def decide_again(wave: Wave, since: Mapping[UUID, datetime]) -> None:
+    """Decide what these customers of the wave did after a moment once more, for they were joined or parted since.
+
+    It ends as if each had been who they are now from the start; what is older stays decided.
+    """
+    programme = wave.programme
+    if programme is None or not since:
+        return
+    rules = [rule for each in wave.programmes for rule in each.definition.earn]
+    imported = {rule.on.event for rule in rules if rule.imports}
+    names = {rule.on.event for rule in rules}
+    missed = await earnings.undecided_events(wave.session, programme.key, names, since)
+    events = [
+        EarningEvent(
+            *(row.id, row.message_id, row.customer_id, row.name, row.properties, row.timestamp),
+            is_history=row.is_history,
+            sent=row.sent,
+            verified_by=row.properties.get(VERIFIED_BY) if row.own else None,
+        )
+        for row in missed
+        if row.customer_id is not None and (row.name in imported or not row.is_history)
+    ]
+    decided = await _settle(wave, events, {id_: Stamp.before(moment) for id_, moment in since.items()})
+    await _follow_tiers(wave, decided)
+
+
 # The decisions -------------------------------------------------------------------------------------------
 
 
 async def _decide(wave: Wave, events: Sequence[EarningEvent], claimed: Collection[UUID]) -> None:
-    """Decide events, and what happened after them once more: limits, occasions and tiers may be others now.
-
-    What is paid for one event may lift the tier before the next one, so this goes on from the first event whose tier
-    turns out to be another one. Each round leaves at least one more event of a customer as it is.
-    """
+    """Decide events, and what happened after them once more: limits, occasions and tiers may be others now."""
     decided = await _settle(wave, events, _earlier(first_of(events), _moving_tiers(wave)))
     orders = {decision.order_id for decision in decided if decision.event.id in claimed}
     await take_back(wave, {order_id for order_id in orders if order_id is not None})
+    await _follow_tiers(wave, decided)
+
+
+async def _follow_tiers(wave: Wave, decided: Sequence[Decision]) -> None:
+    """Decide again from the first event on whose tier is another one by what was decided before it.
+
+    What is paid for one event may lift the tier before the next one. Each round leaves at least one more event of a
+    customer as it is.
+    """
     for _ in {decision.event.id for decision in decided}:
         moved = await _with_another_tier(wave, decided)
         if not moved:
@@ -133,7 +159,7 @@ def _moving_tiers(wave: Wave) -> dict[UUID, Stamp]:
         return first
     for event in wave.events:
         if event.event.trusted and event.event.name in MAKES_ORDERS:
-            at, is_late = _counts_at(event.event.timestamp, wave.as_of)
+            at, is_late = counts_at(event.event.timestamp, wave.as_of)
             sent = wave.as_of if is_late else event.event.sent
             first = _earlier(first, {event.customer.id: Stamp(at, sent, event.event.id)})
     return first
@@ -173,18 +199,48 @@ async def _with_another_tier(wave: Wave, decided: Sequence[Decision]) -> dict[UU
 
 
 async def _decisions(wave: Wave, sequence: Sequence[EarningEvent], later: Sequence[Stored]) -> list[Decision]:
+    """One pass in order; where conditions ask what was earned before, passes until that is what they come to."""
     assert wave.programme is not None  # noqa: S101  the caller has asked
     if not sequence:
         return []
     programmes = programmes_for(wave.programmes, wave.shop, sequence)
+    course = await _course(wave, sequence, later)
+    while True:
+        found = await _pass(wave, sequence, programmes, later, course.before if course else None)
+        if course is None or not course.correct(found):
+            return [decision for decision in found if decision.reason not in _FORGOTTEN]
+
+
+async def _course(wave: Wave, sequence: Sequence[EarningEvent], later: Sequence[Stored]) -> EarnedCourse | None:
+    """What was earned before each event, where conditions ask for it and the ledger cannot say: it knows the end."""
+    assert wave.programme is not None  # noqa: S101  the caller has asked
+    is_single = not later and len({event.customer_id for event in sequence}) == len(sequence)
+    if is_single or not any(asks_for_points(each) for each in wave.programmes):
+        return None
+    customers = {event.customer_id for event in sequence}
+    issued = await points.balances(wave.session, wave.programme.key, customers, wave.as_of)
+    decided = [(row.customer_id, row.stamp, row.frozen.points) for row in later]
+    return EarnedCourse({id_: each.earned for id_, each in issued.items()}, sequence, decided)
+
+
+async def _pass(
+    wave: Wave,
+    sequence: Sequence[EarningEvent],
+    programmes: Programmes,
+    later: Sequence[Stored],
+    earned: Mapping[UUID, int] | None,
+) -> list[Decision]:
+    assert wave.programme is not None  # noqa: S101  the caller has asked
     again = {stored.id for stored in later}
     usage = await usage_before(wave.session, wave.programme.key, sequence, programmes, but=again)
     changed = {stored.customer_id for stored in later}
     about = await circumstances(
-        wave.session, wave.shop, sequence, programmes, _people(wave), ladder=_ladder(wave), unweighed=changed
+        *(wave.session, wave.shop, sequence, programmes, _people(wave)),
+        ladder=_ladder(wave),
+        unweighed=changed,
+        earned=earned,
     )
-    found = decide_in_order(sequence, lambda event: programmes[event.id], lambda event: about[event.id], usage)
-    return [decision for decision in found if decision.reason not in _FORGOTTEN]
+    return list(decide_in_order(sequence, lambda event: programmes[event.id], lambda event: about[event.id], usage))
 
 
 def _ladder(wave: Wave) -> Ladder | None:
@@ -192,7 +248,7 @@ def _ladder(wave: Wave) -> Ladder | None:
 
 
 def _people(wave: Wave) -> dict[UUID, Person]:
-    return {event.customer.id: Person(*wave.ground_of(event.customer, trusted=True)) for event in wave.events}
+    return {each.id: Person(*wave.ground_of(each, trusted=True)) for each in wave.customers()}
 
 
 # What is stored and posted -------------------------------------------------------------------------------
@@ -206,22 +262,32 @@ class _Outcome:
     changed: dict[UUID, Decision] = field(default_factory=dict)
     stored: dict[UUID, Stored] = field(default_factory=dict)
     withdrawn: list[Stored] = field(default_factory=list)
+    removed: list[Stored] = field(default_factory=list)
 
     @classmethod
     def of(cls, decided: Iterable[Decision], later: Sequence[Stored]) -> _Outcome:
-        """Give each decision the row of its occasion, else of its event, else a new one."""
+        """Give each decision its event's row if that was final or paid, else its occasion's, else its event's or a new
+        one. Two customers who are one now may both have had an occasion: then each event keeps its own row.
+        """
         outcome = cls(stored={row.id: row for row in later})
-        by_occasion = {row.occasion: row for row in later if row.is_final}
+        holders: dict[Occasion, Stored] = {}
+        for each in sorted(later, key=lambda row: row.stamp):
+            if each.is_final:
+                holders.setdefault(each.occasion, each)
         by_event = {(row.rule, row.event_id): row for row in later}
         for decision in decided:
             own = by_event.get((decision.rule, decision.event.id))
-            row = by_occasion.get(decision.occasion) if decision.is_final else None
-            row = row or own
+            keeps_own = own is not None and (own.is_final or own.credits)
+            holder = holders.get(decision.occasion) if decision.is_final and not keeps_own else None
+            row = holder or own
             if row is None or row.id in outcome.changed:
                 outcome.new[new_id()] = decision
-            else:
-                outcome.changed[row.id] = decision
-        outcome.withdrawn = [row for row in later if row.id not in outcome.changed]
+                continue
+            outcome.changed[row.id] = decision
+            if own is not None and own is not row:
+                outcome.removed.append(own)
+        gone = outcome.changed.keys() | {row.id for row in outcome.removed}
+        outcome.withdrawn = [row for row in later if row.id not in gone]
         return outcome
 
     @property
@@ -233,6 +299,7 @@ class _Outcome:
 async def _store(wave: Wave, programme: str, outcome: _Outcome) -> None:
     """Store decisions and post what they pay. A new one whose occasion another router has just taken is left out."""
     await earnings.withdraw(wave.session, [row.id for row in outcome.withdrawn])
+    await earnings.remove(wave.session, [row.id for row in outcome.removed])
     await earnings.change(wave.session, programme, outcome.changed, wave.as_of)
     new = {id_: Due.of(id_, decision) for id_, decision in outcome.new.items()}
     posted = {id_: due.adjustment().credits for id_, due in new.items()}

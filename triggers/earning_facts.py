@@ -18,7 +18,7 @@ from database.earning_limits import Limit
 from database.programmes import LiveProgramme, version_at
 from database.session import ReadSession
 from database.tiers import Ladder, tiers_before
-from domain.conditions.loyalty import in_tier
+from domain.conditions.loyalty import in_tier, with_earned
 from domain.conditions.memory import Scope
 from domain.conditions.model import Condition, PointsAre, TierIs
 from domain.conditions.walk import leaves
@@ -100,16 +100,21 @@ async def circumstances(
     *,
     ladder: Ladder | None,
     unweighed: Collection[UUID] = (),
+    earned: Mapping[UUID, int] | None = None,
 ) -> dict[UUID, Circumstances]:
-    """Each event's customer as before it, by the event's id. `unweighed`: customers whose stored tiers may be past."""
+    """Each event's customer as before it, by the event's id. `unweighed`: customers whose stored tiers may be past.
+
+    `earned`: the points earned before each event, where the ledger does not say; by the event's id.
+    """
     tiers = await tiers_before_each(session, events, programmes, ladder, unweighed=unweighed)
-    truths = await _truths(session, shop, events, programmes, tiers)
+    scopes = {event.id: _scope(people[event.customer_id], event) for event in events}
+    truths = await _truths(session, shop, _asked(events, programmes, tiers, scopes, earned))
     boosts = await point_boosts.boosts_of(
         session, {event.customer_id for event in events}, min(event.at for event in events)
     )
     return {
         event.id: Circumstances(
-            _scope(people[event.customer_id], event),
+            scopes[event.id],
             tiers.get(event.id),
             truths.get(event.id, {}),
             boosts.get(event.customer_id, ()),
@@ -150,37 +155,58 @@ async def tiers_before_each(
     return {event.id: tiers[event.customer_id, event.at] for event in told}
 
 
-async def _truths(
-    session: ReadSession,
-    shop: ShopSettings,
+_Asked = dict[tuple[int, str, str | None], tuple[Condition, list[EarningEvent]]]
+"""By version, pointer and what is answered already: what is left to ask, and about which events."""
+
+
+def _asked(
     events: Sequence[EarningEvent],
     programmes: Programmes,
     tiers: Mapping[UUID, str | None],
-) -> dict[UUID, dict[str, bool]]:
-    """Whether each condition held, by its pointer: one question for each condition and tier, about all its events.
+    scopes: Mapping[UUID, Scope],
+    earned: Mapping[UUID, int] | None,
+) -> _Asked:
+    """One question for each condition and what is known already, about all its events.
 
-    The tier is the one before the event, which what is decided here may change for the next: it is not asked again.
+    The tier and the points earned are those before the event, which what is decided here may change for the next.
     """
-    asked: dict[tuple[int, str, str | None], tuple[Condition, list[EarningEvent]]] = {}
+    asked: _Asked = {}
     for event in events:
         programme = programmes[event.id]
         for pointer, condition in conditions_of(programme.definition, event.name):
-            tier = tiers.get(event.id) if _asks_of(condition, TierIs) else None
-            key = (programme.version, pointer, tier)
-            if key not in asked:
-                asked[key] = (in_tier(condition, tier, programme.definition.thresholds), [])
-            asked[key][1].append(event)
+            left = condition
+            if _asks_of(condition, TierIs):
+                left = in_tier(left, tiers.get(event.id), programme.definition.thresholds)
+            if earned is not None and _asks_of(condition, PointsAre):
+                left = with_earned(left, earned[event.id], scopes[event.id])
+            key = (programme.version, pointer, None if left is condition else left.model_dump_json())
+            asked.setdefault(key, (left, []))[1].append(event)
+    return asked
+
+
+async def _truths(session: ReadSession, shop: ShopSettings, asked: _Asked) -> dict[UUID, dict[str, bool]]:
+    """Whether each condition held, by the event's id and the condition's pointer."""
     defaults = ShopDefaults(zone=shop.zone, consent=shop.consent_defaults)
     found: dict[UUID, dict[str, bool]] = {}
     for (_, pointer, _), (condition, about) in asked.items():
-        subjects = [
-            Subject(customer_id=each.customer_id, as_of=each.at, number=each.number, entry=_entry(each))
-            for each in about
-        ]
+        subjects = [_subject(each) for each in about]
         verdicts = await judge(session, condition, subjects, shop=defaults, trusted=True)
         for event, verdict in zip(about, verdicts, strict=True):
             found.setdefault(event.id, {})[pointer] = verdict.holds
     return found
+
+
+def _subject(event: EarningEvent) -> Subject:
+    """The customer as of the event: what happened later does not count, whatever was routed first."""
+    time, sent, id_ = event.stamp
+    return Subject(
+        customer_id=event.customer_id,
+        as_of=event.at,
+        until_time=time,
+        until_sent=sent,
+        until_id=id_,
+        entry=_entry(event),
+    )
 
 
 def asks_for_points(programme: LiveProgramme) -> bool:

@@ -21,6 +21,7 @@ from domain.customers import Profile, merge_profiles
 from domain.identities import Identity, IdKind, Key, Naming, primary_user_id
 from domain.identity_resolution import Brakes, Refusal, Resolution, resolve
 from domain.ids import new_id
+from domain.lateness import open_since
 from triggers.batch import BatchCustomer, BatchEvent
 from triggers.parting import take_earnings_along
 
@@ -51,12 +52,16 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """A batch whose events all have their customers. `merged`, `moved`: the customers whose rows changed hands."""
+    """A batch whose events all have their customers. `merged`, `moved`: the customers whose rows changed hands.
+
+    `open_since`: from when on what was decided about customers is decided again, as they were joined or parted.
+    """
 
     events: list[BatchEvent]
     customers: Mapping[UUID, BatchCustomer]
     merged: frozenset[UUID]
     moved: frozenset[UUID]
+    open_since: Mapping[UUID, datetime]
 
 
 async def brakes_for(session: ReadSession, namings: Iterable[Naming], known: Mapping[Key, Identity]) -> Brakes | None:
@@ -77,9 +82,10 @@ async def identify(session: WriteSession, events: list[PendingEvent], ground: Gr
     for each in found.merges:
         await merge(session, each.loser, each.survivor, as_of)
         working[each.survivor] = await _merged(session, working[each.survivor], working[each.loser])
+    reopened = _reopened(events, found, as_of)
     for move in found.moves:
         await move_history(session, move.anonymous_id, move.from_customer, move.to_customer)
-        await take_earnings_along(session, move, as_of)
+        await take_earnings_along(session, move, reopened[move.from_customer], as_of)
     await _name(session, working, found)
     await _report(session, found.refusals, as_of)
     gone = {each.loser: each.survivor for each in found.merges}
@@ -100,7 +106,22 @@ async def identify(session: WriteSession, events: list[PendingEvent], ground: Gr
         moved=frozenset(id_ for move in found.moves for id_ in (move.from_customer, move.to_customer))
         | {_final(id_, gone) for id_ in doubted}
         | await whom_visitors_described(session, found.relinked),
+        open_since=reopened,
     )
+
+
+def _reopened(events: Iterable[PendingEvent], found: Resolution, as_of: datetime) -> dict[UUID, datetime]:
+    """The customers joined or parted here, each with the earliest moment from which on all is decided again."""
+    since = {event.id: open_since(event.timestamp, as_of) for event in events}
+    gone = {each.loser: each.survivor for each in found.merges}
+    told = [(each.survivor, each.event_id) for each in found.merges]
+    told += [(id_, move.event_id) for move in found.moves for id_ in (move.from_customer, move.to_customer)]
+    told += [(whose.customer_id, event_id) for event_id, whose in found.attributions.items() if whose.vouches]
+    reopened: dict[UUID, datetime] = {}
+    for customer_id, event_id in told:
+        id_ = _final(customer_id, gone)
+        reopened[id_] = min(reopened.get(id_, since[event_id]), since[event_id])
+    return reopened
 
 
 async def _add(session: WriteSession, events: list[PendingEvent], found: Resolution, ground: Ground) -> None:

@@ -1,6 +1,7 @@
 """What an anonymous history earned for one customer, when it turns out to be another's: it is taken back.
 
 The decisions wait as a guest's, and are made again for the other customer once a trusted source says whose they are.
+What was decided before that can be decided again (domain/lateness.py) stays with whom it was paid to.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from domain.identity_resolution import Move
 from triggers.paying import Due, pay
 
 
-async def take_earnings_along(session: WriteSession, move: Move, as_of: datetime) -> None:
-    """Take back what the moved events earned. Both customers are locked, and the events have moved."""
-    rows = await earned_by_moved(session, move.anonymous_id, move.from_customer, move.to_customer)
+async def take_earnings_along(session: WriteSession, move: Move, since: datetime, as_of: datetime) -> None:
+    """Take back what the moved events earned since a moment. Both customers are locked, and the events have moved."""
+    rows = await earned_by_moved(session, move.anonymous_id, move.from_customer, move.to_customer, since)
     for programme in sorted({row.programme for row in rows}):
         dues = [Due.withdrawn(row) for row in rows if row.programme == programme]
         await pay(session, programme, dues, as_of)

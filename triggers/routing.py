@@ -23,11 +23,13 @@ from triggers.batch import BatchCustomer, Wave, waves
 from triggers.challenges import recount
 from triggers.claiming import claim, ground_of, in_order
 from triggers.doubles import end_doubles
+from triggers.earning import decide_again
 from triggers.entrants import decisive, may_start
 from triggers.identity import ContendedError, Ground, Identified, identify
 from triggers.live import JourneyVersion, Live, LiveCache
 from triggers.reactions import REACTIONS, Reaction
 from triggers.rebuilding import rebuild
+from triggers.tiers import weigh_tiers
 from triggers.waits import Settlement, wake_at_waits
 
 log = structlog.get_logger(__name__)
@@ -177,6 +179,12 @@ async def _settle_identities(wave: Wave, identified: Identified) -> None:
         await settle_consents(wave.session, [customer.id for customer in moved])
     for customer in working:
         customer.is_joined = customer.id in identified.merged
+    reopened = [customer for id_, customer in identified.customers.items() if id_ in identified.open_since]
+    if reopened:
+        await decide_again(replace(wave, others=reopened), identified.open_since)
+        named = {customer.id for customer in working}
+        if left := [customer for customer in reopened if customer.id not in named]:
+            await weigh_tiers(replace(wave, others=left))
     touched = identified.merged | identified.moved
     counted = [customer for id_, customer in identified.customers.items() if id_ in touched]
     await recount(wave, counted, identified.moved)

@@ -26,4 +26,5 @@ async def weigh_tiers(wave: Wave) -> None:
 
 def _is_history(wave: Wave, customer: BatchCustomer) -> bool:
     """Imported history starts nothing unless it is to."""
-    return all(not event.may_enter for event in wave.events if event.customer is customer)
+    theirs = [event for event in wave.events if event.customer is customer]
+    return bool(theirs) and not any(event.may_enter for event in theirs)

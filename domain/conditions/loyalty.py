@@ -77,17 +77,34 @@ def in_tier(condition: Condition, tier: str | None, levels: Mapping[str, int]) -
 
     `levels`: the thresholds of the programme that decides.
     """
+    return _answered(condition, lambda leaf: _is_in(leaf, tier, levels) if isinstance(leaf, TierIs) else None)
+
+
+def with_earned(condition: Condition, earned: int, scope: Scope) -> Condition:
+    """The condition for somebody who has earned so many points: what it asks of them is answered, the rest stays."""
+
+    def answer(leaf: Condition) -> bool | None:
+        if not isinstance(leaf, PointsAre) or leaf.points != "earned":
+            return None
+        return compile_figure(leaf.comparison)(Fraction(earned), scope)
+
+    return _answered(condition, answer)
+
+
+def _answered(condition: Condition, answer: Callable[[Condition], bool | None]) -> Condition:
+    """The condition with the leaves for which there is an answer in place of what they ask."""
     match condition:
-        case TierIs():
-            return AllHold(all=[]) if _is_in(condition, tier, levels) else AnyHolds(any=[])
         case AllHold(all=inner):
-            return AllHold(all=[in_tier(one, tier, levels) for one in inner])
+            return AllHold(all=[_answered(one, answer) for one in inner])
         case AnyHolds(any=inner):
-            return AnyHolds(any=[in_tier(one, tier, levels) for one in inner])
+            return AnyHolds(any=[_answered(one, answer) for one in inner])
         case NotHolds(not_=one):
-            return NotHolds(not_=in_tier(one, tier, levels))
-        case _:
-            return condition
+            return NotHolds(not_=_answered(one, answer))
+        case leaf:
+            holds = answer(leaf)
+    if holds is None:
+        return condition
+    return AllHold(all=[]) if holds else AnyHolds(any=[])
 
 
 def tier_at(loyalty: Loyalty, moment: datetime) -> str | None:

@@ -13,12 +13,17 @@ from uuid import UUID
 class Subject:
     """One customer at one moment. `number`: only events up to this routing number count (None: all that are routed).
 
+    `until_time`, `until_sent`, `until_id`: the stamp of the last event that counts, in whatever order they were routed.
+
     `entry`, `saved`, `variants`, `entered_at` and `entry_number` (the routing number at entry) are those of a run.
     """
 
     customer_id: UUID
     as_of: datetime
     number: int | None = None
+    until_time: datetime | None = None
+    until_sent: datetime | None = None
+    until_id: UUID | None = None
     entry: Mapping[str, Any] | None = None  # any JSON object
     saved: Mapping[str, Any] = field(default_factory=dict)  # any JSON object
     variants: Mapping[str, str] = field(default_factory=dict)

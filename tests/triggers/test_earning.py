@@ -219,9 +219,11 @@ async def test_guests_may_be_left_out(shop: Shop) -> None:
 
 
 async def test_two_customers_who_are_one_share_the_limit_and_refunds_follow_them(shop: Shop) -> None:
+    """What they were paid before stays theirs."""
     await open_programme(shop, {**PURCHASE, "limit": {"per_customer": 150}})
     await buy(shop, "o-1", 100, user_id="u-1")
     await buy(shop, "o-2", 100, user_id="u-2")
+    shop.later(hours=25)
 
     await shop.post(shop.event(kind=EventKind.ALIAS, user_id="u-1", previous_id="u-2"))
     await shop.route()

@@ -1,0 +1,23 @@
+"""How long what was decided about an event may be decided again, because something came late."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+LATE: Final = timedelta(hours=24)
+"""Events that come later than this after they happened are decided as if they happened when they came."""
+
+
+def counts_at(timestamp: datetime, as_of: datetime) -> tuple[datetime, bool]:
+    """When an event counts that comes now, and whether it is too late to count when it happened."""
+    is_late = as_of - timestamp > LATE
+    return (as_of if is_late else timestamp), is_late
+
+
+def open_since(timestamp: datetime, as_of: datetime) -> datetime:
+    """From when on an event that joins or parts customers reopens what was decided about them.
+
+    Whatever could have come after it, had both come in time; everything earlier was decided before it in any order.
+    """
+    return counts_at(timestamp, as_of)[0] - LATE
