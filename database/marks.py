@@ -30,6 +30,7 @@ class Mark(Table):
     leased_by: Mapped[UUID | None]
     leased_until: Mapped[datetime | None]
     lost_at: Mapped[datetime | None]  # when the mark was last found to be missing
+    schedules_since: Mapped[datetime | None]  # since when times of schedules without a row were entered by nobody
     recovered: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # what the last recovery did
 
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
@@ -42,6 +43,7 @@ class KnownMark:
     workflow_id: str | None = None
     execution_id: str | None = None
     marked_at: datetime | None = None
+    schedules_since: datetime | None = None
 
 
 async def take_turn(
@@ -58,7 +60,8 @@ async def take_turn(
     if is_held or is_fresh:
         return None
     row.leased_by, row.leased_until = mine, as_of + lease
-    return KnownMark(row.workflow_id, row.execution_id, row.marked_at)
+    row.schedules_since = row.schedules_since or as_of
+    return KnownMark(row.workflow_id, row.execution_id, row.marked_at, row.schedules_since)
 
 
 async def keep_turn(session: WriteSession, mine: UUID, until: datetime) -> bool:

@@ -69,6 +69,20 @@ async def known_as_open(session: ReadSession, workflow_ids: Sequence[str]) -> se
     return set(fires) - over
 
 
+async def unknown(session: ReadSession, schedule: str, times: Sequence[datetime]) -> list[NewUndertaking]:
+    """What enters those of these times of an entry's schedule that have no row."""
+    journey, _, entry = schedule.removeprefix("entry/").rpartition("/")
+    if not times:
+        return []
+    mine = (ScheduleFire.journey == journey, ScheduleFire.entry == int(entry), ScheduleFire.nominal_at.in_(times))
+    known = set((await session.execute(select(ScheduleFire.nominal_at).where(*mine))).scalars())
+    return [
+        _undertaking(ScheduleFire(journey=journey, entry=int(entry), nominal_at=time))
+        for time in times
+        if time not in known
+    ]
+
+
 def parse(workflow_id: str) -> tuple[str, int, datetime] | None:
     """Journey, entry and nominal time of `entry/<journey>/<entry>-<time>`; None for any other id."""
     kind, _, rest = workflow_id.partition("/")

@@ -25,8 +25,10 @@ from database.session import Database
 from domain.ids import new_id
 from domain.upkeep import MARK
 from triggers.commands import PATIENCE, QUEUE, is_outage
+from triggers.missed_times import missed_times
 from triggers.recovery import Recovered, Recovery
 from triggers.schedule_keeping import keep_schedules
+from triggers.schedules import WantedSchedules
 
 log = structlog.get_logger(__name__)
 
@@ -144,7 +146,7 @@ class Reconciler:
         else:
             if self._was_away and mark.marked_at is not None:
                 await self._restart_latest(recovery, mark.marked_at - _REACH_BACK)
-            await self._sweep(recovery)
+            await self._sweep(recovery, mark)
         return await self._end_turn(mark, recovery, is_found=is_found)
 
     async def _recover(self, mark: KnownMark, recovery: Recovery) -> None:
@@ -156,7 +158,7 @@ class Reconciler:
             async with self._database.transaction() as session:
                 await marks.note_loss(session, as_of)
         await self._prepare_namespace()
-        found = await keep_schedules(self._database, self._client, as_of, lost_since=mark.marked_at)
+        wanted, found = await keep_schedules(self._database, self._client)
         recovery.done.schedules = found.count
         async with self._database.transaction() as session:
             await undertakings.adopt(session)
@@ -168,6 +170,7 @@ class Reconciler:
         ids = {each.workflow_id for each in listed}
         await recovery.start_undertakings(as_of, listed=ids)
         await recovery.start_runs(listed=ids)
+        await self._make_up(recovery, wanted, mark, as_of)
         if recovery.done.refused > recovery.done.undertakings + recovery.done.runs:
             raise RuntimeError("Temporal refuses most of what is to be brought back")
         log.info("everything under way is in Temporal", **asdict(recovery.done))
@@ -188,10 +191,15 @@ class Reconciler:
         await recovery.start_undertakings(self._now(), listed=listed, since=since)
         await recovery.start_runs(listed=listed, since=since)
 
-    async def _sweep(self, recovery: Recovery) -> None:
+    async def _make_up(self, recovery: Recovery, wanted: WantedSchedules, mark: KnownMark, until: datetime) -> None:
+        """Enter the audiences of times that nobody fired."""
+        since = mark.schedules_since or until
+        await recovery.start_some(await missed_times(self._database, self._client, wanted, since=since, until=until))
+
+    async def _sweep(self, recovery: Recovery, mark: KnownMark) -> None:
         """The slow sweep: schedules, a page of what is open, runs that were never heard of."""
         as_of = self._now()
-        found = await keep_schedules(self._database, self._client, as_of)
+        wanted, found = await keep_schedules(self._database, self._client)
         recovery.done.schedules = found.count
         before = as_of - YOUNG
         async with self._database.read() as session:
@@ -202,6 +210,7 @@ class Reconciler:
             silent = await reconciliation.unheard_runs(session, before=before, limit=_SWEPT)
         await recovery.start_some([each for each in some if each.workflow_id not in pending])
         await recovery.start_these_runs(silent)
+        await self._make_up(recovery, wanted, mark, before)
         if recovery.done:
             log.warning("Temporal lacked what the database knows", **asdict(recovery.done))
 

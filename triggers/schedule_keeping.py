@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from temporalio.client import (
     Client,
     ScheduleActionExecutionStartWorkflow,
     ScheduleActionStartWorkflow,
-    ScheduleBackfill,
-    ScheduleOverlapPolicy,
 )
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.executions import lacks_namespace
 from database.session import Database
 from database.undertakings import awaiting_schedule
-from triggers.commands import CATCH_UP, DIGEST, PATIENCE, digest, put_schedule
+from triggers.commands import DIGEST, PATIENCE, digest, put_schedule
 from triggers.schedules import WantedSchedules, wanted_schedules
-
-_MOMENT = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +49,14 @@ async def compare_schedules(database: Database, client: Client) -> tuple[WantedS
     return wanted, Differences(*(_without(ids, pending) for ids in (missing, differing, unwanted)))
 
 
-async def keep_schedules(
-    database: Database, client: Client, as_of: datetime, *, lost_since: datetime | None = None
-) -> Differences:
-    """Put again what is missing or differs, and take away what nobody wants. Answers what that was.
-
-    `lost_since`: what a schedule that is made again missed since then it makes up for, as far as one may be late.
-    """
+async def keep_schedules(database: Database, client: Client) -> tuple[WantedSchedules, Differences]:
+    """Put again what is missing or differs, and take away what nobody wants. Answers what is wanted, and that."""
     wanted, found = await compare_schedules(database, client)
     for id_ in (*found.missing, *found.differing):
-        told = wanted.by_id[id_]
-        is_new = await put_schedule(client, id_, told)
-        if is_new and lost_since is not None and told.get("paused") is False:
-            await _make_up(client, id_, since=max(lost_since - _MOMENT, as_of - CATCH_UP), until=as_of)
+        await put_schedule(client, id_, wanted.by_id[id_])
     for id_ in found.unwanted:
         await _delete(client, id_)
-    return found
+    return wanted, found
 
 
 async def recent_times(database: Database, client: Client) -> dict[str, datetime]:
@@ -89,12 +77,6 @@ async def recent_times(database: Database, client: Client) -> dict[str, datetime
             if isinstance(each.action, ScheduleActionExecutionStartWorkflow):
                 found[each.action.workflow_id] = each.scheduled_at
     return found
-
-
-async def _make_up(client: Client, schedule: str, *, since: datetime, until: datetime) -> None:
-    """Times that have been entered already end at once: their rows say so."""
-    missed = ScheduleBackfill(start_at=since, end_at=until, overlap=ScheduleOverlapPolicy.BUFFER_ALL)
-    await client.get_schedule_handle(schedule).backfill(missed, rpc_timeout=PATIENCE)
 
 
 async def _digest_of(client: Client, schedule: str) -> str | None:

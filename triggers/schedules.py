@@ -5,7 +5,7 @@ The commands are written in the transaction of the publish, so a schedule exists
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from database import dates, documents
 from database.definitions import JOURNEY
 from database.outbox import CommandKind, NewCommand, add_commands
+from database.schedule_changes import in_force_since, zone_since
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
 from database.undertakings import NewUndertaking, undertake
@@ -77,11 +78,22 @@ async def _follow_dates(session: WriteSession, definition: JourneyDefinition, as
 
 
 @dataclass(frozen=True, slots=True)
+class RunningEntry:
+    """A schedule entry of a journey that is live and not paused."""
+
+    journey: str
+    version: int
+    position: int
+    has_own_zone: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WantedSchedules:
     """Every schedule that Temporal should have, by id, and the live journeys that this release cannot read."""
 
     by_id: Mapping[str, Mapping[str, Any]]
     unread: frozenset[str]
+    running: Sequence[RunningEntry] = ()
 
     def is_unwanted(self, schedule: str) -> bool:
         """Whether a schedule of this id is one of journeys' that nobody wants any more."""
@@ -93,6 +105,7 @@ class WantedSchedules:
 async def wanted_schedules(session: ReadSession) -> WantedSchedules:
     """Computed from the live journeys, and our own."""
     zone, wanted, unread = (await shop_settings(session)).zone, dict(STANDING), set()
+    running = []
     for live in await documents.live_documents(session, JOURNEY):
         try:
             definition = read_published(JourneyDefinition, live.document)
@@ -102,9 +115,26 @@ async def wanted_schedules(session: ReadSession) -> WantedSchedules:
         for position, entry in _scheduled(definition).items():
             command = _schedule(live.key, position, entry, zone, is_paused=live.state is DocumentState.PAUSED)
             wanted[command.workflow_id] = command.payload
+            if live.state is not DocumentState.PAUSED:
+                running.append(RunningEntry(live.key, live.version, position, entry.zone is not None))
         if any(isinstance(entry, DateEntry) for entry in definition.enter.entries):
             wanted[DATES_SCHEDULE] = _every_minute()
-    return WantedSchedules(wanted, frozenset(unread))
+    return WantedSchedules(wanted, frozenset(unread), running)
+
+
+async def times_in_force(
+    session: ReadSession, wanted: WantedSchedules, *, at_least: datetime
+) -> Mapping[str, datetime]:
+    """Since when the times of each running entry count as they do now, by schedule; `at_least` where that was before:
+    what was due under another calendar, or while the journey was paused, is not made up for.
+    """
+    found: dict[str, datetime] = {}
+    zone_set = (await zone_since(session)) if wanted.running else None
+    for entry in wanted.running:
+        since = await in_force_since(session, entry.journey, entry.version, entry.position, at_least=at_least)
+        in_zone = zone_set if zone_set is not None and not entry.has_own_zone else since
+        found[schedule_id(entry.journey, entry.position)] = max(since, in_zone)
+    return found
 
 
 def _scheduled(definition: JourneyDefinition) -> dict[int, ScheduleEntry]:

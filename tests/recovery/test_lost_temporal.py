@@ -6,14 +6,16 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from activities.reconciliation import ReconcileInput, ReconciliationActivities
-from database.marks import last_mark
+from database.marks import Mark, last_mark
 from database.redemptions import workflow_of
 from database.session import Database
+from domain.audiences import ENTRY_DUE
 from perennial.doctor_temporal import KNOWN, SCHEDULED, STARTED, WANTED, examine_temporal
 from perennial.embedded.namespaces import make_namespace
 from perennial.embedded.temporal import EmbeddedTemporal, binary
@@ -100,6 +102,31 @@ async def test_an_older_copy_of_temporals_database_neither_loses_nor_revives_a_r
     await until(world.states, lambda states: states == {"completed": 2 * RUNS - 1, "exited": 1})
     finished = {f"new-{n}" for n in range(RUNS)} | {f"old-{n}" for n in range(RUNS - 1)}
     assert await world.told("After") == dict.fromkeys(finished, 1)
+    assert await world.crosses() == set()
+
+
+async def test_a_schedules_times_that_fell_between_an_older_copy_and_its_return_enter_everybody_once(
+    world: World,
+) -> None:
+    shop, names = world.shop, [f"u-{number}" for number in range(5)]
+    shop.now = datetime.now(UTC) - timedelta(hours=2)
+    await shop.publish(weekly("*/5 * * * *"))
+    for name in names:
+        await shop.identify({"plan": "gold"}, user_id=name)
+    await until(world.schedules, lambda found: "entry/weekly/0" in found)
+    older = await world.back_up()
+    for _ in range(2):
+        await world.mark_anew()
+        lost_at = datetime.now(UTC)
+        async with world.unattended():
+            async with world.database.transaction() as session:
+                await session.execute(update(Mark).values(schedules_since=lost_at - timedelta(minutes=31)))
+            await world.lose(older=older)
+        await world.recovered_since(lost_at)
+        await until(
+            lambda: world.told(ENTRY_DUE), lambda told: set(told.values()) <= {6, 7} and len(told) == len(names)
+        )
+
     assert await world.crosses() == set()
 
 

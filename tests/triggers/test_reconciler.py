@@ -12,7 +12,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.executions import delete_execution
-from database.marks import last_mark
+from database.marks import Mark, last_mark
 from database.runs import Run
 from database.schedule_fires import parse, take_fire
 from database.session import Database
@@ -219,3 +219,80 @@ async def test_the_age_of_the_mark_grows_while_temporal_is_away(database: Databa
 
 async def schedules(client: Client) -> list[str]:
     return [each.id async for each in await client.list_schedules()]
+
+
+async def looked_before(shop: Shop, since: datetime) -> None:
+    """Routers have compared schedules' times with rows from then on."""
+    async with shop.database.transaction() as session:
+        await session.execute(update(Mark).values(schedules_since=since))
+
+
+def every_ten_minutes(since: datetime, until: datetime) -> list[str]:
+    """Ids of the workflows for those times."""
+    first = since.replace(minute=since.minute // 10 * 10, second=0, microsecond=0) + timedelta(minutes=10)
+    times = [first + number * timedelta(minutes=10) for number in range(20)]
+    return [f"{ENTRY}-{time:%Y-%m-%dT%H:%M:%SZ}" for time in times if time <= until]
+
+
+async def test_times_that_came_while_a_schedule_was_gone_are_entered_once(
+    shop: Shop, temporal_client: Client, look: Callable[[], Awaitable[Recovered | None]]
+) -> None:
+    now = shop.now
+    shop.now = now - timedelta(hours=3)
+    await shop.publish(weekly("*/10 * * * *"))
+    await look()
+    assert (await look()) == Recovered()  # what an earlier release entered has no row: nothing before the first look
+    await looked_before(shop, now - timedelta(minutes=45))
+    entered, *missed = every_ten_minutes(now - timedelta(minutes=45), now - timedelta(minutes=3))
+    async with shop.database.transaction() as session:
+        (await take_fire(session, *(parse(entered) or ("", 0, now)))).done_at = now
+
+    await temporal_client.get_schedule_handle(ENTRY).delete()
+    done = await look()
+
+    assert done is not None
+    assert done.schedules == 1
+    assert done.undertakings >= len(missed) >= 3
+    assert {await status(temporal_client, each) for each in missed} == {WorkflowExecutionStatus.RUNNING}
+    assert await status(temporal_client, entered) is None
+    assert await status(temporal_client, every_ten_minutes(now - timedelta(hours=1), now)[0]) is None
+    assert (await look()) == Recovered()
+
+
+@pytest.mark.parametrize("kept", ["paused", "paused in Temporal", "published just now", "another calendar until now"])
+async def test_times_that_were_not_to_come_are_not_made_up_for(
+    shop: Shop, temporal_client: Client, look: Callable[[], Awaitable[Recovered | None]], kept: str
+) -> None:
+    now = shop.now
+    shop.now = now if kept == "published just now" else now - timedelta(hours=3)
+    state = DocumentState.PAUSED if kept == "paused" else DocumentState.LIVE
+    await shop.publish(weekly("0 9 1 1 *" if kept == "another calendar until now" else "*/10 * * * *"), state)
+    await look()
+    if kept == "paused in Temporal":
+        await temporal_client.get_schedule_handle(ENTRY).pause()
+    if kept == "another calendar until now":
+        shop.now = now
+        await shop.publish(weekly("*/10 * * * *"))
+    await looked_before(shop, now - timedelta(minutes=45))
+
+    done = await look()
+
+    assert done is not None
+    assert done.undertakings == 0
+
+
+async def test_a_version_that_leaves_the_calendar_as_it_is_forgets_no_time(
+    shop: Shop, look: Callable[[], Awaitable[Recovered | None]]
+) -> None:
+    now = shop.now
+    shop.now = now - timedelta(hours=3)
+    await shop.publish(weekly("*/10 * * * *"))
+    shop.now = now
+    await shop.publish({**weekly("*/10 * * * *"), "name": "Every ten minutes"})
+    await look()
+    await looked_before(shop, now - timedelta(minutes=45))
+
+    done = await look()
+
+    assert done is not None
+    assert done.undertakings >= 4
