@@ -57,6 +57,7 @@ class Refund(Table):
     order_id: Mapped[str]
     customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"))
     at: Mapped[datetime]
+    sent: Mapped[datetime] = mapped_column(server_default=text("'1970-01-01 00:00:00+00'"))
     total: Mapped[int | None]  # minor units; null when the event said neither total nor products: everything
     currency: Mapped[str | None]
     lines: Mapped[JsonList]
@@ -176,6 +177,7 @@ async def add_refunds(session: WriteSession, refunds: Iterable[RefundFact]) -> N
             "order_id": refund.order_id,
             "customer_id": refund.customer_id,
             "at": refund.at,
+            "sent": refund.sent,
             "total": refund.total,
             "currency": refund.currency,
             "lines": list(refund.lines),
@@ -190,8 +192,8 @@ async def refunds_of(session: ReadSession, order_ids: Collection[str]) -> dict[s
     """All refunds of these orders. Relies on ix_refunds_order."""
     found: dict[str, list[RefundFact]] = {order_id: [] for order_id in order_ids}
     for row in (await session.execute(select(Refund).where(Refund.order_id.in_(order_ids)))).scalars():
-        fact = RefundFact(row.event_id, row.order_id, row.customer_id, row.at, row.total, row.currency, row.lines)
-        found[row.order_id].append(fact)
+        told = (row.total, row.currency, row.lines, row.sent)
+        found[row.order_id].append(RefundFact(row.event_id, row.order_id, row.customer_id, row.at, *told))
     return found
 
 

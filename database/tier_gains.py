@@ -98,7 +98,7 @@ def _gain(order: Order, refunds: Sequence[RefundFact], measured: Measured) -> Ga
     """An order's worth, or 1; a refund takes back what it gave back, or the 1 once everything is given back."""
     assert order.completed_at is not None  # noqa: S101  the query says so
     worth = _worth(order, measured)
-    returned = list(_returned(order, sorted(refunds, key=lambda refund: (refund.at, refund.event_id))))
+    returned = list(_returned(order, sorted(refunds, key=lambda refund: refund.stamp)))
     if measured.measure is Measure.ORDERS:
         whole = [at for at, so_far in returned if order.total is None or so_far >= order.total]
         losses = [Loss(at, 1) for at in whole[:1]]

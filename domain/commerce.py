@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.customers import Written, written
-from domain.identities import Stamp
+from domain.identities import SENT_UNKNOWN, Stamp
 from domain.money import currency_of, minor_units
 
 ORDER_COMPLETED = "Order Completed"
@@ -94,6 +94,12 @@ class RefundFact:
     total: int | None
     currency: str | None
     lines: Sequence[Mapping[str, Any]]
+    sent: datetime = SENT_UNKNOWN
+
+    @property
+    def stamp(self) -> Stamp:
+        """Its place among the refunds of its order."""
+        return Stamp(self.at, self.sent, self.event_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +190,9 @@ def refund_of(event: CommerceEvent, default_currency: str) -> RefundFact | None:
     if total is None and lines:
         total = sum((line.get("price") or 0) * line["quantity"] for line in lines)
     told = currency if "currency" in properties else None
-    return RefundFact(event.id, order_id, event.customer_id, event.stamp.timestamp, total, told, lines)
+    return RefundFact(
+        event.id, order_id, event.customer_id, event.stamp.timestamp, total, told, lines, event.stamp.sent
+    )
 
 
 def refunded_total(order: OrderFold, refunds: Iterable[RefundFact]) -> int:

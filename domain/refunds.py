@@ -37,7 +37,7 @@ def taken_back(frozen: Frozen, refunds: Sequence[RefundFact], *, is_cancelled: b
         return frozen.points
     if basis is None:
         return frozen.points if refunds else 0
-    refunds = sorted(refunds, key=lambda refund: (refund.at, refund.event_id))
+    refunds = sorted(refunds, key=lambda refund: refund.stamp)
     returned = min(_of_lines(frozen, refunds) + _of_totals(frozen, refunds), basis)
     return frozen.points * returned // basis
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -107,3 +108,14 @@ def test_any_path_of_partial_returns_ends_at_the_same(points: int, lines: list[t
 
     assert steps == sorted(steps)
     assert steps[-1] == points
+
+
+def test_of_two_refunds_of_one_instant_the_one_that_was_sent_first_comes_first() -> None:
+    """One piece of either kind was bought. The product alone takes the first of them; the sku only its own."""
+    frozen = Frozen(150, 1_500, "EUR", (Share("tea", "small", 1, 500), Share("tea", "large", 1, 1_000)))
+    told = {"quantity": 1, "price": None}
+    by_sku = RefundFact(new_id(), "o-1", ANN, NOW, None, None, [{**told, "sku": "small"}], NOW + timedelta(seconds=1))
+    by_product = RefundFact(new_id(), "o-1", ANN, NOW, None, None, [{**told, "product_id": "tea"}], NOW)
+
+    assert back(by_sku, by_product, frozen=frozen) == 50  # the sku's piece is back already
+    assert back(by_sku, replace(by_product, sent=NOW + timedelta(seconds=2)), frozen=frozen) == 150
