@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import formataddr
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +26,7 @@ from domain.consent import TRANSACTIONAL
 from domain.emails import (
     Addresses,
     list_headers,
+    sender_line,
     track_links,
     with_open_picture,
     with_unsubscribe_link,
@@ -35,6 +35,7 @@ from domain.link_hosts import LinkHosts
 from domain.message_context import cart_context, customer_context, shop_context
 from domain.shop_settings import ShopSettings
 from domain.templates import TemplateDocument, email_content, languages_of
+from domain.wire_addresses import wire_link
 
 REFERRAL_LINK = "links.referral"
 Links = list[tuple[str, str, str | None]]
@@ -77,7 +78,7 @@ def new_token() -> str:
 
 def new_addresses(settings: ShopSettings, public_url: str) -> Addresses:
     """Fresh links for one message."""
-    base = (settings.link_base or public_url).rstrip("/")
+    base = wire_link((settings.link_base or public_url).rstrip("/"))
     return Addresses(base=base, unsubscribe=new_token(), view=new_token())
 
 
@@ -158,7 +159,7 @@ async def _email(renderer: Renderer, draft: Draft) -> Content:
         html = _tracked(html, addresses.base, _hosts(draft), links)
     return Content(
         to=draft.to,
-        sender=formataddr((draft.settings.sender.name, draft.settings.sender.email)),
+        sender=sender_line(draft.settings.sender.name, draft.settings.sender.email),
         subject=rendered.subject,
         html=html,
         text=text,

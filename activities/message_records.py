@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from email.utils import parseaddr
 from typing import Any, assert_never
 
 import orjson
@@ -14,7 +13,7 @@ from database.messages import Message, add_links
 from database.session import WriteSession
 from database.suppressions import suppress
 from domain.durations import parse_duration
-from domain.emails import Outgoing, OutgoingEmail, OutgoingWebhook
+from domain.emails import Outgoing, OutgoingEmail, OutgoingWebhook, sender_of
 from domain.ids import new_id
 from domain.journeys.steps import Send as SendBody
 from domain.messages import ATTEMPT_LOST, LONGEST_TRY, MessageState, Reason
@@ -70,7 +69,7 @@ def outgoing_of(message: Message) -> Outgoing:
 
 def outgoing_email(message: Message) -> OutgoingEmail:
     """The same for an e-mail."""
-    name, address = parseaddr(message.sender or "")
+    name, address = sender_of(message.sender or "")
     return OutgoingEmail(
         message_id=message.id,
         to=message.to or "",
@@ -127,5 +126,7 @@ def _note(message: Message, answer: ProviderAnswer, as_of: datetime) -> None:
         message.provider_id = answer.provider_id
     else:
         entry |= {"error": answer.code, "status": answer.status}
+    if isinstance(answer, Rejected | Deferred):
+        entry["fault"] = answer.fault
     *before, last = message.attempts or [{}]
     message.attempts = [*before, last | entry]

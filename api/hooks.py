@@ -14,6 +14,7 @@ from connectors.sendgrid_events import SIGNATURE_HEADER, TIMESTAMP_HEADER, Told,
 from database.message_reports import report
 from database.messages import Message
 from database.session import ReadSession
+from database.unread_reports import note_unread
 from domain.errors import NotFound
 from domain.message_events import Report
 
@@ -24,15 +25,19 @@ _AT_ONCE = 200
 
 
 class HookAnswer(BaseModel):
-    """How many events there were, and how many of them were new."""
+    """How many events were read, how many of them were new, and how many could not be read, if any."""
 
     received: int
     new: int
+    unread: int = 0
 
 
-@router.post("/sendgrid", summary="SendGrid's event webhook")
+@router.post("/sendgrid", summary="SendGrid's event webhook", response_model_exclude_defaults=True)
 async def sendgrid_events(request: Request, dependencies: Dependencies, as_of: AsOf) -> HookAnswer:
-    """A list of events, signed by SendGrid (ECDSA). Each counts once, by its `sg_event_id`, however often it comes."""
+    """A list of events, signed by SendGrid (ECDSA). Each counts once, by its `sg_event_id`, however often it comes.
+
+    Each is read by itself: one that cannot be read is counted and costs no other.
+    """
     if dependencies.sendgrid_webhook_key is None:
         raise NotFound("SendGrid's webhook is not set up here.", code="hook_not_set_up")
     body = await request.body()
@@ -43,11 +48,13 @@ async def sendgrid_events(request: Request, dependencies: Dependencies, as_of: A
         body=body,
         as_of=as_of,
     )
-    events, new = read_events(body, as_of), 0
+    delivery, new = read_events(body, as_of), 0
+    events = delivery.told
     for start in range(0, len(events), _AT_ONCE):
         async with dependencies.database.transaction() as session:
             new += await report(session, await _by_message(session, events[start : start + _AT_ONCE]), as_of)
-    return HookAnswer(received=len(events), new=new)
+    await note_unread(dependencies.database, "sendgrid", delivery.unread, as_of)
+    return HookAnswer(received=len(events), new=new, unread=delivery.unread.total())
 
 
 async def _by_message(session: ReadSession, events: list[Told]) -> list[tuple[UUID, Report]]:

@@ -69,7 +69,7 @@ class MessageDetail(MessageAnswer):
     html: str | None
     text: str | None
     headers: dict[str, str]
-    attempts: list[dict[str, Any]]  # {at, outcome, status?, error?}
+    attempts: list[dict[str, Any]]  # {at, outcome, status?, error?, fault?}
     events: list[Report]
 
     @classmethod

@@ -10,6 +10,7 @@ from api.etags import ETAG_HEADER, IfMatch, check_if_match
 from api.routing import ApiRoute
 from database.audit import write_audit
 from database.shop_settings import lock_shop_settings, save_shop_settings, settings_tag, shop_settings
+from domain.errors import FieldError, Invalid
 from domain.keys import Scope
 from domain.shop_settings import ShopSettings
 
@@ -35,6 +36,11 @@ async def put_settings(
     if_match: IfMatch = None,
 ) -> ShopSettings:
     """Replaces all settings; what is left out gets its default. They count from the next message on."""
+    if unwritable := settings.sender.unwritable():
+        raise Invalid(
+            "The sender cannot be written into every mail.",
+            errors=tuple(FieldError(f"/sender/{name}", what) for name, what in unwritable.items()),
+        )
     before = await lock_shop_settings(session)
     check_if_match(if_match, settings_tag(before))
     await save_shop_settings(session, settings, as_of)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from http.client import HTTPException
 from typing import Any
 from urllib.error import URLError
 
-from python_http_client.exceptions import HTTPError
-from sendgrid import SendGridAPIClient
-
+from connectors.envelopes import enveloped
+from connectors.sendgrid_client import UnconnectedError, post_mail
 from domain.emails import OutgoingEmail
-from domain.provider_answers import Deferred, ProviderAnswer, Rejected, Unknown, http_answer
+from domain.provider_answers import (
+    ADDRESS_NEEDS_SMTPUTF8,
+    Deferred,
+    ProviderAnswer,
+    Rejected,
+    Unknown,
+    http_answer,
+)
 from domain.refusals import Fault
+from domain.wire_addresses import needs_smtputf8
 
 HOST = "https://api.sendgrid.com"
 TIMEOUT = 10.0
@@ -31,8 +36,9 @@ class SendGridProvider:
     name = "sendgrid"
 
     def __init__(self, api_key: str, *, host: str = HOST, timeout: float = TIMEOUT) -> None:
-        self._client = SendGridAPIClient(api_key=api_key, host=host).client
-        self._client.timeout = timeout
+        self._api_key = api_key
+        self._host = host
+        self._timeout = timeout
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="sendgrid")
 
     def close(self) -> None:
@@ -41,18 +47,23 @@ class SendGridProvider:
 
     async def send(self, email: OutgoingEmail, as_of: datetime) -> ProviderAnswer:
         """Hand one e-mail over (POST /v3/mail/send)."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._post, email, as_of)
+        addressed = enveloped(email)
+        if not isinstance(addressed, OutgoingEmail):
+            return addressed
+        if needs_smtputf8(addressed.sender_address):  # which SendGrid's API does not take
+            return Deferred("sender_needs_smtputf8", fault=Fault.PROVIDER)
+        if needs_smtputf8(addressed.to):
+            return Rejected(ADDRESS_NEEDS_SMTPUTF8, fault=Fault.MAILBOX)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._post, addressed, as_of)
 
     def _post(self, email: OutgoingEmail, as_of: datetime) -> ProviderAnswer:
         try:
-            response = self._client.mail.send.post(request_body=mail_body(email))
-        except HTTPError as error:
-            return http_answer(error.status_code, _lower(error.headers), as_of)
+            answer = post_mail(self._host, self._api_key, self._timeout, mail_body(email))
         except URLError as error:
             return _unreached(error)
-        except (TimeoutError, OSError, HTTPException) as error:
+        except (OSError, HTTPException) as error:
             return Unknown(_code(error))
-        return http_answer(response.status_code, _lower(response.headers), as_of)
+        return http_answer(answer.status, answer.headers, as_of)
 
 
 def mail_body(email: OutgoingEmail) -> dict[str, Any]:
@@ -80,17 +91,10 @@ def mail_body(email: OutgoingEmail) -> dict[str, Any]:
 
 def _unreached(error: URLError) -> ProviderAnswer:
     """urllib wraps faults while connecting and while sending; only the former prove that nothing was taken."""
-    if isinstance(error.reason, ConnectionRefusedError | socket.gaierror | ssl.SSLCertVerificationError):
+    if isinstance(error.reason, UnconnectedError | str):  # a text: an address that no request can be made of
         return Deferred("provider_unreachable", fault=Fault.PROVIDER)
-    if isinstance(error.reason, str):  # an address that no request can be made of
-        return Rejected("provider_address")
     return Unknown(_code(error.reason))
 
 
 def _code(error: object) -> str:
     return "timeout" if isinstance(error, TimeoutError) else "connection_lost"
-
-
-def _lower(headers: Any) -> dict[str, str]:
-    """The client hands out an email.message.Message, or None."""
-    return {name.lower(): value for name, value in headers.items()} if headers is not None else {}

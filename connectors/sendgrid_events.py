@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from connectors.hook_bodies import UNREADABLE, clean, read_list
 from domain.engagement import Actor
 from domain.errors import Forbidden, Malformed
 from domain.message_events import Kind, Report
-from domain.payload import find_fault
-from domain.provider_answers import Bounce, bounce_of
+from domain.refusal_rules import RECIPIENT, SENDGRID_CLASSES, SENDGRID_DROPS
+from domain.refusals import Fault, fault_of, read_reply
 
 SIGNATURE_HEADER = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP_HEADER = "X-Twilio-Email-Event-Webhook-Timestamp"
@@ -42,7 +43,7 @@ _KINDS = {
     "unsubscribe": Kind.UNSUBSCRIBED,
     "group_unsubscribe": Kind.UNSUBSCRIBED,
 }
-_DROPPED_DEAD = frozenset({"Bounced Address", "Invalid"})
+_IGNORED = frozenset({"group_resubscribe", "account_status_change"})
 _KEPT = ("reason", "status", "type", "response", "bounce_classification", "url", "useragent", "attempt")
 _LONGEST = 1_000
 
@@ -54,6 +55,14 @@ class Told:
     report: Report
     message_id: UUID | None
     provider_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What one request told, and how many of its items could not be read, by reason."""
+
+    told: list[Told]
+    unread: Counter[str]
 
 
 def verify(public_key: str, *, signature: str, timestamp: str, body: bytes, as_of: datetime) -> None:
@@ -72,56 +81,80 @@ def verify(public_key: str, *, signature: str, timestamp: str, body: bytes, as_o
         raise Forbidden("The signature is too old: this may be a recording.", code="signature_stale")
 
 
-def read_events(body: bytes, as_of: datetime) -> list[Told]:
-    """The events of a request; entries that cannot be read are passed over. Raises Malformed if it is no list."""
-    try:
-        entries = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Malformed("The body is not JSON.", code="malformed_json") from error
-    if not isinstance(entries, list) or len(entries) > MOST_EVENTS:
+def read_events(body: bytes, as_of: datetime) -> Delivery:
+    """The events of a request, read one by one. Raises Malformed if it is no list."""
+    items = read_list(body)
+    if len(items) > MOST_EVENTS:
         raise Malformed(f"The body must be a list of at most {MOST_EVENTS} events.", code="not_a_list")
-    told = (_read(entry, as_of) for entry in entries if isinstance(entry, dict) and find_fault(entry) is None)
-    return [event for event in told if event is not None]
+    read = [_read(item, as_of) for item in items]
+    return Delivery(
+        told=[each for each in read if isinstance(each, Told)],
+        unread=Counter(each for each in read if isinstance(each, str)),
+    )
 
 
-def _read(entry: Mapping[str, Any], as_of: datetime) -> Told | None:
-    kind, event_id = _kind(entry), entry.get("sg_event_id")
-    if kind is None or not isinstance(event_id, str) or not 0 < len(event_id) <= 200:
-        return None
+def _read(item: object, as_of: datetime) -> Told | str | None:
+    """The event; why it cannot be read; None for what is none of our business."""
+    if not isinstance(item, dict):
+        return "malformed_json" if item is UNREADABLE else "not_an_object"
+    kind, event_id = _kind(item), item.get("sg_event_id")
+    if kind is None:
+        return None if _text(item, "event") in _IGNORED else "event_unknown"
+    if not isinstance(event_id, str) or not 0 < len(event_id) <= 200 or clean(event_id) != event_id:
+        return "event_id"
     report = Report(
         provider="sendgrid",
         event_id=event_id,
         kind=kind,
-        at=_time(entry.get("timestamp"), as_of),
-        actor=_actor(kind, entry),
-        is_hard=_is_hard(kind, entry),
-        detail={key: str(entry[key])[:_LONGEST] for key in _KEPT if isinstance(entry.get(key), str | int)},
+        at=_time(item.get("timestamp"), as_of),
+        actor=_actor(kind, item),
+        fault=_fault(kind, item),
+        detail={key: clean(str(item[key]))[:_LONGEST] for key in _KEPT if isinstance(item.get(key), str | int)},
     )
-    return Told(report, _uuid(entry.get("message_id")), _provider_id(entry.get("sg_message_id")))
+    return Told(report, _uuid(item.get("message_id")), _provider_id(item.get("sg_message_id")))
 
 
-def _kind(entry: Mapping[str, Any]) -> Kind | None:
-    name = entry.get("event")
+def _kind(item: Mapping[str, Any]) -> Kind | None:
+    name = item.get("event")
     if name == "bounce":
-        return Kind.BLOCKED if _bounce(entry) is Bounce.BLOCKED else Kind.BOUNCED
+        return Kind.BLOCKED if _bounce_fault(item) is Fault.SENDER else Kind.BOUNCED
     return _KINDS.get(name) if isinstance(name, str) else None
 
 
-def _bounce(entry: Mapping[str, Any]) -> Bounce:
-    kind, status = entry.get("type"), entry.get("status")
-    return bounce_of(kind if isinstance(kind, str) else None, status if isinstance(status, str) else None)
-
-
-def _is_hard(kind: Kind, entry: Mapping[str, Any]) -> bool:
+def _fault(kind: Kind, item: Mapping[str, Any]) -> Fault | None:
     if kind is Kind.DROPPED:
-        return entry.get("reason") in _DROPPED_DEAD
-    return kind is Kind.BOUNCED and _bounce(entry) is Bounce.HARD
+        return _dropped_fault(item)
+    return _bounce_fault(item) if kind in (Kind.BOUNCED, Kind.BLOCKED) else None
 
 
-def _actor(kind: Kind, entry: Mapping[str, Any]) -> Actor | None:
+def _bounce_fault(item: Mapping[str, Any]) -> Fault:
+    """By SendGrid's classification; without one a block is never the address's fault, and a bounce by what was said."""
+    classified = SENDGRID_CLASSES.get(_text(item, "bounce_classification").strip().lower())
+    if classified is not None:
+        return classified
+    if _text(item, "type") == "blocked":
+        return Fault.SENDER
+    reply = read_reply(_text(item, "reason"), enhanced=_text(item, "status"))
+    return Fault.MAILBOX if reply.enhanced.startswith("4.") else fault_of(reply, RECIPIENT, Fault.MAILBOX)
+
+
+def _dropped_fault(item: Mapping[str, Any]) -> Fault:
+    """SendGrid did not even try: by its reason, and by the code of the bounce that it remembers."""
+    fault = SENDGRID_DROPS.get(_text(item, "reason").strip().lower(), Fault.MESSAGE)
+    if fault is Fault.MAILBOX:
+        return fault_of(read_reply("", enhanced=_text(item, "status")), RECIPIENT, fault)
+    return fault
+
+
+def _text(item: Mapping[str, Any], key: str) -> str:
+    value = item.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _actor(kind: Kind, item: Mapping[str, Any]) -> Actor | None:
     if kind not in (Kind.OPENED, Kind.CLICKED):
         return None
-    return Actor.MACHINE if entry.get("sg_machine_open") else Actor.UNKNOWN if kind is Kind.OPENED else Actor.HUMAN
+    return Actor.MACHINE if item.get("sg_machine_open") else Actor.UNKNOWN if kind is Kind.OPENED else Actor.HUMAN
 
 
 def _time(value: object, as_of: datetime) -> datetime:
@@ -142,4 +175,4 @@ def _uuid(value: object) -> UUID | None:
 
 def _provider_id(value: object) -> str | None:
     """`sg_message_id` is the X-Message-Id of our request and a suffix."""
-    return value.split(".filter")[0].split(".recvd")[0][:200] if isinstance(value, str) and value else None
+    return clean(value.split(".filter")[0].split(".recvd")[0])[:200] if isinstance(value, str) and value else None

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import ssl
 from dataclasses import dataclass
 from datetime import datetime
 from email.errors import MessageError
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
+from email.policy import SMTPUTF8 as SMTPUTF8_POLICY
 from email.utils import format_datetime
-from enum import StrEnum
 from typing import Literal
 
 import aiosmtplib
 import dkim
 
+from connectors.envelopes import enveloped
 from domain.emails import OutgoingEmail
-from domain.provider_answers import Accepted, Deferred, ProviderAnswer, Rejected, Unknown, smtp_answer
+from domain.provider_answers import (
+    ADDRESS_NEEDS_SMTPUTF8,
+    Accepted,
+    Deferred,
+    ProviderAnswer,
+    Rejected,
+    SmtpStage,
+    Unknown,
+    smtp_answer,
+)
 from domain.refusals import Fault
+from domain.wire_addresses import needs_smtputf8
 
 TIMEOUT = 20.0
-"""Seconds for each command."""
+"""Seconds for each command; all commands before the content may take twice that together."""
+_LEADING_DOT = re.compile(rb"(?m)^\.")
 _SIGNED = (
     *(b"from", b"to", b"subject", b"date", b"message-id", b"reply-to", b"mime-version", b"content-type"),
     *(b"list-unsubscribe", b"list-unsubscribe-post", b"feedback-id"),
@@ -48,14 +63,6 @@ class SmtpServer:
     timeout: float = TIMEOUT
 
 
-class _Phase(StrEnum):
-    """How far a conversation came: before DATA nothing was taken, after it nobody knows until the reply."""
-
-    CONNECT = "connect"
-    ENVELOPE = "envelope"
-    DATA = "data"
-
-
 class SmtpProvider:
     """One conversation for each e-mail."""
 
@@ -67,15 +74,21 @@ class SmtpProvider:
 
     async def send(self, email: OutgoingEmail, as_of: datetime) -> ProviderAnswer:
         """Hand one e-mail over."""
+        addressed = enveloped(email)
+        if not isinstance(addressed, OutgoingEmail):
+            return addressed
         try:
-            content = self.mime(email, as_of)
+            content = self.mime(addressed, as_of)
         except (ValueError, MessageError):
             return Rejected("unwritable_header")
-        return await _Conversation(self._server).deliver(email, content)
+        except dkim.DKIMException:
+            return Deferred("dkim_key_unusable", fault=Fault.PROVIDER)
+        return await _Conversation(self._server).deliver(addressed, content)
 
     def mime(self, email: OutgoingEmail, as_of: datetime) -> bytes:
         """The message as it goes over the wire: text first, then HTML; CRLF before it is signed."""
-        message = EmailMessage(policy=SMTP_POLICY)
+        is_utf8 = needs_smtputf8(email.sender_address) or needs_smtputf8(email.to)
+        message = EmailMessage(policy=SMTPUTF8_POLICY if is_utf8 else SMTP_POLICY)
         domain = email.sender_address.partition("@")[2]
         message["From"] = _mailbox(email.sender_name, email.sender_address)
         message["To"] = email.to
@@ -97,20 +110,19 @@ class _Conversation:
 
     def __init__(self, server: SmtpServer) -> None:
         self._server = server
-        self._phase = _Phase.CONNECT
+        self._stage = SmtpStage.CONNECT
 
     async def deliver(self, email: OutgoingEmail, content: bytes) -> ProviderAnswer:
+        """All that can go wrong is classified here: before the content nothing was taken, after it nobody knows."""
         try:
             return await self._speak(email, content)
-        except aiosmtplib.SMTPRecipientRefused as error:
-            return smtp_answer(error.code, error.message, of_recipient=True)
         except aiosmtplib.SMTPResponseException as error:
-            return smtp_answer(error.code, error.message, of_recipient=self._phase is _Phase.DATA)
-        except aiosmtplib.SMTPNotSupported:
-            return Rejected("smtp_not_supported")
-        except (aiosmtplib.SMTPException, OSError) as error:
+            return smtp_answer(error.code, error.message, self._stage)
+        except (aiosmtplib.SMTPException, OSError, ValueError, RuntimeError) as error:
             code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
-            return Unknown(code) if self._phase is _Phase.DATA else Deferred(code, fault=Fault.PROVIDER)
+            if isinstance(error, ssl.SSLError):
+                code = "tls_failed"
+            return Unknown(code) if self._stage is SmtpStage.CONTENT else Deferred(code, fault=Fault.PROVIDER)
 
     async def _speak(self, email: OutgoingEmail, content: bytes) -> ProviderAnswer:
         server = self._server
@@ -123,16 +135,63 @@ class _Conversation:
             start_tls=server.security == "starttls",
             timeout=server.timeout,
         )
-        await client.connect()
         try:
-            self._phase = _Phase.ENVELOPE
-            await client.mail(email.sender_address)
-            await client.rcpt(email.to)
-            self._phase = _Phase.DATA
-            reply = await client.data(content)
-            return Accepted(_queue_id(reply.message))
+            async with asyncio.timeout(2 * server.timeout):
+                await client.connect()
+                await _greet(client)
+                refusal = _beyond(client, email) or await self._address(client, email)
+            return refusal or await self._hand_over(client, content)
         finally:
             client.close()
+
+    async def _address(self, client: aiosmtplib.SMTP, email: OutgoingEmail) -> ProviderAnswer | None:
+        """The envelope, until the server asks for the content."""
+        self._stage = SmtpStage.SENDER
+        is_utf8 = needs_smtputf8(email.sender_address) or needs_smtputf8(email.to)
+        options = [b"SMTPUTF8", *([b"BODY=8BITMIME"] if client.supports_extension("8bitmime") else [])]
+        sender = f"FROM:<{email.sender_address}>".encode()
+        if refusal := await self._ask(client, b"MAIL", sender, *(options if is_utf8 else [])):
+            return refusal
+        self._stage = SmtpStage.RECIPIENT
+        if refusal := await self._ask(client, b"RCPT", f"TO:<{email.to}>".encode()):
+            return refusal
+        return await self._ask(client, b"DATA", wanted=3)
+
+    async def _ask(self, client: aiosmtplib.SMTP, *command: bytes, wanted: int = 2) -> ProviderAnswer | None:
+        """None if the reply begins with the wanted digit, else what it means."""
+        reply = await client.execute_command(*command)
+        return None if reply.code // 100 == wanted else smtp_answer(reply.code, reply.message, self._stage)
+
+    async def _hand_over(self, client: aiosmtplib.SMTP, content: bytes) -> ProviderAnswer:
+        """The content and the reply that decides. From the first byte on it may have been taken."""
+        if client.protocol is None:
+            raise aiosmtplib.SMTPServerDisconnected("Connection lost")
+        self._stage = SmtpStage.CONTENT
+        client.protocol.write(_LEADING_DOT.sub(b"..", content) + b".\r\n")
+        reply = await client.protocol.read_response(timeout=self._server.timeout)
+        if reply.code // 100 == 2:
+            return Accepted(_queue_id(reply.message))
+        return smtp_answer(reply.code, reply.message, self._stage)
+
+
+async def _greet(client: aiosmtplib.SMTP) -> None:
+    """EHLO, or HELO where a server is that old, unless STARTTLS or the login has made it necessary already."""
+    if client.is_ehlo_or_helo_needed:
+        try:
+            await client.ehlo()
+        except aiosmtplib.SMTPHeloError as error:
+            if error.code // 100 != 5:
+                raise
+            await client.helo()
+
+
+def _beyond(client: aiosmtplib.SMTP, email: OutgoingEmail) -> ProviderAnswer | None:
+    """What this server cannot carry: an address with other letters than ASCII before the `@`, without SMTPUTF8."""
+    if client.supports_extension("smtputf8"):
+        return None
+    if needs_smtputf8(email.sender_address):
+        return Deferred("sender_needs_smtputf8", fault=Fault.PROVIDER)
+    return Rejected(ADDRESS_NEEDS_SMTPUTF8, fault=Fault.MAILBOX) if needs_smtputf8(email.to) else None
 
 
 def _mailbox(name: str, address: str) -> str:
@@ -157,5 +216,5 @@ def _signed(content: bytes, key: Dkim) -> bytes:
 
 def _queue_id(reply: str) -> str | None:
     """The server's name for the message, at the end of most servers' replies ("... queued as r3td4SXH")."""
-    words = reply.split()
+    words = "".join(each if each.isprintable() else " " for each in reply.encode("ascii", "ignore").decode()).split()
     return words[-1][:200] if words else None

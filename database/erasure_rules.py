@@ -112,6 +112,7 @@ KEPT: Final[Mapping[str, str]] = {
     "temporal_mark": "how we recognise our Temporal",
     "tier_sweeps": "counts versions of the programme",
     "undertakings": "our own uuids and times; done when the work is",
+    "unread_reports": "counts of webhook items by provider and reason",
     "suppressions": "keyed hashes, kept so that the erased get no mail",
 }
 """Tables that hold nothing of a customer, or nothing that leads to one, with the reason."""

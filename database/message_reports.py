@@ -29,6 +29,7 @@ from domain.identities import IdKind
 from domain.message_events import EVENT_NAMES, Kind, Report, state_after
 from domain.messages import MessageState, Reason
 
+REFUSALS = frozenset({Kind.BOUNCED, Kind.BLOCKED, Kind.DROPPED})
 SOURCE = "perennial"
 """The source of events that the product itself tells; nobody outside can use it."""
 
@@ -155,7 +156,7 @@ async def _tell(session: WriteSession, message: Message, told: Report, as_of: da
             "step": message.step,
             "machine": told.actor is not None and told.actor != "human",
             **({"actor": told.actor} if told.actor else {}),
-            **({"hard": told.is_hard} if told.kind in (Kind.BOUNCED, Kind.BLOCKED, Kind.DROPPED) else {}),
+            **({"hard": told.is_hard, "fault": told.fault} if told.kind in REFUSALS else {}),
         }
     )
     await append(session, [event])

@@ -43,6 +43,7 @@ from database import (
     tiers,
     trait_trust,
     undertakings,
+    unread_reports,
 )
 from database.base import Table
 
@@ -90,6 +91,7 @@ __all__ = [
     "tiers",
     "trait_trust",
     "undertakings",
+    "unread_reports",
 ]
 
 metadata = Table.metadata

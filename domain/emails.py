@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.errors import MessageError
+from email.header import decode_header, make_header
+from email.utils import parseaddr
 from html import escape, unescape
 from typing import Any
 from uuid import UUID
@@ -25,6 +28,21 @@ class OutgoingEmail:
     text: str
     headers: Mapping[str, str]
     categories: tuple[str, ...] = ()
+
+
+def sender_line(name: str, address: str) -> str:
+    """Name and address in one text, as people read them; back again by `sender_of`."""
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{quoted}" <{address}>' if name else address
+
+
+def sender_of(line: str) -> tuple[str, str]:
+    """Name and address; names that were stored in the form of mail headers (RFC 2047) are read as well."""
+    name, address = parseaddr(line)
+    try:
+        return str(make_header(decode_header(name))), address
+    except (LookupError, ValueError, MessageError):  # it only looks like one
+        return name, address
 
 
 @dataclass(frozen=True, slots=True)

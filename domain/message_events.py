@@ -11,6 +11,7 @@ from typing import Any
 from domain.consent import ConsentSource
 from domain.engagement import Actor
 from domain.messages import MessageState
+from domain.refusals import Fault
 
 
 class Kind(StrEnum):
@@ -75,7 +76,12 @@ class Report:
     kind: Kind
     at: datetime
     actor: Actor | None = None
-    is_hard: bool = False  # the address is dead
+    fault: Fault | None = None  # of a refusal
     purpose: str | None = None  # what was unsubscribed from; None: the message's purpose
     source: ConsentSource = ConsentSource.EVENT
     detail: Mapping[str, Any] = field(default_factory=dict)  # any JSON
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether it says that the address does not exist."""
+        return self.fault is Fault.ADDRESS

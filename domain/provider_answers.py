@@ -12,10 +12,14 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
-from domain.refusals import Fault
+from domain.refusal_rules import ACCOUNT, RECIPIENT
+from domain.refusals import Fault, fault_of, read_reply
 
 SETTLING_TIME = timedelta(minutes=15)
 """How long an `unknown` waits for the provider's word before the policy settles it."""
+
+ADDRESS_NEEDS_SMTPUTF8 = "address_needs_smtputf8"
+"""Why a message is rejected whose provider cannot be told an address with other letters than ASCII before the `@`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,57 +62,67 @@ class Unknown:
 ProviderAnswer = Accepted | Rejected | Deferred | Unknown
 
 
+class SmtpStage(StrEnum):
+    """How far a conversation had come. Before `content` nothing was taken; after it nobody knows until the reply."""
+
+    CONNECT = "connect"  # greeting, EHLO, STARTTLS, AUTH
+    SENDER = "sender"  # MAIL FROM
+    RECIPIENT = "recipient"  # RCPT TO, and DATA until the content is asked for
+    CONTENT = "content"
+
+
 def http_answer(status: int, headers: Mapping[str, str], as_of: datetime) -> ProviderAnswer:
-    """The meaning of an HTTP provider's status; `headers` with lower-case names."""
-    code = f"http_{status}"
-    if 200 <= status < 300:
-        return Accepted(headers.get("x-message-id"))
+    """The meaning of SendGrid's status for POST /v3/mail/send; `headers` with lower-case names.
+
+    It takes a message with 202 and X-Message-Id, and with nothing else: another success is a portal's or its sandbox's.
+    """
+    code, provider_id = f"http_{status}", headers.get("x-message-id")
+    if status == 202 and provider_id:
+        return Accepted(provider_id)
+    if status == 202 or (200 <= status < 300 and provider_id):
+        return Unknown("answer_unknown", status)
     if status in (429, 503):
         return Deferred(code, status, not_before=_retry_time(headers, as_of), fault=Fault.PROVIDER)
-    if status in (401, 403):
-        # A wrong or revoked key is mended by a person; the message is not to blame and keeps its place.
+    if status < 400 or status in _NOT_LET_IN:
         return Deferred(code, status, fault=Fault.PROVIDER)
     if status >= 500 or status == 408:
         return Unknown(code, status)
     return Rejected(code, status)
 
 
-def smtp_answer(status: int, text: str, *, of_recipient: bool) -> ProviderAnswer:
-    """The meaning of an SMTP reply before the message was taken (RFC 5321, 4.2.1; enhanced codes RFC 3463)."""
-    code = f"smtp_{status}"
-    if 400 <= status < 500:
-        is_shared = status == 421 or not of_recipient
-        return Deferred(code, status, fault=Fault.PROVIDER if is_shared else Fault.MAILBOX)
-    if status in (530, 534, 535, 538):
-        return Deferred(code, status, fault=Fault.PROVIDER)  # our credentials, not this message
-    is_bad = of_recipient and _names_bad_address(text, status)
-    return Rejected(code, status, fault=Fault.ADDRESS if is_bad else Fault.MESSAGE)
+_NOT_LET_IN = frozenset({401, 402, 403, 404, 405, 407, 421, 451, 511})
+"""A wrong or revoked key, an account without credits, an address that is not SendGrid's, a proxy or portal on the way.
+
+A person mends it; the message is not to blame and keeps its place.
+"""
 
 
-class Bounce(StrEnum):
-    """`hard`: the address is dead. `blocked`: the sender's reputation or a policy; the person is not to blame."""
+def smtp_answer(status: int, text: str, stage: SmtpStage) -> ProviderAnswer:
+    """The meaning of an SMTP reply (RFC 5321, 4.2.1) that did not let the conversation go on."""
+    code, reply = f"smtp_{status}", read_reply(text)
+    if not 400 <= status < 600:  # no SMTP, or nothing that can be said here
+        return Unknown("reply_unreadable") if stage is SmtpStage.CONTENT else _deferred("reply_unreadable")
+    if (
+        stage is SmtpStage.CONNECT
+        or status in _OUR_TROUBLE
+        or fault_of(reply, ACCOUNT, Fault.MAILBOX) is Fault.PROVIDER
+    ):
+        return _deferred(code, status)
+    otherwise = {SmtpStage.SENDER: Fault.PROVIDER, SmtpStage.RECIPIENT: Fault.MAILBOX}.get(stage, Fault.MESSAGE)
+    if status < 500:
+        return Deferred(code, status, fault=otherwise)
+    fault = fault_of(reply, RECIPIENT, otherwise)
+    if stage is SmtpStage.SENDER and fault is not Fault.MESSAGE:
+        return _deferred(code, status)  # all our messages come from the same sender
+    return Rejected(code, status, fault)
 
-    HARD = "hard"
-    BLOCKED = "blocked"
-    SOFT = "soft"
+
+_OUR_TROUBLE = frozenset({421, 530, 534, 535, 538})
+"""Closing, and what has to do with our credentials (RFC 4954)."""
 
 
-def bounce_of(kind: str | None, status: str | None) -> Bounce:
-    """What a bounce report tells: `kind` as SendGrid says it (`bounce`, `blocked`), `status` the enhanced code."""
-    if kind == "blocked" or (status or "").startswith("5.7"):
-        return Bounce.BLOCKED
-    if (status or "").startswith("4"):
-        return Bounce.SOFT
-    return Bounce.HARD
-
-
-def _names_bad_address(text: str, status: int) -> bool:
-    """5.1.x: the address itself is wrong. A 550 without an enhanced code means the same at most servers."""
-    words = text.split()
-    enhanced = next((word for word in words[:2] if word[:2] in ("5.", "4.") and word.count(".") == 2), None)
-    if enhanced is not None:
-        return enhanced.startswith("5.1.")
-    return status in (550, 551, 553)
+def _deferred(code: str, status: int | None = None) -> Deferred:
+    return Deferred(code, status, fault=Fault.PROVIDER)
 
 
 def _retry_time(headers: Mapping[str, str], as_of: datetime) -> datetime | None:

@@ -11,6 +11,7 @@ from domain.consent import PURPOSE, ConsentState
 from domain.document import Document, WholeNumber
 from domain.durations import PeriodText
 from domain.local_time import ZONES
+from domain.wire_addresses import needs_smtputf8, wire_address
 
 
 def _known_zone(name: str) -> str:
@@ -40,12 +41,23 @@ Purpose = Annotated[str, StringConstraints(pattern=PURPOSE)]
 SettingsChannel = Literal["email", "push", "sms", "webhook"]
 
 
+def _fault_of(address: str) -> str | None:
+    if needs_smtputf8(address):
+        return "write the part before the @ in ASCII: most mail servers take no other letters there"
+    return "no domain can be called so" if wire_address(address) is None else None
+
+
 class Sender(Document):
     """Whom messages come from."""
 
     name: Line = "My shop"
     email: Address = "hello@shop.example"
     reply_to: Address | None = None
+
+    def unwritable(self) -> dict[str, str]:
+        """Which of its addresses cannot stand in every mail, by member, with what to do about it."""
+        given = {"email": self.email, "reply_to": self.reply_to}
+        return {name: each for name, address in given.items() if address and (each := _fault_of(address))}
 
 
 class QuietHours(Document):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
@@ -27,6 +27,7 @@ from database.session import Database, ReadSession
 from database.shop_settings import ShopSettingsRow, shop_settings
 from database.tier_guarantees import drifted_tiers
 from database.trait_trust import presumed_addresses
+from database.unread_reports import unread_since
 from domain.consent import TRANSACTIONAL, Permission
 from domain.messages import Candidate, Reason, Sent, Skip, decide
 from domain.shop_settings import ShopSettings
@@ -34,6 +35,9 @@ from domain.sources import clashes
 
 MOST_REFUSALS = 50
 """Refused merges that are listed, the latest first."""
+
+UNREAD_SHOWN = timedelta(days=30)
+"""How long webhook items that could not be read are listed after the last of their kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             await _rates(session, as_of, email_per_second, provider),
             await _caps(session, as_of),
             await _refused(session),
+            await _unread(session, as_of),
             Verdict(
                 "G27", "every e-mail and phone has a known source", await presumed_addresses(session, 5), is_notice=True
             ),
@@ -88,6 +93,15 @@ async def _refused(session: ReadSession) -> Verdict:
         for each in await open_refusals(session, MOST_REFUSALS)
     ]
     return Verdict("G27", "no merge of customers was refused", refused, is_notice=True)
+
+
+async def _unread(session: ReadSession, as_of: datetime) -> Verdict:
+    """What a provider reported and we could not read is missing in states, suppressions and figures."""
+    unread = [
+        f"{each.provider}: {each.reason}, {each.items} times since {each.first_at:%Y-%m-%d}, last {each.last_at:%m-%d}"
+        for each in await unread_since(session, as_of - UNREAD_SHOWN)
+    ]
+    return Verdict("G3", "every item of providers' webhooks could be read", unread, is_notice=True)
 
 
 async def _rates(session: ReadSession, as_of: datetime, per_second: float, provider: str) -> Verdict:

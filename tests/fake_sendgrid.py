@@ -40,6 +40,7 @@ class FakeSendGrid:
     mails: list[dict[str, Any]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     script: list[Reply] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)  # the first line of every request, whatever it asks for
     key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
 
     @property
@@ -61,6 +62,11 @@ def fake_sendgrid() -> Iterator[FakeSendGrid]:
     fake = FakeSendGrid(url="")
 
     class Handler(BaseHTTPRequestHandler):
+        def parse_request(self) -> bool:
+            is_request = super().parse_request()
+            fake.heard.append(self.requestline)
+            return is_request
+
         def do_POST(self) -> None:  # the name that the standard library wants
             arrived = time()
             body = orjson.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.messages import SettleInput
 from connectors.rendering import Renderer, RenderLimits
+from connectors.smtp import SmtpProvider, SmtpServer
 from database.events import append
 from database.messages import Link, Suppression
 from database.runs import Run, RunStep
@@ -20,6 +21,7 @@ from domain.events import EventKind, NewEvent
 from domain.provider_answers import Accepted, Deferred, Rejected, Unknown
 from domain.refusals import Fault
 from domain.runs import OutcomeKind
+from tests.fake_smtp import fake_smtp
 from tests.sending import (
     NOON,
     PUBLIC_URL,
@@ -152,7 +154,7 @@ async def test_a_suppressed_address_gets_nothing_that_its_class_covers(
         await suppress(session, "email", ["Ann@Example.com "], reason=kept, at=NOON)
 
     assert (await shop.send(run_id)).reason == reason
-    assert not shop.provider.calls
+    assert (not shop.provider.calls) == (reason is not None)
 
 
 async def test_the_cap_counts_every_journey_and_names_the_rule(shop: Shop) -> None:
@@ -337,6 +339,35 @@ async def test_an_address_that_the_server_does_not_know_is_suppressed(shop: Shop
 
     async with shop.database.read() as session:
         assert (await session.execute(select(Suppression.reason))).scalar_one() == "hard_bounce"
+
+
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.ADDRESS])
+async def test_a_refusal_about_anything_but_the_address_lets_the_next_receipt_leave(shop: Shop, fault: Fault) -> None:
+    shop.provider.script = [Rejected("smtp_550", 550, fault=fault)]
+    assert (await shop.send(await enter(shop))).kind == "failed"
+    async with shop.database.read() as session:
+        assert (await session.execute(select(Suppression))).first() is None
+    (message,) = await shop.messages()
+    assert message.attempts[-1]["fault"] == fault
+
+    receipt = await enter(shop, "bo", email="ann@example.com", journey="receipts")
+    assert (await shop.send(receipt)).kind == "done"
+
+
+async def test_mail_of_a_shop_with_an_umlaut_in_its_sender_leaves(shop: Shop) -> None:
+    sender = {"name": "Gärtnerei Zoë & Co", "email": "hallo@gärten.example", "reply_to": "hilfe@gärten.example"}
+    await shop.set(sender=sender, link_base="https://links.gärten.example")
+
+    assert (await shop.send(await enter(shop))).kind == "done"
+
+    (email,) = shop.provider.taken
+    assert (email.sender_name, email.sender_address) == (sender["name"], sender["email"])
+    assert email.headers["List-Unsubscribe"].startswith("<https://links.xn--grten-gra.example/u/")
+    assert "https://links.xn--grten-gra.example/u/" in email.html
+    async with fake_smtp() as smtp:
+        assert isinstance(await SmtpProvider(SmtpServer("127.0.0.1", smtp.port, "none")).send(email, NOON), Accepted)
+    assert smtp.content.isascii()
+    assert b"Reply-To: hilfe@xn--grten-gra.example\r\n" in smtp.content
 
 
 async def test_a_429_costs_time_until_the_provider_says_and_no_message(shop: Shop) -> None:

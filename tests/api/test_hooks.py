@@ -17,6 +17,7 @@ from database.consent import Consent
 from database.events import Event
 from database.messages import Message, MessageEvent, Suppression
 from database.session import Database
+from database.unread_reports import UnreadReport
 from domain.provider_answers import Deferred, Unknown
 from domain.refusals import Fault
 from domain.runs import OutcomeKind
@@ -107,6 +108,81 @@ async def test_a_hard_bounce_suppresses_the_address_and_a_block_does_not(hook: H
     async with shop.database.read() as session:
         assert (await session.execute(select(Suppression.reason))).scalar_one() == "hard_bounce"
     assert await names(shop) == ["Email Bounced", "Email Bounced"]
+
+
+@pytest.mark.parametrize(
+    "bounce",
+    [
+        {"reason": "552 5.2.2 mailbox full", "status": "5.2.2", "type": "bounce"},
+        {"reason": "550 5.7.26 sender is unauthenticated", "status": "5.7.26", "type": "bounce"},
+        {"reason": "550 5.1.8 sender address rejected", "status": "5.1.8", "type": "bounce"},
+        {"reason": "unable to get mx info: no such host", "type": "bounce"},
+        {"reason": "550 spam detected", "type": "bounce", "bounce_classification": "Content"},
+        {},
+    ],
+)
+async def test_a_bounce_that_is_not_about_the_address_lets_the_next_receipt_leave(
+    hook: Hook, shop: Shop, bounce: dict[str, str]
+) -> None:
+    await hook.post({"event": "bounce", "sg_event_id": "e1"} | bounce)
+    async with shop.database.transaction() as session:
+        await session.execute(update(Event).values(status="routed"))
+
+    assert (await shop.message()).state == "bounced"
+    async with shop.database.read() as session:
+        assert (await session.execute(select(Suppression))).first() is None
+    run_id = await enter(shop, "bo", email="ann@example.com", journey="receipts")
+    assert (await shop.send(run_id)).kind == "done"
+
+
+BROKEN = [
+    (b'{"event": "bounce", "sg_event_id": "\\ud800", "status": "5.1.1"}', "event_id"),
+    (b'{"event": "bounce", "sg_event_id": "\xff\xfe", "status": "5.1.1"}', "event_id"),
+    (b'{"event": "bounce", "sg_event_id": "a\\u0000", "status": "5.1.1"}', "event_id"),
+    (b'{"event": "bounce", "sg_event_id": "a\x00", "status": "5.1.1"}', "event_id"),
+    (b'{"event": "bounce", "sg_event_id": }', "malformed_json"),
+    (b'{"event": "bou\xffnce", "sg_event_id": "e9"}', "event_unknown"),
+    (b"[" * 5_000 + b"]" * 5_000, "malformed_json"),
+    (b"1e999999", "not_an_object"),
+    (b"nul", "malformed_json"),
+]
+
+
+@pytest.mark.parametrize(("broken", "reason"), BROKEN)
+async def test_a_broken_item_costs_its_neighbours_nothing_and_is_counted(
+    hook: Hook, shop: Shop, sendgrid: FakeSendGrid, broken: bytes, reason: str
+) -> None:
+    message_id = (await shop.message()).id
+    fine = [
+        f'{{"event": "{event}", "sg_event_id": "{event}", "message_id": "{message_id}"}}'.encode()
+        for event in ("delivered", "spamreport")
+    ]
+
+    answer = await hook.raw(*sendgrid.signed(b"[" + b", ".join([fine[0], broken, fine[1]]) + b"]\r\n", SECOND))
+
+    assert (answer.status_code, answer.json()) == (200, {"received": 2, "new": 2, "unread": 1})
+    async with shop.database.read() as session:
+        assert (await session.execute(select(Suppression.reason))).scalar_one() == "complaint"
+        assert (await session.execute(select(UnreadReport.reason, UnreadReport.items))).all() == [(reason, 1)]
+
+
+@pytest.mark.parametrize("bad", [b"\\u0000", b"\x00", b"\\ud800", b"\\udc00x", b"\xff", b"\xc3", b"\x1f"])
+async def test_a_bounce_counts_whatever_bytes_its_server_wrote_into_the_reason(
+    hook: Hook, shop: Shop, sendgrid: FakeSendGrid, bad: bytes
+) -> None:
+    message_id = str((await shop.message()).id).encode()
+    body = (
+        b'[{"event": "bounce", "type": "bounce", "status": "5.1.1", "sg_event_id": "e1", "x": "' + bad + b'", '
+        b'"reason": "550 ' + bad + b' user unknown", "message_id": "' + message_id + b'"}]'
+    )
+
+    answer = await hook.raw(*sendgrid.signed(body, SECOND))
+
+    assert answer.json() == {"received": 1, "new": 1}
+    async with shop.database.read() as session:
+        assert (await session.execute(select(Suppression.reason))).scalar_one() == "hard_bounce"
+        detail = (await session.execute(select(MessageEvent.detail))).scalar_one()
+    assert detail["reason"].endswith("user unknown")
 
 
 async def test_a_complaint_stops_all_mail_to_the_address_at_once(hook: Hook, shop: Shop) -> None:

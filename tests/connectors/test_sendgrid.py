@@ -85,6 +85,13 @@ async def test_the_request_carries_our_id_and_headers_and_none_of_their_tracking
         (Reply(413), Rejected("http_413", 413)),
         (Reply(401), Deferred("http_401", 401, fault=Fault.PROVIDER)),
         (Reply(503), Deferred("http_503", 503, fault=Fault.PROVIDER)),
+        (Reply(404), Deferred("http_404", 404, fault=Fault.PROVIDER)),
+        (Reply(407), Deferred("http_407", 407, fault=Fault.PROVIDER)),
+        (Reply(511), Deferred("http_511", 511, fault=Fault.PROVIDER)),
+        (Reply(304), Deferred("http_304", 304, fault=Fault.PROVIDER)),
+        (Reply(200), Deferred("http_200", 200, fault=Fault.PROVIDER)),
+        (Reply(200, {"X-Message-Id": "sandbox"}), Unknown("answer_unknown", 200)),
+        (Reply(202, {"X-Message-Id": ""}), Unknown("answer_unknown", 202)),
         (Reply(500), Unknown("http_500", 500)),
         (Reply(502), Unknown("http_502", 502)),
         (Reply(504), Unknown("http_504", 504)),
@@ -131,10 +138,58 @@ async def test_a_provider_that_cannot_be_reached_has_taken_nothing() -> None:
     provider.close()
 
 
-async def test_a_sender_without_an_address_is_refused_like_theirs(
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed_and_the_key_goes_nowhere_else(
+    sendgrid: FakeSendGrid, provider: SendGridProvider, status: int
+) -> None:
+    with fake_sendgrid() as portal:
+        sendgrid.script = [Reply(status, {"Location": f"{portal.url}/login"})]
+
+        answer = await provider.send(EMAIL, NOW)
+
+        assert answer == Deferred(f"http_{status}", status, fault=Fault.PROVIDER)
+        assert portal.heard == []
+
+
+async def test_the_page_of_a_captive_portal_is_no_acceptance(
     sendgrid: FakeSendGrid, provider: SendGridProvider
 ) -> None:
-    assert await provider.send(replace(EMAIL, sender_address="bad"), NOW) == Rejected("http_400", 400)
+    sendgrid.script = [Reply(200, {"Content-Type": "text/html"})]
+
+    assert await provider.send(EMAIL, NOW) == Deferred("http_200", 200, fault=Fault.PROVIDER)
+
+
+async def test_a_connection_that_never_came_about_has_taken_nothing_however_long_it_took(
+    provider: SendGridProvider,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # speaks no TLS, ever
+        secured = SendGridProvider("SG.fake", host=f"https://127.0.0.1:{listener.getsockname()[1]}", timeout=0.3)
+
+        assert await secured.send(EMAIL, NOW) == Deferred("provider_unreachable", fault=Fault.PROVIDER)
+        secured.close()
+
+
+async def test_other_letters_travel_as_their_own_forms_or_are_refused_with_a_reason(
+    sendgrid: FakeSendGrid, provider: SendGridProvider
+) -> None:
+    email = replace(EMAIL, to="zoe@b\u00fccher.example", sender_address="hallo@g\u00e4rten.example", sender_name="Zoë")
+
+    assert isinstance(await provider.send(email, NOW), Accepted)
+    assert await provider.send(replace(EMAIL, to="zoë@example.com"), NOW) == Rejected(
+        "address_needs_smtputf8", fault=Fault.MAILBOX
+    )
+
+    (request,) = sendgrid.requests
+    assert request["body"]["personalizations"][0]["to"] == [{"email": "zoe@xn--bcher-kva.example"}]
+    assert request["body"]["from"] == {"email": "hallo@xn--grten-gra.example", "name": "Zoë"}
+
+
+async def test_a_sender_without_an_address_stops_no_message_for_good(
+    sendgrid: FakeSendGrid, provider: SendGridProvider
+) -> None:
+    answer = await provider.send(replace(EMAIL, sender_address="bad"), NOW)
+
+    assert answer == Deferred("sender_unwritable", fault=Fault.PROVIDER)
 
 
 def test_the_fake_speaks_as_the_official_client_expects(sendgrid: FakeSendGrid) -> None:
@@ -174,7 +229,7 @@ def test_a_recorded_signature_is_accepted_and_any_change_is_not() -> None:
             )
 
 
-def test_what_cannot_be_read_is_passed_over() -> None:
+def test_what_cannot_be_read_is_passed_over_and_counted() -> None:
     good = {"event": "delivered", "sg_event_id": "e1", "timestamp": int(NOW.timestamp()), "message_id": str(MESSAGE)}
     entries = [
         good,
@@ -190,10 +245,11 @@ def test_what_cannot_be_read_is_passed_over() -> None:
         good | {"sg_event_id": "e3", "timestamp": 10**30},
     ]
 
-    told = read_events(orjson.dumps(entries[:-1]), NOW)
+    read = read_events(orjson.dumps(entries[:-1]), NOW)
 
-    assert [event.report.event_id for event in told] == ["e1", "e2"]
-    assert (told[1].report.at, told[1].message_id) == (NOW, None)
+    assert [event.report.event_id for event in read.told] == ["e1", "e2"]
+    assert (read.told[1].report.at, read.told[1].message_id) == (NOW, None)
+    assert read.unread == {"not_an_object": 2, "event_unknown": 3, "event_id": 3}
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[", b"\xff", b"[" * 100_000])
@@ -208,14 +264,34 @@ def test_anything_but_a_list_is_refused(body: bytes) -> None:
         ({"event": "bounce", "type": "bounce", "status": "5.1.1"}, Kind.BOUNCED, True),
         ({"event": "bounce", "type": "blocked", "status": "5.7.1"}, Kind.BLOCKED, False),
         ({"event": "bounce", "type": "bounce", "status": "4.2.2"}, Kind.BOUNCED, False),
-        ({"event": "bounce"}, Kind.BOUNCED, True),
-        ({"event": "dropped", "reason": "Bounced Address"}, Kind.DROPPED, True),
+        ({"event": "bounce"}, Kind.BOUNCED, False),
+        (
+            {"event": "bounce", "type": "bounce", "reason": "552 5.2.2 over quota"},
+            Kind.BOUNCED,
+            False,
+        ),
+        ({"event": "bounce", "type": "bounce", "reason": "550 5.1.1 unknown"}, Kind.BOUNCED, True),
+        ({"event": "bounce", "reason": "unable to get mx info: no such host", "status": "5.0.0"}, Kind.BOUNCED, False),
+        ({"event": "bounce", "bounce_classification": "Invalid Address", "status": "5.5.0"}, Kind.BOUNCED, True),
+        ({"event": "bounce", "bounce_classification": "Mailbox Unavailable", "status": "5.1.1"}, Kind.BOUNCED, False),
+        ({"event": "bounce", "bounce_classification": "Technical Failure", "status": "5.1.1"}, Kind.BOUNCED, False),
+        ({"event": "bounce", "bounce_classification": "Content", "status": "5.1.1"}, Kind.BOUNCED, False),
+        ({"event": "bounce", "bounce_classification": "Reputation", "status": "5.1.1"}, Kind.BLOCKED, False),
+        ({"event": "bounce", "bounce_classification": "Unclassified", "type": "blocked"}, Kind.BLOCKED, False),
+        ({"event": "bounce", "bounce_classification": "Unclassified", "status": "5.1.1"}, Kind.BOUNCED, True),
+        ({"event": "dropped", "reason": "Bounced Address"}, Kind.DROPPED, False),
+        ({"event": "dropped", "reason": "Bounced Address", "status": "5.1.1"}, Kind.DROPPED, True),
+        ({"event": "dropped", "reason": "Invalid"}, Kind.DROPPED, True),
+        ({"event": "dropped", "reason": "Spam Content", "status": "5.1.1"}, Kind.DROPPED, False),
+        ({"event": "deferred", "response": "452 4.2.2 over quota"}, Kind.DEFERRED, False),
         ({"event": "dropped", "reason": "Unsubscribed Address"}, Kind.DROPPED, False),
         ({"event": "spamreport"}, Kind.COMPLAINED, False),
         ({"event": "group_unsubscribe"}, Kind.UNSUBSCRIBED, False),
     ],
 )
-def test_hard_and_soft_bounces_are_told_apart(entry: dict[str, str], kind: Kind, is_hard: bool) -> None:
-    (told,) = read_events(orjson.dumps([entry | {"sg_event_id": "e"}]), NOW)
+def test_only_a_bounce_that_says_that_the_address_does_not_exist_is_hard(
+    entry: dict[str, str], kind: Kind, is_hard: bool
+) -> None:
+    (told,) = read_events(orjson.dumps([entry | {"sg_event_id": "e"}]), NOW).told
 
     assert (told.report.kind, told.report.is_hard) == (kind, is_hard)

@@ -1,0 +1,72 @@
+"""An SMTP server that says at each stage what a test wants: any line, nothing (`HANG`), or it leaves (`DROP`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+HANG = "hang"
+DROP = "drop"
+
+
+@dataclass
+class FakeSmtp:
+    """`says`: the reply by stage. `lines` are the commands that came, `content` what came after DATA."""
+
+    port: int = 0
+    says: dict[str, str] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    content: bytes = b""
+
+    def reply(self, stage: str) -> str:
+        """What is said at a stage unless the test says otherwise."""
+        fine = {"greeting": "220 fake ESMTP", "EHLO": "250-fake\r\n250 8BITMIME", "DATA": "354 go on"}
+        return self.says.get(stage, fine.get(stage, "250 2.0.0 OK queued as 1"))
+
+
+@asynccontextmanager
+async def fake_smtp(**says: str) -> AsyncIterator[FakeSmtp]:
+    """On a free port of the loopback address; `says` by stage: `greeting`, a command's name, `content`."""
+    fake = FakeSmtp(says=says)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await _talk(fake, reader, writer)
+        except (ConnectionError, _DroppedError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    fake.port = server.sockets[0].getsockname()[1]
+    try:
+        yield fake
+    finally:
+        server.close()
+
+
+class _DroppedError(Exception):
+    """The connection is given up."""
+
+
+async def _talk(fake: FakeSmtp, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await _say(fake.reply("greeting"), reader, writer)
+    while line := await reader.readline():
+        text = line.decode().rstrip("\r\n")
+        fake.lines.append(text)
+        verb = text.split(" ", 1)[0].upper()
+        await _say(fake.reply(verb), reader, writer)
+        if verb == "DATA" and fake.reply("DATA").startswith("354"):
+            fake.content = await reader.readuntil(b"\r\n.\r\n")
+            await _say(fake.reply("content"), reader, writer)
+
+
+async def _say(what: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    if what == HANG:
+        await reader.read()  # until the client leaves
+    if what in (HANG, DROP):
+        raise _DroppedError
+    writer.write(what.encode("utf-8", "surrogateescape") + b"\r\n")
+    await writer.drain()
