@@ -5,7 +5,7 @@ Which address a record belongs to, and whether it counts: consent_addresses.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,11 +15,13 @@ from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, Table
+from database.restore_journal import note
 from database.secrets import PSEUDONYMS, known_secret, secret
 from database.session import ReadSession, WriteSession
 from domain.consent import GIVEN_AT, ConsentRecord, ConsentState, StandingConsent, addressed_channel, is_statement
 from domain.ids import new_id
 from domain.pseudonyms import address_pseudonym
+from domain.restore_journal import Withdrawn
 
 
 class Consent(Table):
@@ -95,6 +97,17 @@ async def record(session: WriteSession, records: Sequence[ConsentRecord]) -> Non
         for record in records
     ]
     await session.execute(insert(Consent).on_conflict_do_nothing(), rows)
+    await note(session, [_withdrawn(row) for row in rows if row["state"] == ConsentState.UNSUBSCRIBED])
+
+
+def _withdrawn(row: Mapping[str, Any]) -> Withdrawn:
+    copied = ("purpose", "channel", "at", "sent", "source")
+    return Withdrawn(
+        customer=row["customer_id"],
+        event=row["event_id"],
+        address=row["address_hash"],
+        **{name: row[name] for name in copied},
+    )
 
 
 def _hash(key: bytes, record: ConsentRecord) -> bytes | None:

@@ -102,6 +102,7 @@ KEPT: Final[Mapping[str, str]] = {
     "products": "the catalogue",
     "provider_rates": "pace of sending",
     "referral_clicks": "counts visits by code and day",
+    "restore_journal": "our own uuids and keyed hashes: what a restore must not undo",
     "reward_stocks": "counts of rewards",
     "run_changes": "what marketers decided about a journey's runs, with counts",
     "schedule_fires": "times of schedules; how far entering an audience has come, by our own uuid",

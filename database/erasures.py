@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Index, LargeBinary, PrimaryKeyConstraint, exists, select, text, update
+from sqlalchemy import Index, LargeBinary, PrimaryKeyConstraint, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -130,16 +130,22 @@ async def complete_erasure(session: WriteSession, erasure_id: UUID, found: Mappi
     await conclude(session, [workflow_of(erasure_id)], as_of)
 
 
-async def remember_erased(session: WriteSession, identities: Iterable[IdentityRef], as_of: datetime) -> None:
-    """Keep the hashes of erased ids, with the time up to which their past is gone."""
+async def remember_erased(
+    session: WriteSession, identities: Iterable[IdentityRef], as_of: datetime
+) -> Sequence[tuple[str, bytes]]:
+    """Keep the hashes of erased ids, with the time up to which their past is gone; answers kinds and hashes."""
     key = await secret(session, PSEUDONYMS)
-    rows = [
-        {"kind": each.kind, "hash": pseudonym(key, each.kind, each.value), "erased_at": as_of}
-        for each in sorted(set(identities))
-    ]
+    hashes = [(each.kind, pseudonym(key, each.kind, each.value)) for each in sorted(set(identities))]
+    await keep_hashes(session, hashes, as_of)
+    return hashes
+
+
+async def keep_hashes(session: WriteSession, hashes: Sequence[tuple[str, bytes]], as_of: datetime) -> None:
+    """The same for ids, by kind, of which the hash is all that is known."""
+    rows = [{"kind": kind, "hash": hash_, "erased_at": as_of} for kind, hash_ in hashes]
     if rows:
         statement = insert(ErasedIdentity)
-        newest = {"erased_at": statement.excluded.erased_at}
+        newest = {"erased_at": func.greatest(ErasedIdentity.erased_at, statement.excluded.erased_at)}
         await session.execute(statement.on_conflict_do_update(index_elements=["kind", "hash"], set_=newest), rows)
 
 

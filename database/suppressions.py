@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from database import restore_journal
 from database.messages import Suppression
 from database.secrets import PSEUDONYMS, known_secret, secret
 from database.session import ReadSession, WriteSession
 from domain.pseudonyms import address_pseudonym, address_pseudonyms
+from domain.restore_journal import AddressSuppressed
 from domain.suppressions import LASTS, Cause, Suppressed
 
 # What erased people had taken back for addresses that others may read too. By ix_consents_customer.
@@ -57,6 +60,22 @@ async def suppress(
             "note": note,
         }
         for each in sorted(hashes)
+    ]
+    if rows:
+        await session.execute(_UPSERT, rows)
+        await restore_journal.note(session, [_noted(row) for row in rows])
+
+
+def _noted(row: Mapping[str, Any]) -> AddressSuppressed:
+    copied = ("channel", "reason", "at", "until", "actor")
+    return AddressSuppressed(address=row["address_hash"], **{name: row[name] for name in copied})
+
+
+async def suppress_hashes(session: WriteSession, entries: Sequence[AddressSuppressed]) -> None:
+    """The same for addresses of which the hash is all that is known."""
+    nothing = dict.fromkeys(("message_id", "address", "note"))
+    rows = [
+        {"address_hash": each.address, **each.model_dump(exclude={"kind", "address"}), **nothing} for each in entries
     ]
     if rows:
         await session.execute(_UPSERT, rows)

@@ -71,7 +71,7 @@ Loop = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 """Runs until the event is set."""
 
 
-def build_router_loops(database: Database, client: Client) -> Sequence[Loop]:
+def build_router_loops(settings: Settings, database: Database, client: Client) -> Sequence[Loop]:
     """What a router process does, side by side."""
     from triggers.live import LiveCache
     from triggers.reconciler import Reconciler
@@ -82,7 +82,13 @@ def build_router_loops(database: Database, client: Client) -> Sequence[Loop]:
 
     reconciler = Reconciler(database, client, prepare=temporal.register_search_attributes)
     router, relay = Router(database, Routing(LiveCache())), Relay(database, client)
-    return router.run, relay.run, reconciler.run, RunChanges(database).run
+    loops = [router.run, relay.run, reconciler.run, RunChanges(database).run]
+    if settings.journal_dir is not None:
+        from connectors.journal_folder import JournalFolder
+        from triggers.journal_keeping import JournalKeeper
+
+        loops.append(JournalKeeper(database, JournalFolder(settings.journal_dir)).run)
+    return loops
 
 
 async def build_api(settings: Settings, database: Database, closing: AsyncExitStack) -> FastAPI:

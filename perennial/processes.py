@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Coroutine
 from contextlib import AsyncExitStack, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 
 from database.readiness import check_writable
@@ -17,6 +21,10 @@ from perennial.loading import loading
 from perennial.queues import Queue
 from perennial.serving import serving, stop_on_signals
 from perennial.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_LOOK_AGAIN_SECONDS = 2.0
 
 
 async def run_api(settings: Settings) -> None:
@@ -40,7 +48,8 @@ async def run_router(settings: Settings) -> None:
         )
         async with serving(pages, settings.host, settings.router_port):
             with loading():
-                loops = build_router_loops(database, client)
+                loops = build_router_loops(settings, database, client)
+            await _until(stop, undo_restore(settings, database))
             async with asyncio.TaskGroup() as running:
                 for loop in loops:
                     running.create_task(loop(stop))
@@ -61,7 +70,28 @@ async def run_worker(settings: Settings, queues: Collection[Queue]) -> None:
             "queues": begun_check(begun),
         }
         async with serving(health_pages(checks, link.metrics), settings.host, settings.worker_port):
-            await _until(stop, work(settings, database, link.client, queues, begun))
+            await _until(stop, undo_restore(settings, database))
+            if not stop.is_set():
+                await _until(stop, work(settings, database, link.client, queues, begun))
+
+
+async def undo_restore(settings: Settings, database: Database) -> None:
+    """Do again what a restore of the database has undone, before anything is routed or sent."""
+    if settings.journal_dir is None:
+        return
+    from connectors.journal_folder import JournalFolder
+    from triggers.restoring import replay
+
+    while True:
+        try:
+            done = await replay(database, JournalFolder(settings.journal_dir), datetime.now(UTC))
+        except (SQLAlchemyError, OSError):
+            log.exception("the restore journal cannot be compared; nothing begins before it is")
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        else:
+            if done.count or done.unreadable:
+                log.warning("the database was restored; done again what people had asked for", **asdict(done))
+            return
 
 
 def database_check(database: Database) -> Check:

@@ -75,6 +75,11 @@ class Settings(BaseSettings):
         default=PROJECT / "templates", description="Built-in journeys and templates; installed beside the program"
     )
 
+    journal_dir: Path | None = Field(
+        default=None,
+        description="A folder outside the database for what a restore must not undo: erasures, withdrawals, complaints",
+    )
+
     # --- Processes
     host: str = Field(default="127.0.0.1", description="Address the processes listen on; 0.0.0.0 in a container")
     api_port: Port = Field(default=8080, description="The HTTP API")

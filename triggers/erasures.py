@@ -26,12 +26,14 @@ from database.messages import Message
 from database.outbox import Command
 from database.redemptions import Redemption
 from database.redemptions import workflow_of as redemption_workflow
+from database.restore_journal import note
 from database.runs import Run, end_runs
 from database.session import WriteSession
 from database.suppressions import keep_withdrawals, suppress
 from database.undertakings import NewUndertaking, conclude, undertake
 from domain.addresses import canonical_address, spellings_of
 from domain.ids import new_id
+from domain.restore_journal import Erased
 from domain.suppressions import Cause
 
 REASON = "erased"
@@ -143,7 +145,8 @@ async def _cancel_messages(session: WriteSession, customers: Sequence[UUID], as_
 async def _forget_ids(session: WriteSession, customers: Sequence[UUID], traces: Traces, as_of: datetime) -> None:
     ids = [IdentityRef("user", value) for value in traces.user_ids]
     ids += [IdentityRef("anonymous", value) for value in traces.anonymous_ids]
-    await remember_erased(session, ids, as_of)
+    hashes = await remember_erased(session, ids, as_of)
+    await note(session, [Erased(customers=customers, identities=hashes)])
     await session.execute(_FORGET_PENDING, {"subjects": traces.subjects})
     await session.execute(delete(Identity).where(Identity.customer_id.in_(customers)))
     erased = update(Customer).where(Customer.id.in_(customers)).values(erased_at=as_of, external_id=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from perennial.cli import doctor, imports, journeys, keys, migrate, processes, quarantine, replay, up
+from perennial.cli import doctor, imports, journeys, keys, migrate, processes, quarantine, replay, restore, up
 
 app = typer.Typer(
     name="perennial",
@@ -24,3 +24,4 @@ imports.register(app)
 quarantine.register(app)
 doctor.register(app)
 replay.register(app)
+restore.register(app)

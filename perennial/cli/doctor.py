@@ -59,6 +59,7 @@ def _mark(verdict: Verdict) -> str:
 async def _examine(settings: Settings) -> list[Verdict]:
     from perennial.composition import open_database
     from perennial.doctor import examine
+    from perennial.doctor_restore import examine_journal
     from perennial.doctor_temporal import examine_temporal
     from perennial.temporal import connect
 
@@ -70,4 +71,6 @@ async def _examine(settings: Settings) -> list[Verdict]:
         if any(verdict.guarantee == "schema" for verdict in verdicts):
             return verdicts
         client = await connect(settings.temporal_address, settings.temporal_namespace, lazy=True)
+        verdicts += await examine_journal(database, settings.journal_dir, as_of)
+        verdicts += await examine_journal(database, settings.journal_dir, as_of)
         return [*verdicts, *await examine_temporal(database, client, as_of)]

@@ -1,0 +1,64 @@
+"""What a restore of the database must not undo: erasures, withdrawals of consent, suppressions, a line each.
+
+The lines stand outside the database and name people by our own uuids and keyed hashes only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, ser_json_bytes="hex", val_json_bytes="hex")
+
+
+class Erased(_Entry):
+    """An erasure was asked for. `identities`: kind and hash of every id."""
+
+    kind: Literal["erased"] = "erased"
+    customers: Sequence[UUID]
+    identities: Sequence[tuple[str, bytes]]
+
+
+class Withdrawn(_Entry):
+    """A customer took consent back, by whatever way: an event, a link in a mail, a complaint. As in `consents`."""
+
+    kind: Literal["withdrawn"] = "withdrawn"
+    customer: UUID
+    purpose: str
+    channel: str
+    at: datetime
+    sent: datetime
+    source: str
+    event: UUID
+    address: bytes | None
+
+
+class AddressSuppressed(_Entry):
+    """Nothing, or no marketing, may be sent to an address any more. As in `suppressions`."""
+
+    kind: Literal["suppressed"] = "suppressed"
+    channel: str
+    address: bytes
+    reason: str
+    at: datetime
+    until: datetime | None
+    actor: str | None
+
+
+Entry = Annotated[Erased | Withdrawn | AddressSuppressed, Field(discriminator="kind")]
+
+
+class Line(BaseModel):
+    """One line of the journal."""
+
+    model_config = ConfigDict(frozen=True, ser_json_bytes="hex", val_json_bytes="hex")
+
+    id: UUID
+    at: datetime
+    entry: Entry

@@ -1,0 +1,201 @@
+"""A restored database gives nobody mail who had asked for none, and brings nobody back who was erased (G32)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from api.app import create_app
+from api.dependencies import ApiDependencies
+from connectors.journal_folder import JournalFolder
+from database.consent import standing
+from database.erasures import IdentityRef, erased_since
+from database.secrets import PSEUDONYMS, secret
+from database.session import Database
+from database.suppressions import suppress, suppressions_of
+from domain.ids import new_id
+from domain.keys import KeyKind, Scope
+from domain.pseudonyms import address_pseudonym
+from perennial.cli import app
+from perennial.doctor_restore import examine_journal
+from perennial.embedded.binaries import binaries_for
+from perennial.processes import undo_restore
+from perennial.settings import Settings
+from tests.api.serving import serving
+from tests.api.toy import make_key
+from tests.factories import make_customer
+from triggers.journal_keeping import JournalKeeper
+from triggers.restoring import missing_lines, replay
+
+cli = CliRunner()
+BIN = binaries_for(None)
+NEWSLETTER = {"purpose": "marketing", "channel": "email"}
+
+
+@asynccontextmanager
+async def restored(database_url: str, dump: Path) -> AsyncIterator[Database]:
+    """A database of its own, restored from a dump by PostgreSQL's own tools."""
+    server, _, _ = database_url.rpartition("/")
+    name = f"restored_{uuid.uuid4().hex}"
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    await _run("pg_restore", "--dbname", f"{server}/{name}", str(dump))
+    database = Database(f"{server}/{name}")
+    try:
+        yield database
+    finally:
+        await database.close()
+        await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await owner.close()
+
+
+async def _run(program: str, *arguments: str) -> None:
+    command = [str(BIN / program), *arguments]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+async def dumped(database_url: str, folder: Path) -> Path:
+    path = folder / f"{uuid.uuid4().hex}.dump"
+    await _run("pg_dump", "--format", "custom", "--file", str(path), database_url)
+    return path
+
+
+async def consent(client: httpx.AsyncClient, customer: str, state: str, **more: str) -> None:
+    answer = await client.put(f"/v1/customers/{customer}/consent", json=NEWSLETTER | {"state": state} | more)
+    assert answer.status_code == 200, answer.text
+
+
+async def _hash_of(database: Database, address: str) -> bytes:
+    async with database.transaction() as session:
+        return address_pseudonym(await secret(session, PSEUDONYMS), "email", address)
+
+
+async def state_of(client: httpx.AsyncClient, customer: str) -> str:
+    answer = await client.get(f"/v1/customers/{customer}/consent")
+    (found,) = answer.json()["data"]
+    return str(found["state"])
+
+
+@asynccontextmanager
+async def shop_of(database: Database) -> AsyncIterator[httpx.AsyncClient]:
+    """The API on another database."""
+    key = await make_key(database, f"ops-{uuid.uuid4().hex}", KeyKind.SECRET, Scope.ADMIN)
+    headers = {"Authorization": f"Bearer {key}"}
+    async with (
+        serving(create_app(ApiDependencies(database=database))) as url,
+        httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client,
+    ):
+        yield client
+
+
+@pytest.mark.slow
+async def test_what_people_asked_for_after_the_backup_is_done_again_after_a_restore(
+    client: httpx.AsyncClient, database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ann", "bob", "cem"):
+        await make_customer(database, name, traits={"email": f"{name}@example.com"})
+        await consent(client, name, "subscribed")
+    backup = await dumped(database_url, tmp_path)
+    journal = JournalFolder(tmp_path / "journal")
+
+    await consent(client, "ann", "unsubscribed")
+    assert (await client.delete("/v1/customers/bob")).status_code == 202
+    await make_customer(database, "dora", traits={"email": "dora@example.com"})  # whom the backup does not know
+    await consent(client, "dora", "unsubscribed", address="dora@example.com")
+    as_of = datetime.now(UTC)
+    async with database.transaction() as session:
+        await suppress(session, "email", ["eve@example.com"], reason="complaint", at=as_of)
+    await JournalKeeper(database, journal).write()
+
+    async with restored(database_url, backup) as old, shop_of(old) as shop:
+        assert (await shop.get("/v1/customers/bob")).status_code == 200
+        assert await state_of(shop, "ann") == "subscribed"
+        monkeypatch.setenv("PERENNIAL_DATABASE_URL", old.url)
+        ran = await asyncio.to_thread(cli.invoke, app, ["restore", "replay", str(journal.folder)])
+        again = await asyncio.to_thread(cli.invoke, app, ["restore", "replay", str(journal.folder)])
+
+        assert ran.exit_code == 0, ran.output
+        assert re.search(r"1 erasures, 2 withdrawals", ran.output), ran.output
+        assert "Done again: 0 erasures, 0 withdrawals, 0 suppressions." in again.output
+        assert await state_of(shop, "ann") == "unsubscribed"
+        assert await state_of(shop, "cem") == "subscribed"
+        assert (await shop.get("/v1/customers/bob")).status_code == 404
+        async with old.transaction() as session:
+            assert await erased_since(session, [IdentityRef("user", "bob")])
+            assert list(await suppressions_of(session, "email", ["eve@example.com"], as_of)) == ["eve@example.com"]
+        async with old.read() as session:  # whoever has her address later
+            (withdrawal,) = await standing(session, new_id(), await _hash_of(old, "dora@example.com"))
+        assert withdrawal.state == "unsubscribed"
+
+
+@pytest.mark.slow
+async def test_routers_and_workers_with_the_journal_do_it_before_they_begin(
+    client: httpx.AsyncClient, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    await make_customer(database, "ann", traits={"email": "ann@example.com"})
+    await consent(client, "ann", "subscribed")
+    backup = await dumped(database_url, tmp_path)
+    await consent(client, "ann", "unsubscribed")
+    await JournalKeeper(database, JournalFolder(tmp_path)).write()
+
+    async with restored(database_url, backup) as old, shop_of(old) as shop:
+        _, undone, _ = await examine_journal(old, tmp_path, datetime.now(UTC))
+        await undo_restore(Settings(journal_dir=tmp_path), old)
+        _, mended, _ = await examine_journal(old, tmp_path, datetime.now(UTC))
+
+        assert (undone.is_kept, mended.is_kept) == (False, True)
+
+        assert await state_of(shop, "ann") == "unsubscribed"
+
+
+async def test_the_journal_names_nobody_and_stands_a_crash_in_the_middle_of_a_line(
+    client: httpx.AsyncClient, database: Database, tmp_path: Path
+) -> None:
+    journal, keeper = JournalFolder(tmp_path), JournalKeeper(database, JournalFolder(tmp_path))
+    await make_customer(database, "ann-of-the-garden", traits={"email": "ann@example.com"})
+    await consent(client, "ann-of-the-garden", "unsubscribed")
+    await keeper.write()
+    (file,) = tmp_path.glob("*.jsonl")
+    with file.open("ab") as torn:
+        torn.write(b'{"id": "01')
+    assert (await client.delete("/v1/customers/ann-of-the-garden")).status_code == 202
+    written = await keeper.write()
+
+    content = file.read_text()
+    missing, unreadable = await missing_lines(database, journal)
+    assert written > 0
+    assert "garden" not in content
+    assert "example" not in content
+    assert (missing, unreadable) == ([], [f"{file}, line 2"])
+    assert [each.offenders for each in await examine_journal(database, tmp_path, datetime.now(UTC))] == [
+        [],
+        [],
+        unreadable,
+    ]
+    assert (await replay(database, journal, datetime.now(UTC))).count == 0
+    assert file.stat().st_mode & 0o077 == 0
+
+
+async def test_a_disk_that_cannot_be_written_loses_no_line(
+    client: httpx.AsyncClient, database: Database, tmp_path: Path
+) -> None:
+    (tmp_path / "journal").touch()  # a file where the folder belongs
+    await make_customer(database, "ann", traits={"email": "ann@example.com"})
+    await consent(client, "ann", "unsubscribed")
+    with pytest.raises(OSError, match="journal"):
+        await JournalKeeper(database, JournalFolder(tmp_path / "journal")).write()
+    (tmp_path / "journal").unlink()
+
+    assert await JournalKeeper(database, JournalFolder(tmp_path / "journal")).write() == 1

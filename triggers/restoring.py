@@ -1,0 +1,126 @@
+"""After a restore: what the journal of files knows and the database does not is done again, before anything is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from connectors.journal_folder import JournalFolder
+from database import restore_journal
+from database.consent_addresses import settle_consents
+from database.customers import lock
+from database.erasures import keep_hashes
+from database.restored import keep_withdrawals, survivors_of
+from database.session import Database, WriteSession
+from database.suppressions import suppress_hashes
+from domain.restore_journal import AddressSuppressed, Erased, Line, Withdrawn
+from triggers.erasures import request_erasure
+
+BY = "restore"
+"""Who asked for the erasures that are made again."""
+
+_AT_ONCE = 50
+_ASKED_AT_ONCE = 1_000
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What was done again. `lost`: withdrawals of customers who are unknown here and had no address. `unreadable`:
+    where lines stand that a crash cut off.
+    """
+
+    erasures: int = 0
+    withdrawals: int = 0
+    suppressions: int = 0
+    lost: int = 0
+    unreadable: Sequence[str] = ()
+
+    @property
+    def count(self) -> int:
+        """All that was done."""
+        return self.erasures + self.withdrawals + self.suppressions
+
+
+async def missing_lines(database: Database, folder: JournalFolder) -> tuple[list[Line], list[str]]:
+    """The lines that this database lacks, the oldest first, and what could not be read.
+
+    A database is restored to one moment, so no month before one that it knows whole is looked at.
+    """
+    missing: dict[UUID, Line] = {}
+    unreadable: list[str] = []
+    for month in await asyncio.to_thread(folder.months):
+        read = await asyncio.to_thread(folder.read, month)
+        lines = [each for each in read if isinstance(each, Line)]
+        unreadable += [each for each in read if isinstance(each, str)]
+        new = await _unknown(database, lines)
+        missing |= {line.id: line for line in new}
+        if lines and not new:
+            break
+    return sorted(missing.values(), key=lambda line: (line.at, line.id)), unreadable
+
+
+async def replay(
+    database: Database,
+    folder: JournalFolder,
+    as_of: datetime,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Replayed:
+    """Do again what the database lacks; what it has is left alone, so it may be repeated and run by several at once."""
+    missing, unreadable = await missing_lines(database, folder)
+    done = Replayed(unreadable=unreadable)
+    for start in range(0, len(missing), _AT_ONCE):
+        page = missing[start : start + _AT_ONCE]
+        async with database.transaction() as session:
+            claimed = await restore_journal.claim(session, page, as_of)
+            await _apply(session, [line for line in page if line.id in claimed], done, as_of)
+        progress(start + len(page), len(missing))
+    return done
+
+
+async def _unknown(database: Database, lines: Sequence[Line]) -> list[Line]:
+    new: list[Line] = []
+    for start in range(0, len(lines), _ASKED_AT_ONCE):
+        page = lines[start : start + _ASKED_AT_ONCE]
+        async with database.read() as session:
+            known = await restore_journal.known(session, [line.id for line in page])
+        new += [line for line in page if line.id not in known]
+    return new
+
+
+async def _apply(session: WriteSession, lines: Sequence[Line], done: Replayed, as_of: datetime) -> None:
+    withdrawn = [line.entry for line in lines if isinstance(line.entry, Withdrawn)]
+    kept = await _withdraw(session, withdrawn, as_of)
+    done.withdrawals += kept
+    done.lost += len(withdrawn) - kept
+    suppressed = [line.entry for line in lines if isinstance(line.entry, AddressSuppressed)]
+    await suppress_hashes(session, suppressed)
+    done.suppressions += len(suppressed)
+    for line in lines:
+        if isinstance(line.entry, Erased):
+            await _erase(session, line.entry, line.at)
+            done.erasures += 1
+
+
+async def _withdraw(session: WriteSession, entries: Sequence[Withdrawn], as_of: datetime) -> int:
+    if not entries:
+        return 0
+    survivors = await survivors_of(session, {entry.customer for entry in entries})
+    await lock(session, set(survivors.values()), skip_locked=False)
+    kept = await keep_withdrawals(session, entries, survivors, as_of)
+    await settle_consents(session, set(survivors.values()))
+    return kept
+
+
+async def _erase(session: WriteSession, entry: Erased, at: datetime) -> None:
+    """The hashes first, so that nobody comes back who was not here at the time of the backup."""
+    await keep_hashes(session, entry.identities, at)
+    for customer_id in await _living(session, entry.customers):
+        await request_erasure(session, customer_id, by=BY, as_of=at)
+
+
+async def _living(session: WriteSession, customers: Sequence[UUID]) -> list[UUID]:
+    """Those who are here, as they stand after merges."""
+    return sorted(set((await survivors_of(session, set(customers))).values()))
