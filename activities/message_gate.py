@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from activities.steps import OpenStep
 from database.consent_addresses import settle_consents
 from database.customers import Customer
 from database.messages import GateFacts, Message, gate_facts
@@ -12,6 +13,7 @@ from database.secrets import PSEUDONYMS, secret
 from database.session import WriteSession
 from domain.addresses import TRAIT_OF_CHANNEL, address_of, is_trusted_address
 from domain.consent import Addressee, permission
+from domain.journeys.value import is_of_value
 from domain.local_time import resolve_zone
 from domain.messages import Candidate, Decision, cap_horizon, decide, deliverable_address
 from domain.pseudonyms import address_pseudonym, address_pseudonyms
@@ -38,14 +40,14 @@ def has_moved(message: Message, customer: Customer) -> bool:
 async def pass_gate(
     session: WriteSession,
     message: Message,
-    customer: Customer,
+    opened: OpenStep,
     settings: ShopSettings,
     as_of: datetime,
     *,
     is_available: bool,
-    is_of_value: bool,
 ) -> Decision | Pending:
     """Decide about one message. The caller holds the customer's lock until it has written what follows."""
+    customer = opened.customer
     address = address_for(customer, message.channel)
     named = address_of(customer.traits, message.channel)
     key = await secret(session, PSEUDONYMS)
@@ -81,7 +83,8 @@ async def pass_gate(
         suppression=cause_against(facts.suppressions, message.purpose, facts.consents, to),
         is_erased=customer.erased_at is not None,
         is_available=is_available,
-        is_confirmed=to.is_confirmed or not is_of_value,
+        is_confirmed=to.is_confirmed or not is_of_value(opened.definition),
+        is_silenced=opened.run.silenced is not None,
         not_after=message.not_after,
         sent=facts.sent,
     )

@@ -43,7 +43,6 @@ from domain.errors import TemplateFailed, Unavailable
 from domain.journeys.library import DefinitionLibrary
 from domain.journeys.steps import Send as SendBody
 from domain.journeys.steps import SendStep
-from domain.journeys.value import is_of_value
 from domain.messages import Hold, MessageState, Reason, Send, Skip
 from domain.provider_answers import SETTLING_TIME, Deferred, ProviderAnswer, Unknown
 from domain.refusals import Fault
@@ -193,11 +192,7 @@ class MessageActivities:
             return opened.failed(Reason.TEMPLATE_MISSING, template=body.template)
         settings = await shop_settings(session)
         provider = self._providers.name_for(body.channel)
-        decision = await pass_gate(
-            *(session, message, opened.customer, settings, as_of),
-            is_available=provider is not None,
-            is_of_value=is_of_value(opened.definition),
-        )
+        decision = await pass_gate(session, message, opened, settings, as_of, is_available=provider is not None)
         if isinstance(decision, Pending):
             return decision
         session.add(message)
@@ -264,11 +259,7 @@ class MessageActivities:
             settings = await shop_settings(session)
             if has_moved(message, opened.customer):
                 return _TryAgain("address_changed")
-            decision = await pass_gate(
-                *(session, message, opened.customer, settings, at.as_of),
-                is_available=True,
-                is_of_value=is_of_value(opened.definition),
-            )
+            decision = await pass_gate(session, message, opened, settings, at.as_of, is_available=True)
             match decision:
                 case Pending():
                     return decision

@@ -29,6 +29,7 @@ from domain.runs import ALREADY_DONE, HOLDOUT, Doubt, OutcomeKind, PassedStep, R
 _NOT_BY_BROWSERS = (
     *(None, HOLDOUT, ALREADY_DONE, Reason.NO_CONSENT, Reason.NO_ADDRESS, Reason.NOT_AFTER, Reason.FREQUENCY_CAP),
     *(Reason.QUIET_HOURS, Reason.TEMPLATE_MISSING, Reason.CHANNEL_UNAVAILABLE, Reason.RUN_ENDED),
+    Reason.SILENCED,  # by one, but the run goes on as if the message had left
 )
 """Why messages did not leave that no browser can have brought about."""
 
@@ -126,7 +127,7 @@ class OpenStep:
         self.run.held = False
         if isinstance(self.step, SendStep) and self.run.trusted and self._leads_by_a_browser(self.step.send, reason):
             self.doubt(Doubt.MESSAGE)
-        return self._answer(kind, reason, arm=arm)
+        return self._answer(_as_walked(kind, reason), reason, arm=arm)
 
     def _leads_by_a_browser(self, send: Send, reason: str | None) -> bool:
         """Whether what becomes of the message leads elsewhere, and a browser may have brought it about: by an address
@@ -210,8 +211,13 @@ async def write_passed(session: WriteSession, passed: tuple[PassedStep, ...], ru
 
 def _as_recorded(row: RunStep, run: Run) -> StepOutcome:
     """The answer that was given before, under the version of then: effects are keyed by step and visit."""
-    arm, version = row.detail.get("arm"), row.version or run.version
-    return StepOutcome(kind=OutcomeKind(row.outcome), reason=row.reason, arm=arm, version=version)
+    kind, version = _as_walked(OutcomeKind(row.outcome), row.reason), row.version or run.version
+    return StepOutcome(kind=kind, reason=row.reason, arm=row.detail.get("arm"), version=version)
+
+
+def _as_walked(kind: OutcomeKind, reason: str | None) -> OutcomeKind:
+    """After a message that is silenced the run goes on as if it had left: a browser does not choose its way."""
+    return OutcomeKind.DONE if reason == Reason.SILENCED else kind
 
 
 async def _read_entry(session: WriteSession, at: StepInput, journey: str) -> tuple[RunStep | None, bool, OpenChanges]:

@@ -31,6 +31,14 @@ class DoubtAnswer(BaseModel):
     at: datetime
 
 
+class SilenceAnswer(BaseModel):
+    """Which exit a browser told of, by which event and when. No message leaves any more; the rest goes on."""
+
+    reason: str
+    event_id: UUID
+    at: datetime
+
+
 class RunAnswer(BaseModel):
     """One run: a customer's way through one version of a journey. Untrusted runs skip their steps of value."""
 
@@ -46,6 +54,7 @@ class RunAnswer(BaseModel):
     holdout: bool
     trusted: bool
     untrusted: DoubtAnswer | None
+    silenced: SilenceAnswer | None
     entered_at: datetime
     ended_at: datetime | None
     converted_at: datetime | None
@@ -108,6 +117,7 @@ def _members(shown: ShownRun, dependencies: ApiDependencies) -> dict[str, Any]: 
         "holdout": run.shadow,
         "trusted": run.trusted,
         "untrusted": _doubt(run),
+        "silenced": SilenceAnswer(**run.silenced) if run.silenced else None,
         "entered_at": run.entered_at,
         "ended_at": run.ended_at,
         "converted_at": run.converted_at,

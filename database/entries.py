@@ -69,6 +69,7 @@ class NewRun:
     entered_at: datetime
     workflow_id: str
     untrusted: Mapping[str, Any] | None = None
+    silenced: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +117,15 @@ _EARLIER = text(f"""
 _BEGIN = text("""
     INSERT INTO runs (
         id, journey, version, customer_id, occasion, state, shadow, seen_number, entry_number, entry, depth,
-        entered_at, workflow_id, untrusted
+        entered_at, workflow_id, untrusted, silenced
     )
     SELECT
         id, journey, version, customer_id, occasion, 'active', shadow, seen_number, entry_number, entry, depth,
-        entered_at, workflow_id, untrusted
+        entered_at, workflow_id, untrusted, silenced
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
         id uuid, journey text, version bigint, customer_id uuid, occasion text, shadow boolean, entry_number bigint,
         seen_number bigint, entry jsonb, depth bigint, entered_at timestamptz, workflow_id text,
-        untrusted jsonb
+        untrusted jsonb, silenced jsonb
     )
     ON CONFLICT DO NOTHING
     RETURNING id

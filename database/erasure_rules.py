@@ -202,6 +202,7 @@ _BLANK_RUN: Final[dict[str, Any]] = {
     "waiting_for": None,
     "conversion": None,
     "untrusted": None,
+    "silenced": None,
     "occasion": sql_cast(Run.id, Text),
     "workflow_id": concat("erased/", sql_cast(Run.id, Text)),  # the old one held a hash of the occasion
 }

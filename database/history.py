@@ -23,7 +23,7 @@ class Happening:
     """One entry of a timeline. `id` is unique within its kind."""
 
     at: datetime
-    kind: str  # event | message | step | consent | merge (a refused one)
+    kind: str  # event | message | step | run (a silenced one) | consent | merge (a refused one)
     id: str
     name: str
     detail: dict[str, Any]  # any JSON object
@@ -74,6 +74,10 @@ _TIMELINE = text("""
             'outcome', run_steps.outcome, 'reason', run_steps.reason
         ) FROM run_steps JOIN runs ON runs.id = run_steps.run_id WHERE runs.customer_id = :customer_id)
         UNION ALL
+        (SELECT CAST(silenced ->> 'at' AS timestamptz), 'run', id::text, journey, jsonb_build_object(
+            'run_id', id, 'outcome', 'silenced', 'reason', silenced ->> 'reason', 'event_id', silenced ->> 'event_id'
+        ) FROM runs WHERE customer_id = :customer_id AND silenced IS NOT NULL)
+        UNION ALL
         (SELECT at, 'consent', id::text, purpose, jsonb_build_object(
             'purpose', purpose, 'channel', channel, 'state', state, 'source', source
         ) FROM consents WHERE customer_id = :customer_id)
@@ -94,7 +98,7 @@ _TIMELINE = text("""
 async def page_of_timeline(
     session: ReadSession, customer_id: UUID, *, before: tuple[datetime, str, str] | None, limit: int
 ) -> Sequence[Happening]:
-    """Events, messages, steps of runs, consents and refused merges as one stream, the latest first."""
+    """Events, messages, steps of runs, silenced runs, consents and refused merges as one stream, the latest first."""
     at, kind, id_ = before or (None, "", "")
     bounds = {
         "customer_id": customer_id,

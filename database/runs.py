@@ -46,6 +46,7 @@ class Run(Table):
     seen_number: Mapped[int]
     entry: Mapped[Json]  # {"event": name, "properties": {...}, "timestamp": ..., "event_id": ...}
     untrusted: Mapped[dict[str, Any] | None]  # {"by", "step", "at"}: why steps of value are skipped from there on
+    silenced: Mapped[dict[str, Any] | None]  # {"reason", "event_id", "at"}: why no message of it leaves any more
     saved: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     variants: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # split step -> arm
     depth: Mapped[int] = mapped_column(server_default=text("0"))

@@ -46,6 +46,7 @@ class WatchedRun:
     waits: list[WatchedWait]
     occasion: str
     untrusted: Mapping[str, Any] | None = None
+    silenced: Mapping[str, Any] | None = None
 
     @property
     def trusted(self) -> bool:
@@ -59,6 +60,14 @@ class Exited:
 
     run_id: UUID
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silenced:
+    """A browser's word would have ended the run: no message of it leaves any more, and it goes on."""
+
+    run_id: UUID
+    silenced: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,8 @@ class WaitMoved:
 _WATCHED = text("""
     SELECT
         runs.id, runs.customer_id, runs.journey, runs.version, runs.state, runs.reason, runs.entry, runs.saved,
-        runs.entered_at, runs.workflow_id, runs.occasion, runs.untrusted, runs.converted_at IS NOT NULL AS converted,
+        runs.entered_at, runs.workflow_id, runs.occasion, runs.untrusted,
+        runs.silenced, runs.converted_at IS NOT NULL AS converted,
         coalesce((
             SELECT jsonb_agg(jsonb_build_object('step', step, 'visit', visit, 'deadline', deadline))
             FROM waits WHERE waits.run_id = runs.id AND waits.status = 'waiting'
@@ -123,6 +133,12 @@ _EXIT = text("""
 _DOUBT = text("""
     UPDATE runs SET untrusted = jsonb_build_object('by', CAST(:doubt AS text), 'step', step, 'at', CAST(:at AS text))
     WHERE id = ANY(CAST(:ids AS uuid[])) AND untrusted IS NULL
+""")
+
+_SILENCE = text("""
+    UPDATE runs SET silenced = r.silenced
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (run_id uuid, silenced jsonb)
+    WHERE runs.id = r.run_id AND runs.state = 'active' AND runs.silenced IS NULL
 """)
 
 _CONVERT = text("""
@@ -170,6 +186,12 @@ async def exit_runs(session: WriteSession, exits: Collection[Exited], as_of: dat
             _EXIT, {"rows": _json({"id": e.run_id, "reason": e.reason} for e in exits), "as_of": as_of}
         )
         await cancel_waits(session, Wait.run_id.in_([each.run_id for each in exits]), as_of=as_of)
+
+
+async def silence_runs(session: WriteSession, silenced: Collection[Silenced]) -> None:
+    """Let no message of these runs leave any more; the first word stays."""
+    if silenced:
+        await session.execute(_SILENCE, {"rows": _json(silenced)})
 
 
 async def doubt_runs(session: WriteSession, run_ids: Collection[UUID], as_of: datetime) -> None:

@@ -64,6 +64,7 @@ class Reason(StrEnum):
     FREQUENCY_CAP = "frequency_cap"
     QUIET_HOURS = "quiet_hours"
     RUN_ENDED = "run_ended"
+    SILENCED = "silenced"
     TEMPLATE_MISSING = "template_missing"
 
 
@@ -121,6 +122,7 @@ class Candidate:
     is_erased: bool = False
     is_available: bool = True  # the channel is set up
     is_confirmed: bool = True  # the address is confirmed, or the message worth nothing
+    is_silenced: bool = False  # a browser told of an exit from its run, which gives something and goes on
     not_after: datetime | None = None
     sent: Sequence[Sent] = ()
 
@@ -131,7 +133,14 @@ class Candidate:
 
 
 def decide(candidate: Candidate, settings: ShopSettings, as_of: datetime) -> Decision:
-    """The gate, in this order: erasure, channel, address, consent, confirmation, bounce, freshness, caps, quiet."""
+    """The gate, in this order: erasure, channel, address, consent, confirmation, bounce, freshness, caps, silence,
+    quiet.
+    """
+    decision = _decide(candidate, settings, as_of)
+    return Skip(Reason.SILENCED) if candidate.is_silenced and not isinstance(decision, Skip) else decision
+
+
+def _decide(candidate: Candidate, settings: ShopSettings, as_of: datetime) -> Decision:
     refusal = _refusal(candidate, settings, as_of)
     if refusal is not None:
         return Skip(refusal)

@@ -39,6 +39,11 @@ def doubted(by: Doubt, at: datetime, step: str | None = None) -> dict[str, str |
     return {"by": by, "step": step, "at": at.isoformat()}
 
 
+def silenced(by: str, event_id: UUID, at: datetime) -> dict[str, str]:
+    """Which exit a browser's event would have been, as the run's row keeps it."""
+    return {"reason": by, "event_id": str(event_id), "at": at.isoformat()}
+
+
 LONGEST_CHAIN = 10
 """Runs that started one another by `emit` and `start`; deeper ones emit nothing: that is the guard against loops."""
 

@@ -82,6 +82,7 @@ class Candidate:
     refused: KeptOut | None = None
     failed_leaf: str | None = None
     seen_number: int | None = None  # if the run's waits begin to look later than at `number`
+    silenced: Mapping[str, str] | None = None  # by an exit of which a browser told, before we knew who it was
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -326,6 +327,7 @@ def _new_run(candidate: Candidate, earlier: EarlierRuns, as_of: datetime) -> New
         entered_at=as_of,
         workflow_id=workflow_id(journey.key, candidate.customer_id, "/".join([occasion, *map(str, earlier.about_it)])),
         untrusted=doubted(doubt, as_of) if doubt else None,
+        silenced=candidate.silenced,
     )
 
 

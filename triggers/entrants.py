@@ -13,12 +13,12 @@ from domain.conditions.memory import Scope, compile_where
 from domain.events import EventKind
 from domain.journeys.definition import PointsEntry, TierEntry, as_event
 from domain.journeys.waiting import Happening, Watcher
-from domain.runs import Doubt
+from domain.runs import Doubt, silenced
 from triggers.batch import BatchEvent, Wave
 from triggers.earning import earners
 from triggers.earning_facts import asks_for_points
 from triggers.enrolment import Candidate, KeptOut
-from triggers.live import EntryMatch, LiveJourney, LiveJourneys
+from triggers.live import EntryMatch, ExitRule, LiveJourney, LiveJourneys
 
 _MOST_REMEMBERED = 100  # events of an anonymous visitor that are considered once we know who it is
 _MOST_LATER = 1_000
@@ -186,7 +186,10 @@ def _late_ones(
 def _late(
     wave: Wave, event: BatchEvent, journey: LiveJourney, entry: UnidentifiedEntry, later: Sequence[Happening]
 ) -> Candidate:
-    """A candidate by an earlier event. Where an exit event since would have ended the run, it stays out."""
+    """A candidate by an earlier event. Where an exit event since would have ended the run, it stays out.
+
+    Where only a browser told of that exit, a run that may give something begins, silenced.
+    """
     happening = entry.happening
     candidate = Candidate(
         journey=journey,
@@ -201,13 +204,23 @@ def _late(
         trusted=happening.trusted and event.event.trusted,  # a browser may have said who it was
         seen_number=event.number,
     )
-    scope = Scope(
-        as_of=wave.as_of,
-        zone=wave.zone_of(event.customer),
-        customer=event.customer.facts(),
-        entry=candidate.entry,
-    )
-    watcher = Watcher(event.event.id, scope)
     since = [each for each in later if (each.received_at, each.event_id) > (happening.received_at, happening.event_id)]
-    is_over = any(rule.matches(each, watcher) for each in since for rule in journey.exits)
-    return replace(candidate, refused=KeptOut.OVER_ALREADY) if is_over else candidate
+    ending = _ending(wave, event, candidate, since, trusted=False)
+    if ending is None:
+        return candidate
+    by_trusted = _ending(wave, event, candidate, [each for each in since if each.trusted], trusted=True)
+    if not candidate.is_trusted or by_trusted or journey.key not in wave.published.worth.journeys:
+        return replace(candidate, refused=KeptOut.OVER_ALREADY)
+    ended_by, rule = ending
+    return replace(candidate, silenced=silenced(rule.reason, ended_by.event_id, wave.as_of))
+
+
+def _ending(
+    wave: Wave, event: BatchEvent, candidate: Candidate, since: Sequence[Happening], *, trusted: bool
+) -> tuple[Happening, ExitRule] | None:
+    """The first that would have ended the run, by all facts or by what trusted sources told of the customer."""
+    zone, customer = wave.ground_of(event.customer, trusted=trusted)
+    scope = Scope(as_of=wave.as_of, zone=zone, customer=customer, entry=candidate.entry)
+    watcher = Watcher(event.event.id, scope)
+    endings = ((each, rule) for each in since for rule in candidate.journey.exits if rule.matches(each, watcher))
+    return next(endings, None)

@@ -51,7 +51,8 @@ async def _settle_joined(wave: Wave, event: BatchEvent, into: Settlement) -> Non
     for anonymous_id in {event.event.anonymous_id, event.event.previous_id} - {None}:
         joined = await joined_since(wave.session, event.customer.id, str(anonymous_id), since, _MOST_JOINED)
         for happening in joined:
-            settle(wave, event, happening, into)
+            is_theirs = happening.trusted and event.event.trusted  # a browser may have said who it was
+            settle(wave, event, replace(happening, trusted=is_theirs), into)
 
 
 def _give_way(wave: Wave, superseded: Collection[UUID]) -> None:
@@ -72,5 +73,6 @@ def _watch(wave: Wave, runs: list[NewRun]) -> None:
             waits=[],
             occasion=run.occasion,
             untrusted=run.untrusted,
+            silenced=run.silenced,
         )
         customers[run.customer_id].runs.append(watched)

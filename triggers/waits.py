@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -11,6 +12,7 @@ from database.session import WriteSession
 from database.watches import (
     Converted,
     Exited,
+    Silenced,
     WaitMet,
     WaitMoved,
     WatchedRun,
@@ -18,14 +20,15 @@ from database.watches import (
     doubt_runs,
     exit_runs,
     settle_waits,
+    silence_runs,
 )
 from domain.conditions.memory import Scope
 from domain.conditions.paths import reader
 from domain.journeys.waiting import Happening, Met, Restarted, Watcher
 from domain.money import currency_of, minor_units
-from domain.runs import SUPERSEDED, RunState
+from domain.runs import SUPERSEDED, Doubt, RunState, doubted, silenced
 from triggers.batch import BatchCustomer, BatchEvent, Wave
-from triggers.live import JourneyVersion
+from triggers.live import ExitRule, JourneyVersion
 
 MERGED = "merged"
 """The reason of a run that ended because an older one of the same person goes on."""
@@ -40,6 +43,7 @@ class Settlement:
     met: list[WaitMet] = field(default_factory=list)
     moved: list[WaitMoved] = field(default_factory=list)
     doubts: list[UUID] = field(default_factory=list)
+    silenced: list[Silenced] = field(default_factory=list)
     wakes: dict[str, None] = field(default_factory=dict)  # workflow ids, each once, in order
 
     def exit(self, run: WatchedRun, reason: str) -> None:
@@ -47,6 +51,17 @@ class Settlement:
         run.state, run.reason, run.waits = RunState.EXITED, reason, []
         self.exits.append(Exited(run.id, reason))
         self.wake(run)
+
+    def silence(self, run: WatchedRun, why: Mapping[str, str]) -> None:
+        """No message of it leaves any more."""
+        if run.silenced is None:
+            run.silenced = why
+            self.silenced.append(Silenced(run.id, why))
+
+    def doubt(self, run: WatchedRun, as_of: datetime) -> None:
+        """It is untrusted from here on."""
+        run.untrusted = doubted(Doubt.EVENT, as_of)
+        self.doubts.append(run.id)
 
     def wake(self, run: WatchedRun) -> None:
         """Its workflow is to look at the run's row."""
@@ -56,6 +71,7 @@ class Settlement:
         """Write it, with the wakes."""
         await settle_waits(session, self.met, self.moved, as_of)
         await exit_runs(session, self.exits, as_of)
+        await silence_runs(session, self.silenced)
         await doubt_runs(session, self.doubts, as_of)
         await convert_runs(session, self.goals)
         await add_commands(session, [NewCommand(CommandKind.WAKE, workflow) for workflow in self.wakes])
@@ -80,7 +96,8 @@ def settle(wave: Wave, event: BatchEvent, happening: Happening, into: Settlement
         meeting = _Meeting(run, version, happening, Watcher(run.id, _scope(wave, event, run)))
         is_under_way = run.state == RunState.ACTIVE
         if is_under_way:
-            _exit_or_wait(meeting, into)
+            if not _exit(wave, event, meeting, into):
+                _meet_waits(meeting, into)
             _doubt_what_goes_on(wave, event, meeting, into)
         if is_under_way and (event.zone_changed or _moves_its_date(event, meeting)):
             into.wake(run)  # the end of its wait is worked out again
@@ -113,15 +130,36 @@ def _doubt_what_goes_on(wave: Wave, event: BatchEvent, at: _Meeting, into: Settl
         return
     watcher = Watcher(at.run.id, _scope(wave, event, at.run, trusted=True))
     if at.happening.trusted and any(rule.matches(at.happening, watcher) for rule in at.version.exits):
-        into.doubts.append(at.run.id)
+        into.doubt(at.run, wave.as_of)
 
 
-def _exit_or_wait(at: _Meeting, into: Settlement) -> None:
+def _exit(wave: Wave, event: BatchEvent, at: _Meeting, into: Settlement) -> bool:
+    """Whether the happening is an exit. A browser takes no value out of a trusted run: it only silences it."""
+    rule = _exit_rule(at, at.watcher)
+    if rule is None:
+        return False
+    if at.run.trusted and wave.published.worth.given_by(at.version.definition):
+        by_trusted = _exit_by_trusted_facts(wave, event, at)
+        if by_trusted is None:
+            into.silence(at.run, silenced(rule.reason, at.happening.event_id, wave.as_of))
+            return True
+        rule = by_trusted
+    into.exit(at.run, rule.reason)
+    return True
+
+
+def _exit_rule(at: _Meeting, watcher: Watcher) -> ExitRule | None:
+    return next((rule for rule in at.version.exits if rule.matches(at.happening, watcher)), None)
+
+
+def _exit_by_trusted_facts(wave: Wave, event: BatchEvent, at: _Meeting) -> ExitRule | None:
+    if not at.happening.trusted:
+        return None
+    return _exit_rule(at, Watcher(at.run.id, _scope(wave, event, at.run, trusted=True)))
+
+
+def _meet_waits(at: _Meeting, into: Settlement) -> None:
     run = at.run
-    for rule in at.version.exits:
-        if rule.matches(at.happening, at.watcher):
-            into.exit(run, rule.reason)
-            return
     for wait in tuple(run.waits):
         compiled = at.version.waits.get(wait.step)
         match compiled.judge(at.happening, at.watcher) if compiled else None:
