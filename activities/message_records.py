@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import orjson
 
@@ -19,6 +19,9 @@ from domain.journeys.steps import Send as SendBody
 from domain.messages import ATTEMPT_LOST, LONGEST_TRY, MessageState, Reason
 from domain.provider_answers import Accepted, Deferred, ProviderAnswer, Rejected, Unknown
 from domain.refusals import Fault
+
+_LONGEST_LOG: Final = 20
+_KIND_OF_REFUSAL: Final = ("outcome", "error", "status", "fault")
 
 
 def new_message(opened: OpenStep, send: SendBody, as_of: datetime) -> Message:
@@ -55,8 +58,25 @@ async def start_attempt(
         await add_links(session, message.id, content.links)
     message.state, message.reason, message.rule = MessageState.ATTEMPTING, None, None
     message.provider, message.attempting_at = provider, as_of
-    message.resent = message.resent or any(each["outcome"] == MessageState.UNKNOWN for each in message.attempts)
     message.attempts = [*message.attempts, {"at": as_of.isoformat(), "outcome": "attempting"}]
+    message.resent = _was_resent(message)
+
+
+def take_back_attempt(message: Message) -> None:
+    """The provider was not called: the message waits for its turn as it did before."""
+    *before, _ = message.attempts
+    message.state, message.attempts, message.attempting_at = MessageState.CLAIMED, before, message.called_at
+    message.resent = _was_resent(message)
+
+
+def is_attempting(message: Message, as_of: datetime) -> bool:
+    """Whether the attempt that began at `as_of` is the message's latest and waits for its answer."""
+    return message.state == MessageState.ATTEMPTING and message.attempting_at == as_of
+
+
+def _was_resent(message: Message) -> bool:
+    """Whether it was attempted again after an attempt of which nobody knows the end."""
+    return any(each["outcome"] == MessageState.UNKNOWN for each in message.attempts[:-1])
 
 
 def outgoing_of(message: Message) -> Outgoing:
@@ -83,9 +103,12 @@ def outgoing_email(message: Message) -> OutgoingEmail:
     )
 
 
-async def record_answer(session: WriteSession, message: Message, answer: ProviderAnswer, as_of: datetime) -> None:
+async def record_answer(
+    session: WriteSession, message: Message, answer: ProviderAnswer, *, called_at: datetime, as_of: datetime
+) -> None:
     """Write what the provider said, unless its webhook was faster and has settled the message already."""
-    _note(message, answer, as_of)
+    message.called_at = called_at
+    _note(message, answer, called_at, as_of)
     if message.state not in (MessageState.ATTEMPTING, MessageState.UNKNOWN):
         return
     match answer:
@@ -119,9 +142,13 @@ def last_try(message: Message) -> datetime:
     return message.not_after or message.created_at + LONGEST_TRY
 
 
-def _note(message: Message, answer: ProviderAnswer, as_of: datetime) -> None:
+def _note(message: Message, answer: ProviderAnswer, called_at: datetime, as_of: datetime) -> None:
     """The last attempt's entry gets its outcome; the list is replaced, because JSON is compared by identity."""
-    entry: dict[str, Any] = {"outcome": type(answer).__name__.lower(), "answered_at": as_of.isoformat()}  # JSON
+    entry: dict[str, Any] = {  # JSON
+        "outcome": type(answer).__name__.lower(),
+        "called_at": called_at.isoformat(),
+        "answered_at": as_of.isoformat(),
+    }
     if isinstance(answer, Accepted):
         message.provider_id = answer.provider_id
     else:
@@ -129,4 +156,15 @@ def _note(message: Message, answer: ProviderAnswer, as_of: datetime) -> None:
     if isinstance(answer, Rejected | Deferred):
         entry["fault"] = answer.fault
     *before, last = message.attempts or [{}]
-    message.attempts = [*before, last | entry]
+    message.attempts = _shortened([*before, last | entry])
+
+
+def _shortened(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of a long log, refusals of one kind in a row are one entry: the first, how often, and when it was last."""
+    if len(attempts) <= _LONGEST_LOG:
+        return attempts
+    *before, earlier, last = attempts
+    if last["outcome"] != "deferred" or any(earlier.get(name) != last.get(name) for name in _KIND_OF_REFUSAL):
+        return attempts
+    times = {"times": earlier.get("times", 1) + 1}
+    return [*before, earlier | times | {name: last[name] for name in ("called_at", "answered_at")}]

@@ -1,126 +1,165 @@
-"""Standing in line before a provider: one at a time in each process, transactional first, at one hard rate for all."""
+"""Standing in line before a provider: one at a time in each process, transactional first, at one hard rate for all.
+
+It is also here that what is everybody's trouble pauses a provider once, for all processes.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from datetime import timedelta
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from prometheus_client import Counter, Gauge
+
+from activities.lines import Line
 from database import provider_rates
 from database.provider_rates import Granted, NotYet
-from database.session import Database
+from database.session import Database, WriteSession
+from domain.provider_answers import ProviderAnswer
+from domain.provider_pace import Pace, is_lost, trouble_of
 
-JITTER = timedelta(milliseconds=50)
-"""From the grant to the provider's clock at most; spacing is stretched by it, so that their second never overflows."""
+ILL = Gauge("perennial_provider_ill", "1 while a provider takes nothing, as this process last saw it", ["provider"])
+TROUBLES = Counter("perennial_provider_troubles", "Answers that pause a provider for everybody", ["provider", "code"])
 
 _MARKETING_PATIENCE = timedelta(seconds=2)
 """Short, so that the places of a worker keep changing hands and a transactional message finds one soon."""
-_LONGEST_PAUSE = timedelta(minutes=1)
 _TRANSACTIONAL_PATIENCE = timedelta(seconds=30)
+_SOON = timedelta(seconds=1)
 
 
-def spacing(per_second: float) -> timedelta:
-    """The time between two attempts such that no window of one second, by the provider's clock, holds more."""
-    return (timedelta(seconds=1) + JITTER) / per_second
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The provider may be called now, by whoever holds this and calls at once. `granted` None: it is not paced."""
+
+    provider: str
+    granted: Granted | None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """The line is too long, or the provider takes nothing: come back after `delay`."""
+
+    code: str
+    delay: timedelta
 
 
 class Pacer:
-    """Grants attempts. `rates`: messages a second by provider; a provider without one is not paced."""
+    """Grants calls. `rates`: messages a second by provider; a provider without one is not paced and never ill."""
 
     def __init__(self, database: Database, rates: Mapping[str, float]) -> None:
         self._database = database
-        self._spacings = {provider: spacing(rate) for provider, rate in rates.items()}
-        self._lines = {provider: _Line() for provider in rates}
+        self._paces = {provider: Pace.of(rate) for provider, rate in rates.items()}
+        self._lines = {provider: Line() for provider in rates}
+        self._troubles: dict[str, str] = {}
+        self._registered: set[str] = set()
 
-    def has_room(self, provider: str, *, is_transactional: bool) -> bool:
-        """Whether the line is short enough to stand in now."""
-        if provider not in self._spacings:
-            return True
+    async def room(self, channel: str, provider: str, *, is_transactional: bool) -> TurnedAway | None:
+        """None if the line is short enough to stand in now. While a provider is ill one marketing message is enough."""
+        if provider not in self._paces:
+            return None
         ahead = self._lines[provider].ahead(urgent=is_transactional)
-        return ahead * self._spacings[provider] <= _patience(is_transactional=is_transactional)
+        is_enough = provider in self._troubles and not is_transactional and ahead
+        if not is_enough and ahead * self._paces[provider].spacing <= _patience(is_transactional=is_transactional):
+            return None
+        return await self._turned_away(channel, provider, is_transactional=is_transactional)
 
-    async def stand_in_line(self, provider: str, *, is_transactional: bool) -> bool:
-        """Wait for the next attempt at a provider; False when the line is too long to stand in now."""
-        if provider not in self._spacings:
-            return True
-        if not self.has_room(provider, is_transactional=is_transactional):
-            return False
-        patience = _patience(is_transactional=is_transactional).total_seconds()
-        try:
-            async with asyncio.timeout(patience), self._lines[provider].turn(urgent=is_transactional):
-                await self._wait_for_grant(provider, is_transactional=is_transactional)
-        except TimeoutError:
-            return False
-        return True
+    async def stand_in_line(self, channel: str, provider: str, *, is_transactional: bool) -> Grant | TurnedAway:
+        """Wait for the next call of a provider."""
+        if provider not in self._paces:
+            return Grant(provider, None)
+        if (away := await self.room(channel, provider, is_transactional=is_transactional)) is not None:
+            return away
+        granted = await self._next(provider, is_transactional=is_transactional)
+        if granted is None:
+            return await self._turned_away(channel, provider, is_transactional=is_transactional)
+        return Grant(provider, granted)
 
-    async def pause(self, provider: str, length: timedelta) -> None:
-        """Nobody calls a paced provider for so long, a minute at most; then one message finds out how it is."""
-        if provider in self._spacings:
-            async with self._database.transaction() as session:
-                await provider_rates.pause(session, provider, min(length, _LONGEST_PAUSE))
+    async def give_back(self, session: WriteSession, grant: Grant) -> None:
+        """The call is not made."""
+        if grant.granted is not None:
+            await provider_rates.free(session, grant.provider, grant.granted.place, after=timedelta())
+            if grant.granted.is_probe:
+                await provider_rates.probe_again(session, grant.provider)
 
-    async def retry_in(self, channel: str, provider: str) -> timedelta:
-        """When to come back to a long line: about when half of it will have gone, five minutes at most."""
-        async with self._database.read() as session:
-            waiting = await provider_rates.waiting(session, channel)
-        return min(max(waiting * self._spacings[provider] / 2, timedelta(seconds=1)), timedelta(minutes=5))
+    async def answered(self, session: WriteSession, grant: Grant, answer: ProviderAnswer) -> None:
+        """The call is over: a second later its place is another's."""
+        if grant.granted is None:
+            return
+        pace, place = self._paces[grant.provider], grant.granted.place
+        if is_lost(answer) and pace.usual < pace.places:
+            await provider_rates.lose(session, grant.provider, place)
+        else:
+            await provider_rates.free(session, grant.provider, place)
 
-    async def _wait_for_grant(self, provider: str, *, is_transactional: bool) -> None:
-        while True:
-            match await self._take(provider, is_transactional=is_transactional):
-                case Granted():
-                    return
-                case NotYet(wait):
-                    await asyncio.sleep(wait.total_seconds())
+    async def learn(self, grant: Grant, answer: ProviderAnswer, as_of: datetime) -> timedelta | None:
+        """What the answer says about the provider itself. Answers how long it is left alone, None if it is not ill.
+
+        In a transaction of its own: other processes wait for its row.
+        """
+        granted, trouble = grant.granted, trouble_of(answer, as_of)
+        if granted is None or (trouble is None and not granted.is_probe):
+            return None
+        async with self._database.transaction() as session:
+            if trouble is None:
+                await provider_rates.recover(session, grant.provider)
+                self._note(grant.provider, None)
+                return None
+            TROUBLES.labels(grant.provider, trouble.code).inc()
+            self._note(grant.provider, trouble.code)
+            pause = await provider_rates.fall_ill(session, grant.provider, granted, trouble.code, trouble.pause)
+            return pause or timedelta()
+
+    async def _next(self, provider: str, *, is_transactional: bool) -> Granted | None:
+        """None when patience has an end. Asking itself is not interrupted: what is granted then would be lost."""
+        line, clock = self._lines[provider], asyncio.get_running_loop()
+        number = line.draw()
+        until = clock.time() + _patience(is_transactional=is_transactional).total_seconds()
+        while clock.time() < until:  # between two tries an urgent newcomer gets the turn
+            async with AsyncExitStack() as turn:
+                try:
+                    async with asyncio.timeout_at(until):
+                        await turn.enter_async_context(line.turn(number, urgent=is_transactional))
+                except TimeoutError:
+                    return None
+                match await self._take(provider, is_transactional=is_transactional):
+                    case Granted() as granted:
+                        if not granted.is_probe:
+                            self._note(provider, None)
+                        return granted
+                    case NotYet(wait, trouble):
+                        self._note(provider, trouble)
+                        await asyncio.sleep(wait.total_seconds())
+        return None
 
     async def _take(self, provider: str, *, is_transactional: bool) -> Granted | NotYet:
+        pace = self._paces[provider]
+        if provider not in self._registered:
+            async with self._database.transaction() as session:
+                await provider_rates.register(session, provider, pace)
+            self._registered.add(provider)
         async with self._database.transaction() as session:
-            return await provider_rates.take(
-                session, provider, spacing=self._spacings[provider], is_transactional=is_transactional
-            )
+            return await provider_rates.take(session, provider, pace=pace, is_transactional=is_transactional)
+
+    async def _turned_away(self, channel: str, provider: str, *, is_transactional: bool) -> TurnedAway:
+        """Come back when about half of the line will have gone, after five minutes at most; who is urgent at once."""
+        is_ill = provider in self._troubles
+        code = "provider_ill" if is_ill else "line_too_long"
+        if is_transactional:
+            return TurnedAway(code, _SOON)
+        async with self._database.read() as session:
+            waiting = await provider_rates.waiting(session, channel)
+        half = waiting * self._paces[provider].spacing / 2
+        return TurnedAway(code, min(max(half, 3 * _SOON if is_ill else _SOON), timedelta(minutes=5)))
+
+    def _note(self, provider: str, trouble: str | None) -> None:
+        if trouble is None:
+            self._troubles.pop(provider, None)
+        else:
+            self._troubles[provider] = trouble
+        ILL.labels(provider).set(trouble is not None)
 
 
 def _patience(*, is_transactional: bool) -> timedelta:
     return _TRANSACTIONAL_PATIENCE if is_transactional else _MARKETING_PATIENCE
-
-
-class _Line:
-    """Turns, the urgent first and otherwise in order of arrival."""
-
-    def __init__(self) -> None:
-        self._waiting: list[tuple[bool, int, asyncio.Future[None]]] = []
-        self._numbers = itertools.count()
-        self._is_taken = False
-
-    def ahead(self, *, urgent: bool) -> int:
-        """How many would have their turn before a newcomer."""
-        return self._is_taken + sum(not urgent or not is_late for is_late, _, _ in self._waiting)
-
-    @asynccontextmanager
-    async def turn(self, *, urgent: bool) -> AsyncIterator[None]:
-        """Hold the turn while the block runs."""
-        if self._is_taken:
-            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._waiting, (not urgent, next(self._numbers), place))
-            try:
-                await place
-            except asyncio.CancelledError:
-                if place.done() and not place.cancelled():
-                    self._pass_on()
-                raise
-        self._is_taken = True
-        try:
-            yield
-        finally:
-            self._pass_on()
-
-    def _pass_on(self) -> None:
-        while self._waiting:
-            *_, place = heapq.heappop(self._waiting)
-            if not place.done():
-                place.set_result(None)
-                return
-        self._is_taken = False

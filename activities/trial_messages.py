@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from activities.message_content import Content, Draft, new_addresses, render
 from activities.message_records import outgoing_email, record_answer, start_attempt
-from activities.pacing import Pacer
+from activities.pacing import Pacer, TurnedAway
 from activities.providers import EmailProvider
 from connectors.rendering import Renderer
 from database.messages import Message, lock_message
@@ -68,17 +68,22 @@ class TrialSender:
             is_tracked=False,
         )
         content = await render(self._renderer, draft)
-        if not await self._pacer.stand_in_line(self._provider.name, is_transactional=True):
-            raise Unavailable("The provider's line is too long at this moment.", code="line_too_long", retry_after=30)
+        grant = await self._pacer.stand_in_line(trial.template.channel, self._provider.name, is_transactional=True)
+        if isinstance(grant, TurnedAway):
+            raise Unavailable("The provider's line is too long at this moment.", code=grant.code, retry_after=30)
         try:
             outgoing = await self._begin(trial, content, as_of)
         except IntegrityError:  # another request with this Idempotency-Key was faster
+            async with self._database.transaction() as session:
+                await self._pacer.give_back(session, grant)
             return
         answer = await self._provider.send(outgoing, as_of)
+        await self._pacer.learn(grant, answer, as_of)
         async with self._database.transaction() as session:
+            await self._pacer.answered(session, grant, answer)
             stored = await lock_message(session, trial.message_id)
             if stored is not None:
-                await record_answer(session, stored, answer, as_of)
+                await record_answer(session, stored, answer, called_at=as_of, as_of=as_of)
 
     async def _was_begun(self, message_id: UUID) -> bool:
         async with self._database.read() as session:

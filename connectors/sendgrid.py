@@ -26,8 +26,8 @@ from domain.wire_addresses import needs_smtputf8
 HOST = "https://api.sendgrid.com"
 TIMEOUT = 10.0
 """Seconds; the client itself would wait for ever."""
-_THREADS = 32
-"""The client blocks; so many messages are under way at once."""
+_THREADS = 256
+"""The client blocks. More than a process ever has under way, so that no call waits for a thread."""
 
 
 class SendGridProvider:

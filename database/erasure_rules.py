@@ -100,6 +100,7 @@ KEPT: Final[Mapping[str, str]] = {
     "passes": "how far jobs have come",
     "code_tries": "keyed hashes that last a day",
     "products": "the catalogue",
+    "provider_places": "pace of sending",
     "provider_rates": "pace of sending",
     "referral_clicks": "counts visits by code and day",
     "restore_journal": "our own uuids and keyed hashes: what a restore must not undo",

@@ -62,6 +62,7 @@ class Message(Table):
     not_after: Mapped[datetime | None]
     created_at: Mapped[datetime]  # business time of the claim: frequency caps count by it
     attempting_at: Mapped[datetime | None]
+    called_at: Mapped[datetime | None]  # when the latest call began; `attempting_at` is when it was decided
     accepted_at: Mapped[datetime | None]
     settled_at: Mapped[datetime | None]
     attempts: Mapped[JsonList] = mapped_column(server_default=sql("'[]'"))  # [{at, outcome, status, error}]

@@ -41,6 +41,9 @@ class FakeSendGrid:
     requests: list[dict[str, Any]] = field(default_factory=list)
     script: list[Reply] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)  # the first line of every request, whatever it asks for
+    mood: Reply | None = None  # how it answers once the script is worked off, if not well
+    awake: threading.Event = field(default_factory=threading.Event)  # while cleared it answers nobody
+    is_frozen: bool = False  # while not awake it does not even read
     key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
 
     @property
@@ -60,6 +63,7 @@ class FakeSendGrid:
 def fake_sendgrid() -> Iterator[FakeSendGrid]:
     """A fake on a free port of the loopback address."""
     fake = FakeSendGrid(url="")
+    fake.awake.set()
 
     class Handler(BaseHTTPRequestHandler):
         def parse_request(self) -> bool:
@@ -68,10 +72,13 @@ def fake_sendgrid() -> Iterator[FakeSendGrid]:
             return is_request
 
         def do_POST(self) -> None:  # the name that the standard library wants
+            if fake.is_frozen:
+                fake.awake.wait(60)
             arrived = time()
             body = orjson.loads(self.rfile.read(int(self.headers["Content-Length"])))
             fake.requests.append({"path": self.path, "headers": dict(self.headers), "body": body, "at": arrived})
-            reply = fake.script.pop(0) if fake.script else _judge(body)
+            fake.awake.wait(60)
+            reply = fake.script.pop(0) if fake.script else fake.mood or _judge(body)
             if reply.takes or reply.status == 202:
                 fake.mails.append(body)
             sleep(reply.hangs)
@@ -102,6 +109,7 @@ def fake_sendgrid() -> Iterator[FakeSendGrid]:
     try:
         yield fake
     finally:
+        fake.awake.set()
         server.shutdown()
         thread.join()
         server.server_close()

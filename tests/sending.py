@@ -12,9 +12,10 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from activities.messages import ROUTING_PATIENCE, MessageActivities
+from activities.messages import MessageActivities
 from activities.pacing import Pacer
 from activities.providers import Providers
+from activities.routing_patience import ROUTING_PATIENCE
 from connectors.rendering import Renderer
 from database import documents
 from database.consent import Consent
@@ -76,6 +77,7 @@ class Shop:
     activities: MessageActivities
     provider: ScriptedProvider
     webhooks: ScriptedWebhooks
+    pacer: Pacer
 
     async def send(self, run_id: UUID, *, step: str = "reminder", visit: int = 1, as_of: datetime = NOON) -> Any:
         return await self.activities.send(StepInput(run_id=run_id, step=step, visit=visit, as_of=as_of))
@@ -107,16 +109,17 @@ async def open_shop(
         await publish(session, "journey", "welcome", welcome_journey())
         await publish(session, "journey", "receipts", welcome_journey(journey="receipts", purpose="transactional"))
     provider, webhooks = ScriptedProvider(), ScriptedWebhooks()
+    pacer = Pacer(database, rates or {})
     activities = MessageActivities(
         database,
         DefinitionLibrary(lambda _journey, _version: None),
         renderer,
         Providers(provider, webhooks),
-        Pacer(database, rates or {}),
+        pacer,
         public_url=PUBLIC_URL,
         patience=patience,
     )
-    yield Shop(database, activities, provider, webhooks)
+    yield Shop(database, activities, provider, webhooks, pacer)
 
 
 def hello_template(**changes: Any) -> dict[str, Any]:
