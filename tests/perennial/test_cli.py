@@ -40,7 +40,9 @@ def every_command() -> Iterator[list[str]]:
 
 @pytest.fixture
 def deployment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database, and no Temporal: at the default address somebody else's may run, of which doctors know nothing."""
     monkeypatch.setenv("PERENNIAL_DATABASE_URL", database_url)
+    monkeypatch.setenv("PERENNIAL_TEMPORAL_ADDRESS", "127.0.0.1:1")
 
 
 @pytest.mark.parametrize("path", list(every_command()), ids=" ".join)
@@ -148,11 +150,7 @@ def test_migrating_twice_is_fine() -> None:
 
 
 @pytest.mark.usefixtures("deployment")
-def test_doctor_says_what_it_checked_and_by_its_exit_code_that_temporal_could_not_be_asked(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("PERENNIAL_TEMPORAL_ADDRESS", "127.0.0.1:1")
-
+def test_doctor_says_what_it_checked_and_by_its_exit_code_that_temporal_could_not_be_asked() -> None:
     examined = cli.invoke(app, ["doctor"])
 
     assert examined.exit_code == 3
@@ -162,9 +160,7 @@ def test_doctor_says_what_it_checked_and_by_its_exit_code_that_temporal_could_no
 
 
 @pytest.mark.usefixtures("deployment")
-def test_doctor_names_a_lock_that_is_in_the_way(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PERENNIAL_TEMPORAL_ADDRESS", "127.0.0.1:1")
-
+def test_doctor_names_a_lock_that_is_in_the_way(database_url: str) -> None:
     async def examine() -> Result:
         database = Database(database_url, pool_size=1)
         async with database.transaction() as session:
