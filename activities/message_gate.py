@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from activities.steps import OpenStep
+from database.confirmed_addresses import named_first
 from database.consent_addresses import settle_consents
 from database.customers import Customer
 from database.messages import GateFacts, Message, gate_facts
 from database.secrets import PSEUDONYMS, secret
 from database.session import WriteSession
-from domain.addresses import TRAIT_OF_CHANNEL, address_of, is_trusted_address
+from domain.addresses import TRAIT_OF_CHANNEL, Standing, address_of, is_trusted_address
 from domain.consent import Addressee, permission
 from domain.journeys.value import is_of_value
 from domain.local_time import resolve_zone
-from domain.messages import Candidate, Decision, cap_horizon, decide, deliverable_address
+from domain.messages import Candidate, Decision, Reason, Skip, cap_horizon, decide, deliverable_address
 from domain.pseudonyms import address_pseudonym, address_pseudonyms
 from domain.shop_settings import ShopSettings
 from domain.suppressions import cause_against
@@ -72,8 +73,12 @@ async def pass_gate(
     if not facts.is_settled:  # an older release recorded them: once for each customer
         await settle_consents(session, [customer.id])
         facts = await ask()
-    is_trusted = is_trusted_address(customer.traits, customer.trait_times, message.channel)
-    to = Addressee(address_hash, is_confirmed=named is None or is_trusted or facts.has_answered)
+    standing = None if named is None else _standing(customer, message.channel, facts)
+    worth_something = is_of_value(opened.definition)
+    if worth_something and address_hash is not None and standing is Standing.ANSWERED and settings.unconfirmed != "all":
+        first = await named_first(session, key, message.channel, {customer.id: address_hash})
+        standing = Standing.ANSWERED if first else Standing.NAMED_LATE
+    to = Addressee(address_hash, is_confirmed=standing is None or standing.is_answered)
     candidate = Candidate(
         channel=message.channel,
         purpose=message.purpose,
@@ -83,9 +88,19 @@ async def pass_gate(
         suppression=cause_against(facts.suppressions, message.purpose, facts.consents, to),
         is_erased=customer.erased_at is not None,
         is_available=is_available,
-        is_confirmed=to.is_confirmed or not is_of_value(opened.definition),
+        is_confirmed=standing is None or standing.takes_value or not worth_something,
         is_silenced=opened.run.silenced is not None,
         not_after=message.not_after,
         sent=facts.sent,
     )
-    return decide(candidate, settings, as_of)
+    decision = decide(candidate, settings, as_of)
+    if standing is not None and isinstance(decision, Skip) and decision.reason is Reason.ADDRESS_UNCONFIRMED:
+        return Skip(decision.reason, {"address": standing, "advice": standing.advice})
+    return decision
+
+
+def _standing(customer: Customer, channel: str, facts: GateFacts) -> Standing:
+    """How far the address is confirmed, as far as ordinary messages ask."""
+    if is_trusted_address(customer.traits, customer.trait_times, channel):
+        return Standing.TRUSTED
+    return Standing.ANSWERED if facts.has_answered else Standing.UNANSWERED

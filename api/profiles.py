@@ -11,10 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.point_answers import BalanceAnswer
 from api.temporal_ui import TemporalUi, query_for
 from database import consent
+from database.confirmed_addresses import standing_of
 from database.consent import Consent
 from database.customers import Customer, Identity, identities_of
 from database.loyalty import loyalty_of
 from database.session import ReadSession
+from domain.addresses import Standing
 from domain.consent import ConsentState
 
 
@@ -57,6 +59,14 @@ class Profile(BaseModel):
     customer_id: str
     internal_id: UUID | None = Field(description="Null until the first event of the customer has been routed.")
     email: str | None
+    email_standing: Standing | None = Field(
+        default=None,
+        description="How far the address is confirmed. `trusted`: a trusted source set it. `answered`: a browser named "
+        "it before any trusted source knew the customer, and its mailbox has answered. Messages of value go to those "
+        "two. `named_late`: its mailbox has answered, but a browser named it for somebody who was known before. "
+        "`unanswered`: a browser named it, and its mailbox has not answered.",
+    )
+    email_advice: str | None = Field(default=None, description="Why no message of value goes there, and what to do.")
     traits: dict[str, Any]
     zone: str | None
     locale: str | None
@@ -85,11 +95,14 @@ async def read_profile(
     """The profile of a customer who was asked for under one of the shop's ids."""
     user_id = customer.external_id or asked_for
     loyalty = await loyalty_of(session, customer.id, as_of)
+    standing = await standing_of(session, customer, "email")
     return Profile(
         id=user_id,
         customer_id=user_id,
         internal_id=customer.id,
         email=customer.email,
+        email_standing=standing,
+        email_advice=None if standing is None else standing.advice,
         traits=customer.traits,
         zone=customer.zone,
         locale=customer.locale,

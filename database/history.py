@@ -66,7 +66,8 @@ _TIMELINE = text("""
         (SELECT created_at, 'message', id::text, template, jsonb_build_object(
             'message_id', id, 'channel', channel, 'state', state, 'reason', reason, 'subject', subject,
             'journey', journey, 'run_id', run_id, 'step', step
-        ) FROM messages WHERE customer_id = :customer_id)
+        ) || CASE WHEN rule IS NULL THEN '{}' ELSE jsonb_build_object('rule', rule) END
+        FROM messages WHERE customer_id = :customer_id)
         UNION ALL
         (SELECT coalesce(run_steps.at, run_steps.reached_at), 'step',
             run_steps.run_id || '/' || run_steps.step || '/' || run_steps.visit, run_steps.step, jsonb_build_object(

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, or_, select
 
-from database.consent import Consent, MailboxAnswer
+from database.confirmed_addresses import standings_of
+from database.consent import Consent
 from database.customers import Customer, trusted_profile
 from database.events import Event
 from database.messages import Message, MessageEvent
@@ -18,7 +19,7 @@ from database.recorded_points import recorded_loyalty
 from database.secrets import PSEUDONYMS, known_secret
 from database.session import ReadSession
 from database.suppressions import as_suppressed, suppressions_of
-from domain.addresses import address_of, is_trusted_address
+from domain.addresses import address_of
 from domain.conditions.history import PastMessage, Report
 from domain.consent import Addressee, StandingConsent, is_statement
 from domain.journeys.waiting import Happening
@@ -122,18 +123,14 @@ async def _events(
 async def _addressees(session: ReadSession, rows: Collection[Customer]) -> dict[UUID, Addressee]:
     """Whom mail reaches now, as far as consent asks."""
     key = await known_secret(session, PSEUDONYMS)
-    answers = select(MailboxAnswer.customer_id, MailboxAnswer.address_hash).where(
-        MailboxAnswer.customer_id.in_([row.id for row in rows]), MailboxAnswer.channel == "email"
-    )
-    answered = {tuple(answer) for answer in await session.execute(answers)}
+    standings = await standings_of(session, rows, "email")
     found = {}
     for row in rows:
-        address = address_of(row.traits, "email")
-        found[row.id] = Addressee(None, is_confirmed=False)
-        if address is not None:
+        address, standing = address_of(row.traits, "email"), standings.get(row.id)
+        found[row.id] = Addressee(None, is_confirmed=False, takes_value=False)
+        if address is not None and standing is not None:
             hashed = address_pseudonym(key or b"", "email", address)
-            is_trusted = is_trusted_address(row.traits, row.trait_times, "email")
-            found[row.id] = Addressee(hashed, is_trusted or (row.id, hashed) in answered)
+            found[row.id] = Addressee(hashed, standing.is_answered, standing.takes_value)
     return found
 
 

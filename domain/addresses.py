@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any, Final
 
 import idna
@@ -12,6 +13,38 @@ from domain.mailboxes import ascii_domain
 
 TRAIT_OF_CHANNEL: Final = {"email": "email", "sms": "phone"}
 """The channels whose messages go to an address that a trait names. The others go to the shop's own systems."""
+
+
+class Standing(StrEnum):
+    """How far a customer's address is confirmed."""
+
+    TRUSTED = "trusted"  # a trusted source set it
+    ANSWERED = "answered"  # its mailbox has answered, and it was the customer's before any trusted source knew them
+    NAMED_LATE = "named_late"  # its mailbox has answered, but a browser named it for somebody who was known before
+    UNANSWERED = "unanswered"  # a browser named it, and nobody has answered
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the mailbox is known to be read by who named it: enough for the shop's defaults of consent."""
+        return self is not Standing.UNANSWERED
+
+    @property
+    def takes_value(self) -> bool:
+        """Whether messages that are worth something may go there."""
+        return self in (Standing.TRUSTED, Standing.ANSWERED)
+
+    @property
+    def advice(self) -> str | None:
+        """Why no value goes there, and what to do about it."""
+        return _ADVICE.get(self)
+
+
+_ADVICE: Final = {
+    Standing.NAMED_LATE: "Only a browser named this address, after trusted sources knew the customer; an answer from "
+    "its mailbox does not show that it is theirs. Send traits.email from your backend.",
+    Standing.UNANSWERED: "Only a browser named this address, and nobody has answered from it. Send traits.email from "
+    "your backend, or let the customer follow a link in a message.",
+}
 
 
 def canonical_address(channel: str, address: str) -> str:

@@ -198,10 +198,12 @@ class StandingConsent:
 
 @dataclass(frozen=True, slots=True)
 class Addressee:
-    """Whom a message would go to: the hash of the address (None: the channel has none), and whether it is confirmed."""
+    """Whom a message would go to: the hash of the address (None: the channel has none), and whether it is confirmed:
+    for the shop's defaults, and for messages of value."""
 
     address: bytes | None
     is_confirmed: bool
+    takes_value: bool = True
 
 
 ANYBODY: Final = Addressee(None, is_confirmed=True)

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 
 from database.challenge_guarantees import drifted_progress
+from database.confirmed_addresses import withheld_since
 from database.guarantees import (
     LOOK_BACK,
     QUESTIONS,
@@ -76,6 +77,11 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             await _unread(session, as_of),
             Verdict(
                 "G27", "every e-mail and phone has a known source", await presumed_addresses(session, 5), is_notice=True
+            ),
+            Verdict(
+                *("G27", "no message of value was withheld for want of a confirmed address"),
+                await withheld_since(session, as_of - LOOK_BACK, 5),
+                is_notice=True,
             ),
             Verdict("tiers", "tiers equal a replay of what counts", await drifted_tiers(session, as_of)),
             Verdict("challenges", "progress equals a recount of events", await drifted_progress(session, as_of)),

@@ -86,10 +86,12 @@ class Town:
         rows = (await self.admin("GET", f"/v1/customers/{user}/consent")).json()["data"]
         return [(row["state"], row["source"]) for row in rows]
 
-    async def write_to(self, user: str, journey: str = "welcome") -> tuple[str | None, str | None]:
+    async def write_to(
+        self, user: str, journey: str = "welcome", *, browser: bool = False
+    ) -> tuple[str | None, str | None]:
         """Let a run of the journey send its message: where it went, or why it did not."""
         self.clock.tick()
-        await self.track(user, f"Start {journey}")
+        await self.track(user, f"Start {journey}", browser=browser)
         async with self.sending.database.read() as session:
             run = (
                 await session.scalars(

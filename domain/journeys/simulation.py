@@ -202,7 +202,7 @@ class _CustomerWorld:
             zone=self.customer.zone,
             permission=permission(consents, purpose, body.channel, self.settings.consent_defaults, to),
             suppression=cause_against(record.suppressions, purpose, consents, to),
-            is_confirmed=to.is_confirmed or not self.rules.is_of_value,
+            is_confirmed=to.takes_value or not self.rules.is_of_value,
             sent=[*(message for message in record.sent if message.at <= self.now), *self.sent],
         )
         decision = decide(candidate, self.settings, self.now)
