@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from activities.opt_in_gate import asks_for_consent, keep_to_limit
 from activities.steps import OpenStep
 from database.confirmed_addresses import named_first
 from database.consent_addresses import settle_consents
@@ -16,7 +17,7 @@ from domain.addresses import TRAIT_OF_CHANNEL, Standing, address_of, is_trusted_
 from domain.consent import Addressee, permission
 from domain.journeys.value import is_of_value
 from domain.local_time import resolve_zone
-from domain.messages import Candidate, Decision, Reason, Skip, cap_horizon, decide, deliverable_address
+from domain.messages import Candidate, Decision, Reason, Send, Skip, cap_horizon, decide, deliverable_address
 from domain.pseudonyms import address_pseudonym, address_pseudonyms
 from domain.shop_settings import ShopSettings
 from domain.suppressions import cause_against
@@ -96,6 +97,9 @@ async def pass_gate(
     decision = decide(candidate, settings, as_of)
     if standing is not None and isinstance(decision, Skip) and decision.reason is Reason.ADDRESS_UNCONFIRMED:
         return Skip(decision.reason, {"address": standing, "advice": standing.advice})
+    is_opt_in = address_hash is not None and asks_for_consent(opened.run, message, address_hash, facts.consents)
+    if isinstance(decision, Send) and is_opt_in and named is not None:
+        return await keep_to_limit(session, key, message, named, limit=settings.opt_in_mails, as_of=as_of)
     return decision
 
 

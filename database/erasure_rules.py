@@ -193,7 +193,7 @@ async def blank_rows(session: WriteSession, customers: Sequence[UUID]) -> dict[s
 
 
 _BLANK_MESSAGE: Final[dict[str, Any]] = {
-    **dict.fromkeys(("to", "subject", "html", "text", "provider_id")),
+    **dict.fromkeys(("to", "subject", "html", "text", "provider_id", "mailbox_hash")),
     "headers": {},
     "attempts": [],
 }

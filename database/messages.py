@@ -50,6 +50,7 @@ class Message(Table):
     campaign: Mapped[str | None]
     state: Mapped[str]
     reason: Mapped[str | None]
+    mailbox_hash: Mapped[bytes | None] = mapped_column(LargeBinary)  # keyed, of a mail that asks it to confirm
     rule: Mapped[dict[str, Any] | None]  # any JSON: the setting that skipped or held it
     to: Mapped[str | None]
     sender: Mapped[str | None]
@@ -80,6 +81,7 @@ class Message(Table):
             "ix_messages_claimed", "channel", postgresql_where=sql("state = 'claimed'")
         ),  # the line before a provider
         Index("ix_messages_provider_id", "provider_id"),
+        Index("ix_messages_mailbox", "mailbox_hash", "created_at", postgresql_where=sql("mailbox_hash IS NOT NULL")),
     )
 
 

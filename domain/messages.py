@@ -62,6 +62,7 @@ class Reason(StrEnum):
     SUPPRESSED = "suppressed"
     NOT_AFTER = "not_after"
     FREQUENCY_CAP = "frequency_cap"
+    OPT_IN_LIMIT = "opt_in_limit"
     QUIET_HOURS = "quiet_hours"
     RUN_ENDED = "run_ended"
     SILENCED = "silenced"

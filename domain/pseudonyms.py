@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from domain.addresses import canonical_address, spellings_of
+from domain.mailboxes import mailbox
 
 
 def pseudonym(key: bytes, kind: str, value: str) -> bytes:
@@ -15,6 +16,12 @@ def pseudonym(key: bytes, kind: str, value: str) -> bytes:
 def address_pseudonym(key: bytes, channel: str, address: str) -> bytes:
     """The same for a mail address or phone number, however it is spelt (domain/addresses.py)."""
     return pseudonym(key, channel, canonical_address(channel, address))
+
+
+def mailbox_pseudonym(key: bytes, channel: str, address: str) -> bytes:
+    """The same for the mailbox that an address leads to, `+tag` and dots left out (domain/mailboxes.py)."""
+    found = mailbox(address) if channel == "email" else None
+    return pseudonym(key, f"{channel} mailbox", found or canonical_address(channel, address))
 
 
 def address_pseudonyms(key: bytes, channel: str, address: str) -> list[bytes]:

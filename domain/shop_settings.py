@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, AliasChoices, Field, StringConstraints
 
 from domain.consent import PURPOSE, ConsentState
 from domain.document import Document, WholeNumber
-from domain.durations import PeriodText
+from domain.durations import PeriodText, parse_duration
 from domain.local_time import ZONES
 from domain.wire_addresses import needs_smtputf8, wire_address
 
@@ -78,6 +79,23 @@ class FrequencyCap(Document):
     )
 
 
+class OptInLimit(Document):
+    """How often one mailbox is asked to confirm a double opt-in, whoever asks for it and however it is written."""
+
+    at_most: WholeNumber = Field(default=3, ge=1, le=1_000, description="Mails in any window of `per`")
+    per: PeriodText = "24h"
+    apart: PeriodText = Field(default="10m", description="The least time between two of them")
+
+    def horizon(self, as_of: datetime) -> datetime:
+        """The earliest time that the limit looks back to."""
+        return min(parse_duration(each).before(as_of) for each in (self.per, self.apart))
+
+    def is_reached(self, asked: Sequence[datetime], as_of: datetime) -> bool:
+        """Whether one more mail now, after those asked for, would be too many or too soon."""
+        within = [at for at in asked if at > parse_duration(self.per).before(as_of)]
+        return len(within) >= self.at_most or any(at > parse_duration(self.apart).before(as_of) for at in asked)
+
+
 class ShopSettings(Document):
     """`GET/PUT /v1/settings`. A PUT replaces all of it; what is left out gets its default."""
 
@@ -98,6 +116,10 @@ class ShopSettings(Document):
         default="ordinary",
         description="Which messages go to addresses that only a browser has named: ordinary ones, or all, also those "
         "about coupons, rewards, points and referrals. `all` is for shops without a backend.",
+    )
+    opt_in_mails: OptInLimit = Field(
+        default=OptInLimit(),
+        description="Limits the owed messages of journeys that begin with `Consent Requested`, for each mailbox.",
     )
     postal_address: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=500)] | None = Field(
         default=None, description="Shown at the foot of marketing mail, as the law of many countries asks."

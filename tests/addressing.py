@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
+from uuid import UUID
 
 import httpx
 from sqlalchemy import select
@@ -92,8 +93,12 @@ class Town:
         """Let a run of the journey send its message: where it went, or why it did not."""
         self.clock.tick()
         await self.track(user, f"Start {journey}", browser=browser)
+        return await self.send_of(await self.latest_run(user, journey))
+
+    async def latest_run(self, user: str, journey: str) -> UUID:
+        """The run of the journey that the customer entered last."""
         async with self.sending.database.read() as session:
-            run = (
+            return (
                 await session.scalars(
                     select(Run.id)
                     .join(Identity, Identity.customer_id == Run.customer_id)
@@ -102,10 +107,13 @@ class Town:
                     .limit(1)
                 )
             ).one()
+
+    async def send_of(self, run: UUID, step: str = "reminder") -> tuple[str | None, str | None]:
+        """Let a run send the message of a step: where it went, or why it did not."""
         self.clock.tick()
-        await self.sending.send(run, as_of=self.clock.now)
+        await self.sending.send(run, step=step, as_of=self.clock.now)
         async with self.sending.database.read() as session:
-            message = (await session.scalars(select(Message).where(Message.run_id == run))).one()
+            message = (await session.scalars(select(Message).where(Message.run_id == run, Message.step == step))).one()
         return (message.to, None) if message.state == "accepted" else (None, message.reason)
 
     async def ignored(self, user: str) -> list[list[str]]:
@@ -153,5 +161,10 @@ async def publish_journeys(shop: Shop) -> None:
         codes["enter"] = {"again": {"while_active": True}}
         codes["enter"] |= {"on": {"any": [{"event": "Start codes"}, {"event": "Reward Issued"}]}}
         await publish(session, "journey", "codes", codes)
+        confirm = welcome_journey(journey="confirm", **owed)
+        confirm["enter"] = {"on": {"event": "Consent Requested"}, "again": {"while_active": True}}
+        confirm["exit"] = []
+        confirm["steps"].append({"id": "thanks", "send": {"template": "hello"}})
+        await publish(session, "journey", "confirm", confirm)
         html = '<p><a href="https://shop.example">Shop</a> <a href="{{ links.preferences }}">Yes, or no</a></p>'
         await publish(session, "template", "hello", hello_template(html=html))

@@ -65,6 +65,8 @@ async def test_a_profile_shows_traits_identities_and_the_way_to_temporal(
         "customer_id": "ann",
         "internal_id": str(ours),
         "email": "ann@example.com",
+        "email_standing": "trusted",
+        "email_advice": None,
         "traits": {"first_name": "Ann", "email": "ann@example.com"},
         "zone": None,
         "locale": None,
