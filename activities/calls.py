@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid5
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.retries import next_try
 from activities.steps import OpenStep, open_step
 from connectors.rendering import Renderer
 from connectors.webhook import Delivered, Refused, TryLater, Webhooks
@@ -32,6 +33,7 @@ class _Request:
     body: dict[str, Any]
     save_as: str | None
     is_in_doubt: bool
+    until: datetime  # after this time it is not tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class _Prepared:
     context: dict[str, Any]
     trusted_context: dict[str, Any] | None  # where trusted facts alone could ask for something else that matters
     save_as: str | None
+    until: datetime
 
 
 class CallActivities:
@@ -70,7 +73,7 @@ class CallActivities:
             request.url, request.body, webhook_id=webhook_id(at), headers=request.headers, as_of=at.as_of
         )
         if isinstance(answer, TryLater):
-            delay = timedelta(seconds=answer.after) if answer.after else None
+            delay = next_try(answer.after, request.until, at.as_of)
             raise ApplicationError("try again", type=answer.reason, next_retry_delay=delay)
         return await self._record(at, request, answer)
 
@@ -88,7 +91,7 @@ class CallActivities:
         filled = await self._renderer.render_strings(prepared.written, prepared.context)
         is_in_doubt = prepared.trusted_context is not None and not await self._asks_the_same(prepared, filled)
         headers = {name: str(value) for name, value in filled["headers"].items()}
-        return _Request(str(filled["url"]), headers, filled["body"], prepared.save_as, is_in_doubt)
+        return _Request(str(filled["url"]), headers, filled["body"], prepared.save_as, is_in_doubt, prepared.until)
 
     async def _fail(self, at: StepInput, code: str) -> StepOutcome:
         """It cannot be rendered for this customer."""
@@ -131,7 +134,7 @@ def _prepared(opened: OpenStep, body: Call) -> _Prepared:
     }
     decides = body.save_as is not None or isinstance(body.on_failure, list)
     trusted = opened.trusted_context if decides and opened.is_in_doubt else None
-    return _Prepared(written, opened.context, trusted, body.save_as)
+    return _Prepared(written, opened.context, trusted, body.save_as, _until(opened, body))
 
 
 def webhook_id(at: StepInput) -> str:
@@ -150,8 +153,11 @@ def _written(opened: OpenStep, request: _Request, answer: Delivered | Refused) -
 
 
 def _too_late(opened: OpenStep, body: Call) -> StepOutcome | None:
-    patience = parse_duration(body.not_after or DEFAULT_FRESHNESS)
-    return opened.failed("not_after") if opened.at.as_of > patience.after(opened.row.reached_at) else None
+    return opened.failed("not_after") if opened.at.as_of > _until(opened, body) else None
+
+
+def _until(opened: OpenStep, body: Call) -> datetime:
+    return parse_duration(body.not_after or DEFAULT_FRESHNESS).after(opened.row.reached_at)
 
 
 def _default_body(opened: OpenStep) -> dict[str, Any]:

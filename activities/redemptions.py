@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, assert_never
 from uuid import UUID
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.retries import next_try
 from connectors.webhook import Delivered, Refused, TryLater, Webhooks
 from database.customers import external_ids
 from database.redeeming import cancel, fulfil, issue, lock_with_customer
@@ -43,6 +44,7 @@ class _Request:
     url: str
     body: dict[str, Any]  # JSON
     was_doubtful: bool  # an earlier attempt may have been taken
+    until: datetime
 
 
 class RedemptionActivities:
@@ -80,7 +82,7 @@ class RedemptionActivities:
             case TryLater(reason=reason, status=status, after=after):
                 if status in _NOT_TAKEN and not request.was_doubtful:
                     await self._forget_attempt(redemption.redemption_id)
-                raise ApplicationError("try again", type=reason, next_retry_delay=_seconds(after))
+                raise ApplicationError("try again", type=reason, next_retry_delay=next_try(after, request.until, now))
         assert_never(answer)
 
     @activity.defn
@@ -100,11 +102,12 @@ class RedemptionActivities:
             reward = (await reward_versions(session, {(row.reward, row.version)}))[row.reward, row.version]
             if row.state != RedemptionState.ISSUED or reward.fulfil is None or row.issued_at is None:
                 return Answered(answer=Answer.OVER)
-            if now > parse_duration(reward.fulfil.within).after(row.issued_at):
+            until = parse_duration(reward.fulfil.within).after(row.issued_at)
+            if now > until:
                 return Answered(answer=Answer.NO_ANSWER)
             name = (await external_ids(session, {row.customer_id})).get(row.customer_id)
             was_doubtful, row.is_doubtful = row.is_doubtful, True
-            return _Request(reward.fulfil.url, _body(row, reward, name), was_doubtful)
+            return _Request(reward.fulfil.url, _body(row, reward, name), was_doubtful, until)
 
     async def _forget_attempt(self, redemption_id: UUID) -> None:
         async with self._database.transaction() as session:
@@ -152,7 +155,3 @@ def _body(row: Redemption, reward: RewardDefinition, customer_id: str | None) ->
 
 def _standing(row: Redemption) -> Standing:
     return Standing(state=RedemptionState(row.state), review=row.review is not None)
-
-
-def _seconds(after: float | None) -> timedelta | None:
-    return timedelta(seconds=after) if after else None

@@ -22,11 +22,15 @@ from typing import Any, Final
 import httpcore
 import orjson
 
+from domain.wire_addresses import wire_link
+
 LARGEST_ANSWER: Final = 64 * 1024
 """Bytes of an answer that are read; a longer one is not kept."""
 
 _TIMEOUT: Final = {"connect": 5.0, "read": 15.0, "write": 15.0, "pool": 15.0}
 _OUTER_TIMEOUT: Final = 40.0
+_LONGEST_WAIT: Final = 86_400.0
+"""Seconds that anybody can make us wait; who asks for more is asked again after them."""
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
 _OUR_HEADERS: Final = (
     "content-type",
@@ -120,7 +124,7 @@ class Webhooks:
     ) -> Delivered | Refused | TryLater:
         extensions = {"timeout": _TIMEOUT}
         async with self._pool.stream(
-            "POST", target, headers=list(headers.items()), content=content, extensions=extensions
+            "POST", target, headers=_encoded(headers), content=content, extensions=extensions
         ) as response:
             if 200 <= response.status < 300:
                 return Delivered(response.status, _json(await _capped(response)))
@@ -209,7 +213,7 @@ class _GuardedNetwork(httpcore.AsyncNetworkBackend):
 
 
 def _target(url: str, *, allow_private: bool) -> httpcore.URL:
-    target = httpcore.URL(url)
+    target = httpcore.URL(wire_link(url))
     schemes = {b"https", b"http"} if allow_private else {b"https"}
     if target.scheme not in schemes or not target.host:
         raise AddressRefused("address_not_https")
@@ -218,6 +222,11 @@ def _target(url: str, *, allow_private: bool) -> httpcore.URL:
 
 def _headers(written: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in written.items() if name.lower() not in _OUR_HEADERS}
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Values of other letters go as UTF-8, which HTTP passes on as it is (RFC 9110, 5.5: obs-text)."""
+    return [(name.encode("ascii"), value.encode()) for name, value in headers.items()]
 
 
 async def _capped(response: httpcore.Response) -> bytes | None:
@@ -237,11 +246,12 @@ def _json(content: bytes | None) -> Any:  # any JSON
 
 
 def _retry_after(headers: list[tuple[bytes, bytes]], sent: Mapping[str, str]) -> float | None:
-    """`Retry-After` in seconds, written as a number or as a date; None when it says nothing useful."""
+    """`Retry-After` in seconds, a day at most, written as a number or a date; None when it says nothing useful."""
     value = next((value.decode("latin-1") for name, value in headers if name.lower() == b"retry-after"), "")
     if value.isdecimal():
-        return float(value[:9])
+        return min(float(value), _LONGEST_WAIT)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - float(sent["webhook-timestamp"]))
+        wait = parsedate_to_datetime(value).timestamp() - float(sent["webhook-timestamp"])
     except (ValueError, OverflowError):
         return None
+    return min(max(0.0, wait), _LONGEST_WAIT)

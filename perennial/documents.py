@@ -93,8 +93,7 @@ class DocumentsApi:
         except httpx.TransportError as error:
             raise Unavailable(f"{self._client.base_url} does not answer: {error}") from None
         if answer.is_success:
-            body: dict[str, Any] = answer.json()
-            return body
+            return _object(answer)
         detail = _detail(answer)
         if answer.status_code == httpx.codes.NOT_FOUND:
             raise NotFound(detail)
@@ -119,6 +118,16 @@ def find_api(settings: Settings) -> tuple[str, str]:
             "No API to speak with: set PERENNIAL_API_URL and PERENNIAL_API_KEY, or start one here with `perennial up`."
         )
     return running["api"], running["admin_key"]
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise Unavailable(f"{answer.url} does not answer as Perennial's API: a proxy or portal may stand before it.")
+    return body
 
 
 def _detail(answer: httpx.Response) -> str:

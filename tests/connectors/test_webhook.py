@@ -110,6 +110,9 @@ async def test_an_answer_that_is_too_long_or_no_json_is_not_kept(webhooks: Webho
     [
         ("429 Too Many Requests\r\nRetry-After: 7", TryLater("http_429", 429, 7.0)),
         ("503 Unavailable\r\nRetry-After: Mon, 04 May 2026 12:01:00 GMT", TryLater("http_503", 503, 60.0)),
+        ("429 Slow\r\nRetry-After: 999999999", TryLater("http_429", 429, 86_400.0)),
+        ("429 Slow\r\nRetry-After: 99999999999999999999", TryLater("http_429", 429, 86_400.0)),
+        ("503 Slow\r\nRetry-After: Fri, 31 Dec 9999 23:59:59 GMT", TryLater("http_503", 503, 86_400.0)),
         ("500 Oops", TryLater("http_500", 500)),
         ("404 Not Found", Refused("http_404", 404)),
         ("302 Found\r\nLocation: http://127.0.0.1:1/", Refused("http_302", 302)),
@@ -120,6 +123,24 @@ async def test_what_a_status_means(webhooks: Webhooks, shop: Shop, status: str, 
 
     assert await post(webhooks, shop.url) == expected
     assert len(shop.requests) == 1
+
+
+async def test_a_customer_called_zoe_with_two_dots_is_named_in_headers_and_paths(
+    webhooks: Webhooks, shop: Shop
+) -> None:
+    answer = await post(webhooks, f"{shop.url}/Zoë?name=Zoë&a=%20", **{"X-Customer": "Zoë 日本"})
+
+    assert isinstance(answer, Delivered)
+    (request,) = shop.requests
+    assert request.startswith(b"POST /hook/Zo%C3%AB?name=Zo%C3%AB&a=%20 HTTP/1.1\r\n")
+    assert "x-customer: Zoë 日本\r\n".encode() in request
+
+
+async def test_a_shop_at_a_domain_with_an_umlaut_is_called_by_its_name_on_the_wire() -> None:
+    webhooks = Webhooks(SECRET)
+
+    assert await post(webhooks, "https://bücher.invalid/hook") == TryLater("unreachable")
+    await webhooks.close()
 
 
 async def test_a_shop_that_is_not_there_is_tried_again(webhooks: Webhooks) -> None:

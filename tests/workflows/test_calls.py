@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,10 +17,10 @@ from tests.workflows.journeys import journey
 
 @dataclass
 class Shop:
-    """A shop's endpoint; answers from a list, the last one for ever."""
+    """A shop's endpoint; answers from a list (status, JSON, perhaps Retry-After), the last one for ever."""
 
     url: str = ""
-    answers: list[tuple[int, Any]] = field(default_factory=lambda: [(200, {})])
+    answers: list[tuple[Any, ...]] = field(default_factory=lambda: [(200, {})])
     requests: list[tuple[dict[str, str], Any]] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -27,9 +28,10 @@ class Shop:
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
         self.requests.append((headers | {"path": head[0].split()[1]}, body))
-        status, answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        status, answer, *wishes = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         content = json.dumps(answer).encode()
-        writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
+        wish = "".join(f"Retry-After: {after}\r\n" for after in wishes)
+        writer.write(f"HTTP/1.1 {status} X\r\n{wish}Content-Length: {len(content)}\r\n\r\n".encode() + content)
         await writer.drain()
         writer.close()
 
@@ -109,6 +111,19 @@ async def test_a_call_that_is_never_taken_is_given_up_when_it_is_too_late(stage:
 
     assert (ended.state, ended.reason) == ("exited", "not_after")
     assert 5 < len(shop.requests) < 40
+
+
+async def test_a_shop_that_wants_to_be_asked_again_in_thirty_years_holds_no_run(stage: Stage, shop: Shop) -> None:
+    shop.answers = [(429, {}, 999_999_999)]
+    await stage.publish(journey({"call": {"url": shop.url, "not_after": "1h", "on_failure": "exit"}, "id": "ask"}))
+    run = await stage.enter("welcome")
+
+    ended = await run.ends()
+
+    assert (ended.state, ended.reason) == ("exited", "not_after")
+    assert len(shop.requests) == 1
+    assert ended.ended_at is not None
+    assert ended.ended_at - ended.entered_at < timedelta(minutes=62)
 
 
 async def test_a_holdout_calls_nobody(stage: Stage, shop: Shop) -> None:
