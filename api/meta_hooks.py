@@ -10,20 +10,22 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
-from api.dependencies import ApiDependencies, AsOf, Dependencies, Writing
+from api.dependencies import ApiDependencies, AsOf, Dependencies
 from api.routing import ApiRoute
 from connectors.meta_events import SIGNATURE_HEADER, read_events, verify
 from database.events import append
+from database.unread_reports import note_unread
 from domain.errors import Forbidden, NotFound
 
 router = APIRouter(prefix="/v1/hooks", tags=["hooks"], route_class=ApiRoute)
 
 
 class MetaHookAnswer(BaseModel):
-    """How many mentions and comments there were, and how many of them were new."""
+    """How many mentions and comments were read, how many of them were new, and how many could not be read, if any."""
 
     received: int
     new: int
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +53,17 @@ async def verify_meta_webhook(
     return PlainTextResponse(challenge)
 
 
-@router.post("/meta", summary="Meta's webhook")
-async def meta_events(request: Request, dependencies: Dependencies, session: Writing, as_of: AsOf) -> MetaHookAnswer:
+@router.post("/meta", summary="Meta's webhook", response_model_exclude_defaults=True)
+async def meta_events(request: Request, dependencies: Dependencies, as_of: AsOf) -> MetaHookAnswer:
     """Signed by Meta. Each mention or comment counts once, however often it comes; likes are passed over."""
     known = _secrets(dependencies)
     body = await request.body()
     verify(known.app_secret, signature=request.headers.get(SIGNATURE_HEADER, ""), body=body)
-    events = read_events(body, as_of)
-    appended = await append(session, events)
-    return MetaHookAnswer(received=len(events), new=len(appended.accepted))
+    told = read_events(body, as_of)
+    async with dependencies.database.transaction() as session:
+        appended = await append(session, told.events)
+    await note_unread(dependencies.database, "meta", told.unread, as_of)
+    return MetaHookAnswer(received=len(told.events), new=len(appended.accepted), unread=told.unread.total())
 
 
 def _secrets(dependencies: ApiDependencies) -> _Secrets:

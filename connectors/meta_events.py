@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import orjson
-
+from connectors.hook_bodies import clean, read_document
 from domain.errors import Forbidden, Malformed
 from domain.events import EventKind, NewEvent
-from domain.payload import find_fault
 
 SIGNATURE_HEADER: Final = "X-Hub-Signature-256"
 SOURCE: Final = "meta"
@@ -36,33 +36,44 @@ def verify(secret: str, *, signature: str, body: bytes) -> None:
         raise Forbidden("The signature is not Meta's for this body.", code="signature_invalid")
 
 
-def read_events(body: bytes, as_of: datetime) -> list[NewEvent]:
-    """Mentions and comments as events; what cannot be read is passed over. Raises Malformed if it is no notification.
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What one request told, and how many of its items could not be read, by reason."""
+
+    events: list[NewEvent]
+    unread: Counter[str]
+
+
+def read_events(body: bytes, as_of: datetime) -> Notification:
+    """Mentions and comments as events, read one by one. Raises Malformed if it is no notification.
 
     They come from strangers, so they are not trusted: nothing of value follows without a person's review.
     """
-    try:
-        told = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Malformed("The body is not JSON.", code="malformed_json") from error
+    told = read_document(body)
     network = _NETWORKS.get(str(told.get("object"))) if isinstance(told, dict) else None
     entries = told.get("entry") if isinstance(told, dict) else None
     if not isinstance(entries, list):
         raise Malformed("The body must be an object with a list `entry`.", code="not_a_notification")
-    if network is None or find_fault(told) is not None:
-        return []
-    return [event for entry in entries if isinstance(entry, dict) for event in _events(network, entry, as_of)]
+    read = [each for entry in entries for each in _items(network, entry, as_of)] if network is not None else []
+    return Notification(
+        events=[each for each in read if isinstance(each, NewEvent)],
+        unread=Counter(each for each in read if isinstance(each, str)),
+    )
 
 
-def _events(network: str, entry: Mapping[str, Any], as_of: datetime) -> Iterator[NewEvent]:
-    changes = entry.get("changes")
-    for change in changes[:MOST_CHANGES] if isinstance(changes, list) else []:
+def _items(network: str, entry: object, as_of: datetime) -> Iterator[NewEvent | str]:
+    """The events of an entry, and why others of its changes cannot be read. What is none of our business is neither."""
+    changes = entry.get("changes", []) if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(changes, list):
+        yield "not_an_object"
+        return
+    yield from ["too_many"] * (len(changes) - MOST_CHANGES)
+    for change in changes[:MOST_CHANGES]:
         value = change.get("value") if isinstance(change, dict) else None
-        if isinstance(value, dict):
-            name = _name(str(change.get("field")), value)
-            event = name and _event(network, name, value, _time(entry.get("time"), as_of), as_of)
-            if event:
-                yield event
+        if not isinstance(value, dict):
+            yield "not_an_object"
+        elif (name := _name(str(change.get("field")), value)) is not None:
+            yield _event(network, name, value, _time(entry.get("time"), as_of), as_of) or "no_id"
 
 
 def _name(field: str, value: Mapping[str, Any]) -> str | None:
@@ -112,12 +123,12 @@ def _part(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _id(value: Mapping[str, Any], key: str) -> str | None:
     told = value.get(key)
     told = str(told) if isinstance(told, int) and not isinstance(told, bool) else told
-    return told if isinstance(told, str) and 0 < len(told) <= 100 else None
+    return told if isinstance(told, str) and 0 < len(told) <= 100 and clean(told) == told else None
 
 
 def _text(value: Mapping[str, Any], key: str) -> str | None:
     told = value.get(key)
-    return told[:_LONGEST] if isinstance(told, str) and told else None
+    return clean(told[:_LONGEST]) if isinstance(told, str) and told else None
 
 
 def _time(value: object, as_of: datetime) -> datetime:

@@ -36,7 +36,10 @@ def wire_link(url: str) -> str:
     """A link in ASCII: the host by IDNA, other letters elsewhere percent-encoded as UTF-8 (RFC 3987, 3.1)."""
     if url.isascii():
         return url
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no link at all
+        return url
     user, at, host = parts.netloc.rpartition("@")
     name, colon, port = host.partition(":") if not host.startswith("[") else (host, "", "")
     where = f"{_percent(user)}{at}{wire_host(name) or _percent(name)}{colon}{port}"

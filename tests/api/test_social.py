@@ -10,11 +10,12 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from api.dependencies import ApiDependencies
 from database.events import Event
 from database.session import Database
+from database.unread_reports import UnreadReport
 
 NOW = datetime(2026, 6, 10, 13, 0, tzinfo=UTC)
 SECRET, TOKEN = "app-secret", "verify-token"
@@ -110,6 +111,32 @@ async def test_a_signed_body_that_is_no_notification_is_malformed(client: httpx.
 async def test_changes_that_cannot_be_read_are_passed_over(client: httpx.AsyncClient, changes: list[Any]) -> None:
     answer = await post(client, notification(*changes))
     assert (answer.status_code, answer.json()["new"]) == (200, 0)
+
+
+@pytest.mark.parametrize(
+    ("broken", "unread"),
+    [
+        (b'{"field": "comments", "value": {"id": "\\ud800"}}', 1),
+        (b'{"field": "comments", "value": {"id": "\xff"}}', 1),
+        (b'{"field": "comments", "value": {"id": "a\\u0000"}}', 1),
+        (b'{"field": "comments", "value": 7}', 1),
+        (b'{"field": "likes", "value": {"text": "\xff \\ud800 \\u0000"}}', 0),
+        (b'{"field": "comments", "value": ' + b"[" * 300 + b"]" * 300 + b"}", 1),
+    ],
+)
+async def test_a_broken_change_costs_its_neighbours_nothing_and_is_counted(
+    client: httpx.AsyncClient, database: Database, broken: bytes, unread: int
+) -> None:
+    fine = [b'{"field": "comments", "value": {"id": "%d", "text": "sch\xc3\xb6n \xff"}}' % number for number in (1, 2)]
+    changes = b", ".join([fine[0], broken, fine[1]])
+
+    answer = await post(client, b'{"object": "instagram", "entry": [null, {"time": 1, "changes": [' + changes + b"]}]}")
+
+    assert (answer.status_code, answer.json()) == (200, {"received": 2, "new": 2, "unread": unread + 1})
+    async with database.read() as session:
+        assert await session.scalar(select(func.sum(UnreadReport.items))) == unread + 1
+        texts = (await session.scalars(select(Event.properties))).all()
+    assert {text["text"] for text in texts} == {"schön \ufffd"}
 
 
 class TestWithoutSecrets:

@@ -52,6 +52,7 @@ def test_only_letters_before_the_at_need_a_server_that_takes_them() -> None:
             "http://bücher.example:8080/ü%20a?q=ë&r=%2F#ß",
             "http://xn--bcher-kva.example:8080/%C3%BC%20a?q=%C3%AB&r=%2F#%C3%9F",
         ),
+        ("https://exa\u2100mple.example/", "https://exa\u2100mple.example/"),
         ("https://links.shop.example/u/x?y=%zz", "https://links.shop.example/u/x?y=%zz"),
     ],
 )
