@@ -7,6 +7,7 @@ from datetime import datetime
 
 from database.challenge_errands import find_errands, run_errand
 from database.contest_draws import freeze_closed, give_due
+from database.leaderboard_closing import close_some, find_ended
 from database.session import Database, WriteSession
 
 Page = Callable[[WriteSession, datetime], Awaitable[int | bool]]
@@ -18,8 +19,9 @@ async def close_periods(database: Database, as_of: datetime, heartbeat: Callable
     async with database.transaction() as session:
         await session.take_long()
         await find_errands(session, as_of)
+        await find_ended(session, as_of)
     pages = 0
-    for page in (run_errand, freeze_closed, give_due):
+    for page in (close_some, run_errand, freeze_closed, give_due):
         pages += await _all(database, page, as_of, heartbeat)
     return pages
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import TypeAdapter
 
 from api.auth import requires
 from api.challenge_answers import (
@@ -31,7 +33,7 @@ from api.challenge_kind import ChallengeKind
 from api.customer_access import find_customer
 from api.dependencies import AsOf, Reading, Writing
 from api.documents import Key, document_router
-from api.pagination import Number, PageRequest, page, page_request
+from api.pagination import PageRequest, page, page_request
 from api.paths import CustomerRef
 from api.routing import ApiRoute
 from database import documents
@@ -39,7 +41,7 @@ from database.challenge_progress import ChallengeCompletion, completions_of, pro
 from database.challenge_trials import trial
 from database.challenges import KIND, LiveChallenge, Wanted, community_figure, live_challenges, recorded_events
 from database.customers import Customer, trusted_profile
-from database.leaderboards import final_ranks, running_ranks, snapshot_of
+from database.leaderboards import Place, Ranked, final_ranks, running_ranks, snapshot_of
 from database.session import ReadSession
 from database.shop_settings import shop_settings
 from domain.challenges.definition import ChallengeDefinition, SlidingWindow, Streak
@@ -66,6 +68,14 @@ Period = Annotated[
 ]
 
 
+_LAST_LINE = TypeAdapter(tuple[int, int, Decimal, datetime, UUID])
+
+
+def _line(line: Ranked) -> tuple[object, ...]:
+    """A line's place, as cursors write it."""
+    return (line.position, line.rank, str(line.figure), line.last_at, line.member)
+
+
 @router.get("/{key}/leaderboard", dependencies=READ, summary="A leaderboard, running or final")
 async def get_leaderboard(
     *,
@@ -82,14 +92,14 @@ async def get_leaderboard(
         raise NotFound(f"There is no leaderboard of a challenge {key}.")
     zone = resolve_zone(challenge.definition.zone, (await shop_settings(session)).zone)
     period = period or period_of(as_of.astimezone(zone).date(), challenge.definition.every)
-    position = wanted.after(Number)
-    after, limit = position[0] if position else 0, wanted.probe
+    last = wanted.after(_LAST_LINE)
+    after, limit = Place(*last) if last else None, wanted.probe
     snapshot = await snapshot_of(session, key, period)
     if snapshot is not None:
-        lines = await final_ranks(session, key, period, after=after, limit=limit)
+        lines = await final_ranks(session, key, period, after=after.position if after else 0, limit=limit)
     else:
         lines = await running_ranks(session, key, period, board.ties, after=after, limit=limit)
-    shown = page(lines, wanted, RankAnswer.of, lambda line: (line.position,))
+    shown = page(lines, wanted, RankAnswer.of, _line)
     return LeaderboardAnswer(
         challenge=key,
         period=period,

@@ -6,10 +6,9 @@ Each member is told by an event of theirs, so that the router acts under that me
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, time, timedelta
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Index, Numeric, PrimaryKeyConstraint, func, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -19,17 +18,12 @@ from database.announcements import Announcement, announce
 from database.base import Table
 from database.challenge_progress import ChallengeProgress
 from database.challenges import LiveChallenge, live_challenges
-from database.leaderboards import finalise, open_periods, winners
+from database.leaderboards import winners
 from database.session import ReadSession, WriteSession
-from database.shop_settings import shop_settings
 from domain.challenges import told
 from domain.challenges.definition import RankPrize
 from domain.challenges.progress import levels_reached
-from domain.conditions.dates import moment_of
-from domain.durations import parse_duration
 from domain.ids import new_id
-from domain.local_time import local_instant, resolve_zone
-from domain.periods import ends_at
 
 MEMBERS_AT_ONCE = 500
 _NOBODY = UUID(int=0)
@@ -84,15 +78,12 @@ async def recount(session: WriteSession, challenge: str, version: int, as_of: da
 
 
 async def find_errands(session: WriteSession, as_of: datetime) -> None:
-    """What time has brought: levels that communities reached, leaderboards that are final."""
-    shop = await shop_settings(session)
+    """What time has brought: levels that communities reached."""
     for challenge in (await live_challenges(session)).values():
         if challenge.is_paused:
             continue
         if challenge.definition.community is not None:
             await _find_levels(session, challenge, as_of)
-        if challenge.definition.leaderboard is not None:
-            await _find_final(session, challenge, shop.zone, as_of)
 
 
 async def run_errand(session: WriteSession, as_of: datetime, *, at_once: int = MEMBERS_AT_ONCE) -> bool:
@@ -200,26 +191,6 @@ async def _find_levels(session: WriteSession, challenge: LiveChallenge, as_of: d
             new = insert(CommunityLevel).values(**row, figure=figure, reached_at=as_of).on_conflict_do_nothing()
             if (await session.execute(new.returning(CommunityLevel.level))).one_or_none():
                 _begin(session, told.Errand.COMMUNITY, challenge, as_of, period=period, level=level.level)
-
-
-async def _find_final(session: WriteSession, challenge: LiveChallenge, shop_zone: str, as_of: datetime) -> None:
-    board, zone = challenge.definition.leaderboard, resolve_zone(challenge.definition.zone, shop_zone)
-    assert board is not None  # noqa: S101  the caller looked
-    grace = parse_duration(board.grace)
-    for period in (await session.execute(open_periods(challenge.key))).scalars().all():
-        end = ends_at(period, zone) or _end_of(challenge, zone)
-        if end is None or grace.after(end) > as_of:
-            continue
-        if await finalise(session, challenge.key, period, version=challenge.version, ties=board.ties, as_of=as_of):
-            _begin(session, told.Errand.LEADERBOARD, challenge, as_of, period=period)
-
-
-def _end_of(challenge: LiveChallenge, zone: ZoneInfo) -> datetime | None:
-    """When a challenge without a calendar ends: after the day, or at the instant, that `until` names."""
-    until = moment_of(challenge.definition.until)
-    if until is None or isinstance(until, datetime):
-        return until
-    return local_instant(until + timedelta(days=1), time(0), zone)
 
 
 def _begin(

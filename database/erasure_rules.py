@@ -42,6 +42,7 @@ from database.erasures import Traces
 from database.events import Event
 from database.journeys import DateDue, EntryDecision
 from database.keys import IdempotencyKey
+from database.leaderboard_closing import LeaderboardEntrant
 from database.leaderboards import LeaderboardRank
 from database.ledger import PointNote
 from database.messages import Link, Message, MessageEvent
@@ -70,7 +71,7 @@ EVENTS_AT_ONCE: Final = 2_000
 
 REMOVED: Final[Sequence[type[Table]]] = (
     *(ReferralCode, ShareLink, Submission, TierMembership, TierStanding, TierOverride),
-    *(ChallengeProgress, ChallengeCompletion, LeaderboardRank, ContestEntry, ContestTicket),
+    *(ChallengeProgress, ChallengeCompletion, LeaderboardRank, LeaderboardEntrant, ContestEntry, ContestTicket),
     *(Earning, PointBoost),
     *(Wait, EntryDecision, DateDue, Consent, MailboxAnswer, Cart, ProductView, Refund, Order, PointNote, Identity),
 )
@@ -96,6 +97,9 @@ KEPT: Final[Mapping[str, str]] = {
     "point_lots": "figures under our own uuid; the ledger stays whole",
     "point_thresholds": "written by marketers, in journeys",
     "point_transactions": "figures under our own uuid, keys as hashes; the ledger stays whole",
+    "point_total_changes": "what all points of an hour come to",
+    "point_totals": "what all points of an hour come to",
+    "leaderboard_closings": "which periods are being made final",
     "leaderboard_snapshots": "which periods are final; the members' places are removed",
     "passes": "how far jobs have come",
     "code_tries": "keyed hashes that last a day",

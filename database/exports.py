@@ -143,6 +143,7 @@ NOT_EXPORTED: Final[Mapping[str, str]] = {
     "customers": "the profile, which is a section of its own",
     "event_keys": "(source, message id) of the events",
     "idempotency_keys": "answers that were given to the shop's programs",
+    "leaderboard_entrants": "what stands with the challenges, while its period is being made final",
     "links": "tokens; their targets stand with the messages",
     "message_events": "stand with their messages",
     "outbox": "commands under way to Temporal",

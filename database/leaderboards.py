@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Numeric, PrimaryKeyConstraint, Select, func, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    Numeric,
+    PrimaryKeyConstraint,
+    TextClause,
+    Uuid,
+    bindparam,
+    select,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Table
-from database.challenge_progress import ChallengeProgress
 from database.customers import Customer
-from database.session import ReadSession, WriteSession
+from database.session import ReadSession
 
 Ties = Literal["first", "shared", "dense"]
 
@@ -35,6 +45,7 @@ class LeaderboardSnapshot(Table):
     ties: Mapped[str]
     finalised_at: Mapped[datetime]
     members: Mapped[int]
+    is_complete: Mapped[bool] = mapped_column(server_default=text("true"))  # false: its ranks are still being written
 
 
 class LeaderboardRank(Table):
@@ -66,51 +77,87 @@ class Ranked:
     customer_id: str | None
     figure: Decimal
     last_at: datetime
+    member: UUID
 
 
-# Whoever stays out has no rank, and leaves no gap. In the order of ix_challenge_progress_rank.
-_IN_ORDER = """
-    SELECT customers.id AS customer_id, customers.external_id, figure, last_at
-    FROM challenge_progress JOIN customers ON customers.id = challenge_progress.customer_id
-    WHERE challenge = :challenge AND period = :period AND figure > 0 AND customers.external_id IS NOT NULL
-        AND customers.traits -> 'leaderboard_opt_out' IS DISTINCT FROM 'true'
-    ORDER BY figure DESC, last_at, challenge_progress.customer_id
-"""
-# A rank depends on those ahead alone, so whoever reads no further has the same ranks.
-_RANKED = """
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a leaderboard, for whatever comes behind it."""
+
+    position: int
+    rank: int
+    figure: Decimal
+    last_at: datetime
+    member: UUID
+
+
+def behind(statement: TextClause) -> TextClause:
+    """A statement that goes on behind a line, with its parameters' types."""
+    return statement.bindparams(
+        *(bindparam(name, type_=BigInteger) for name in ("position", "rank")), bindparam("figure", type_=Numeric)
+    )
+
+
+# Ranks of the next `members` behind a line: those ahead of it need not be read again.
+RANKED = """
     SELECT
-        row_number() OVER by_order AS position,
+        :position + row_number() OVER by_order AS position,
         CASE :ties
-            WHEN 'shared' THEN rank() OVER by_figure WHEN 'dense' THEN dense_rank() OVER by_figure
-            ELSE row_number() OVER by_order
+            WHEN 'shared' THEN CASE WHEN figure = :figure THEN :rank ELSE :position + rank() OVER by_figure END
+            WHEN 'dense' THEN :rank + dense_rank() OVER by_figure
+                - CASE WHEN first_value(figure) OVER by_order = :figure THEN 1 ELSE 0 END
+            ELSE :position + row_number() OVER by_order
         END AS rank,
-        customer_id, external_id, figure, last_at
+        members.*
     FROM members
-    WINDOW by_figure AS (ORDER BY figure DESC), by_order AS (ORDER BY figure DESC, last_at, customer_id)
+    WINDOW by_figure AS (ORDER BY figure DESC), by_order AS (ORDER BY figure DESC, last_at, member)
 """
-_PAGE = text(f"""
-    WITH members AS ({_IN_ORDER} LIMIT CAST(:after AS bigint) + :limit)
-    SELECT position, rank, external_id, figure, last_at FROM ({_RANKED}) AS ranked
-    WHERE position > :after ORDER BY position
-""")  # noqa: S608  nothing but constants
-_FINALISE = text(f"""
-    INSERT INTO leaderboard_ranks (challenge, period, customer_id, position, rank, figure, last_at)
-    WITH members AS ({_IN_ORDER})
-    SELECT :challenge, :period, customer_id, position, rank, figure, last_at FROM ({_RANKED}) AS ranked
-""")  # noqa: S608  as above
+# Whoever stays out has no rank, and leaves no gap.
+ELIGIBLE = """
+    customers.external_id IS NOT NULL AND customers.traits -> 'leaderboard_opt_out' IS DISTINCT FROM 'true'
+"""
+_MEMBERS = f"""
+    SELECT customers.id AS member, customers.external_id, figure, last_at
+    FROM challenge_progress JOIN customers ON customers.id = challenge_progress.customer_id
+    WHERE challenge = :challenge AND period = :period AND {ELIGIBLE}
+"""  # noqa: S608  nothing but constants, as below
+# Two ranges of ix_challenge_progress_rank: the rest of the line's equals, and whoever has less.
+_PAGE = behind(
+    text(f"""
+    WITH members AS (
+        (
+            {_MEMBERS} AND figure = :figure AND (last_at, challenge_progress.customer_id) > (:last_at, :member)
+            ORDER BY last_at, challenge_progress.customer_id LIMIT :limit
+        ) UNION ALL (
+            {_MEMBERS} AND figure > 0 AND figure < coalesce(:figure, 'Infinity')
+            ORDER BY figure DESC, last_at, challenge_progress.customer_id LIMIT :limit
+        )
+        ORDER BY figure DESC, last_at, member LIMIT :limit
+    )
+    SELECT position, rank, external_id, figure, last_at, member FROM ({RANKED}) AS ranked ORDER BY position
+""")  # noqa: S608
+).bindparams(bindparam("last_at", type_=DateTime(timezone=True)), bindparam("member", type_=Uuid))
 
 
 async def running_ranks(
-    session: ReadSession, challenge: str, period: str, ties: Ties, *, after: int, limit: int
+    session: ReadSession, challenge: str, period: str, ties: Ties, *, after: Place | None, limit: int
 ) -> list[Ranked]:
-    """The ranks of a period as they stand, from the position after `after`. Reads nobody behind the page."""
-    wanted = {"challenge": challenge, "period": period, "ties": ties, "after": after, "limit": limit}
-    return [Ranked(*row) for row in await session.execute(_PAGE, wanted)]
+    """The ranks of a period as they stand, behind the line `after`. Reads nobody but the page."""
+    wanted = {"challenge": challenge, "period": period, "ties": ties, "limit": limit}
+    return [Ranked(*row) for row in await session.execute(_PAGE, wanted | place_values(after))]
+
+
+def place_values(after: Place | None) -> dict[str, object]:
+    """The parameters of a statement that goes on behind a line; None: from the top."""
+    if after is None:
+        return {"position": 0, "rank": 0, "figure": None, "last_at": None, "member": None}
+    return asdict(after)
 
 
 async def snapshot_of(session: ReadSession, challenge: str, period: str) -> LeaderboardSnapshot | None:
     """The snapshot of a period that is final."""
-    return await session.get(LeaderboardSnapshot, (challenge, period))
+    snapshot = await session.get(LeaderboardSnapshot, (challenge, period))
+    return snapshot if snapshot is not None and snapshot.is_complete else None
 
 
 async def final_ranks(session: ReadSession, challenge: str, period: str, *, after: int, limit: int) -> Sequence[Ranked]:
@@ -118,7 +165,7 @@ async def final_ranks(session: ReadSession, challenge: str, period: str, *, afte
     statement = (
         select(
             *(LeaderboardRank.position, LeaderboardRank.rank, Customer.external_id),
-            *(LeaderboardRank.figure, LeaderboardRank.last_at),
+            *(LeaderboardRank.figure, LeaderboardRank.last_at, LeaderboardRank.customer_id),
         )
         .join(Customer, Customer.id == LeaderboardRank.customer_id)
         .where(LeaderboardRank.challenge == challenge, LeaderboardRank.period == period)
@@ -128,31 +175,6 @@ async def final_ranks(session: ReadSession, challenge: str, period: str, *, afte
         .limit(limit)
     )
     return [Ranked(*row) for row in await session.execute(statement)]
-
-
-async def finalise(
-    session: WriteSession, challenge: str, period: str, *, version: int, ties: Ties, as_of: datetime
-) -> bool:
-    """Make the ranks of a period final, once; answers whether this call did."""
-    row = {"challenge": challenge, "period": period, "version": version, "ties": ties}
-    made = insert(LeaderboardSnapshot).values(**row, finalised_at=as_of, members=0).on_conflict_do_nothing()
-    taken = await session.execute(made.returning(LeaderboardSnapshot.challenge))
-    if taken.one_or_none() is None:
-        return False
-    await session.execute(_FINALISE, {"challenge": challenge, "period": period, "ties": ties})
-    counted = select(func.count()).select_from(LeaderboardRank)
-    ours = (LeaderboardRank.challenge == challenge, LeaderboardRank.period == period)
-    snapshot = await session.get_one(LeaderboardSnapshot, (challenge, period))
-    snapshot.members = (await session.execute(counted.where(*ours))).scalar_one()
-    await session.flush()
-    return True
-
-
-def open_periods(challenge: str) -> Select[str]:
-    """The periods of a challenge with members and without a snapshot."""
-    final = select(LeaderboardSnapshot.period).where(LeaderboardSnapshot.challenge == challenge)
-    statement = select(ChallengeProgress.period).where(ChallengeProgress.challenge == challenge)
-    return statement.where(ChallengeProgress.period.not_in(final)).distinct()
 
 
 async def winners(

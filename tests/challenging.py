@@ -12,6 +12,7 @@ from database import documents
 from database.challenge_errands import MEMBERS_AT_ONCE, find_errands, run_errand
 from database.challenge_progress import ChallengeCompletion, ChallengeProgress
 from database.events import Event
+from database.leaderboard_closing import close_some, find_ended
 from database.points import balances
 from domain.documents import DocumentState
 from domain.points import Balance
@@ -72,6 +73,11 @@ async def run_errands(shop: Shop, *, at_once: int = MEMBERS_AT_ONCE) -> None:
     """What the hourly job does, and what the router then routes."""
     async with shop.database.transaction() as session:
         await find_errands(session, shop.now)
+        await find_ended(session, shop.now)
+    more = True
+    while more:
+        async with shop.database.transaction() as session:
+            more = await close_some(session, shop.now, at_once=at_once)
     more = True
     while more:
         async with shop.database.transaction() as session:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from typing import Any
 
 import pytest
 from sqlalchemy import select, text
 
 from database.challenge_errands import ChallengeErrand, recount
-from database.leaderboards import LeaderboardRank, final_ranks, running_ranks
+from database.leaderboard_closing import LeaderboardEntrant, close_some, find_ended
+from database.leaderboards import LeaderboardRank, Place, Ranked, final_ranks, running_ranks, snapshot_of
 from tests.challenging import PROGRAMME, balance, order, progress, put_live, run_errands
 from tests.triggers.shop import Shop
 
@@ -49,7 +52,7 @@ async def test_ties_are_ranked_by_the_published_rule(shop: Shop, ties: Any, rank
     await visit(shop, "ann", "ann", "ann", "cem", "cem", "bob", "bob", "dora")
 
     async with shop.database.read() as session:
-        board = await running_ranks(session, "race", "2026-05", ties, after=0, limit=10)
+        board = await running_ranks(session, "race", "2026-05", ties, after=None, limit=10)
 
     assert [line.customer_id for line in board] == ["ann", "cem", "bob", "dora"]
     assert [line.rank for line in board] == ranks
@@ -90,7 +93,7 @@ async def test_whoever_opted_out_has_no_rank_and_leaves_no_gap(shop: Shop) -> No
     await shop.identify({"leaderboard_opt_out": True}, user_id="ann")
 
     async with shop.database.read() as session:
-        board = await running_ranks(session, "race", "2026-05", "first", after=0, limit=10)
+        board = await running_ranks(session, "race", "2026-05", "first", after=None, limit=10)
 
     assert [(line.rank, line.customer_id) for line in board] == [(1, "bob")]
 
@@ -126,7 +129,7 @@ _READ = text("""
 
 
 @pytest.mark.parametrize("ties", ["first", "shared", "dense"])
-async def test_a_page_of_a_leaderboard_reads_nobody_behind_it_and_ranks_as_the_whole_does(
+async def test_a_page_of_a_leaderboard_reads_nobody_but_its_members_and_ranks_as_the_whole_does(
     shop: Shop, ties: Any
 ) -> None:
     async with shop.database.transaction() as session:
@@ -134,12 +137,79 @@ async def test_a_page_of_a_leaderboard_reads_nobody_behind_it_and_ranks_as_the_w
         await session.execute(text("ANALYZE customers"))
         await session.execute(text("ANALYZE challenge_progress"))
     async with shop.database.read() as session:
-        before = (await session.execute(_READ)).scalar_one()
-        page = await running_ranks(session, "race", "2026-05", ties, after=101, limit=20)
-        read = (await session.execute(_READ)).scalar_one() - before
-    async with shop.database.read() as session:
-        whole = await running_ranks(session, "race", "2026-05", ties, after=0, limit=5_000)
-
-    assert page == whole[101:121]
+        whole = await running_ranks(session, "race", "2026-05", ties, after=None, limit=5_000)
     assert len(whole) == 2_999  # whoever has nothing is not in it
-    assert 0 < read <= 121
+
+    seen: list[Ranked] = []
+    for limit in itertools.cycle([1, 20, 53]):
+        async with shop.database.read() as session:
+            before = (await session.execute(_READ)).scalar_one()
+            after = _place(seen[-1]) if seen else None
+            page = await running_ranks(session, "race", "2026-05", ties, after=after, limit=limit)
+            assert (await session.execute(_READ)).scalar_one() - before <= 2 * limit
+        seen += page
+        if len(page) < limit:
+            break
+
+    assert seen == whole
+
+
+@pytest.mark.parametrize("ties", ["first", "shared", "dense"])
+async def test_a_month_becomes_final_in_pages_and_goes_on_where_a_worker_died(shop: Shop, ties: Any) -> None:
+    await put_live(shop, "challenge", RACE | {"leaderboard": {"ties": ties}})
+    async with shop.database.transaction() as session:
+        await session.execute(_MEMBERS, {"now": shop.now})
+    async with shop.database.read() as session:
+        whole = await running_ranks(session, "race", "2026-05", ties, after=None, limit=5_000)
+    shop.later(days=40)
+    async with shop.database.transaction() as session:
+        await find_ended(session, shop.now)
+
+    pages = 0
+    while True:
+        with contextlib.suppress(_DiedError):
+            async with shop.database.transaction() as session:
+                if not await close_some(session, shop.now, at_once=271):
+                    break
+                pages += 1
+                if pages % 3 == 0:
+                    raise _DiedError
+        async with shop.database.transaction() as session:  # a late event, of somebody far behind
+            await session.execute(_LATE, {"number": pages})
+            is_final = await snapshot_of(session, "race", "2026-05") is not None
+
+    assert is_final
+    async with shop.database.read() as session:
+        final = await final_ranks(session, "race", "2026-05", after=0, limit=5_000)
+        snapshot = await snapshot_of(session, "race", "2026-05")
+        left = (await session.execute(select(LeaderboardEntrant))).all()
+    assert [line.position for line in final] == list(range(1, len(whole) + 1))
+    moved = {line.member for line in whole if line.figure < 1_000_000} - {
+        line.member for line in final if line.figure >= 1_000_000
+    }
+    untouched = [line.member for line in whole if line.member in moved]
+    assert [line.member for line in final if line.member in moved] == untouched
+    assert [line.rank for line in final] == _ranks([line.figure for line in final], ties)
+    assert (snapshot and snapshot.members, snapshot and snapshot.ties, left) == (len(whole), ties, [])
+
+
+def _place(line: Ranked) -> Place:
+    return Place(line.position, line.rank, line.figure, line.last_at, line.member)
+
+
+class _DiedError(Exception):
+    """The worker, in the middle of a page."""
+
+
+_LATE = text("""
+    UPDATE challenge_progress SET figure = figure + 1000000
+    WHERE customer_id = (SELECT id FROM customers WHERE external_id = 'm-' || CAST(:number AS int) * 20 + 5)
+""")
+
+
+def _ranks(figures: list[Any], ties: str) -> list[int]:
+    """The ranks of figures in their order."""
+    if ties == "first":
+        return list(range(1, len(figures) + 1))
+    places = sorted(set(figures), reverse=True) if ties == "dense" else figures
+    return [places.index(figure) + 1 for figure in figures]
