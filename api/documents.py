@@ -6,11 +6,11 @@ kind is `document_router(Kind, read=Scope.X_READ, write=Scope.X_WRITE)`, to be i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Protocol
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response, params
 
 from api.auth import Caller, requires
 from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
@@ -55,6 +55,10 @@ Key = Annotated[str, Path(pattern=DOCUMENT_KEY, description="The document's key.
 VersionNumber = Annotated[int, Path(ge=1, lt=2**31, description="The number of a version, from 1.")]
 
 
+Guard = Callable[..., Awaitable[None]]
+"""A dependency of FastAPI that raises when a key may not make a change."""
+
+
 class DocumentKind(Protocol):
     """What the life cycle asks of one kind of document; made for each request from the application's dependencies.
 
@@ -88,16 +92,21 @@ class DocumentKind(Protocol):
         ...
 
 
-def document_router(kind_of: type[DocumentKind], *, read: Scope, write: Scope) -> APIRouter:
-    """All routes of the life cycle for one kind, under `/v1/<plural>`."""
+def document_router(
+    kind_of: type[DocumentKind], *, read: Scope, write: Scope, guards: Mapping[Change, Guard] | None = None
+) -> APIRouter:
+    """All routes of the life cycle for one kind, under `/v1/<plural>`. `guards`: what changes ask beyond `write`."""
     router = APIRouter(prefix=f"/v1/{kind_of.plural}", tags=[kind_of.plural], route_class=ApiRoute)
     _add_drafts(router, kind_of, read)
     _add_versions(router, kind_of, read)
     _add_saving(router, kind_of, write)
     _add_checking(router, kind_of, write)
     _add_publishing(router, kind_of, write)
+    asked = guards or {}
     for change in sorted(kind_of.changes):
-        _add_change(router, kind_of, change, write)
+        _add_change(
+            router, kind_of, change, [requires(write), *([Depends(guard)] if (guard := asked.get(change)) else [])]
+        )
     return router
 
 
@@ -250,12 +259,14 @@ def _add_publishing(router: APIRouter, kind_of: type[DocumentKind], scope: Scope
         return PublishedAnswer.of_published(row, findings, runs)
 
 
-def _add_change(router: APIRouter, kind_of: type[DocumentKind], change: Change, scope: Scope) -> None:
+def _add_change(
+    router: APIRouter, kind_of: type[DocumentKind], change: Change, guard: Sequence[params.Depends]
+) -> None:
     name = kind_of.name
 
     @router.post(
         f"/{{key}}/{change}",
-        dependencies=[requires(scope)],
+        dependencies=guard,
         summary=f"{change.capitalize()} it",
         responses=ETAG_HEADER,
         operation_id=f"{change}_{name}",

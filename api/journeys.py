@@ -25,7 +25,7 @@ from api.journey_answers import (
 from api.journey_kind import JourneyKind
 from api.pagination import Id, Page, PageRequest, page, page_request
 from api.run_answers import RunAnswer
-from api.step_scopes import require_step_scopes
+from api.step_scopes import require_run_scopes, require_step_scopes
 from database import customers, documents
 from database.customers import Customer, customer_of
 from database.documents import DocumentRow
@@ -34,6 +34,7 @@ from database.run_changes import changes_of
 from database.run_lists import decisions_about, find_run, page_of_runs
 from database.session import ReadSession
 from database.shop_settings import shop_settings
+from domain.documents import Change
 from domain.errors import Conflict, NotFound
 from domain.events import KIND_NAMES, EventKind
 from domain.ids import new_id
@@ -44,7 +45,16 @@ from domain.published import read_published
 from triggers.enrolment import Candidate, enrol
 from triggers.live import LiveJourney
 
-router = document_router(JourneyKind, read=Scope.JOURNEYS_READ, write=Scope.JOURNEYS_WRITE)
+
+async def may_resume(key: Key, session: Writing, caller: Caller) -> None:
+    """Resuming makes held steps act, so the key needs the scopes of what they do."""
+    await documents.lock(session, JourneyKind.name, key)
+    await require_run_scopes(session, caller, key)
+
+
+router = document_router(
+    JourneyKind, read=Scope.JOURNEYS_READ, write=Scope.JOURNEYS_WRITE, guards={Change.RESUME: may_resume}
+)
 router.include_router(simulations.router)
 
 _MOST_EXPLAINED = 100

@@ -1,8 +1,11 @@
-"""Whether a key may publish or enter a journey: it needs the scopes of what the journey's steps do (G22)."""
+"""Whether a key may publish, enter or resume a journey: it needs the scopes of what the journey's steps do (G22)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from database.definitions import live_journeys
+from database.publishing import acting_versions
 from database.session import ReadSession
 from domain.errors import Forbidden
 from domain.journeys.definition import JourneyDefinition
@@ -12,9 +15,23 @@ from domain.keys import StoredKey
 
 async def require_step_scopes(session: ReadSession, caller: StoredKey, definition: JourneyDefinition) -> None:
     """Look through the journey and those that it starts; raises Forbidden `scope_missing` naming step and scope."""
-    if all(caller.may(scope) for scope in SCOPES_OF_STEPS):
+    await _require(session, caller, [definition])
+
+
+async def require_run_scopes(session: ReadSession, caller: StoredKey, journey: str) -> None:
+    """The same of every version by which the journey goes on: the live one, and those of its active runs."""
+    if not _may_everything(caller):
+        await _require(session, caller, await acting_versions(session, journey))
+
+
+def _may_everything(caller: StoredKey) -> bool:
+    return all(caller.may(scope) for scope in SCOPES_OF_STEPS)
+
+
+async def _require(session: ReadSession, caller: StoredKey, definitions: Sequence[JourneyDefinition]) -> None:
+    if _may_everything(caller):
         return
-    seen, waiting = {definition.journey}, [definition]
+    seen, waiting = {each.journey for each in definitions}, list(definitions)
     while waiting:
         current = waiting.pop(0)
         _refuse(caller, current)

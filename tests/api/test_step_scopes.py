@@ -109,3 +109,40 @@ async def test_what_is_live_goes_on_and_may_be_paused_and_archived(
     async with holding(api_server, database, Scope.JOURNEYS_WRITE) as author:
         assert (await author.post("/v1/journeys/club/pause")).json()["state"] == "paused"
         assert (await author.post("/v1/journeys/club/archive")).json()["state"] == "archived"
+
+
+async def test_resuming_needs_the_scopes_of_what_the_held_steps_do(
+    api_server: ApiServer, database: Database, client: httpx.AsyncClient
+) -> None:
+    assert (await publish(client, journey(POINTS))).status_code == 200
+    await client.post("/v1/journeys/club/pause")
+    async with holding(api_server, database, Scope.JOURNEYS_WRITE) as author:
+        refused = await author.post("/v1/journeys/club/resume")
+        assert (refused.status_code, refused.json()["code"]) == (403, "scope_missing")
+        assert (refused.json()["step"], refused.json()["scope"]) == ("gift", "loyalty:write")
+        assert (await client.get("/v1/journeys/club")).json()["state"] == "paused"
+    async with holding(api_server, database, Scope.JOURNEYS_WRITE, Scope.LOYALTY_WRITE) as owner:
+        assert (await owner.post("/v1/journeys/club/resume")).json()["state"] == "live"
+
+
+async def test_a_version_without_points_does_not_let_the_runs_of_the_one_before_give_them(
+    api_server: ApiServer, database: Database, client: httpx.AsyncClient
+) -> None:
+    assert (await publish(client, journey({"wait": {"for": "1h"}, "id": "pause"}, POINTS))).status_code == 200
+    assert (await enter(client)).json()["entered"] is True
+    await client.post("/v1/journeys/club/pause")
+    async with holding(api_server, database, Scope.JOURNEYS_WRITE) as author:
+        plan = (await publish(author, journey({"wait": {"for": "1h"}, "id": "pause"}))).json()
+        published = await author.post("/v1/journeys/club/publish", json={"plan": plan["plan"]})
+        assert published.status_code == 200, published.text
+        refused = await author.post("/v1/journeys/club/resume")
+        assert (refused.status_code, refused.json()["step"]) == (403, "gift")
+
+
+async def test_a_journey_that_gives_nothing_is_resumed_with_journeys_write_alone(
+    api_server: ApiServer, database: Database
+) -> None:
+    async with holding(api_server, database, Scope.JOURNEYS_WRITE) as author:
+        assert (await publish(author, journey({"wait": {"for": "1h"}}))).status_code == 200
+        await author.post("/v1/journeys/club/pause")
+        assert (await author.post("/v1/journeys/club/resume")).json()["state"] == "live"
