@@ -54,28 +54,11 @@ async def pass_gate(
     named = address_of(customer.traits, message.channel)
     key = await secret(session, PSEUDONYMS)
     address_hash = None if named is None else address_pseudonym(key, message.channel, named)
-
-    async def ask() -> GateFacts:
-        return await gate_facts(
-            session,
-            customer.id,
-            channel=message.channel,
-            address_hash=address_hash,
-            spellings=address_pseudonyms(key, message.channel, address or ""),
-            horizon=cap_horizon(settings, as_of),
-            message_id=message.id,
-            run_id=message.run_id,
-            as_of=as_of,
-        )
-
-    facts = await ask()
-    if facts.has_pending_events:
-        return Pending()
-    if not facts.is_settled:  # an older release recorded them: once for each customer
-        await settle_consents(session, [customer.id])
-        facts = await ask()
-    standing = None if named is None else _standing(customer, message.channel, facts)
+    facts = await _facts(session, message, customer, settings, key=key, address_hash=address_hash, as_of=as_of)
+    if isinstance(facts, Pending):
+        return facts
     worth_something = is_of_value(opened.definition)
+    standing = None if named is None else _standing(customer, message.channel, facts)
     if worth_something and address_hash is not None and standing is Standing.ANSWERED and settings.unconfirmed != "all":
         first = await named_first(session, key, message.channel, {customer.id: address_hash})
         standing = Standing.ANSWERED if first else Standing.NAMED_LATE
@@ -101,6 +84,40 @@ async def pass_gate(
     if isinstance(decision, Send) and is_opt_in and named is not None:
         return await keep_to_limit(session, key, message, named, limit=settings.opt_in_mails, as_of=as_of)
     return decision
+
+
+async def _facts(
+    session: WriteSession,
+    message: Message,
+    customer: Customer,
+    settings: ShopSettings,
+    *,
+    key: bytes,
+    address_hash: bytes | None,
+    as_of: datetime,
+) -> GateFacts | Pending:
+    """What the database knows, once all consents have their addresses."""
+
+    async def ask() -> GateFacts:
+        return await gate_facts(
+            session,
+            customer.id,
+            channel=message.channel,
+            address_hash=address_hash,
+            spellings=address_pseudonyms(key, message.channel, address_for(customer, message.channel) or ""),
+            horizon=cap_horizon(settings, as_of),
+            message_id=message.id,
+            run_id=message.run_id,
+            as_of=as_of,
+        )
+
+    facts = await ask()
+    if facts.has_pending_events:
+        return Pending()
+    if facts.is_settled:
+        return facts
+    await settle_consents(session, [customer.id])  # an older release recorded them: once for each customer
+    return await ask()
 
 
 def _standing(customer: Customer, channel: str, facts: GateFacts) -> Standing:
