@@ -80,6 +80,9 @@ async def claim(session: WriteSession, request: Request, caller: StoredKey) -> C
         return Claim(caller.id, key)
     if earlier.fingerprint != fingerprint:
         raise IdempotencyMismatch("this Idempotency-Key was used with another path or body; choose a new one")
+    if earlier.status == keys.FORGOTTEN:
+        detail = "this request was carried out before; its answer is no longer kept. Read what it changed"
+        raise Conflict(detail, code="answer_forgotten")
     raise Answered(_again(earlier))
 
 

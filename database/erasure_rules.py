@@ -78,6 +78,7 @@ REMOVED: Final[Sequence[type[Table]]] = (
 """Tables whose rows name the customer in `customer_id` and go."""
 
 KEPT: Final[Mapping[str, str]] = {
+    "ageing": "how far forgetting has come, and counts",
     "backfills": "how far passes over old rows have come",
     "audit_log": "names customers by our own uuid; who did what must stay",
     "challenge_errands": "what is told to many members, and how far that has come",

@@ -30,6 +30,8 @@ from domain.keys import (
 from domain.sources import is_reserved, is_taken, parted
 
 _TAKEN = "source_taken"
+FORGOTTEN = 0
+"""The status of an answer that is no longer kept (database/ageing.py)."""
 LAST_USE_EVERY = timedelta(minutes=1)
 """How exactly the last use of a key is known."""
 
@@ -66,7 +68,10 @@ class IdempotencyKey(Table):
     created_at: Mapped[Created]
     customer_id: Mapped[UUID | None]  # whose data the answer holds, so that erasure finds it
 
-    __table_args__ = (Index("ix_idempotency_keys_customer_id", "customer_id"),)
+    __table_args__ = (
+        Index("ix_idempotency_keys_customer_id", "customer_id"),
+        Index("ix_idempotency_keys_answered", "created_at", postgresql_where=text("status <> 0")),
+    )
 
 
 async def create(

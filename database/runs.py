@@ -70,6 +70,8 @@ class Run(Table):
         Index("ix_runs_journey", "journey", "version", "state", "step"),
         Index("ix_runs_customer", "customer_id", "entered_at"),
         Index("ix_runs_entered_at", "entered_at", "id"),
+        # What `call` steps saved, for as long as it is kept.
+        Index("ix_runs_saved", "ended_at", postgresql_where=text("ended_at IS NOT NULL AND saved <> '{}'::jsonb")),
         # Runs whose workflow has not spoken yet: few, unless workers or Temporal are away.
         Index("ix_runs_unbound", "entered_at", postgresql_where=text("state = 'active' AND first_run_id IS NULL")),
     )

@@ -13,7 +13,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from database.base import Json, Table
 from database.session import ReadSession, WriteSession
 from domain.published import read_published
-from domain.shop_settings import OptInLimit, ShopSettings
+from domain.shop_settings import ShopSettings
+
+_NEW = ("unconfirmed", "opt_in_mails", "retention")
+"""Settings that the release before does not know."""
 
 
 class ShopSettingsRow(Table):
@@ -42,11 +45,8 @@ async def lock_shop_settings(session: WriteSession) -> ShopSettings:
 async def save_shop_settings(session: WriteSession, settings: ShopSettings, as_of: datetime) -> None:
     """Replace them all."""
     # The release before refuses to read what it does not know: it need not while the shop has not asked for it.
-    asked_for = {
-        "unconfirmed": settings.unconfirmed != "ordinary",
-        "opt_in_mails": settings.opt_in_mails != OptInLimit(),
-    }
-    unknown_before = {name for name, is_asked_for in asked_for.items() if not is_asked_for}
+    default = ShopSettings()
+    unknown_before = {name for name in _NEW if getattr(settings, name) == getattr(default, name)}
     document = settings.model_dump(mode="json", exclude=unknown_before)
     values = {"document": document, "etag": settings_tag(settings), "updated_at": as_of}
     statement = insert(ShopSettingsRow).values(only=True, **values)

@@ -1,6 +1,7 @@
 """Every table, imported once, so that the metadata is whole for migrations."""
 
 from database import (
+    ageing,
     audit,
     challenge_errands,
     challenge_progress,
@@ -50,6 +51,7 @@ from database import (
 from database.base import Table
 
 __all__ = [
+    "ageing",
     "audit",
     "challenge_errands",
     "challenge_progress",

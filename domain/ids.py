@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import datetime
 from threading import Lock
 from typing import NewType
 from uuid import UUID
@@ -15,6 +16,11 @@ MessageId = NewType("MessageId", UUID)
 KeyId = NewType("KeyId", str)
 JourneyKey = NewType("JourneyKey", str)
 TemplateKey = NewType("TemplateKey", str)
+
+
+def first_id_at(at: datetime) -> UUID:
+    """The least id that can have been made at that time or later, for ranges over ids."""
+    return UUID(int=int(at.timestamp() * 1_000) << 80 | 0x7 << 76 | 0b10 << 62)
 
 
 class _Ticks:

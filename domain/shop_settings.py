@@ -12,6 +12,7 @@ from domain.consent import PURPOSE, ConsentState
 from domain.document import Document, WholeNumber
 from domain.durations import PeriodText, parse_duration
 from domain.local_time import ZONES
+from domain.retention import Retention
 from domain.wire_addresses import needs_smtputf8, wire_address
 
 
@@ -148,6 +149,10 @@ class ShopSettings(Document):
         ge=1,
         le=3_650,
         description="How long is remembered why somebody did not enter a journey; entries are remembered for ever.",
+    )
+
+    retention: Retention = Field(
+        default=Retention(), description="How long what is personal is kept, by class; absent: for ever."
     )
 
     def decisions_kept_since(self, as_of: datetime) -> datetime:

@@ -73,6 +73,7 @@ Loop = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 def build_router_loops(settings: Settings, database: Database, client: Client) -> Sequence[Loop]:
     """What a router process does, side by side."""
+    from triggers.ageing import Keeper
     from triggers.live import LiveCache
     from triggers.reconciler import Reconciler
     from triggers.relay import Relay
@@ -82,7 +83,7 @@ def build_router_loops(settings: Settings, database: Database, client: Client) -
 
     reconciler = Reconciler(database, client, prepare=temporal.register_search_attributes)
     router, relay = Router(database, Routing(LiveCache())), Relay(database, client)
-    loops = [router.run, relay.run, reconciler.run, RunChanges(database).run]
+    loops = [router.run, relay.run, reconciler.run, RunChanges(database).run, Keeper(database).run]
     if settings.journal_dir is not None:
         from connectors.journal_folder import JournalFolder
         from triggers.journal_keeping import JournalKeeper

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
+from database import ageing
 from database.challenge_guarantees import drifted_progress
 from database.confirmed_addresses import withheld_since
 from database.guarantees import (
@@ -34,6 +35,8 @@ from domain.messages import Candidate, Reason, Sent, Skip, decide
 from domain.shop_settings import ShopSettings
 from domain.sources import clashes
 
+FORGOTTEN_WITHIN = timedelta(hours=1)
+"""How soon a router looks whether something is over its time."""
 MOST_REFUSALS = 50
 """Refused merges that are listed, the latest first."""
 
@@ -83,6 +86,7 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
                 await withheld_since(session, as_of - LOOK_BACK, 5),
                 is_notice=True,
             ),
+            await _retention(session, as_of),
             Verdict("tiers", "tiers equal a replay of what counts", await drifted_tiers(session, as_of)),
             Verdict("challenges", "progress equals a recount of events", await drifted_progress(session, as_of)),
         ]
@@ -91,6 +95,23 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
 def _schema(revision: str | None) -> Verdict:
     newer = [] if revision == newest_revision() else [f"revision {revision}, of a newer release: finish the deploy"]
     return Verdict("G33", "the database is at this release's schema", newer, is_notice=True)
+
+
+async def _retention(session: ReadSession, as_of: datetime) -> Verdict:
+    """What the shop's retention forgets, and whether somebody sees to it. A notice while nothing is set."""
+    kept = (await shop_settings(session)).retention.kept_since(as_of)
+    if not kept:
+        promise = "nothing is kept for longer than the shop says: `retention` in its settings is not set"
+        return Verdict("retention", promise, [])
+    looked = await ageing.looked_at(session)
+    changed = await session.scalar(select(ShopSettingsRow.updated_at))
+    is_new = changed is not None and as_of - changed < FORGOTTEN_WITHIN
+    late = [
+        f"{each}: not looked at since {looked[each][0]:%Y-%m-%d %H:%M}" if each in looked else f"{each}: not begun"
+        for each in kept
+        if not is_new and (each not in looked or as_of - looked[each][0] > FORGOTTEN_WITHIN)
+    ]
+    return Verdict("retention", f"nothing is kept for longer than the shop says ({', '.join(kept)})", late)
 
 
 async def _refused(session: ReadSession) -> Verdict:
