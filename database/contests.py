@@ -26,6 +26,7 @@ from domain.conditions.predicates import Judge, compile_where
 from domain.contests.definition import ContestDefinition, EntryRule
 from domain.contests.draws import commitment_to
 from domain.documents import DocumentState
+from domain.identity_resolution import Move
 
 KIND = "contest"
 
@@ -257,6 +258,25 @@ async def remove_entries(session: WriteSession, contests: Collection[str], sourc
     """Take entries out again, whose orders came back, from contests that the caller holds unfrozen."""
     statement = delete(ContestEntry).where(ContestEntry.contest.in_(contests), ContestEntry.source.in_(sources))
     await session.execute(statement)
+
+
+_REMOVE_MOVED = text("""
+    DELETE FROM contest_entries AS entry USING events
+    WHERE entry.contest = ANY(CAST(:contests AS text[])) AND entry.customer_id = :from_customer AND entry.at > :since
+      AND events.customer_id = :to_customer AND events.subject = :subject
+      AND entry.source IN ('event/' || events.id, 'order/' || (events.properties ->> 'order_id'))
+    RETURNING entry.contest
+""")
+
+
+async def remove_moved(session: WriteSession, contests: Collection[str], move: Move, since: datetime) -> set[str]:
+    """Take out what an anonymous history, which is another's now, entered since a moment; answers in which contests.
+
+    The caller holds the contests unfrozen. Relies on ix_contest_entries_customer_id and ix_events_customer_name.
+    """
+    given = {"contests": list(contests), "subject": f"a:{move.anonymous_id}", "since": since}
+    given |= {"from_customer": move.from_customer, "to_customer": move.to_customer}
+    return set((await session.execute(_REMOVE_MOVED, given)).scalars()) if contests else set()
 
 
 async def chances(session: ReadSession, contest: str, customer_id: UUID) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from database.products import forget_views
 from database.routing import PendingEvent, loaded
 from database.session import ReadSession, WriteSession
 from database.tiers import TierStanding
+from database.vouching import is_vouched
 from domain.earning import Unpaid
 from domain.identities import Stamp
 
@@ -91,6 +92,23 @@ async def whom_visitors_described(session: ReadSession, links: Collection[tuple[
         return frozenset()
     bounds = {"subjects": [f"a:{value}" for value, _ in links], "customers": [customer for _, customer in links]}
     return frozenset((await session.execute(_DESCRIBED, bounds)).scalars())
+
+
+async def vouched_events(
+    session: ReadSession, since: Mapping[UUID, datetime], names: Collection[str], *, of_guests: bool = False
+) -> list[tuple[UUID, PendingEvent]]:
+    """What these customers did after a moment of theirs that counts for value, in order; `of_guests`: without user id.
+
+    Relies on ix_events_customer_name.
+    """
+    if not since or not names:
+        return []
+    theirs = [Event.customer_id.in_(since), Event.name.in_(names), Event.timestamp > min(since.values())]
+    theirs += [Event.status == "routed", is_vouched(Event), *([Event.user_id.is_(None)] if of_guests else [])]
+    statement = loaded.add_columns(Event.customer_id).where(*theirs)
+    rows = await session.execute(statement.order_by(Event.timestamp, Event.sent, Event.id))
+    found = [(row[-1], PendingEvent(*tuple(row)[:-1])) for row in rows]
+    return [(id_, event) for id_, event in found if event.timestamp > since[id_]]
 
 
 async def doubted_visitors(session: ReadSession, customer_id: UUID) -> frozenset[str]:

@@ -47,6 +47,7 @@ class Reason(StrEnum):
     POLICY = "policy"  # a person's decision
     NOT_QUALIFIED_IN_TIME = "not_qualified_in_time"
     REFUNDED = "refunded"
+    NOT_THEIRS = "not_theirs"  # the order by which the friend qualified was another customer's
     ERASED = "erased"
 
 

@@ -9,7 +9,7 @@ counted again in full.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, time, timedelta
 from uuid import UUID
@@ -43,7 +43,8 @@ _DAY = timedelta(days=1)
 class Touch:
     """Whom to count again in which challenge, from the period of `since` on (None: all); `returned`: goods are back.
 
-    `from_`: the earliest of the events, if all of them may only add to what was counted.
+    `from_`: the earliest of the events, if all of them may only add to what was counted. `open_since`: from when on
+    what was completed is lost, whatever the policy, if the count no longer comes to it.
     """
 
     customer: BatchCustomer
@@ -51,6 +52,7 @@ class Touch:
     since: datetime | None
     returned: bool = False
     from_: datetime | None = None
+    open_since: datetime | None = None
 
     def widen(self, since: datetime | None, from_: datetime | None, *, returned: bool) -> None:
         """Another event concerns the same member and challenge."""
@@ -70,12 +72,20 @@ async def follow_challenges(wave: Wave) -> None:
         await hand_out(wave, won)
 
 
-async def recount(wave: Wave, customers: Iterable[BatchCustomer], parted: Collection[UUID]) -> None:
-    """Count customers again whose histories were joined or parted; the `parted` may come to less than before."""
+async def recount(wave: Wave, customers: Iterable[BatchCustomer], parted: Mapping[UUID, datetime]) -> None:
+    """Count customers again whose histories were joined or parted.
+
+    The `parted` may come to less than before: what they completed since then by what was not theirs is taken back.
+    """
     live = wave.published.challenges
     members = [customer for customer in customers if customer.external_id is not None]
     await _count(
-        wave, [Touch(each, challenge, None, each.id in parted) for each in members for challenge in live.values()]
+        wave,
+        [
+            Touch(each, challenge, None, open_since=parted.get(each.id))
+            for each in members
+            for challenge in live.values()
+        ],
     )
 
 
@@ -279,9 +289,8 @@ async def _settle(wave: Wave, counted: Sequence[_Counted], stored: Sequence[Chal
             for period, standing in each.found.items()
             for one in standing.reached
         }
-        if each.touch.returned and not each.is_added and challenge.definition.refunds == "revoke":
-            lost = [row for place, row in known.items() if place not in reached and _was_given(row, each)]
-            revoked += [Completed(row, levels[row.level]) for row in lost]
+        lost = [row for place, row in known.items() if place not in reached and _may_be_lost(row, each)]
+        revoked += [Completed(row, levels[row.level]) for row in lost]
         if not _has_required(challenge, customer, stored):
             continue
         for place, one in reached.items():
@@ -290,6 +299,14 @@ async def _settle(wave: Wave, counted: Sequence[_Counted], stored: Sequence[Chal
                 changed.append(Completed(reach(row, place, challenge.version, one.at, wave.as_of), level))
     await give(wave, changed)
     await revoke(wave, revoked)
+
+
+def _may_be_lost(row: ChallengeCompletion, each: _Counted) -> bool:
+    """Whether a completion may be taken back: goods came back, or what was done turned out to be another's."""
+    touch = each.touch
+    is_returned = touch.returned and touch.challenge.definition.refunds == "revoke"
+    is_anothers = touch.open_since is not None and row.reached_at > touch.open_since
+    return (is_returned or is_anothers) and not each.is_added and _was_given(row, each)
 
 
 def _was_given(row: ChallengeCompletion, each: _Counted) -> bool:

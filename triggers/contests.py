@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
 
 from database.contest_draws import WON
-from database.contests import LiveContest, NewEntry, enter, remove_entries, taking_entries
+from database.contests import LiveContest, NewEntry, enter, remove_entries, remove_moved, taking_entries
 from database.orders import orders_given_back
 from database.won_prizes import contest_prizes
 from domain.commerce import ORDER_CANCELLED, ORDER_EVENTS, ORDER_REFUNDED, text_id
 from domain.conditions.scope import Scope
 from domain.contests.entries import counted_in, order_source
+from domain.identity_resolution import Move
 from domain.ids import new_id
 from triggers.batch import BatchEvent, Wave
+from triggers.guests import told_as_guests, told_since
 from triggers.prizes import Grant, grant
 
 _RETURNS = frozenset({ORDER_CANCELLED, ORDER_REFUNDED})
@@ -25,6 +29,7 @@ async def follow_contests(wave: Wave) -> None:
         await _give(wave, won)
     counting = [event for event in wave.events if event.counts_for_value and event.customer.external_id is not None]
     live = wave.published.contests if counting else {}
+    counting = [*await told_as_guests(wave, _names(live.values())), *counting]
     running = [contest for contest in live.values() if not contest.is_paused]
     entries = [entry for contest in running for event in counting for entry in _entries(wave, contest, event)]
     returned = [event for event in counting if event.event.name in _RETURNS]
@@ -33,6 +38,27 @@ async def follow_contests(wave: Wave) -> None:
         is_taking = await taking_entries(wave.session, {*(entry.contest for entry in entries), *losing})
         await enter(wave.session, [entry for entry in entries if entry.contest in is_taking])
         await _take_out(wave, is_taking.intersection(losing), returned)
+
+
+async def leave_contests(wave: Wave, moves: Sequence[Move], since: Mapping[UUID, datetime]) -> None:
+    """What a moved history entered since a moment is not the entry of who loses it; the room goes to what is theirs."""
+    live = wave.published.contests
+    is_taking = await taking_entries(wave.session, live.keys())
+    for move in moves:
+        id_ = move.from_customer
+        left = await remove_moved(wave.session, is_taking, move, since[id_])
+        running = [live[key] for key in sorted(left) if not live[key].is_paused]
+        own = await told_since(wave, {id_: since[id_]}, _names(running))
+        await enter(wave.session, [entry for each in running for event in own for entry in _entries(wave, each, event)])
+        returned = [event for event in own if event.event.name in _RETURNS]
+        losing = [each.key for each in running if each.definition.refunds == "remove"]
+        await _take_out(wave, losing, returned)
+
+
+def _names(contests: Iterable[LiveContest]) -> set[str]:
+    """The events that enter, and those that may take out again."""
+    found = {name for contest in contests for name in contest.rules}
+    return found | _RETURNS if found else found
 
 
 def _entries(wave: Wave, contest: LiveContest, event: BatchEvent) -> list[NewEntry]:

@@ -19,7 +19,7 @@ from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
 from domain.customers import Profile, merge_profiles
 from domain.identities import Identity, IdKind, Key, Naming, primary_user_id
-from domain.identity_resolution import Brakes, Refusal, Resolution, resolve
+from domain.identity_resolution import Brakes, Move, Refusal, Resolution, resolve
 from domain.ids import new_id
 from domain.lateness import open_since
 from triggers.batch import BatchCustomer, BatchEvent
@@ -62,6 +62,7 @@ class Identified:
     merged: frozenset[UUID]
     moved: frozenset[UUID]
     open_since: Mapping[UUID, datetime]
+    moves: Sequence[Move]
 
 
 async def brakes_for(session: ReadSession, namings: Iterable[Naming], known: Mapping[Key, Identity]) -> Brakes | None:
@@ -107,6 +108,7 @@ async def identify(session: WriteSession, events: list[PendingEvent], ground: Gr
         | {_final(id_, gone) for id_ in doubted}
         | await whom_visitors_described(session, found.relinked),
         open_since=reopened,
+        moves=found.moves,
     )
 
 

@@ -41,6 +41,7 @@ from domain.referrals import (
     still_qualifies,
 )
 from triggers.batch import BatchEvent, Wave
+from triggers.guests import told_as_guests, told_since
 
 _RETURNS = frozenset({ORDER_REFUNDED, ORDER_CANCELLED})
 
@@ -50,7 +51,12 @@ async def follow_referrals(wave: Wave) -> None:
     programme = wave.programme
     terms = programme.definition.referral if programme is not None else None
     friends = [event for event in wave.events if _is_of_a_friend(event, terms)]
-    rows = await referrals.lock_open_of(wave.session, {event.customer.id for event in friends})
+    vouched = {event.customer.id for event in wave.events if event.vouches}
+    rows = await referrals.lock_open_of(wave.session, {event.customer.id for event in friends} | vouched)
+    if rows.keys() & vouched:
+        for event in await told_as_guests(wave, _names(terms)):
+            if row := rows.get(event.customer.id):
+                await _follow_friend(wave, event, row, programme)
     for event in wave.events:
         if event.is_own and event.event.name in (QUALIFIED, REVOKED):
             await _follow_own(wave, event, programme)
@@ -58,13 +64,36 @@ async def follow_referrals(wave: Wave) -> None:
             await _follow_friend(wave, event, row, programme)
 
 
+async def leave_referrals(wave: Wave, since: Mapping[UUID, datetime]) -> None:
+    """What qualified these friends after a moment is somebody else's now: by what is theirs they may qualify anew.
+
+    What was paid by it is taken back on both sides.
+    """
+    programme = wave.programme
+    for id_, row in (await referrals.lock_open_of(wave.session, since)).items():
+        if row.qualified_at is None or row.qualified_at <= since[id_]:
+            continue
+        if await wave.session.scalar(select(Event.customer_id).where(Event.id == row.event_id)) == id_:
+            continue
+        if row.state == ReferralState.REWARDED:
+            await _end(wave, row, ReferralState.REVOKED, Reason.NOT_THEIRS)
+            continue
+        await _reopen(wave, row)
+        terms = programme.definition.referral if programme is not None else None
+        for event in await told_since(wave, {id_: row.claimed_at or since[id_]}, _names(terms)):
+            await _follow_friend(wave, event, row, programme)
+
+
+def _names(terms: Terms | None) -> set[str]:
+    """The events that can change where a friend stands."""
+    return {*_RETURNS, *((ORDER_COMPLETED, terms.qualifies_on.event) if terms is not None else ())}
+
+
 def _is_of_a_friend(event: BatchEvent, terms: Terms | None) -> bool:
     """Whether an event can change where a friend stands: a browser's word does not, for it is worth money."""
     if not event.counts_for_value:
         return False
-    if event.event.name in _RETURNS:
-        return True  # what was given is taken back by the rules it was given by, whatever is live now
-    return terms is not None and event.event.name in (ORDER_COMPLETED, terms.qualifies_on.event)
+    return event.event.name in _names(terms)  # returns, whatever is live now: what was given is taken back
 
 
 async def _follow_friend(wave: Wave, event: BatchEvent, row: Referral, programme: LiveProgramme | None) -> None:
@@ -115,6 +144,11 @@ async def _recheck(wave: Wave, event: BatchEvent, row: Referral) -> None:
     if row.state == ReferralState.REWARDED:
         await _end(wave, row, ReferralState.REVOKED, Reason.REFUNDED)
         return
+    await _reopen(wave, row)
+
+
+async def _reopen(wave: Wave, row: Referral) -> None:
+    """Back to where the friend stood before qualifying."""
     row.state = ReferralState.CLAIMED if row.state != ReferralState.UNDER_REVIEW else row.state
     row.qualified_at = row.due_at = row.order_id = row.event_id = row.version = None
     await wave.session.flush()

@@ -22,6 +22,7 @@ from domain.published import UnreadableDocument
 from triggers.batch import BatchCustomer, Wave, waves
 from triggers.challenges import recount
 from triggers.claiming import claim, ground_of, in_order
+from triggers.contests import leave_contests
 from triggers.doubles import end_doubles
 from triggers.earning import decide_again
 from triggers.entrants import decisive, may_start
@@ -29,6 +30,7 @@ from triggers.identity import ContendedError, Ground, Identified, identify
 from triggers.live import JourneyVersion, Live, LiveCache
 from triggers.reactions import REACTIONS, Reaction
 from triggers.rebuilding import rebuild
+from triggers.referrals import leave_referrals
 from triggers.tiers import weigh_tiers
 from triggers.waits import Settlement, wake_at_waits
 
@@ -187,7 +189,13 @@ async def _settle_identities(wave: Wave, identified: Identified) -> None:
             await weigh_tiers(replace(wave, others=left))
     touched = identified.merged | identified.moved
     counted = [customer for id_, customer in identified.customers.items() if id_ in touched]
-    await recount(wave, counted, identified.moved)
+    losers = {move.from_customer for move in identified.moves}
+    parted = {id_: since for id_, since in identified.open_since.items() if id_ in losers}
+    await recount(wave, counted, parted)
+    if parted:
+        parting = replace(wave, others=reopened)
+        await leave_contests(parting, identified.moves, parted)
+        await leave_referrals(parting, parted)
 
 
 def _customers_of(identified: Identified) -> list[BatchCustomer]:
