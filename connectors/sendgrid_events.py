@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from connectors.hook_bodies import UNREADABLE, clean, read_list
+from domain.bounces import bounce_fault, drop_fault
 from domain.engagement import Actor
 from domain.errors import Forbidden, Malformed
 from domain.message_events import Kind, Report
-from domain.refusal_rules import RECIPIENT, SENDGRID_CLASSES, SENDGRID_DROPS
-from domain.refusals import Fault, fault_of, read_reply
+from domain.refusals import Fault
 
 SIGNATURE_HEADER = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP_HEADER = "X-Twilio-Email-Event-Webhook-Timestamp"
@@ -117,33 +117,14 @@ def _read(item: object, as_of: datetime) -> Told | str | None:
 def _kind(item: Mapping[str, Any]) -> Kind | None:
     name = item.get("event")
     if name == "bounce":
-        return Kind.BLOCKED if _bounce_fault(item) is Fault.SENDER else Kind.BOUNCED
+        return Kind.BLOCKED if bounce_fault(item) is Fault.SENDER else Kind.BOUNCED
     return _KINDS.get(name) if isinstance(name, str) else None
 
 
 def _fault(kind: Kind, item: Mapping[str, Any]) -> Fault | None:
     if kind is Kind.DROPPED:
-        return _dropped_fault(item)
-    return _bounce_fault(item) if kind in (Kind.BOUNCED, Kind.BLOCKED) else None
-
-
-def _bounce_fault(item: Mapping[str, Any]) -> Fault:
-    """By SendGrid's classification; without one a block is never the address's fault, and a bounce by what was said."""
-    classified = SENDGRID_CLASSES.get(_text(item, "bounce_classification").strip().lower())
-    if classified is not None:
-        return classified
-    if _text(item, "type") == "blocked":
-        return Fault.SENDER
-    reply = read_reply(_text(item, "reason"), enhanced=_text(item, "status"))
-    return Fault.MAILBOX if reply.enhanced.startswith("4.") else fault_of(reply, RECIPIENT, Fault.MAILBOX)
-
-
-def _dropped_fault(item: Mapping[str, Any]) -> Fault:
-    """SendGrid did not even try: by its reason, and by the code of the bounce that it remembers."""
-    fault = SENDGRID_DROPS.get(_text(item, "reason").strip().lower(), Fault.MESSAGE)
-    if fault is Fault.MAILBOX:
-        return fault_of(read_reply("", enhanced=_text(item, "status")), RECIPIENT, fault)
-    return fault
+        return drop_fault(item)
+    return bounce_fault(item) if kind in (Kind.BOUNCED, Kind.BLOCKED) else None
 
 
 def _text(item: Mapping[str, Any], key: str) -> str:

@@ -34,6 +34,8 @@ _OUR_LIMIT = (
 _PERSON = r"(user|recipient|mailbox|addressee|account|address|alias|customer|local.?part)"
 
 ACCOUNT: Final = (
+    # A group that takes mail of its own people only asks for the same in almost the same words.
+    Rule(Fault.MAILBOX, _MICROSOFT, words=r"resolver\.|restricted|\bgroup\b|distribution list|public folder"),
     Rule(Fault.PROVIDER, _GMAIL, codes=("5.4.5", "4.4.5")),
     Rule(Fault.PROVIDER, _MICROSOFT, codes=("5.1.90",)),
     Rule(Fault.PROVIDER, _RFC_3463, codes=("4.3.1", "4.3.2", "5.3.1", "5.3.2")),  # its disk is full, or it rests
@@ -41,7 +43,7 @@ ACCOUNT: Final = (
     Rule(Fault.PROVIDER, _SENDGRID, words=r"unauthenticated senders? not allowed|authentication (is )?required"),
     Rule(Fault.PROVIDER, _RFC_5321, words=r"must (be authenticated|authenticate)|not authenticated to send"),
     Rule(Fault.PROVIDER, _POSTFIX, words=r"relay access denied|relaying (is )?(denied|not allowed)|unable to relay"),
-    Rule(Fault.PROVIDER, _SES, words=r"sending (is )?paused|address is not verified|not authorized to (perform|send)"),
+    Rule(Fault.PROVIDER, _SES, words=r"sending (is )?paused|address is not verified|not authorized to perform"),
 )
 """The server that takes our mail, and our account there: over a limit, or not let in. Time or a person mends it."""
 

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from database import ageing
 from database.challenge_guarantees import drifted_progress
 from database.confirmed_addresses import withheld_since
+from database.doubted_suppressions import doubted_suppressions
 from database.guarantees import (
     LOOK_BACK,
     QUESTIONS,
@@ -78,6 +79,7 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             await _caps(session, as_of),
             await _refused(session),
             await _unread(session, as_of),
+            await _doubted(session, as_of),
             Verdict(
                 "G27", "every e-mail and phone has a known source", await presumed_addresses(session, 5), is_notice=True
             ),
@@ -129,6 +131,14 @@ async def _unread(session: ReadSession, as_of: datetime) -> Verdict:
         for each in await unread_since(session, as_of - UNREAD_SHOWN)
     ]
     return Verdict("G3", "every item of providers' webhooks could be read", unread, is_notice=True)
+
+
+async def _doubted(session: ReadSession, as_of: datetime) -> Verdict:
+    doubted = await doubted_suppressions(session, as_of)
+    shown = [f"message {each}" for each in doubted[:5]]
+    more = [f"and {len(doubted) - 5} more; release those that are wrong"] if len(doubted) > 5 else []
+    promise = "every address suppressed as a hard bounce was said not to exist"
+    return Verdict("G17", promise, [*shown, *more], is_notice=True)
 
 
 async def _rates(session: ReadSession, as_of: datetime, per_second: float, provider: str) -> Verdict:

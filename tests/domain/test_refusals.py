@@ -151,6 +151,24 @@ def test_a_full_mailbox_or_greylisting_stops_neither_the_address_nor_the_provide
     assert grey == Deferred("smtp_450", 450, fault=Fault.MAILBOX)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5.7.1 RESOLVER.RST.AuthRequired; authentication required [Stage: CreateMessage]",
+        "5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup; authentication required",
+        "5.7.1 You are not authorized to send to this distribution list",
+        "5.2.2 mailbox quota exceeded",
+        "5.7.1 Message size limit exceeded",
+    ],
+)
+def test_one_recipients_rules_never_pause_the_provider_for_everybody(text: str) -> None:
+    for stage in (SmtpStage.RECIPIENT, SmtpStage.CONTENT):
+        answer = smtp_answer(550, text, stage)
+
+        assert isinstance(answer, Rejected)
+        assert answer.fault not in (Fault.PROVIDER, Fault.ADDRESS)
+
+
 def test_a_hostile_reply_is_read_quickly() -> None:
     assert read_reply("<" * 1_000_000).enhanced == ""
     assert read_reply("550 " + "a@" * 500_000 + " 5.1.1").enhanced == ""

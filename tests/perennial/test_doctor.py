@@ -12,11 +12,13 @@ from sqlalchemy import text
 
 from database.customers import Customer
 from database.events import append
-from database.messages import Message
+from database.messages import Message, add_message_events
 from database.refused_merges import refuse_merges
 from database.runs import Run
 from database.session import Database
 from database.shop_settings import save_shop_settings
+from database.suppressions import suppress
+from database.unread_reports import note_unread
 from domain.events import EventKind, NewEvent
 from domain.identity_resolution import Refusal, Refused
 from domain.ids import new_id
@@ -43,7 +45,7 @@ async def sent(database: Database, customer_id: UUID, at: Sequence[datetime], **
     async with database.transaction() as session:
         for moment in at:
             times = {"created_at": moment, "attempting_at": moment}
-            session.add(Message(id=new_id(), customer_id=customer_id, **(given | times | columns)))
+            session.add(Message(**({"id": new_id(), "customer_id": customer_id} | given | times | columns)))
 
 
 async def test_new_deployment_keeps_every_promise(database: Database) -> None:
@@ -131,6 +133,45 @@ async def test_refused_merges_are_shown_with_both_ids_and_break_no_promise(datab
     (shown,) = [verdict.offenders for verdict in verdicts if verdict.promise == "no merge of customers was refused"]
     assert shown == ["constant into ann: merge_limit, 2 times, last 2026-11-21"]
     assert await broken(database) == []
+
+
+async def test_addresses_suppressed_for_a_full_mailbox_by_an_earlier_release_are_shown(database: Database) -> None:
+    customer_id = await a_customer(database)
+    said: list[tuple[list[dict[str, Any]], dict[str, str] | None]] = [
+        ([{"outcome": "accepted"}], {"type": "bounce", "status": "5.2.2", "reason": "552 5.2.2 mailbox full"}),
+        ([{"outcome": "accepted"}], {"type": "bounce", "status": "5.1.1"}),
+        ([{"outcome": "rejected", "status": 550, "fault": "address"}], None),
+        ([{"outcome": "rejected", "status": 550}], None),
+    ]
+    ids = [new_id() for _ in said]
+    for message_id, (attempts, _) in zip(ids, said, strict=True):
+        await sent(database, customer_id, [NOW - timedelta(days=1)], id=message_id, attempts=attempts)
+    async with database.transaction() as session:
+        for message_id, (_, report) in zip(ids, said, strict=True):
+            address = f"{message_id}@example.com"
+            await suppress(session, "email", [address], reason="hard_bounce", at=NOW, message_id=message_id)
+            if report is not None:
+                told = {"kind": "bounced", "actor": None, "at": NOW, "detail": report, "message_id": message_id}
+                row = told | {"provider": "sendgrid", "provider_event_id": str(message_id)}
+                await add_message_events(session, [row])
+
+    shown = [each for each in await examine(database, NOW, email_per_second=10, provider="x") if each.is_notice]
+
+    (verdict,) = [each for each in shown if "hard bounce" in each.promise]
+    assert set(verdict.offenders) == {f"message {ids[0]}", f"message {ids[3]}"}
+    assert verdict.is_kept
+
+
+async def test_webhook_items_that_could_not_be_read_are_shown(database: Database) -> None:
+    await note_unread(database, "sendgrid", {"malformed_json": 2}, NOW - timedelta(days=2))
+    await note_unread(database, "sendgrid", {"malformed_json": 1}, NOW)
+
+    (verdict,) = [
+        each for each in await examine(database, NOW, email_per_second=10, provider="x") if "webhooks" in each.promise
+    ]
+
+    assert verdict.offenders == ["sendgrid: malformed_json, 3 times since 2026-11-19, last 11-21"]
+    assert verdict.is_kept
 
 
 async def test_runs_that_an_earlier_release_failed_after_a_restore_are_named(database: Database) -> None:
