@@ -19,6 +19,7 @@ from database.recorded_points import recorded_loyalty
 from database.secrets import PSEUDONYMS, known_secret
 from database.session import ReadSession
 from database.suppressions import as_suppressed, suppressions_of
+from database.vouching import is_vouched
 from domain.addresses import address_of
 from domain.conditions.history import PastMessage, Report
 from domain.consent import Addressee, StandingConsent, is_statement
@@ -98,11 +99,11 @@ async def _events(
     matter: ColumnElement[bool] = Event.name.in_(names)
     if with_traits:
         matter = or_(matter, Event.changed_traits.is_not(None))
-    statement = select(Event).where(
+    statement = select(Event, is_vouched(Event)).where(
         Event.customer_id.in_(ids), Event.number.is_not(None), Event.timestamp < end, matter
     )
     found: dict[UUID, list[Happening]] = defaultdict(list)
-    for event in (await session.execute(statement.order_by(Event.timestamp, Event.number))).scalars():
+    for event, is_trusted in await session.execute(statement.order_by(Event.timestamp, Event.number)):
         if event.customer_id is not None and event.number is not None:
             found[event.customer_id].append(
                 Happening(
@@ -114,7 +115,7 @@ async def _events(
                     changed_traits=event.changed_traits,
                     timestamp=event.timestamp,
                     received_at=event.timestamp,  # the virtual clock shows when things happened
-                    trusted=event.trusted,
+                    trusted=is_trusted,
                 )
             )
     return found

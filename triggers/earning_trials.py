@@ -11,6 +11,7 @@ from database.customers import Customer, trusted_profile
 from database.events import Event
 from database.session import ReadSession
 from database.tiers import ladder_of
+from database.vouching import is_vouched
 from domain.earning import Decision, EarningEvent, Programme, Usage, decide, decide_in_order
 from domain.local_time import resolve_zone
 from domain.programmes.checks import events_of
@@ -81,7 +82,7 @@ async def _recorded(
     """Routed events of these names in pages, in the order they happened. Relies on ix_events_name_timestamp."""
     position = tuple_(Event.timestamp, Event.sent, Event.id)
     statement = (
-        select(Event, Customer)
+        select(Event, Customer, is_vouched(Event))
         .join(Customer, Customer.id == Event.customer_id)
         .where(Event.name.in_(names), Event.timestamp >= start, Event.timestamp < end, Event.status == "routed")
         .order_by(Event.timestamp, Event.sent, Event.id)
@@ -92,16 +93,17 @@ async def _recorded(
         rows = (await session.execute(statement if after is None else statement.where(position > after))).all()
         if not rows:
             return
-        yield [(_as_earning(event, customer), customer) for event, customer in rows]
+        yield [(_as_earning(event, customer, is_theirs=told), customer) for event, customer, told in rows]
         last = rows[-1][0]
         after = tuple_(last.timestamp, last.sent, last.id)
 
 
-def _as_earning(row: Event, customer: Customer) -> EarningEvent:
+def _as_earning(row: Event, customer: Customer, *, is_theirs: bool) -> EarningEvent:
+    """`is_theirs`: a trusted source says what was done and that this customer did it."""
     return EarningEvent(
         *(row.id, row.message_id, customer.id, row.name, row.properties, row.timestamp),
         trusted=row.trusted,
         is_history=row.is_history,
-        is_guest=customer.external_id is None,
+        is_guest=customer.external_id is None or (row.trusted and not is_theirs),
         sent=row.sent,
     )

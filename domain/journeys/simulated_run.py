@@ -34,7 +34,7 @@ from domain.journeys.steps import (
     WaitStep,
 )
 from domain.journeys.waiting import CompiledWait, Happening, Met, Restarted, Standing, Watcher, compile_wait
-from domain.messages import Hold, Send, Skip
+from domain.messages import Hold, Reason, Send, Skip
 from domain.runs import HOLDOUT, Ending, OutcomeKind, Position, RunState, StepOutcome
 from domain.simulations import Costs, LoggedStep
 
@@ -44,7 +44,7 @@ DONE = StepOutcome(kind=OutcomeKind.DONE)
 class World(LoyaltyWorld, Protocol):
     """What surrounds a simulated run: its customer at the moment of the virtual clock."""
 
-    def gate(self, step: SendStep) -> Send | Hold | Skip:
+    def gate(self, step: SendStep, *, is_silenced: bool) -> Send | Hold | Skip:
         """What the send gate would decide, and count."""
         ...
 
@@ -113,6 +113,9 @@ class SimulatedRun:
     shadow: bool
     seen_number: int
     trusted: bool = True  # trusted facts alone would have led it here
+    occasion: str = ""
+    silenced: bool = False  # a browser told of its exit: no message of it leaves any more
+    began_trusted: bool = field(init=False)
     ending: Ending | None = None
     until: datetime | None = None
     converted: bool = False
@@ -125,6 +128,7 @@ class SimulatedRun:
 
     def __post_init__(self) -> None:
         """The walk begins with the first `advance`."""
+        self.began_trusted = self.trusted
         self._walk = Interpreter(lambda _: self.flow, 1, self).walk()
 
     def advance(self) -> None:
@@ -166,7 +170,7 @@ class SimulatedRun:
         """Decide in memory what production would do."""
         outcome = self._outcome(step, visit)
         self._note(step, visit, outcome)
-        return outcome
+        return DONE if outcome.reason == Reason.SILENCED else outcome
 
     async def stand(self, step: Step, outcome: StepOutcome) -> None:
         """Hand the clock back until it shows `outcome.at`, or an event meets the wait."""
@@ -258,7 +262,7 @@ class SimulatedRun:
     def _send(self, step: SendStep) -> StepOutcome:
         if self.shadow:
             return StepOutcome(kind=OutcomeKind.SKIPPED, reason=HOLDOUT)
-        match self.world.gate(step):
+        match self.world.gate(step, is_silenced=self.silenced):
             case Send():
                 return DONE
             case Hold(until=until, reason=reason):

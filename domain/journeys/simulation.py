@@ -5,12 +5,10 @@ Pure: it is given what was recorded, and answers counts. Customers are played on
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from domain.conditions import buckets
@@ -23,14 +21,17 @@ from domain.journeys.dates import due_of
 from domain.journeys.definition import DateEntry, JourneyDefinition, ScheduleEntry
 from domain.journeys.exits import exit_reason
 from domain.journeys.flow import Flow
-from domain.journeys.reentry import barred_by, occasion_text
+from domain.journeys.reentry import barred_by
+from domain.journeys.simulated_entries import DUE, TOLD, crossings, occasion_of, own_event
 from domain.journeys.simulated_run import Deciders, SimulatedRun
+from domain.journeys.simulated_turns import give_way, turns
 from domain.journeys.steps import SendStep
 from domain.journeys.value import is_of_value
 from domain.journeys.waiting import Happening, Matcher, Watcher, compile_entry, compile_match
+from domain.journeys.worth import Worth
 from domain.local_time import next_cron, resolve_zone
 from domain.messages import Candidate, Hold, Send, Sent, Skip, decide
-from domain.runs import OutcomeKind, RunState
+from domain.runs import SUPERSEDED, OutcomeKind, RunState
 from domain.shop_settings import ShopSettings
 from domain.simulations import (
     SAMPLES,
@@ -40,10 +41,6 @@ from domain.simulations import (
     SimulationResult,
 )
 from domain.suppressions import cause_against
-from domain.thresholds import EVENT_OF, Threshold
-
-DUE = "Journey Entry Due"
-"""The name of the event by which a date or a schedule enters somebody."""
 
 ASSUMPTIONS = (
     "traits as of now",
@@ -71,6 +68,7 @@ class _Rules:
     goal: Matcher | None
     goal_within: timedelta
     is_of_value: bool
+    gives: bool
 
     @classmethod
     def of(cls, definition: JourneyDefinition) -> _Rules:
@@ -89,6 +87,7 @@ class _Rules:
             goal=None if goal is None else compile_match(goal),
             goal_within=within.longest(),
             is_of_value=is_of_value(definition),
+            gives=Worth().given_by(definition),
         )
 
 
@@ -113,8 +112,8 @@ class Simulation:
         """One customer's part in the period."""
         customer = SimulatedCustomer(record, self._settings)
         world = _CustomerWorld(self._rules, self._settings, customer, self._start, self._rewards)
-        told = [event for event in record.events if event.name not in _TOLD or not event.own]
-        crossed = _crossings(record, self._rules.definition.enter.thresholds)
+        told = [event for event in record.events if event.name not in TOLD or not event.own]
+        crossed = crossings(record, self._rules.definition.enter.thresholds)
         for event in _by_time([*told, *crossed, *self._due(record)]):
             if event.timestamp >= self._end:
                 break
@@ -135,12 +134,12 @@ class Simulation:
                     moment, read = self._start, reader(rule.trait)
                     is_trusted = read(record.traits) == read(record.trusted_traits)
                     while (due := due_of(rule, record.traits, zone, moment)) is not None and due.at < self._end:
-                        yield _own_event(record.id, f"{due.day}", due.at, trusted=is_trusted)
+                        yield own_event(record.id, f"{due.day}", due.at, trusted=is_trusted)
                         moment = due.at + timedelta(seconds=1)
                 case ScheduleEntry(schedule=cron, zone=name):
                     moment = self._start - timedelta(seconds=1)
                     while (moment := next_cron(cron, moment, resolve_zone(name, self._settings.zone))) < self._end:
-                        yield _own_event(record.id, moment.isoformat(), moment)
+                        yield own_event(record.id, moment.isoformat(), moment)
                 case _:
                     pass
 
@@ -164,7 +163,6 @@ class _CustomerWorld:
         """The period begins here; what happened before is history and enters nobody."""
         self._begins = self.now
         self._heard: list[Happening] = []
-        self._occasions: set[str] = set()
 
     def hear(self, event: Happening) -> None:
         """Timers first, then the event: exits, waits, goals, and last the runs that it begins."""
@@ -189,7 +187,7 @@ class _CustomerWorld:
         """The events after a routing number, up to now."""
         return [event for event in self._heard if event.number > number]
 
-    def gate(self, step: SendStep) -> Send | Hold | Skip:
+    def gate(self, step: SendStep, *, is_silenced: bool) -> Send | Hold | Skip:
         """The send gate of production, with the messages that the simulation has sent."""
         body, record = step.send, self.customer.record
         purpose = self.rules.definition.purpose_of(body)
@@ -203,6 +201,7 @@ class _CustomerWorld:
             permission=permission(consents, purpose, body.channel, self.settings.consent_defaults, to),
             suppression=cause_against(record.suppressions, purpose, consents, to),
             is_confirmed=to.takes_value or not self.rules.is_of_value,
+            is_silenced=is_silenced,
             sent=[*(message for message in record.sent if message.at <= self.now), *self.sent],
         )
         decision = decide(candidate, self.settings, self.now)
@@ -214,24 +213,43 @@ class _CustomerWorld:
         return decision
 
     def _settle(self, run: SimulatedRun, event: Happening) -> None:
-        watcher = Watcher(run.entry.event_id, run.scope())
         if run.ending is None:
-            reason = next((reason for matches, reason in self.rules.exits if matches(event, watcher)), None)
-            if reason is not None:
-                run.exit(reason)
-            else:
-                run.hear(event)
+            self._exit_or_hear(run, event)
+        if run.ending is not None and run.ending.reason == SUPERSEDED:
+            return
+        watcher = Watcher(run.entry.event_id, run.scope())
         in_time = event.timestamp <= run.entered_at + self.rules.goal_within
         if self.rules.goal is not None and not run.converted and in_time and self.rules.goal(event, watcher):
             run.converted = True
 
+    def _exit_or_hear(self, run: SimulatedRun, event: Happening) -> None:
+        """A browser takes no value out of a trusted run: it only silences it."""
+        reason = self._exit_of(run, event)
+        if reason is None:
+            run.hear(event)
+        elif not (run.trusted and self.rules.gives):
+            run.exit(reason)
+        elif event.trusted and (by_trusted := self._exit_of(run, event, trusted=True)) is not None:
+            run.exit(by_trusted)
+        else:
+            run.silenced = True
+
+    def _exit_of(self, run: SimulatedRun, event: Happening, *, trusted: bool = False) -> str | None:
+        watcher = Watcher(run.entry.event_id, run.scope(trusted=trusted))
+        return next((reason for matches, reason in self.rules.exits if matches(event, watcher)), None)
+
     def _enter(self, event: Happening) -> None:
         if not self._matches(event):
             return
-        reason = self._barred(event)
-        if reason is not None:
-            self.kept_out[reason] += 1
+        trusted = event.trusted and self._matches(event, trusted=True) and self._qualifies(event, trusted=True)
+        enter = self.rules.definition.enter
+        counting = turns(self.runs, trusted=trusted, gives=self.rules.gives)
+        occasion = occasion_of(event, enter.occasion)
+        reason = self._barred(event, occasion, counting)
+        if reason is not None or occasion is None:
+            self.kept_out[reason or "occasion_missing"] += 1
             return
+        give_way(self.runs, counting, occasion, enter.again)
         run = SimulatedRun(
             world=self,
             flow=self.rules.flow,
@@ -240,7 +258,8 @@ class _CustomerWorld:
             entered_at=self.now,
             shadow=_in_holdout(self.customer.id, self.rules.definition),
             seen_number=event.number,
-            trusted=event.trusted and self._matches(event, trusted=True) and self._qualifies(event, trusted=True),
+            trusted=trusted,
+            occasion=occasion,
         )
         self.runs.append(run)
         run.advance()
@@ -249,28 +268,24 @@ class _CustomerWorld:
         watcher = Watcher(event.event_id, self.customer.scope(self.now, trusted=trusted))
         return event.name == DUE or any(matches(event, watcher) for matches in self.rules.entries)
 
-    def _barred(self, event: Happening) -> str | None:
+    def _barred(self, event: Happening, occasion: str | None, counting: Sequence[SimulatedRun]) -> str | None:
         enter = self.rules.definition.enter
-        occasion = _occasion(event, enter.occasion)
         if occasion is None:
             return "occasion_missing"
-        entered = [run.entered_at for run in self.runs]
+        entered = [run.entered_at for run in counting]
         window = enter.again.per if enter.again else None
         since = None if window is None else parse_duration(window).before(self.now)
         bar = barred_by(
             enter.again,
-            occasion_taken=occasion in self._occasions,
-            is_active=any(run.ending is None for run in self.runs),
+            occasion_taken=any(run.occasion == occasion for run in counting),
+            is_active=any(run.ending is None for run in counting),
             last_entered_at=max(entered, default=None),
             entered_within=sum(since is None or moment > since for moment in entered),
             as_of=self.now,
         )
         if bar is not None:
             return bar
-        if not self._qualifies(event):
-            return "condition"
-        self._occasions.add(occasion)
-        return None
+        return None if self._qualifies(event) else "condition"
 
     def _qualifies(self, event: Happening, *, trusted: bool = False) -> bool:
         """Whether the entry's condition holds, and for a schedule that the customer belongs to its audience."""
@@ -283,44 +298,6 @@ class _CustomerWorld:
 
 def _by_time(events: list[Happening]) -> list[Happening]:
     return sorted(events, key=lambda event: (event.timestamp, event.number))
-
-
-_TOLD = frozenset(EVENT_OF.values())
-"""Crossings are worked out anew: those that were told are of the thresholds that journeys had then."""
-
-
-def _crossings(record: RecordedCustomer, thresholds: Collection[Threshold]) -> Iterator[Happening]:
-    """The recorded moves that crossed a threshold of the journey, as events of our own."""
-    if record.loyalty is None:
-        return
-    for position, move, threshold, before, after in record.loyalty.crossings(thresholds):
-        properties = {"figure": threshold.figure, "threshold": threshold.points, "from": before, "points": after}
-        occasion = f"{position}/{'/'.join(map(str, threshold))}"
-        yield _own_event(record.id, occasion, move.at, name=EVENT_OF[threshold.change], properties=properties)
-
-
-def _own_event(
-    customer_id: UUID,
-    occasion: str,
-    at: datetime,
-    *,
-    name: str = DUE,
-    properties: Mapping[str, Any] | None = None,
-    trusted: bool = True,
-) -> Happening:
-    digest = hashlib.sha256(f"{customer_id}/{occasion}".encode()).digest()[:16]
-    return Happening(
-        event_id=UUID(bytes=digest), number=0, own=True, name=name,
-        properties={"occasion": occasion} if properties is None else properties,
-        changed_traits=None, timestamp=at, received_at=at, trusted=trusted,
-    )  # fmt: skip
-
-
-def _occasion(event: Happening, path: str | None) -> str | None:
-    if path is None:
-        return str(event.event_id)
-    found = reader(path)({"event": event.name, "properties": event.properties})
-    return occasion_text(found[0]) if found else None
 
 
 def _in_holdout(customer_id: UUID, definition: JourneyDefinition) -> bool:

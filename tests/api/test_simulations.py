@@ -10,7 +10,7 @@ import httpx
 from sqlalchemy import func, select
 
 from database.consent import Consent
-from database.customers import Customer
+from database.customers import Customer, Identity
 from database.events import Event
 from database.ledger import PointTransaction
 from database.messages import Message
@@ -253,3 +253,40 @@ async def test_a_simulation_shows_which_runs_browsers_would_have_led_on(
     assert skipped["gift"] == (1, {"untrusted": 3})
     assert skipped["tea"] == (3, {"untrusted": 1})  # nobody but browsers told of one
     assert told["costs"] == {"points_awarded": 5, "points_deducted": 0, "rewards": {"free-tea": 3}}
+
+
+async def test_a_simulation_lets_no_browser_take_the_turn_or_the_points_of_a_trusted_customer(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await publish_programme(database, NOW - timedelta(days=300))
+    at = NOW - timedelta(days=5)
+    turn, left = await make_customer(database), await make_customer(database)
+    for customer, trusted in ((turn, False), (turn, True), (left, True)):
+        await happened(database, customer, "Order Paid", at, trusted=trusted, order_id="o-1")
+    await happened(database, left, "Club Left", at + timedelta(minutes=1), trusted=False)
+    steps = [{"wait": {"for": "1h"}, "id": "pause"}, {"send": {"template": "t"}, "id": "mail"}, GIFT]
+    enter = {"on": {"event": "Order Paid"}, "occasion": "properties.order_id"}
+    document = {"journey": "cart", "purpose": "transactional", "enter": enter, "exit": [{"event": "Club Left"}]}
+
+    told = await simulate(client, definition={**document, "steps": steps})
+
+    assert (told["entered"], told["untrusted"], told["exited"]) == (3, 1, {"superseded": 1})
+    assert told["costs"]["points_awarded"] == 10
+
+
+async def test_a_simulation_promises_no_points_for_a_guests_order_that_only_a_browser_links(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await publish_programme(database, NOW - timedelta(days=300))
+    ann = await make_customer(database)
+    await happened(database, ann, "Signed Up", NOW - timedelta(days=5))
+    async with database.transaction() as session:
+        [event] = (await session.scalars(select(Event))).all()
+        event.user_id, event.anonymous_id, event.subject = None, "guest", "a:guest"
+        session.add(Identity(kind="anonymous", value="guest", customer_id=ann, first_seen=NOW, linked_trusted=False))
+
+    told = await simulate(
+        client, definition={"journey": "cart", "enter": {"on": {"event": "Signed Up"}}, "steps": [GIFT]}
+    )
+
+    assert (told["entered"], told["untrusted"], told["costs"]["points_awarded"]) == (1, 1, 0)

@@ -1,0 +1,29 @@
+"""Whose turn it is in a simulation: as in production, a browser takes none of a trusted customer (decision 0013)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from domain.journeys.definition import Again
+from domain.journeys.simulated_run import SimulatedRun
+from domain.runs import SUPERSEDED, OutcomeKind
+
+
+def turns(runs: Sequence[SimulatedRun], *, trusted: bool, gives: bool) -> list[SimulatedRun]:
+    """The runs that count against an entry. `trusted`: trusted facts alone lead there; `gives`: the journey does."""
+    return [run for run in runs if not trusted or run.began_trusted or _had_its_turn(run, gives=gives)]
+
+
+def _had_its_turn(run: SimulatedRun, *, gives: bool) -> bool:
+    done = {entry.kind for entry in run.log if entry.outcome == OutcomeKind.DONE}
+    return "reward" in done or (not gives and "send" in done)
+
+
+def give_way(
+    runs: Sequence[SimulatedRun], counting: Sequence[SimulatedRun], occasion: str, again: Again | None
+) -> None:
+    """End the runs that are passed over and stand in the way of one about `occasion`."""
+    alone = again is None or not again.while_active
+    for run in runs:
+        if run not in counting and run.ending is None and (alone or run.occasion == occasion):
+            run.exit(SUPERSEDED)
