@@ -117,10 +117,13 @@ class MessageActivities:
 
 
 def _clock(at: StepInput) -> Now:
-    """Business time from when this attempt began, by Temporal's clock; retries begin long after the workflow asked."""
+    """Business time from when this attempt began; retries begin long after the workflow asked.
+
+    Temporal's clock may be ahead of ours (in tests by hours), and a task that waited for its worker began before now.
+    """
     started, begun = at.as_of, time.monotonic()
     if activity.in_activity():
-        started = max(at.as_of, activity.info().started_time.astimezone(UTC))
+        started = max(at.as_of, activity.info().started_time.astimezone(UTC), datetime.now(UTC))
 
     def now() -> StepInput:
         elapsed = timedelta(seconds=time.monotonic() - begun)

@@ -43,6 +43,7 @@ class MessageAnswer(BaseModel):
     not_after: datetime | None
     created_at: datetime
     attempting_at: datetime | None
+    called_at: datetime | None
     accepted_at: datetime | None
     settled_at: datetime | None
     resent: bool
@@ -69,7 +70,7 @@ class MessageDetail(MessageAnswer):
     html: str | None
     text: str | None
     headers: dict[str, str]
-    attempts: list[dict[str, Any]]  # {at, outcome, status?, error?, fault?}
+    attempts: list[dict[str, Any]]  # {at, outcome, called_at?, answered_at?, status?, error?, fault?}
     events: list[Report]
 
     @classmethod

@@ -11,6 +11,7 @@ from sqlalchemy import select, text
 from database import (
     challenge_guarantees,
     ledger_guarantees,
+    message_guarantees,
     referral_guarantees,
     reward_guarantees,
     tier_guarantees,
@@ -73,9 +74,8 @@ QUESTIONS = (
     ),
     Question(
         "G12",
-        "no message was claimed after its run had ended",
-        """SELECT m.id::text FROM messages m JOIN runs r ON r.id = m.run_id
-           WHERE m.state = ANY(:reserved) AND r.ended_at < m.created_at""",
+        "no provider was called for a message after its run had ended",
+        message_guarantees.AFTER_ITS_RUN,
     ),
     Question(
         "G13",
@@ -86,21 +86,14 @@ QUESTIONS = (
            ) > 1""",
     ),
     Question(
-        "G17",
-        "no marketing message was claimed after consent had been withdrawn",
-        """SELECT m.id::text FROM messages m
-           JOIN LATERAL (
-             SELECT c.state FROM consents c JOIN events e ON e.id = c.event_id
-             WHERE c.customer_id = m.customer_id AND c.purpose = m.purpose AND c.channel IN (m.channel, 'all')
-               AND c.at <= m.created_at AND e.routed_at < m.created_at
-             ORDER BY c.at DESC, c.id DESC LIMIT 1
-           ) latest ON latest.state = 'unsubscribed'
-           WHERE m.state = ANY(:reserved) AND m.purpose <> 'transactional'""",
+        "G19",
+        "no provider was called for marketing after consent had been withdrawn",
+        message_guarantees.AFTER_A_WITHDRAWAL,
     ),
     Question(
         "G18",
-        "nothing left after its time",
-        """SELECT id::text FROM messages WHERE attempting_at > not_after""",
+        "no provider was called for a message after its time",
+        message_guarantees.AFTER_ITS_TIME,
     ),
     Question("points", "every transaction of points sums to zero", ledger_guarantees.SUMS_TO_ZERO),
     Question("points", "balances equal a replay of their entries", ledger_guarantees.BALANCES),
@@ -163,20 +156,6 @@ async def reserved_since(session: ReadSession, since: datetime) -> Sequence[Rese
         ReservedMessage(str(row.id), str(row.customer_id), row.zone, Sent(row.created_at, row.channel, row.purpose))
         for row in rows
     ]
-
-
-async def busiest_second(session: ReadSession, since: datetime) -> Mapping[str, int]:
-    """The most attempts that each provider saw within any one second since then."""
-    statement = text("""
-        SELECT provider, max(crowd) FROM (
-            SELECT provider, count(*) OVER (
-                PARTITION BY provider ORDER BY attempting_at
-                RANGE BETWEEN interval '999999 microseconds' PRECEDING AND CURRENT ROW
-            ) AS crowd
-            FROM messages WHERE attempting_at >= :since AND provider IS NOT NULL
-        ) AS windows GROUP BY provider
-    """)
-    return {provider: int(crowd) for provider, crowd in await session.execute(statement, {"since": since})}
 
 
 LOOK_BACK = timedelta(days=32)

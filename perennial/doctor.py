@@ -18,12 +18,13 @@ from database.guarantees import (
     LOOK_BACK,
     QUESTIONS,
     ReservedMessage,
-    busiest_second,
     offenders,
     reserved_since,
 )
 from database.keys import everything
+from database.message_guarantees import busiest_second
 from database.migrations.upgrade import current_revision, newest_revision, serves
+from database.provider_rates import ill_providers
 from database.published import unread_documents
 from database.refused_merges import open_refusals
 from database.session import Database, ReadSession
@@ -76,6 +77,7 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             Verdict("G27", "no browser key has a server's or a reserved source", clashes(await everything(session))),
             Verdict("G28", "this release reads every published document whole", await unread_documents(session)),
             await _rates(session, as_of, email_per_second, provider),
+            await _ill(session),
             await _caps(session, as_of),
             await _refused(session),
             await _unread(session, as_of),
@@ -146,7 +148,15 @@ async def _rates(session: ReadSession, as_of: datetime, per_second: float, provi
     over = [
         f"{name}: {crowd} in one second" for name, crowd in crowds.items() if name == provider and crowd > per_second
     ]
-    return Verdict("G16", f"no second saw more than {per_second:g} attempts at the provider", over)
+    return Verdict("G16", f"no second saw more than {per_second:g} calls of the provider", over)
+
+
+async def _ill(session: ReadSession) -> Verdict:
+    ill = [
+        f"{each.provider}: {each.trouble} since {each.ill_since:%Y-%m-%d %H:%M:%S}, {each.failures} calls found it so"
+        for each in await ill_providers(session)
+    ]
+    return Verdict("G15", "providers take messages", ill, is_notice=True)
 
 
 async def _caps(session: ReadSession, as_of: datetime) -> Verdict:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from database.customers import Customer
 from database.events import append
 from database.messages import Message, add_message_events
+from database.provider_rates import Granted, fall_ill, register
 from database.refused_merges import refuse_merges
 from database.runs import Run
 from database.session import Database
@@ -22,6 +23,7 @@ from database.unread_reports import note_unread
 from domain.events import EventKind, NewEvent
 from domain.identity_resolution import Refusal, Refused
 from domain.ids import new_id
+from domain.provider_pace import Pace
 from domain.shop_settings import FrequencyCap, ShopSettings
 from perennial.doctor import Verdict, examine
 
@@ -44,7 +46,8 @@ async def sent(database: Database, customer_id: UUID, at: Sequence[datetime], **
     given = {"channel": "email", "purpose": "marketing", "template": "t", "state": "accepted", "provider": "smtp"}
     async with database.transaction() as session:
         for moment in at:
-            times = {"created_at": moment, "attempting_at": moment}
+            attempt = {"at": moment.isoformat(), "called_at": moment.isoformat(), "outcome": "accepted"}
+            times = {"created_at": moment, "attempting_at": moment, "called_at": moment, "attempts": [attempt]}
             session.add(Message(**({"id": new_id(), "customer_id": customer_id} | given | times | columns)))
 
 
@@ -91,7 +94,7 @@ async def test_transactional_message_sent_again_after_an_unknown_attempt_is_fine
 
 
 async def test_second_with_too_many_attempts_is_found(database: Database) -> None:
-    crowd = [NOW + timedelta(milliseconds=milliseconds) for milliseconds in (0, 400, 999)]
+    crowd = [NOW + timedelta(milliseconds=milliseconds) for milliseconds in (0, 400, 900)]
     await sent(database, await a_customer(database), crowd)
 
     (verdict,) = await broken(database)
@@ -121,6 +124,41 @@ async def test_mail_after_its_time_is_found(database: Database) -> None:
     (verdict,) = await broken(database)
 
     assert verdict.guarantee == "G18"
+
+
+async def test_a_call_that_began_too_late_is_found_though_it_was_decided_in_time(database: Database) -> None:
+    late = {"called_at": NOW + timedelta(seconds=2), "not_after": NOW + timedelta(seconds=1)}
+    await sent(database, await a_customer(database), [NOW], **late)
+
+    (verdict,) = await broken(database)
+
+    assert verdict.guarantee == "G18"
+
+
+@pytest.mark.parametrize(("seconds", "is_late"), [(0.4, False), (5, True)])
+async def test_a_call_that_began_after_the_run_had_ended_is_found(
+    database: Database, seconds: float, is_late: bool
+) -> None:
+    values = {"journey": "cart", "version": 1, "occasion": "o", "seen_number": 0, "entry": {}, "workflow_id": "j/1"}
+    ended = {"state": "exited", "reason": "Order Completed", "shadow": False, "entered_at": NOW, "ended_at": NOW}
+    run_id, customer_id = new_id(), await a_customer(database)
+    async with database.transaction() as session:
+        session.add(Run(id=run_id, customer_id=customer_id, **values, **ended))
+    claimed = NOW - timedelta(minutes=1)
+    await sent(database, customer_id, [claimed], run_id=run_id, called_at=NOW + timedelta(seconds=seconds))
+
+    assert [verdict.guarantee for verdict in await broken(database)] == ["G12"] * is_late
+
+
+async def test_a_provider_that_takes_nothing_is_shown_and_breaks_no_promise(database: Database) -> None:
+    async with database.transaction() as session:
+        await register(session, "smtp", Pace.of(2))
+        await fall_ill(session, "smtp", Granted(NOW, 1, is_probe=False), "smtp_535", None)
+
+    verdicts = await examine(database, NOW, email_per_second=2, provider="smtp")
+
+    (shown,) = [verdict for verdict in verdicts if verdict.promise == "providers take messages"]
+    assert (shown.is_kept, shown.offenders[0].startswith("smtp: smtp_535 since ")) == (True, True)
 
 
 async def test_refused_merges_are_shown_with_both_ids_and_break_no_promise(database: Database) -> None:

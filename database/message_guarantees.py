@@ -1,0 +1,56 @@
+"""What breaks a guarantee about messages, asked of live data: by when a provider was called, not by what was meant.
+
+A message's call began at `called_at`; older releases kept only when they decided to call (`attempting_at`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import text
+
+from database.session import ReadSession
+
+# What the gate sees is good for half a second, and the clocks of two machines differ a little.
+AFTER_ITS_RUN = """
+    SELECT m.id::text FROM messages m JOIN runs r ON r.id = m.run_id
+    WHERE m.state = ANY(:reserved) AND r.ended_at < coalesce(
+        coalesce(m.called_at, m.attempting_at) - interval '1 second', m.created_at
+    )
+"""
+
+AFTER_A_WITHDRAWAL = """
+    SELECT m.id::text FROM messages m
+    CROSS JOIN LATERAL (
+        SELECT coalesce(coalesce(m.called_at, m.attempting_at) - interval '1 second', m.created_at) AS at
+    ) AS call
+    JOIN LATERAL (
+        SELECT c.state FROM consents c JOIN events e ON e.id = c.event_id
+        WHERE c.customer_id = m.customer_id AND c.purpose = m.purpose AND c.channel IN (m.channel, 'all')
+            AND c.at <= call.at AND e.routed_at < call.at
+        ORDER BY c.at DESC, c.id DESC LIMIT 1
+    ) latest ON latest.state = 'unsubscribed'
+    WHERE m.state = ANY(:reserved) AND m.purpose <> 'transactional'
+"""
+
+AFTER_ITS_TIME = """SELECT id::text FROM messages WHERE coalesce(called_at, attempting_at) > not_after"""
+
+_BUSIEST = text("""
+    SELECT provider, max(crowd) FROM (
+        SELECT provider, count(*) OVER (
+            PARTITION BY provider ORDER BY at RANGE BETWEEN interval '950 milliseconds' PRECEDING AND CURRENT ROW
+        ) AS crowd
+        FROM (
+            SELECT provider, CAST(attempt ->> 'called_at' AS timestamptz) AS at
+            FROM messages CROSS JOIN LATERAL jsonb_array_elements(attempts) AS attempt
+            WHERE called_at >= :since AND provider IS NOT NULL AND attempt ->> 'called_at' IS NOT NULL
+        ) AS calls
+        WHERE at >= :since
+    ) AS windows GROUP BY provider
+""")
+
+
+async def busiest_second(session: ReadSession, since: datetime) -> Mapping[str, int]:
+    """The most calls that each provider had within any one second since then, as far as their clocks can tell."""
+    return {provider: int(crowd) for provider, crowd in await session.execute(_BUSIEST, {"since": since})}
