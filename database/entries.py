@@ -13,8 +13,10 @@ from sqlalchemy import ColumnElement, select, text
 
 from database.events import Event
 from database.journeys import EntryDecision
+from database.runs import Run
 from database.session import ReadSession, WriteSession
 from database.superseding import GAVE_NOTHING, NEVER_TRUSTED, SENT_NOTHING
+from domain.journeys.reentry import Bar
 from domain.journeys.waiting import Happening
 
 
@@ -141,7 +143,7 @@ _DECIDE = text("""
     ON CONFLICT (journey, customer_id, event_id) DO UPDATE SET
         at = excluded.at, version = excluded.version, outcome = excluded.outcome, reason = excluded.reason,
         failed_leaf = excluded.failed_leaf, run_id = excluded.run_id
-    WHERE entry_decisions.outcome <> 'entered'
+    WHERE entry_decisions.outcome <> 'entered' OR excluded.outcome = 'entered'
 """)
 
 # By ix_entry_decisions_age. Rows that a merge is about to pass on are left for another time.
@@ -195,13 +197,24 @@ class UnidentifiedEntry:
 
 
 async def unidentified_entries(
-    session: ReadSession, customer_ids: Collection[UUID], limit: int
+    session: ReadSession, customer_ids: Collection[UUID], vouched: Collection[str], limit: int
 ) -> dict[UUID, list[UnidentifiedEntry]]:
-    """What customers did before we knew who they were that would have started runs: the latest, in order of receipt."""
+    """What customers did before we knew who they were that would have started runs: the latest, in order of receipt.
+
+    `vouched`: anonymous ids of which only a browser had said whose they were, and now a trusted source does. What they
+    did is looked at again where it began an untrusted run, or had no turn.
+    """
+    had_no_turn = EntryDecision.reason.in_(list(Bar))
+    was_doubted = Run.untrusted.is_not(None) & Run.untrusted["step"].astext.is_(None)
+    theirs = Event.trusted & Event.user_id.is_(None) & Event.anonymous_id.in_(vouched)
     statement = (
         select(EntryDecision.customer_id, EntryDecision.journey, Event)
         .join(Event, Event.id == EntryDecision.event_id)
-        .where(EntryDecision.customer_id.in_(customer_ids), EntryDecision.reason == "unidentified")
+        .outerjoin(Run, Run.id == EntryDecision.run_id)
+        .where(
+            EntryDecision.customer_id.in_(customer_ids),
+            (EntryDecision.reason == "unidentified") | (theirs & (had_no_turn | was_doubted)),
+        )
         .order_by(Event.received_at.desc(), Event.id.desc())
         .limit(limit)
     )

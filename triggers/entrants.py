@@ -164,10 +164,12 @@ def _candidate(
 
 async def _remembered(wave: Wave) -> list[Candidate]:
     """What visitors did while anonymous that would have started runs, judged by what is true now (decision 0007)."""
-    identifying = {event.customer.id: event for event in wave.events if event.identifies}
+    identifying = {event.customer.id: event for event in wave.events if event.identifies or event.vouches}
     if not identifying:
         return []
-    remembered = await unidentified_entries(wave.session, identifying, _MOST_REMEMBERED * len(identifying))
+    told = [event.event for event in identifying.values() if event.vouches]
+    vouched = {id_ for each in told for id_ in (each.anonymous_id, each.previous_id) if id_ is not None}
+    remembered = await unidentified_entries(wave.session, identifying, vouched, _MOST_REMEMBERED * len(identifying))
     found: list[Candidate] = []
     for customer_id, entries in remembered.items():
         since = min(entry.happening.received_at for entry in entries)

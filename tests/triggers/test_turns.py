@@ -262,6 +262,28 @@ async def test_points_that_a_journey_sets_off_elsewhere_are_not_lost_either(
     assert await states(shop) == [SUPERSEDED, UNDER_WAY]
 
 
+async def test_a_guests_points_are_not_lost_because_a_browser_said_first_whose_the_order_was(
+    shop: Shop, walker: Walker
+) -> None:
+    await shop.publish(journey(AWARD, PAUSE))
+    await pay(shop, anonymous_id="a")
+    for trusted in (False, True, True):
+        shop.later(minutes=1)
+        link = shop.event(kind=EventKind.IDENTIFY, user_id="ann", anonymous_id="a", trusted=trusted)
+        await shop.post(link)
+        await shop.route()
+        if not trusted:
+            [run] = await shop.runs()
+            assert await walker.log(await walker.walk("gift")) == {"award": "untrusted", "pause": "waiting"}
+
+    assert await states(shop) == [SUPERSEDED, UNDER_WAY]
+    [run] = await trusted_runs(shop)
+    await walker.walk("gift", run.id)
+    assert (await balance_of(shop.database, run.customer_id, shop.now)).available == 100
+    [decision] = await shop.decisions()
+    assert decision.run_id == run.id
+
+
 async def test_a_birthday_gift_is_not_lost_because_a_browser_entered_before(shop: Shop, walker: Walker) -> None:
     on = {"any": [{"event": "Gift Asked"}, {"date": {"trait": "birthday", "at": "09:00"}}]}
     await shop.publish(journey(PAUSE, AWARD, on=on, occasion=None, again={"at_most": 1, "per": "365d"}))
