@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -13,9 +14,29 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.erasure_search import search
 from activities.executions import delete_execution
-from database.erasure_rules import blank_rows, find_traces, remove_rows, remove_some_events
-from database.erasures import Traces, add_to_proof, complete_erasure, find_erasure, start_erasure
+from database.customers import lock
+from database.erased_words import blank_words
+from database.erasure_rules import (
+    ROWS_AT_ONCE,
+    Removal,
+    blank_rows,
+    removals,
+    remove_some_events,
+    remove_some_rows,
+)
+from database.erasure_search import refresh_statistics
+from database.erasures import (
+    Traces,
+    add_to_proof,
+    complete_erasure,
+    find_erasure,
+    note_blanked,
+    note_executions,
+    start_erasure,
+)
+from database.forfeiting import forfeit_points
 from database.runs import Run
 from database.session import Database
 from domain.erasures import ErasureInput, ProofInput
@@ -33,49 +54,77 @@ class ErasureActivities:
 
     @activity.defn
     async def delete_executions(self, erasure: ErasureInput) -> None:
-        """Delete every execution of the customer's runs, running or closed; done when Temporal has forgotten them."""
+        """Delete every execution of the customer's runs, running or closed; waits a little until Temporal has forgotten
+        them. What it still lists then is found by the search."""
         traces = await self._traces(erasure.erasure_id)
         if traces is None:
             return
         executions = {each async for each in self._executions(traces)}
+        async with self._database.transaction() as session:
+            await note_executions(session, erasure.erasure_id, [run_id for _, run_id in executions])
         for workflow_id, run_id in executions:
             await delete_execution(self._client, workflow_id, run_id)
             activity.heartbeat()
         await self._wait_until_forgotten(traces)
-        async with self._database.transaction() as session:
-            await add_to_proof(session, erasure.erasure_id, "workflows", {"deleted": len(executions)})
 
     @activity.defn
     async def remove_records(self, erasure: ErasureInput) -> None:
-        """Remove events in portions, then the other rows in one transaction, blanking what reports need."""
+        """Remove events and other rows in portions, blank what reports need, and take anew the samples that PostgreSQL
+        keeps of what was in these tables."""
         traces = await self._traces(erasure.erasure_id)
         if traces is None:
             return
         while await self._remove_some_events(erasure.erasure_id, traces):
             activity.heartbeat()
-        async with self._database.transaction() as session:
-            await session.take_long()
-            removed = await remove_rows(session, traces)
-            await add_to_proof(session, erasure.erasure_id, "removed", removed)
-            blanked = await blank_rows(session, traces.customers)
-            await add_to_proof(session, erasure.erasure_id, "blanked", blanked)
+        for removal in removals(traces):
+            while await self._remove_some_rows(erasure.erasure_id, removal) == ROWS_AT_ONCE:
+                activity.heartbeat()
+        await self._blank(erasure.erasure_id, traces)
+        for table in await self._touched(erasure.erasure_id):
+            async with self._database.transaction() as session:
+                await session.take_long()
+                await refresh_statistics(session, table)
+            activity.heartbeat()
 
     @activity.defn
     async def prove(self, proof: ProofInput) -> bool:
-        """Search Temporal and every table. True when the job is complete: nothing found, or it was the last round."""
+        """Search Temporal and every table. True when the job is complete: nothing of the person's own was found, or it
+        was the last round."""
         traces = await self._traces(proof.erasure_id)
         if traces is None:
             return True
-        async with self._database.read() as session:
-            await session.take_long()
-            found = await find_traces(session, traces)
+        found = await search(self._database, traces, activity.heartbeat)
         if left := [each async for each in self._listed(traces)]:
-            found["temporal"] = len(left)
-        if found and not proof.last:
+            found.own["temporal"] = len(left)
+        if found.own and not proof.last:
             return False
         async with self._database.transaction() as session:
-            await complete_erasure(session, proof.erasure_id, found, proof.as_of)
+            await complete_erasure(session, proof.erasure_id, found.as_proof(), proof.as_of)
         return True
+
+    async def _blank(self, erasure_id: UUID, traces: Traces) -> None:
+        async with self._database.transaction() as session:
+            await session.take_long()
+            await lock(session, traces.customers, skip_locked=False)
+            await forfeit_points(session, traces.customers, datetime.now(UTC))
+            words = await blank_words(session, traces.customers, traces.addresses)
+            rows = await blank_rows(session, traces.customers)
+            await note_blanked(session, erasure_id, {**rows, **{name: words[name] for name in words if words[name]}})
+
+    async def _remove_some_rows(self, erasure_id: UUID, removal: Removal) -> int:
+        async with self._database.transaction() as session:
+            await session.take_long()
+            removed = await remove_some_rows(session, removal)
+            await add_to_proof(session, erasure_id, "removed", {removal[0].__tablename__: removed})
+        return removed
+
+    async def _touched(self, erasure_id: UUID) -> list[str]:
+        """The tables in which anything was removed or blanked."""
+        async with self._database.read() as session:
+            job = await find_erasure(session, erasure_id)
+        parts = [] if job is None else [job.proof.get("removed", {}), job.proof.get("blanked", {})]
+        touched = {name for counts in parts for name, count in counts.items() if count}
+        return sorted(touched | ({"event_keys"} if "events" in touched else set()))
 
     async def _traces(self, erasure_id: UUID) -> Traces | None:
         async with self._database.transaction() as session:
@@ -86,7 +135,7 @@ class ErasureActivities:
     async def _remove_some_events(self, erasure_id: UUID, traces: Traces) -> int:
         async with self._database.transaction() as session:
             await session.take_long()
-            removed = await remove_some_events(session, traces)
+            removed = await remove_some_events(session, traces, datetime.now(UTC))
             await add_to_proof(session, erasure_id, "removed", {"events": removed})
         return removed
 
@@ -122,7 +171,6 @@ class ErasureActivities:
                 return
             activity.heartbeat()
             await asyncio.sleep(POLL_SECONDS)
-        raise ApplicationError("Temporal still lists workflows of the customer", type="executions_remain")
 
 
 def _queries(customers: Iterable[UUID]) -> list[str]:

@@ -125,10 +125,7 @@ async def make_coupon(wish: CouponWish, session: Writing, caller: Caller, as_of:
     terms = Terms(owner, wish.uses, wish.uses_per_customer, wish.valid_from, wish.valid_until)
     if not await add_coupon(session, code, published.key, published.version, terms):
         raise Conflict(f"The code {code} exists already.", code="code_taken")
-    detail = {"code": code}
-    write_audit(
-        session, actor=caller.id, action="make_coupon", target=f"reward/{published.key}", at=as_of, detail=detail
-    )
+    write_audit(session, actor=caller.id, action="make_coupon", target=f"reward/{published.key}", at=as_of)
     return await _shown(session, code, as_of)
 
 

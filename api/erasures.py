@@ -27,17 +27,47 @@ _LOCATION: Final[dict[int | str, dict[str, Any]]] = {  # FastAPI's type of `resp
 }
 
 
+class Searched(BaseModel):
+    """What the last search looked for, as counts: the job forgets what it was."""
+
+    addresses: int
+    phones: int
+    user_ids: int
+    anonymous_ids: int
+    everywhere: int = Field(description="Addresses, phone numbers and long ids: looked for in every column.")
+    forms: list[str] = Field(description="In which forms: plain, encoded, hashed.")
+    tables: int
+
+
+class EventOfOthers(BaseModel):
+    """An event of another customer (our own id) that shows the person's address or id, in which forms."""
+
+    event_id: UUID
+    customer_id: UUID
+    forms: list[str]
+
+
 class Proof(BaseModel):
-    """What the job did. `found` counts what the last search still saw, by table; it should be empty."""
+    """What the job did. `found` counts what the last search still saw, by table; it should be empty.
+
+    `others` counts rows of other customers that show an address or a long id of the person: a mailbox that two people
+    share, or an order that somebody made for them. Nothing of them is touched; `events_of_others` lists up to 500 of
+    their events, so that you can decide.
+    """
+
+    searched: Searched | None = Field(default=None, description="What the last search looked for; null before it.")
 
     workflows: dict[str, int] = Field(default={}, description="Executions deleted in Temporal.")
     removed: dict[str, int] = Field(default={}, description="Rows removed, by table.")
     blanked: dict[str, int] = Field(default={}, description="Rows that stay for reports, emptied, by table.")
     found: dict[str, int] | None = Field(default=None, description="What the last search found; null before it.")
+    others: dict[str, int] = Field(default={}, description="Rows of other customers that it found, by table.")
+    events_of_others: list[EventOfOthers] = []
 
 
 class ErasureAnswer(BaseModel):
-    """One erasure job. `clean` says that the search at the end found nothing; null until then."""
+    """One erasure job. `clean` says that the search at the end found nothing of the person's own, and nothing that
+    shows them in other customers' rows; null until then."""
 
     id: UUID
     state: Literal["requested", "running", "completed"]
@@ -56,7 +86,7 @@ class ErasureAnswer(BaseModel):
                 "state": row.state,
                 "requested_at": row.requested_at,
                 "completed_at": row.completed_at,
-                "clean": None if proof.found is None else not proof.found,
+                "clean": None if proof.found is None else not (proof.found or proof.others),
                 "proof": proof,
             }
         )

@@ -94,4 +94,5 @@ class MessageDetail(MessageAnswer):
 
 def _members(shown: ShownMessage) -> dict[str, Any]:  # checked by the model that takes them
     members = {name: getattr(shown.message, name) for name in MessageAnswer.model_fields if name != "customer_id"}
-    return members | {"customer_id": shown.external_id}
+    ours = shown.message.customer_id
+    return members | {"customer_id": shown.external_id or (None if ours is None else str(ours))}

@@ -111,7 +111,7 @@ def _members(shown: ShownRun, dependencies: ApiDependencies) -> dict[str, Any]: 
         "version": run.version,
         "occasion": run.occasion,
         "state": RunState(run.state),
-        "reason": run.reason,
+        "reason": run.note or run.reason,
         "step": run.step,
         "waiting_for": run.waiting_for,
         "holdout": run.shadow,

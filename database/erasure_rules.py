@@ -7,27 +7,23 @@ named nowhere here fails a test, so that nobody adds personal data that erasures
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
     CursorResult,
-    LargeBinary,
     Result,
     Text,
     case,
     delete,
-    false,
-    func,
-    literal,
     literal_column,
     or_,
     select,
     text,
     update,
 )
-from sqlalchemy import Table as SqlTable
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.sql.functions import concat
 
@@ -38,8 +34,9 @@ from database.contests import ContestEntry, ContestTicket
 from database.coupons import Coupon, CouponUse
 from database.customers import Customer, Identity
 from database.earnings import Earning
+from database.erased_events import remember_events
+from database.erasure_search import mentions
 from database.erasures import Traces
-from database.events import Event
 from database.journeys import DateDue, EntryDecision
 from database.keys import IdempotencyKey
 from database.leaderboard_closing import LeaderboardEntrant
@@ -56,7 +53,7 @@ from database.referral_signals import ReferralSignal
 from database.referrals import Referral
 from database.refused_merges import RefusedMerge
 from database.runs import Run, RunStep, Wait
-from database.session import ReadSession, WriteSession
+from database.session import WriteSession
 from database.shares import ShareLink, Submission
 from database.tables import metadata
 from database.tiers import TierMembership, TierOverride, TierStanding
@@ -79,8 +76,9 @@ REMOVED: Final[Sequence[type[Table]]] = (
 
 KEPT: Final[Mapping[str, str]] = {
     "ageing": "how far forgetting has come, and counts",
+    "audit_log": "names customers by our own uuid; who did what must stay, without the words of earlier releases",
+    "suppressions": "keyed hashes, kept so that the erased get no marketing; what is written beside them is blanked",
     "backfills": "how far passes over old rows have come",
-    "audit_log": "names customers by our own uuid; who did what must stay",
     "challenge_errands": "what is told to many members, and how far that has come",
     "community_levels": "what all members reached together",
     "contest_draws": "lists of random ids, that can be recomputed for ever",
@@ -88,6 +86,7 @@ KEPT: Final[Mapping[str, str]] = {
     "document_changes": "counts changes of documents",
     "document_versions": "written by marketers",
     "documents": "written by marketers",
+    "erased_events": "keyed hashes, kept so that a replay does not bring the erased back",
     "erased_identities": "keyed hashes, kept so that an import does not bring the erased back",
     "erasures": "the proof; what a job looked for is emptied when it completes",
     "keys": "of programs, not of customers",
@@ -120,7 +119,6 @@ KEPT: Final[Mapping[str, str]] = {
     "tier_sweeps": "counts versions of the programme",
     "undertakings": "our own uuids and times; done when the work is",
     "unread_reports": "counts of webhook items by provider and reason",
-    "suppressions": "keyed hashes, kept so that the erased get no mail",
 }
 """Tables that hold nothing of a customer, or nothing that leads to one, with the reason."""
 
@@ -128,6 +126,12 @@ GOES_WITH_ITS_OWNER: Final = frozenset(
     {"events", "event_keys", "links", "outbox", "idempotency_keys", "referral_signals", "refused_merges"}
 )
 """Removed as well, found by the event, message, run, answer or id that they belong to."""
+
+ROWS_AT_ONCE: Final = 5_000
+"""Other rows per transaction, likewise."""
+
+Removal = tuple[type[Table], ColumnElement[bool]]
+"""A table and which of its rows go."""
 
 IDEMPOTENCY_KEYS: Final = metadata.tables["idempotency_keys"]
 
@@ -143,24 +147,26 @@ _REMOVE_EVENTS = text("""
         DELETE FROM event_keys USING gone
         WHERE event_keys.source = gone.source AND event_keys.message_id = gone.message_id
     )
-    DELETE FROM events USING gone WHERE events.id = gone.id
+    DELETE FROM events USING gone WHERE events.id = gone.id RETURNING events.source, events.message_id
 """)
 
 
-async def remove_some_events(session: WriteSession, traces: Traces) -> int:
+async def remove_some_events(session: WriteSession, traces: Traces, as_of: datetime) -> int:
     """Remove up to EVENTS_AT_ONCE events with their keys; answers how many, 0 when none are left.
 
-    The keys go too, since a message id may be personal. A replay brings nothing back because of the erased identities.
+    The keys go too, since a message id may be personal; a hash of each stays, by which a replay is recognised.
     """
     bounds = {"customers": traces.customers, "subjects": traces.subjects, "limit": EVENTS_AT_ONCE}
-    return _rows(await session.execute(_REMOVE_EVENTS, bounds))
+    gone = (await session.execute(_REMOVE_EVENTS, bounds)).all()
+    await remember_events(session, [(row.source, row.message_id) for row in gone], as_of)
+    return len(gone)
 
 
-async def remove_rows(session: WriteSession, traces: Traces) -> dict[str, int]:
-    """Remove all rows that are the customers' own. Answers table -> rows."""
+def removals(traces: Traces) -> list[Removal]:
+    """What goes: all rows that are the customers' own, table by table."""
     customers = traces.customers
-    kept_answer = IdempotencyKey.customer_id.in_(customers) | _mentions(IDEMPOTENCY_KEYS, traces.needles)
-    owned: list[tuple[type[Table], ColumnElement[bool]]] = [
+    kept_answer = IdempotencyKey.customer_id.in_(customers) | mentions(IDEMPOTENCY_KEYS, traces.needles)
+    return [
         (Link, Link.message_id.in_(select(Message.id).where(Message.customer_id.in_(customers)))),
         (Command, Command.workflow_id.in_(select(Run.workflow_id).where(Run.customer_id.in_(customers)))),
         (IdempotencyKey, kept_answer),
@@ -168,10 +174,14 @@ async def remove_rows(session: WriteSession, traces: Traces) -> dict[str, int]:
         (ReferralSignal, ReferralSignal.referral_id.in_(select(Referral.id).where(_refers(customers)))),
         *((table, table.__table__.c.customer_id.in_(customers)) for table in REMOVED),
     ]
-    counts = {}
-    for table, belongs in owned:
-        counts[table.__tablename__] = _rows(await session.execute(delete(table).where(belongs)))
-    return counts
+
+
+async def remove_some_rows(session: WriteSession, removal: Removal) -> int:
+    """Remove up to ROWS_AT_ONCE rows of a table; answers how many."""
+    table, belongs = removal
+    place: ColumnElement[str] = literal_column(f'"{table.__tablename__}".ctid')
+    some = select(place).select_from(table).where(belongs).limit(ROWS_AT_ONCE).correlate(None)
+    return _rows(await session.execute(delete(table).where(place.in_(some))))
 
 
 async def blank_rows(session: WriteSession, customers: Sequence[UUID]) -> dict[str, int]:
@@ -207,6 +217,7 @@ _BLANK_RUN: Final[dict[str, Any]] = {
     "saved": {},
     "waiting_for": None,
     "conversion": None,
+    "note": None,
     "untrusted": None,
     "silenced": None,
     "occasion": sql_cast(Run.id, Text),
@@ -259,51 +270,6 @@ def _was_refused(traces: Traces) -> ColumnElement[bool]:
 def _refers(customers: Sequence[UUID]) -> ColumnElement[bool]:
     """Referrals that the customers are on either side of."""
     return or_(Referral.referrer_id.in_(customers), Referral.referee_id.in_(customers))
-
-
-async def find_traces(session: ReadSession, traces: Traces) -> dict[str, int]:
-    """Search every table for what is left of a person: table -> rows found, only those with any.
-
-    Reads each table in full, once: an erasure is rare, and only a full search proves something. Ids are looked for
-    where ids stand, since a short one stands in other people's data by chance; addresses and long ids everywhere.
-    """
-    tables = metadata.tables
-    searches: list[tuple[SqlTable, ColumnElement[bool]]] = [
-        *((table, _mentions(table, traces.needles)) for table in tables.values()),
-        (tables["events"], _has_subject(traces)),
-        (tables["identities"], Identity.value.in_([*traces.user_ids, *traces.anonymous_ids])),
-    ]
-    found: dict[str, int] = {}
-    for table, condition in searches:
-        if table.name != "erasures":  # the job itself knows what it looks for, until it completes
-            rows = (await session.execute(select(func.count()).select_from(table).where(condition))).scalar_one()
-            name = str(table.name)  # SQLAlchemy's own kind of string is no key of JSON
-            found |= {name: max(rows, found.get(name, 0))} if rows else {}
-    return found
-
-
-def _mentions(table: SqlTable, needles: Sequence[str]) -> ColumnElement[bool]:
-    """Whether any column of a row holds any of the needles: the row as text, and bytes as bytes."""
-    row = func.lower(literal_column(f'"{table.name}"::text'))
-    conditions: list[ColumnElement[bool]] = []
-    for needle in needles:
-        conditions.append(func.strpos(row, needle.lower()) > 0)
-        conditions.extend(
-            func.coalesce(func.pg_catalog.position(column, literal(needle.encode(), LargeBinary)), 0) > 0
-            for column in table.columns
-            if isinstance(column.type, LargeBinary)
-        )
-    return or_(false(), *conditions)
-
-
-def _has_subject(traces: Traces) -> ColumnElement[bool]:
-    """Whether an event is this person's. A browser's id also stands in events of whoever else used that browser."""
-    return or_(
-        Event.customer_id.in_(traces.customers),
-        Event.subject.in_(traces.subjects),
-        Event.user_id.in_(traces.user_ids),
-        Event.previous_id.in_(traces.user_ids),
-    )
 
 
 def _rows(result: Result[Any]) -> int:

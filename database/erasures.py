@@ -5,7 +5,8 @@ What an erasure does to each table is database/erasure_rules.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -16,13 +17,22 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, Table
-from database.secrets import PSEUDONYMS, secret
+from database.customers import Identity
+from database.secrets import PSEUDONYMS, known_secret, secret
 from database.session import ReadSession, WriteSession
 from database.undertakings import conclude
 from domain.pseudonyms import pseudonym
 
 LONG_ID = 12
 """From this many characters on an id is looked for in all tables, not only where ids stand."""
+
+
+_SPELLING = "spelling"
+"""The kind of the hash of a user id without what spellings differ in."""
+
+
+LONG_PHONE = 8
+"""The same for phone numbers."""
 
 
 class Erasure(Table):
@@ -50,7 +60,7 @@ class ErasedIdentity(Table):
 
     __tablename__ = "erased_identities"
 
-    kind: Mapped[str]  # user | anonymous
+    kind: Mapped[str]  # user | anonymous | spelling
     hash: Mapped[bytes] = mapped_column(LargeBinary)
     erased_at: Mapped[datetime]
 
@@ -66,6 +76,8 @@ class Traces(BaseModel):
     user_ids: list[str] = []
     anonymous_ids: list[str] = []
     addresses: list[str] = []
+    phones: list[str] = []
+    executions: list[str] = []  # those that the job found in Temporal and deleted
 
     @property
     def subjects(self) -> list[str]:
@@ -74,8 +86,9 @@ class Traces(BaseModel):
 
     @property
     def needles(self) -> list[str]:
-        """What can stand nowhere by chance: addresses, and ids that are long or addresses themselves."""
-        return sorted({*self.addresses, *(value for value in self.user_ids if len(value) >= LONG_ID or "@" in value)})
+        """What can stand nowhere by chance: addresses, phone numbers, and ids that are long or addresses themselves."""
+        ids = (value for value in self.user_ids if len(value) >= LONG_ID or "@" in value)
+        return sorted({*self.addresses, *(phone for phone in self.phones if len(phone) >= LONG_PHONE), *ids})
 
 
 class IdentityRef(NamedTuple):
@@ -116,28 +129,49 @@ async def start_erasure(session: WriteSession, erasure_id: UUID) -> Traces | Non
 
 
 async def add_to_proof(session: WriteSession, erasure_id: UUID, part: str, counts: Mapping[str, int]) -> None:
-    """Add counts to one part of the proof; a step that runs twice adds what it did the second time."""
-    row = (await session.execute(select(Erasure).where(Erasure.id == erasure_id).with_for_update())).scalar_one()
+    """Add what was done in this transaction to one part of the proof."""
+    row = await _locked(session, erasure_id)
     known: dict[str, int] = row.proof.get(part, {})
     row.proof = {**row.proof, part: known | {name: known.get(name, 0) + count for name, count in counts.items()}}
 
 
+async def note_blanked(session: WriteSession, erasure_id: UUID, counts: Mapping[str, int]) -> None:
+    """Rows that were emptied, by table: the same rows however often it is done."""
+    row = await _locked(session, erasure_id)
+    known: dict[str, int] = row.proof.get("blanked", {})
+    most = {name: max(known.get(name, 0), count) for name, count in counts.items()}
+    row.proof = {**row.proof, "blanked": known | most}
+
+
+async def note_executions(session: WriteSession, erasure_id: UUID, executions: Collection[str]) -> None:
+    """Executions that are about to be deleted, each counted once."""
+    row = await _locked(session, erasure_id)
+    every = sorted({*row.traces.get("executions", []), *executions})
+    row.traces = {**row.traces, "executions": every}
+    row.proof = {**row.proof, "workflows": {"deleted": len(every)}}
+
+
 async def complete_erasure(session: WriteSession, erasure_id: UUID, found: Mapping[str, Any], as_of: datetime) -> None:
-    """Close the job with what the last search found, and forget what it looked for."""
-    row = (await session.execute(select(Erasure).where(Erasure.id == erasure_id).with_for_update())).scalar_one()
-    row.proof = {**row.proof, "found": dict(found)}
+    """Close the job with the parts of the proof that its last search found, and forget what it looked for."""
+    row = await _locked(session, erasure_id)
+    row.proof = {**row.proof, **found}
     row.traces, row.state, row.completed_at = {}, "completed", as_of
     await conclude(session, [workflow_of(erasure_id)], as_of)
 
 
+async def _locked(session: WriteSession, erasure_id: UUID) -> Erasure:
+    return (await session.execute(select(Erasure).where(Erasure.id == erasure_id).with_for_update())).scalar_one()
+
+
 async def remember_erased(
-    session: WriteSession, identities: Iterable[IdentityRef], as_of: datetime
+    session: WriteSession, identities: Collection[IdentityRef], as_of: datetime
 ) -> Sequence[tuple[str, bytes]]:
     """Keep the hashes of erased ids, with the time up to which their past is gone; answers kinds and hashes."""
     key = await secret(session, PSEUDONYMS)
-    hashes = [(each.kind, pseudonym(key, each.kind, each.value)) for each in sorted(set(identities))]
-    await keep_hashes(session, hashes, as_of)
-    return hashes
+    hashes = {(each.kind, pseudonym(key, each.kind, each.value)) for each in identities}
+    hashes |= {(_SPELLING, _spelt(key, each)) for each in identities if each.kind == "user"}
+    await keep_hashes(session, sorted(hashes), as_of)
+    return sorted(hashes)
 
 
 async def keep_hashes(session: WriteSession, hashes: Sequence[tuple[str, bytes]], as_of: datetime) -> None:
@@ -163,6 +197,15 @@ _NAMED_AGAIN = text("""
 """)
 
 
+async def was_erased(session: ReadSession, user_id: str) -> bool:
+    """Whether this id of the shop was."""
+    key = await known_secret(session, PSEUDONYMS)
+    if key is None:
+        return False
+    theirs = (ErasedIdentity.kind == "user", ErasedIdentity.hash == pseudonym(key, "user", user_id))
+    return bool(await session.scalar(select(exists().where(*theirs))))
+
+
 async def erased_ids(session: WriteSession, user_ids: Collection[str]) -> set[str]:
     """Which of these ids of the shop were erased and have been named by no trusted source since."""
     if not user_ids or not await anybody_was_erased(session):
@@ -175,12 +218,30 @@ async def erased_ids(session: WriteSession, user_ids: Collection[str]) -> set[st
 
 
 async def erased_since(session: WriteSession, identities: Sequence[IdentityRef]) -> dict[IdentityRef, datetime]:
-    """Which of these ids were erased, and when: whatever such a customer did earlier is to be dropped."""
+    """Which of these ids were erased, and when: whatever such a customer did earlier is to be dropped.
+
+    Another spelling of an erased user id (case, blanks, width) is that id, unless somebody is known by just that one.
+    """
     if not identities:
         return {}
     key = await secret(session, PSEUDONYMS)
-    by_hash = {(each.kind, pseudonym(key, each.kind, each.value)): each for each in identities}
-    hashes = [found for _, found in by_hash]
-    statement = select(ErasedIdentity).where(ErasedIdentity.hash.in_(hashes))
-    rows = (await session.execute(statement)).scalars()
-    return {by_hash[row.kind, row.hash]: row.erased_at for row in rows if (row.kind, row.hash) in by_hash}
+    exact = {(each.kind, pseudonym(key, each.kind, each.value)): each for each in identities}
+    spelt = {(each, _spelt(key, each)) for each in identities if each.kind == "user"}
+    hashes = {found for _, found in (*exact, *spelt)}
+    rows = (await session.scalars(select(ErasedIdentity).where(ErasedIdentity.hash.in_(sorted(hashes))))).all()
+    found = {exact[row.kind, row.hash]: row.erased_at for row in rows if (row.kind, row.hash) in exact}
+    alike = {row.hash: row.erased_at for row in rows if row.kind == _SPELLING}
+    other = {ref: alike[each] for ref, each in spelt if each in alike and ref not in found}
+    return found | await _without_the_living(session, other)
+
+
+async def _without_the_living(
+    session: WriteSession, erased: Mapping[IdentityRef, datetime]
+) -> dict[IdentityRef, datetime]:
+    known = select(Identity.value).where(Identity.kind == "user", Identity.value.in_([ref.value for ref in erased]))
+    living = set(await session.scalars(known)) if erased else set()
+    return {ref: at for ref, at in erased.items() if ref.value not in living}
+
+
+def _spelt(key: bytes, user_id: IdentityRef) -> bytes:
+    return pseudonym(key, _SPELLING, unicodedata.normalize("NFKC", user_id.value).strip().casefold())

@@ -37,7 +37,8 @@ class Run(Table):
     customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"))
     occasion: Mapped[str]
     state: Mapped[str]  # active | completed | exited | failed
-    reason: Mapped[str | None]
+    reason: Mapped[str | None]  # a class, by which funnels count
+    note: Mapped[str | None]  # what somebody wrote who ended it by hand; may be personal
     shadow: Mapped[bool]  # a member of the holdout: walks and logs, without effect
     held: Mapped[bool] = mapped_column(server_default=text("false"))  # an effect waits for resume
     step: Mapped[str | None]  # where it stands
@@ -200,9 +201,10 @@ def can_reopen(run: Run) -> bool:
 
 
 async def end_runs(
-    session: WriteSession, which: ColumnElement[bool], *, reason: str, as_of: datetime
+    session: WriteSession, which: ColumnElement[bool], *, reason: str, as_of: datetime, note: str | None = None
 ) -> Sequence[UUID]:
     """Exit all active runs of a condition with one reason, cancel their waits, wake their workflows. Answers their ids.
+    `note`: what a person wrote about it.
 
     Locks the customers in sorted order first, as everything does that decides about them.
     """
@@ -211,7 +213,7 @@ async def end_runs(
     ended = (
         update(Run)
         .where(which, Run.state == RunState.ACTIVE)
-        .values(state=RunState.EXITED, reason=reason, ended_at=as_of, held=False, waiting_for=None)
+        .values(state=RunState.EXITED, reason=reason, note=note, ended_at=as_of, held=False, waiting_for=None)
         .returning(Run.id, Run.workflow_id)
     )
     rows = (await session.execute(ended)).all()

@@ -49,7 +49,7 @@ async def claim(session: WriteSession, window: Window, may_start: MayStart, as_o
     """Lock the customers of the pending events that `window` looks at; where too many are held, look further."""
     claimer = _Claimer(session, may_start, as_of)
     for _ in range(MOST_LOOKS):
-        await claimer.look(await drop_what_was_erased(session, window.namings))
+        await claimer.look(window.namings)
         if not window.is_full or 2 * claimer.taken >= window.limit:
             break
         window = await routing.window_after(session, as_of, window, claimer.busy)
@@ -103,12 +103,14 @@ class _Claimer:
         return {subject_of(each) for each in self._left if isinstance(each, Key)}
 
     async def look(self, window: Sequence[Naming]) -> None:
-        """Lock whom these events concern, read all again, and keep the groups that we hold whole."""
+        """Lock whom these events concern, read all again, and keep the groups that we hold whole. Who is erased is
+        asked under the locks, which an erasure takes as well: an alias that races it brings nobody back."""
         keys = {key for naming in window for key in naming.keys}
         before = await customers.known_ids(self._session, keys)
         wanted = {each.customer_id for each in before.values()} - self.states.keys()
         self.states |= await customers.lock(self._session, wanted)
         self._left |= wanted - self.states.keys()
+        window = await drop_what_was_erased(self._session, window)
         self.known |= await customers.known_ids(self._session, keys)
         ids = [each.event_id for each in window]
         pending = {event.id: event for event in await routing.still_pending(self._session, ids)}

@@ -13,6 +13,7 @@ from sqlalchemy import delete, select, text, update
 
 from database.consent import answered_addresses
 from database.customers import Customer, Identity
+from database.erased_events import remember_events
 from database.erasures import (
     Erasure,
     IdentityRef,
@@ -50,6 +51,11 @@ _ADDRESSES = text("""
         WHERE status = 'pending' AND subject = ANY(:subjects) AND traits ->> 'email' LIKE '%@%'
 """)
 
+_PHONES = text("""
+    SELECT traits ->> 'phone' FROM events WHERE customer_id = ANY(:customers) AND traits ->> 'phone' IS NOT NULL
+    UNION SELECT traits ->> 'phone' FROM customers WHERE id = ANY(:customers) AND traits ->> 'phone' IS NOT NULL
+""")
+
 # Those of them that a trusted source stated or whose mailbox has answered, and that nobody else has: a stranger who
 # names somebody's address silences nobody, nor does one of two people who share a mailbox. Relies on
 # ix_events_customer_number and ix_customers_email.
@@ -69,9 +75,11 @@ _LIVING = text("""
 _FORGET_PENDING = text("""
     WITH gone AS (
         DELETE FROM events WHERE status = 'pending' AND subject = ANY(:subjects) RETURNING source, message_id
+    ), keys AS (
+        DELETE FROM event_keys USING gone
+        WHERE event_keys.source = gone.source AND event_keys.message_id = gone.message_id
     )
-    DELETE FROM event_keys USING gone
-    WHERE event_keys.source = gone.source AND event_keys.message_id = gone.message_id
+    SELECT source, message_id FROM gone
 """)
 
 
@@ -125,7 +133,8 @@ async def _traces(session: WriteSession, customers: Sequence[UUID]) -> Traces:
     )
     bounds = {"customers": customers, "subjects": known.subjects}
     addresses = (await session.execute(_ADDRESSES, bounds)).scalars().all()
-    return known.model_copy(update={"addresses": sorted(addresses)})
+    phones = (await session.execute(_PHONES, {"customers": customers})).scalars().all()
+    return known.model_copy(update={"addresses": sorted(addresses), "phones": sorted(phones)})
 
 
 async def _end_redemptions(session: WriteSession, customers: Sequence[UUID], as_of: datetime) -> None:
@@ -147,7 +156,8 @@ async def _forget_ids(session: WriteSession, customers: Sequence[UUID], traces: 
     ids += [IdentityRef("anonymous", value) for value in traces.anonymous_ids]
     hashes = await remember_erased(session, ids, as_of)
     await note(session, [Erased(customers=customers, identities=hashes)])
-    await session.execute(_FORGET_PENDING, {"subjects": traces.subjects})
+    pending = await session.execute(_FORGET_PENDING, {"subjects": traces.subjects})
+    await remember_events(session, [(row.source, row.message_id) for row in pending], as_of)
     await session.execute(delete(Identity).where(Identity.customer_id.in_(customers)))
     erased = update(Customer).where(Customer.id.in_(customers)).values(erased_at=as_of, external_id=None)
     await session.execute(erased)

@@ -17,6 +17,8 @@ from domain.events import NewEvent
 from domain.imports import Imported, ImportFormat, ImportKind, RowProblem, read_rows, take_row
 from domain.social import MeasuredPost
 from triggers.consent_statements import find_withdrawn, statement_of
+from triggers.erased_addresses import find_erased_addresses
+from triggers.erased_ids import not_named_again
 
 ROWS_AT_ONCE = 500
 MOST_PROBLEMS = 1_000
@@ -47,6 +49,11 @@ class ImportReport:
 _WITHDRAWN = (
     "consent.{purpose}: the customer has withdrawn it, which a state without a time and evidence of its own does not "
     "override; the rest of the row was taken"
+)
+
+_ERASED_ADDRESS = (
+    "the address was somebody's who was erased: if this is that person under another id, erase this customer too; the "
+    "row was taken, and gets no marketing without a new consent"
 )
 
 _Numbered = tuple[int, list[NewEvent]]  # the row's number and what it becomes
@@ -114,7 +121,9 @@ class _Importer:
         async with self._database.transaction() as session:
             await describe(session, self._products)
             posts = await write_posts(session, self._posts)
-            rows = await self._without_withdrawn(session, await self._without_the_erased(session))
+            kept = await self._without_the_erased(session)
+            await self._report_erased_addresses(session, kept)
+            rows = await self._without_withdrawn(session, kept)
             events = [event for row in rows for event in row]
             result = await append(session, events)
         accepted = {events[position].id for position in result.accepted}
@@ -132,10 +141,14 @@ class _Importer:
                 self.report.problem(RowProblem(number, "consent_withdrawn", _WITHDRAWN.format(purpose=purpose)))
         return [[event for event in row if event.id not in void] for _, row in rows]
 
+    async def _report_erased_addresses(self, session: WriteSession, rows: Sequence[_Numbered]) -> None:
+        for number in await find_erased_addresses(session, rows, self._as_of):
+            self.report.problem(RowProblem(number, "erased_address", _ERASED_ADDRESS))
+
     async def _without_the_erased(self, session: WriteSession) -> list[_Numbered]:
         """The router would drop their events; here the row is reported too."""
         people = {IdentityRef("user", event.user_id) for _, row in self._rows for event in row if event.user_id}
-        erased = {each.value for each in await erased_since(session, sorted(people))}
+        erased = await not_named_again(session, {each.value for each in await erased_since(session, sorted(people))})
         for number, row in self._rows:
             if any(event.user_id in erased for event in row):
                 self.report.refuse(RowProblem(number, "erased", "this customer was erased and is not imported again"))

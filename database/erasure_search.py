@@ -1,0 +1,178 @@
+"""The search that ends an erasure: every table in full, in portions, and the statistics that PostgreSQL keeps of them.
+
+Ids are looked for where ids stand, since a short one stands in other people's data by chance; addresses, phone numbers
+and long ids everywhere, in every form of domain/encoded_forms.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Text, false, func, literal, literal_column, text
+from sqlalchemy import Table as SqlTable
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from database.erasures import Traces
+from database.session import ReadSession, WriteSession
+from domain.encoded_forms import FORMS, encoded_forms
+
+BLOCKS_AT_ONCE: Final = 16_384
+"""Pages of a table in one statement, 128 MB: none runs for long, however big the table is."""
+MOST_LISTED: Final = 500
+"""Events of other people that a proof names; beyond, they are only counted."""
+
+_TABLES = text("""
+    SELECT relname AS name, pg_relation_size(oid) / current_setting('block_size')::int AS blocks
+    FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
+    ORDER BY relname
+""")
+_COLUMNS = text("""
+    SELECT table_name, array_agg(column_name::text) AS names FROM information_schema.columns
+    WHERE table_schema = current_schema() GROUP BY table_name
+""")
+
+# Where ids stand that are too short to be looked for everywhere.
+_IDS: Final[Mapping[str, str]] = {
+    "events": """
+        customer_id = ANY(CAST(:customers AS uuid[])) OR subject = ANY(:subjects) OR user_id = ANY(:user_ids)
+        OR previous_id = ANY(:user_ids)
+    """,
+    "identities": "value = ANY(:ids)",
+}
+_SEARCH = """
+    SELECT {own} AS is_own, {listed} FROM "{table}" AS t
+    WHERE ctid >= '({first},0)'::tid AND ctid < '({last},0)'::tid
+      AND (lower(t::text) LIKE ANY(CAST(:patterns AS text[])) OR {ids})
+"""
+_STATISTICS = text("""
+    SELECT tablename::text, count(*) AS columns FROM pg_stats
+    WHERE schemaname = current_schema() AND lower(concat_ws(
+        ' ', most_common_vals::text, histogram_bounds::text, most_common_elems::text, range_bounds_histogram::text
+    )) LIKE ANY(CAST(:patterns AS text[]))
+    GROUP BY tablename
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Some pages of a table."""
+
+    table: str
+    columns: Sequence[str]
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignEvent:
+    """Somebody else's event that shows the person's address or id, and in which forms."""
+
+    event_id: UUID
+    customer_id: UUID
+    forms: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a portion shows: rows of the person's own or of nobody, rows of other customers, and those of them that are
+    events."""
+
+    own: int
+    others: int
+    events: Sequence[ForeignEvent] = ()
+
+
+def mentions(table: SqlTable, needles: Sequence[str]) -> ColumnElement[bool]:
+    """Whether a row, as text, holds any of the needles as they are."""
+    row = func.lower(literal_column(f'"{table.name}"::text'))
+    patterns = literal([_pattern(needle.lower()) for needle in needles], ARRAY(Text))
+    return row.bool_op("LIKE")(func.any(patterns)) if needles else false()
+
+
+def searched(traces: Traces, tables: int) -> dict[str, object]:
+    """What the search looks for, without naming it: how many of each, in which forms, and where."""
+    return {
+        "addresses": len(traces.addresses),
+        "phones": len(traces.phones),
+        "user_ids": len(traces.user_ids),
+        "anonymous_ids": len(traces.anonymous_ids),
+        "everywhere": len(traces.needles),
+        "forms": list(FORMS),
+        "tables": tables,
+    }
+
+
+async def portions(session: ReadSession) -> list[Portion]:
+    """Every table, partitions too, in portions. The job itself knows what it looks for until it completes."""
+    columns = {row.table_name: row.names for row in await session.execute(_COLUMNS)}
+    return [
+        Portion(row.name, columns.get(row.name, []), first, min(first + BLOCKS_AT_ONCE, end))
+        for row in await session.execute(_TABLES)
+        if row.name not in ("erasures", "alembic_version")
+        for end in [row.blocks + BLOCKS_AT_ONCE]  # what comes in meanwhile is looked at too
+        for first in range(0, end, BLOCKS_AT_ONCE)
+    ]
+
+
+async def look_into(session: ReadSession, portion: Portion, traces: Traces) -> Sighting:
+    """Search one portion."""
+    is_events = portion.table == "events"
+    listed = "t.id, t.customer_id, lower(t::text) AS shown" if is_events else "NULL AS id"
+    whose = {"customers": "t.id"}.get(portion.table, "t.customer_id" if "customer_id" in portion.columns else None)
+    own = "true" if whose is None else f"({whose} IS NULL OR {whose} = ANY(CAST(:customers AS uuid[])))"
+    ids, pages = _IDS.get(portion.table, "false"), {"first": portion.first, "last": portion.last}
+    statement = _SEARCH.format(own=own, listed=listed, table=portion.table, ids=ids, **pages)
+    given = {
+        "patterns": patterns_of(traces),
+        "customers": traces.customers,
+        "subjects": traces.subjects,
+        "user_ids": traces.user_ids,
+        "ids": [*traces.user_ids, *traces.anonymous_ids],
+    }
+    rows = (await session.execute(text(statement), _used(statement, given))).all()
+    foreign = [row for row in rows if not row.is_own]
+    forms = _forms(traces)
+    events = [
+        ForeignEvent(row.id, row.customer_id, [form for form, texts in forms.items() if _shows(row.shown, texts)])
+        for row in (foreign[:MOST_LISTED] if is_events else [])
+    ]
+    return Sighting(len(rows) - len(foreign), len(foreign), events)
+
+
+async def look_into_statistics(session: ReadSession, traces: Traces) -> set[str]:
+    """The tables of whose values PostgreSQL still keeps a sample that shows the person."""
+    return set(await session.scalars(_STATISTICS, {"patterns": patterns_of(traces)}))
+
+
+async def refresh_statistics(session: WriteSession, table: str) -> None:
+    """Take the sample of a table's values anew, so that nothing of removed rows is left in it."""
+    await session.execute(text(f'ANALYZE "{table}"'))
+
+
+def patterns_of(traces: Traces) -> list[str]:
+    """LIKE patterns for all that is looked for everywhere."""
+    return [_pattern(each) for texts in _forms(traces).values() for each in texts]
+
+
+def _forms(traces: Traces) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {form: [] for form in FORMS}
+    for needle in traces.needles:
+        for form, texts in encoded_forms(needle).items():
+            found[form] += texts
+    return found
+
+
+def _shows(row: str, texts: Sequence[str]) -> bool:
+    return any(each in row for each in texts)
+
+
+def _pattern(needle: str) -> str:
+    escaped = needle.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def _used(statement: str, given: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in given.items() if f":{name}" in statement}
