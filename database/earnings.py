@@ -97,6 +97,8 @@ class Stored:
     expires_at: datetime | None
     taken_back: int
     credits: Sequence[Posted]
+    failed: str | None  # the pointer of the condition that did not hold
+    factors: frozenset[str]  # the places of the multipliers that counted
 
 
 # Reading what was decided --------------------------------------------------------------------------------
@@ -351,4 +353,6 @@ def _read(row: Earning) -> Stored:
         expires_at=row.expires_at,
         taken_back=row.taken_back,
         credits=[Posted(**credit) for credit in row.credits],
+        failed=row.inputs.get("failed"),
+        factors=frozenset(factor["place"] for factor in row.inputs.get("factors", ())),
     )

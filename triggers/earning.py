@@ -33,6 +33,7 @@ from triggers.earning_facts import (
     tiers_before_each,
     usage_before,
 )
+from triggers.kept_answers import KeptAnswers
 from triggers.maturing import mature_decided
 from triggers.paying import Due, pay
 from triggers.refunds import take_back
@@ -239,6 +240,7 @@ async def _pass(
         ladder=_ladder(wave),
         unweighed=changed,
         earned=earned,
+        kept=KeptAnswers(later),
     )
     return list(decide_in_order(sequence, lambda event: programmes[event.id], lambda event: about[event.id], usage))
 

@@ -33,6 +33,7 @@ from domain.earning import (
 )
 from domain.identities import Stamp
 from domain.shop_settings import ShopSettings
+from triggers.kept_answers import KeptAnswers
 
 Programmes = Mapping[UUID, Programme]
 """The programme that decides about each event, by the event's id."""
@@ -101,14 +102,27 @@ async def circumstances(
     ladder: Ladder | None,
     unweighed: Collection[UUID] = (),
     earned: Mapping[UUID, int] | None = None,
+    kept: KeptAnswers | None = None,
 ) -> dict[UUID, Circumstances]:
     """Each event's customer as before it, by the event's id. `unweighed`: customers whose stored tiers may be past.
 
-    `earned`: the points earned before each event, where the ledger does not say; by the event's id.
+    `earned`: the points earned before each event, where the ledger does not say; by the event's id. `kept`: what was
+    answered when events were decided first.
     """
     tiers = await tiers_before_each(session, events, programmes, ladder, unweighed=unweighed)
     scopes = {event.id: _scope(people[event.customer_id], event) for event in events}
-    truths = await _truths(session, shop, _asked(events, programmes, tiers, scopes, earned))
+    asked, truths = _Asked(), {}
+    for event in events:
+        truths[event.id] = asked.add(
+            event,
+            programmes[event.id],
+            tiers.get(event.id),
+            scopes[event.id],
+            earned=None if earned is None else earned[event.id],
+            kept=kept or KeptAnswers(),
+        )
+    for id_, found in (await _truths(session, shop, asked)).items():
+        truths[id_] |= found
     boosts = await point_boosts.boosts_of(
         session, {event.customer_id for event in events}, min(event.at for event in events)
     )
@@ -155,33 +169,37 @@ async def tiers_before_each(
     return {event.id: tiers[event.customer_id, event.at] for event in told}
 
 
-_Asked = dict[tuple[int, str, str | None], tuple[Condition, list[EarningEvent]]]
-"""By version, pointer and what is answered already: what is left to ask, and about which events."""
+class _Asked(dict[tuple[int, str, str | None], tuple[Condition, list[EarningEvent]]]):
+    """By version, pointer and what is answered already: what is left to ask, and about which events."""
 
+    def add(
+        self,
+        event: EarningEvent,
+        programme: Programme,
+        tier: str | None,
+        scope: Scope,
+        *,
+        earned: int | None,
+        kept: KeptAnswers,
+    ) -> dict[str, bool]:
+        """Ask the conditions of an event; answers, by pointer, those that need not be asked.
 
-def _asked(
-    events: Sequence[EarningEvent],
-    programmes: Programmes,
-    tiers: Mapping[UUID, str | None],
-    scopes: Mapping[UUID, Scope],
-    earned: Mapping[UUID, int] | None,
-) -> _Asked:
-    """One question for each condition and what is known already, about all its events.
-
-    The tier and the points earned are those before the event, which what is decided here may change for the next.
-    """
-    asked: _Asked = {}
-    for event in events:
-        programme = programmes[event.id]
+        The tier and the points earned are those before the event, which what is decided here may change for the next.
+        """
+        answers: dict[str, bool] = {}
         for pointer, condition in conditions_of(programme.definition, event.name):
+            answer = kept.to(condition, pointer, event, programme)
+            if answer is not None:
+                answers[pointer] = answer
+                continue
             left = condition
             if _asks_of(condition, TierIs):
-                left = in_tier(left, tiers.get(event.id), programme.definition.thresholds)
+                left = in_tier(left, tier, programme.definition.thresholds)
             if earned is not None and _asks_of(condition, PointsAre):
-                left = with_earned(left, earned[event.id], scopes[event.id])
+                left = with_earned(left, earned, scope)
             key = (programme.version, pointer, None if left is condition else left.model_dump_json())
-            asked.setdefault(key, (left, []))[1].append(event)
-    return asked
+            self.setdefault(key, (left, []))[1].append(event)
+        return answers
 
 
 async def _truths(session: ReadSession, shop: ShopSettings, asked: _Asked) -> dict[UUID, dict[str, bool]]:

@@ -187,6 +187,19 @@ async def test_waves_without_merges_ask_nothing_of_decisions_made_again(shop: Sh
     assert not [each for each in statements if "opened (customer_id, since)" in each]
 
 
+async def test_a_trait_that_has_changed_since_takes_nothing_away_when_a_late_event_or_a_merge_comes(shop: Shop) -> None:
+    vip = {"trait": "vip", "eq": True}
+    rule = {**PURCHASE, "if": vip, "multiply": [{"if": {"trait": "plan", "eq": "gold"}, "by": 2}]}
+    await open_programme(shop, rule, multiply=[{"if": {"trait": "plan", "eq": "gold"}, "by": 3}])
+    await shop.identify({"vip": True, "plan": "gold"}, timestamp=NOON)
+    shop.later(hours=3)
+    await buy(shop, "o-1", 10, timestamp=NOON + timedelta(hours=2))
+    await shop.identify({"vip": False, "plan": "none"})
+    await buy(shop, "late", 10, timestamp=NOON + timedelta(hours=1))
+    await take_in(shop, [shop.event("Seen", user_id="u-2"), alias(shop)])
+    assert await paid(shop) == {"o-1": 60}
+
+
 # A day of everything --------------------------------------------------------------------------------------
 
 USERS = ("ann", "bob", "cy", "dee")
