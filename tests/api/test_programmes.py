@@ -207,6 +207,20 @@ async def test_a_dry_run_tries_the_draft_on_what_was_recorded(client: httpx.Asyn
         assert (await session.execute(select(Earning))).all() == []
 
 
+async def test_a_dry_run_pays_nothing_for_a_guests_order_that_only_a_browser_links(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await client.put("/v1/programmes/main", json=document(earn=RULES))
+    shop = Shop(database)
+    await shop.identify(user_id="ann", anonymous_id="visitor-1", trusted=False)
+    await shop.track("Order Completed", {**BASKET, "order_id": "o-1"}, anonymous_id="visitor-1")
+    period = {"from": shop.now.isoformat(), "to": (shop.now + timedelta(seconds=1)).isoformat()}
+
+    shown = (await client.post("/v1/programmes/main/dry-run", json=period)).json()
+
+    assert (shown["points"], shown["rules"][0]["unpaid"]) == (0, {"guest": 1})
+
+
 async def test_a_dry_run_needs_a_period_and_a_draft_that_can_be_read(client: httpx.AsyncClient) -> None:
     at = "2026-05-01T00:00:00Z"
     nowhere = await client.post("/v1/programmes/main/dry-run", json={"from": at, "to": "2026-05-02T00:00:00Z"})
