@@ -24,6 +24,7 @@ from activities.message_records import is_attempting, outgoing_of, record_answer
 from activities.pacing import Grant, Pacer, TurnedAway
 from activities.providers import Providers
 from activities.steps import open_step
+from database import provider_rates
 from database.messages import lock_message, lock_message_of_step
 from database.outages import AWAY
 from database.session import Database, WriteSession
@@ -31,7 +32,7 @@ from database.shop_settings import shop_settings
 from domain.emails import Outgoing
 from domain.journeys.library import DefinitionLibrary
 from domain.messages import Hold, MessageState, Reason, Send, Skip
-from domain.provider_answers import ProviderAnswer
+from domain.provider_answers import ProviderAnswer, Unknown
 from domain.runs import OutcomeKind, StepInput, StepOutcome
 
 Now = Callable[[], StepInput]
@@ -40,6 +41,7 @@ Now = Callable[[], StepInput]
 STALE: Final = timedelta(milliseconds=500)
 """How long what the gate saw is good for; what is held up for longer before its call asks the gate anew."""
 _LONGEST: Final = timedelta(seconds=45)
+_LONGEST_CALL: Final = provider_rates.LONGEST_CALL - timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,10 @@ class Attempts:
     async def _call(
         self, now: Now, claimed: Claimed, grant: Grant, begun: _Begun, called_at: datetime
     ) -> StepOutcome | TryAgain:
-        answer = await self._providers.send(begun.outgoing, called_at)
+        answer: ProviderAnswer = Unknown("timeout")
+        with suppress(TimeoutError):  # of ours: providers answer their own
+            async with asyncio.timeout(_LONGEST_CALL.total_seconds()):
+                answer = await self._providers.send(begun.outgoing, called_at)
         pause = await self._pacer.learn(grant, answer, now().as_of)
         called = _Called(grant, called_at, answer, pause)
         return await self._record(now(), claimed, called)

@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import DBAPIError
 from temporalio import activity
 
 from activities.consents import settle_older_consents
@@ -19,6 +20,7 @@ from activities.routing_patience import ROUTING_PATIENCE, when_routed
 from activities.steps import open_step
 from connectors.rendering import Renderer
 from database.messages import cancel_stranded, lock_message_of_step, mark_lost_attempts, settle_unknown
+from database.outages import AWAY, is_outage
 from database.session import Database
 from domain.errors import TemplateFailed, Unavailable
 from domain.journeys.library import DefinitionLibrary
@@ -29,6 +31,7 @@ from domain.runs import StepInput, StepOutcome
 _LOST_AFTER = timedelta(minutes=10)
 """An attempt without an answer for so long has died: activities are given two minutes."""
 _RENDERER_AGAIN = timedelta(seconds=2)
+_DATABASE_AGAIN = timedelta(seconds=5)
 
 
 class SettleInput(BaseModel):
@@ -74,7 +77,12 @@ class MessageActivities:
     @activity.defn
     async def send(self, at: StepInput) -> StepOutcome:
         """One attempt at the step's message. Temporal repeats it until the message is settled, skipped or too late."""
-        answer = await self._send(_clock(at))
+        try:
+            answer = await self._send(_clock(at))
+        except (DBAPIError, *AWAY) as error:
+            if not is_outage(error):
+                raise
+            answer = TryAgain("database_away", _DATABASE_AGAIN)  # no trouble of this message
         if isinstance(answer, TryAgain):
             raise answer.error()
         return answer

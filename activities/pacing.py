@@ -27,6 +27,7 @@ _MARKETING_PATIENCE = timedelta(seconds=2)
 """Short, so that the places of a worker keep changing hands and a transactional message finds one soon."""
 _TRANSACTIONAL_PATIENCE = timedelta(seconds=30)
 _SOON = timedelta(seconds=1)
+_A_MOMENT = timedelta(milliseconds=500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class Pacer:
             TROUBLES.labels(grant.provider, trouble.code).inc()
             self._note(grant.provider, trouble.code)
             pause = await provider_rates.fall_ill(session, grant.provider, granted, trouble.code, trouble.pause)
-            return pause or timedelta()
+            return _A_MOMENT if pause is None else max(pause, _A_MOMENT)
 
     async def _next(self, provider: str, *, is_transactional: bool) -> Granted | None:
         """None when patience has an end. Asking itself is not interrupted: what is granted then would be lost."""

@@ -70,6 +70,8 @@ class NotYet:
 
 LONGEST_CALL: Final = timedelta(seconds=60)
 """After so long a call is over, whatever became of the process that made it."""
+_LONGEST_PROBE: Final = timedelta(seconds=15)
+"""After so long without an answer another message may try, while the first still holds its place."""
 _LOST_FOR: Final = timedelta(seconds=15)
 _ASK_AGAIN: Final = timedelta(milliseconds=250)
 """The longest wait before asking again; how long after that a transactional message keeps its mark."""
@@ -90,7 +92,7 @@ _REGISTER = text("""
 # Processes take turns by the lock on the provider's row; `now` is looked at once it is held. A place that another took
 # meanwhile is judged again by its newest version, and then nothing is granted. A transactional message that is refused
 # leaves its mark, and while that lies ahead marketing stands back; who is served takes it away, who waits renews it.
-# An ill provider is called by one at a time: a probe moves `paused_until` behind its own longest call.
+# An ill provider is called by one at a time: a probe moves `paused_until` behind its own answer.
 # By pk_provider_rates and pk_provider_places.
 _TAKE = text("""
     WITH rate AS MATERIALIZED (
@@ -127,7 +129,7 @@ _TAKE = text("""
                 ELSE line.now
             END,
             paused_until = CASE
-                WHEN line.is_probe AND taken.place IS NOT NULL THEN line.now + CAST(:longest AS interval)
+                WHEN line.is_probe AND taken.place IS NOT NULL THEN line.now + CAST(:longest_probe AS interval)
                 ELSE paused_until
             END
         FROM wait CROSS JOIN line LEFT JOIN taken ON true
@@ -191,6 +193,7 @@ async def take(
         "places": pace.places,
         "usual": pace.usual,
         "longest": LONGEST_CALL,
+        "longest_probe": _LONGEST_PROBE,
         "ask_again": _ASK_AGAIN,
         "is_transactional": is_transactional,
         "now": now,

@@ -96,7 +96,7 @@ async def run_races(shop: Shop, overlapping: int, *, may_deadlock: bool = False)
             match ended:
                 case Race():
                     races.append(ended)
-                case DBAPIError() if may_deadlock:
+                case DBAPIError() | ApplicationError(type="database_away") if may_deadlock:
                     pass
                 case _:
                     raise ended

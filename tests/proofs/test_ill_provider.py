@@ -115,11 +115,11 @@ async def test_a_provider_that_hangs_and_comes_back_never_gets_more_than_the_cap
 ) -> None:
     hangs = 16 if request.config.getoption("full") else 3
     outage.fake.is_frozen = is_frozen
-    runs = await outage.reach(60) + await outage.reach(30, receipts=True)
+    runs = await outage.reach(40) + await outage.reach(15, receipts=True)
     async with outage.queue.served(outage.workers, places=PLACES):
         await asyncio.sleep(1.5)
         outage.fake.awake.clear()
-        runs += await outage.reach(30) + await outage.reach(20, receipts=True)
+        runs += await outage.reach(20) + await outage.reach(10, receipts=True)
         await asyncio.sleep(hangs)
         outage.fake.awake.set()
         await outage.over(len(runs), within=60 * crowding())
