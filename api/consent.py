@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.auth import Caller, requires
-from api.customer_access import SOURCE, customer_not_found, find_customer, find_or_make_customer, lock_customer
+from api.customer_access import customer_not_found, find_customer, find_or_make_customer, lock_customer, our_event
 from api.dependencies import AsOf, Dependencies, Reading, Writing
 from api.idempotency import concerns
 from api.paths import CustomerRef
@@ -155,13 +155,5 @@ def _address_of(change: ConsentChange) -> dict[str, str]:
 def _event(customer_id: str, change: ConsentChange, as_of: datetime) -> NewEvent:
     """The same as an event, so that journeys can wait for it. Its record is made here; the router makes no second."""
     name = next(name for name, state in STATE_OF_EVENT.items() if state is change.state)
-    return NewEvent(
-        source=SOURCE,
-        message_id=f"consent/{new_id()}",
-        kind=EventKind.TRACK,
-        name=name,
-        timestamp=as_of,
-        received_at=as_of,
-        user_id=customer_id,
-        properties={"purpose": change.purpose, "channel": change.channel, **_address_of(change)},
-    )
+    properties = {"purpose": change.purpose, "channel": change.channel, **_address_of(change)}
+    return our_event(f"consent/{new_id()}", EventKind.TRACK, customer_id, as_of, name=name, properties=properties)

@@ -74,21 +74,28 @@ async def tell(
     dependencies: ApiDependencies, customer_id: str, message_id: str, traits: dict[str, Any], as_of: datetime
 ) -> bool:
     """Store an identify event of ours and wait for a router, without a connection; whether one took it up in time."""
-    event = NewEvent(
-        source=SOURCE,
-        message_id=message_id,
-        kind=EventKind.IDENTIFY,
-        name=KIND_NAMES[EventKind.IDENTIFY],
-        timestamp=as_of,
-        received_at=as_of,
-        user_id=customer_id,
-        traits=traits,
-    )
+    event = our_event(message_id, EventKind.IDENTIFY, customer_id, as_of, traits=traits)
     async with dependencies.database.transaction() as session:  # committed now, so that a router sees it
         if (customer := await lock_customer(session, customer_id)) is not None:
             event = replace(event, timestamp=await act_on_traits(session, customer, traits, as_of))
         await append(session, [event])
     return await wait_until_routed(dependencies, event)
+
+
+def our_event(
+    message_id: str, kind: EventKind, customer_id: str, as_of: datetime, *, name: str | None = None, **members: Any
+) -> NewEvent:
+    """An event that the API makes itself, of a customer, now. `name`: by default its kind's."""
+    return NewEvent(
+        source=SOURCE,
+        message_id=message_id,
+        kind=kind,
+        name=name or KIND_NAMES[kind],
+        timestamp=as_of,
+        received_at=as_of,
+        user_id=customer_id,
+        **members,
+    )
 
 
 async def wait_until_routed(dependencies: ApiDependencies, event: NewEvent) -> bool:

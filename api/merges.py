@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.auth import Caller, requires
 from api.beforehand import beforehand, occasion
-from api.customer_access import SOURCE, find_customer, wait_until_routed
+from api.customer_access import find_customer, our_event, wait_until_routed
 from api.dependencies import ApiDependencies, AsOf, Dependencies, Writing
 from api.idempotency import concerns
 from api.paths import CustomerRef
@@ -61,14 +61,9 @@ async def merge_customer(
     customer, other = await find_customer(session, customer_id), await find_customer(session, asked.from_)
     concerns(session, customer.id)
     if customer.id != other.id:
-        event = NewEvent(
-            source=SOURCE,
-            message_id=f"merge/{occasion(session)}",
-            kind=EventKind.ALIAS,
+        event = our_event(
+            *(f"merge/{occasion(session)}", EventKind.ALIAS, customer_id, as_of),
             name=MERGE_ASKED,
-            timestamp=as_of,
-            received_at=as_of,
-            user_id=customer_id,
             previous_id=asked.from_,
         )
         ids = customer.id, other.id

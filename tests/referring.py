@@ -15,6 +15,7 @@ from database.events import Event
 from database.points import balances
 from database.referral_codes import code_for
 from database.referrals import Referral
+from database.session import Database
 from domain.documents import DocumentState
 from domain.points import Balance
 from domain.referral_signals import SignalKind
@@ -113,3 +114,20 @@ class ReferringShop(Shop):
         async with self.database.read() as session:
             events = (await session.execute(statement)).scalars()
             return [(event.user_id or "", event.properties["side"]) for event in events]
+
+
+async def open_referring_shop(database: Database) -> ReferringShop:
+    """A shop with a live programme, and Ann and Bob whom nobody has brought."""
+    shop = ReferringShop(database)
+    await shop.publish_programme()
+    await shop.sign_up("ann", "bob")
+    return shop
+
+
+async def rewarded(shop: ReferringShop) -> None:
+    """Ann brings Bob, who orders; two weeks pass."""
+    await shop.claim("ann", "bob")
+    shop.later(hours=1)
+    await shop.order("bob")
+    shop.later(days=15)
+    assert await shop.end_holds() == 1

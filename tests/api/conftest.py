@@ -53,3 +53,11 @@ async def client(api_server: ApiServer) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {api_server.admin_key}"}
     async with httpx.AsyncClient(base_url=api_server.url, headers=headers, timeout=30) as client:
         yield client
+
+
+@pytest.fixture
+async def shop(api_server: ApiServer) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the write key of the shop's server."""
+    headers = {"Authorization": f"Bearer {api_server.write_key}"}
+    async with httpx.AsyncClient(base_url=api_server.url, headers=headers, timeout=30) as client:
+        yield client

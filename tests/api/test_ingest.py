@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import gzip
 import json
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text
 
-from database import keys
 from database.session import Database
-from domain.keys import KeyKind, Scope, read_id
-from tests.api.conftest import ApiServer
+from tests.api.ingesting import a_track, stored, stored_one
 
 SINGLE = {
     "track": {"event": "Product Viewed"},
@@ -30,29 +24,6 @@ SINGLE = {
 
 
 TRACK = b'{"type": "track", "event": "e", "userId": "u", "properties": '
-
-
-@pytest.fixture
-async def shop(api_server: ApiServer) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the write key of the shop's server."""
-    headers = {"Authorization": f"Bearer {api_server.write_key}"}
-    async with httpx.AsyncClient(base_url=api_server.url, headers=headers, timeout=30) as client:
-        yield client
-
-
-async def stored(database: Database) -> list[dict[str, Any]]:
-    async with database.read() as session:
-        rows = await session.execute(text("SELECT * FROM events ORDER BY id"))
-        return [dict(row) for row in rows.mappings()]
-
-
-async def stored_one(database: Database) -> dict[str, Any]:
-    (event,) = await stored(database)
-    return event
-
-
-def a_track(message_id: str | None = None, **members: object) -> dict[str, Any]:
-    return {"type": "track", "event": "Product Viewed", "userId": "ann", "messageId": message_id} | members
 
 
 @pytest.mark.parametrize("alias", [False, True])
@@ -116,84 +87,6 @@ async def test_content_type_and_encoding_are_not_believed(
         assert (await shop.post("/v1/batch", content=body, headers=headers)).status_code == 200
 
     assert len(await stored(database)) == 1
-
-
-async def test_the_key_may_come_as_bearer_as_basic_or_in_the_body(api_server: ApiServer, database: Database) -> None:
-    key = api_server.write_key
-    basic = "Basic " + base64.b64encode(f"{key}:".encode()).decode()
-    async with httpx.AsyncClient(base_url=api_server.url, timeout=30) as client:
-        ways: list[tuple[dict[str, str], dict[str, str]]] = [
-            ({"Authorization": f"Bearer {key}"}, {}),
-            ({"Authorization": basic}, {}),
-            ({}, {"writeKey": key}),
-        ]
-        for number, (headers, members) in enumerate(ways):
-            single = a_track(f"single-{number}") | members
-            batch: dict[str, object] = {"batch": [a_track(f"batch-{number}")], **members}
-            assert (await client.post("/v1/track", json=single, headers=headers)).status_code == 200
-            assert (await client.post("/v1/batch", json=batch, headers=headers)).status_code == 200
-
-    assert len(await stored(database)) == 6
-
-
-async def test_without_a_key_for_events_nothing_is_taken(api_server: ApiServer, database: Database) -> None:
-    async with database.transaction() as session:
-        _, reader = await keys.create(session, "reader", KeyKind.SECRET, frozenset({Scope.CUSTOMERS_READ}))
-    async with httpx.AsyncClient(base_url=api_server.url, timeout=30) as client:
-        ways: list[tuple[dict[str, str], dict[str, object]]] = [
-            ({}, {}),
-            ({"Authorization": "Bearer nonsense"}, {}),
-            ({}, {"writeKey": "nonsense"}),
-            ({}, {"writeKey": 7}),
-            ({"Authorization": f"Bearer {reader}"}, {}),
-        ]
-        answers = [
-            await client.post(path, json={"batch": [a_track()], **a_track(), **members}, headers=headers)
-            for path in ("/v1/track", "/v1/batch")
-            for headers, members in ways
-        ]
-
-    assert [answer.status_code for answer in answers] == [401, 401, 401, 401, 403] * 2
-    assert all({"code", "message"} <= answer.json().keys() for answer in answers)
-    assert await stored(database) == []
-
-
-async def test_events_of_a_browser_are_not_trusted(api_server: ApiServer, database: Database) -> None:
-    async with httpx.AsyncClient(base_url=api_server.url, timeout=30) as client:
-        await client.post("/v1/track", json=a_track("m-1", writeKey=api_server.browser_key))
-
-    event = await stored_one(database)
-    assert (event["trusted"], event["source"]) == (False, "browser")
-
-
-async def test_rotating_the_key_does_not_let_old_messages_in_again(
-    api_server: ApiServer, shop: httpx.AsyncClient, database: Database
-) -> None:
-    await shop.post("/v1/track", json=a_track("m-1"))
-    async with database.transaction() as session:
-        key_id = read_id(api_server.write_key) or ""
-        new = await keys.rotate(session, key_id, datetime.now(UTC), timedelta(hours=1))
-
-    answer = await shop.post("/v1/batch", json={"batch": [a_track("m-1")]}, headers={"Authorization": f"Bearer {new}"})
-    while answer.status_code == 401:  # the write key is remembered for a second
-        await asyncio.sleep(0.05)
-        answer = await shop.post(
-            "/v1/batch", json={"batch": [a_track("m-1")]}, headers={"Authorization": f"Bearer {new}"}
-        )
-
-    assert answer.json()["duplicates"] == 1
-
-
-async def test_a_revoked_write_key_ends_within_two_seconds(
-    api_server: ApiServer, shop: httpx.AsyncClient, database: Database
-) -> None:
-    await shop.post("/v1/track", json=a_track())
-    async with database.transaction() as session:
-        await keys.revoke(session, read_id(api_server.write_key) or "", datetime.now(UTC))
-
-    async with asyncio.timeout(2):
-        while (await shop.post("/v1/track", json=a_track())).status_code != 401:
-            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -369,111 +262,6 @@ async def test_without_a_message_id_every_call_is_an_event(shop: httpx.AsyncClie
         await shop.post("/v1/track", json=a_track(None))
 
     assert len({event["message_id"] for event in await stored(database)}) == 2
-
-
-async def test_the_clock_of_the_sender_is_corrected(shop: httpx.AsyncClient, database: Database) -> None:
-    """timestamp = receivedAt - (sentAt - originalTimestamp)."""
-    wrong = datetime.now(UTC) - timedelta(days=400)
-    sent = {"timestamp": (wrong - timedelta(minutes=10)).isoformat(), "sentAt": wrong.isoformat()}
-
-    await shop.post("/v1/track", json=a_track() | sent)
-
-    event = await stored_one(database)
-    assert event["received_at"] - event["timestamp"] == timedelta(minutes=10)
-    assert event["sent_timestamp"] == sent["timestamp"]
-
-
-async def test_a_batch_has_one_sent_at_for_all(shop: httpx.AsyncClient, database: Database) -> None:
-    claimed = datetime(2026, 1, 1, 12, tzinfo=UTC)
-    item = a_track(timestamp="2026-01-01T12:00:00.000Z")
-
-    await shop.post("/v1/batch", json={"batch": [item], "sentAt": (claimed + timedelta(hours=2)).isoformat()})
-
-    event = await stored_one(database)
-    assert event["received_at"] - event["timestamp"] == timedelta(hours=2)
-
-
-async def test_imported_history_keeps_its_times(shop: httpx.AsyncClient, database: Database) -> None:
-    item = a_track(timestamp="2024-01-01T12:00:00Z", sentAt="2024-01-01T12:00:01Z")
-
-    await shop.post("/v1/import", json={"batch": [item], "sentAt": "2026-11-21T00:00:00Z"})
-
-    event = await stored_one(database)
-    assert (event["timestamp"], event["sent_timestamp"]) == (datetime(2024, 1, 1, 12, tzinfo=UTC), None)
-
-
-@pytest.mark.parametrize(
-    ("claimed", "stands"),
-    [
-        ("2026-01-02T03:04:05", True),
-        ("2026-01-02T03:04:05.123456789Z", True),
-        ("2026-01-02", True),
-        (1_767_323_045, True),
-        (1_767_323_045_000, True),
-        ("9999-12-31T23:59:59-23:59", False),
-        ("0001-01-01T00:00:00+14:00", False),
-        ("1970-01-01T00:00:00Z", False),
-    ],
-)
-async def test_absurd_times_become_the_time_of_receipt_and_the_original_is_kept(
-    shop: httpx.AsyncClient, database: Database, claimed: object, stands: bool
-) -> None:
-    answer = await shop.post("/v1/track", json=a_track(timestamp=claimed))
-
-    assert answer.status_code == 200, answer.text
-    event = await stored_one(database)
-    assert (event["timestamp"] == event["received_at"]) is not stands
-    assert event["sent_timestamp"] == (None if stands else claimed)
-
-
-async def test_nothing_happens_after_it_was_received(shop: httpx.AsyncClient, database: Database) -> None:
-    now = datetime.now(UTC)
-    claimed = [(now + timedelta(minutes=minutes)).isoformat() for minutes in (2, 20 * 60, 9 * 365 * 24 * 60)]
-
-    for path in ("/v1/batch", "/v1/import"):
-        await shop.post(path, json={"batch": [a_track(timestamp=each) for each in claimed]})
-
-    events = await stored(database)
-    assert [event["sent_timestamp"] for event in events] == claimed * 2
-    assert all(event["timestamp"] == event["received_at"] for event in events)
-
-
-@pytest.mark.parametrize(
-    "claimed",
-    ["yesterday", {}, [1], True, "+275760-09-13T00:00:00Z", "10013-01-01T00:00:00Z", 1e300, -1e300, "x" * 999],
-)
-@pytest.mark.parametrize("member", ["timestamp", "originalTimestamp", "sentAt"])
-async def test_a_time_that_cannot_be_read_costs_the_event_its_time_and_never_the_event(
-    shop: httpx.AsyncClient, database: Database, member: str, claimed: object
-) -> None:
-    answers = [
-        await shop.post("/v1/track", json=a_track() | {member: claimed}),
-        await shop.post("/v1/batch", json={"batch": [a_track() | {member: claimed}], member: claimed}),
-    ]
-
-    assert [answer.status_code for answer in answers] == [200, 200]
-    assert answers[1].json()["accepted"] == 1
-    for event in await stored(database):
-        assert event["timestamp"] == event["sent"] == event["received_at"]
-        assert event["sent_timestamp"] == (None if member == "sentAt" else str(claimed)[:100])
-
-
-async def test_a_readable_time_beside_an_unreadable_one_counts(shop: httpx.AsyncClient, database: Database) -> None:
-    await shop.post("/v1/track", json=a_track(originalTimestamp="soon", timestamp="2026-01-02T03:04:05Z"))
-
-    assert (await stored_one(database))["timestamp"] == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-async def test_a_clock_that_is_off_by_no_more_than_a_latency_is_believed(
-    shop: httpx.AsyncClient, database: Database
-) -> None:
-    now = datetime.now(UTC)
-    claimed, sent = now - timedelta(minutes=10), now - timedelta(seconds=45)
-
-    await shop.post("/v1/batch", json={"batch": [a_track(timestamp=claimed.isoformat())], "sentAt": sent.isoformat()})
-
-    event = await stored_one(database)
-    assert (event["timestamp"], event["sent"], event["sent_timestamp"]) == (claimed, sent, None)
 
 
 async def test_old_ecommerce_names_become_the_ones_journeys_know(shop: httpx.AsyncClient, database: Database) -> None:

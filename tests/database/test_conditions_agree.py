@@ -17,7 +17,8 @@ from database.session import Database
 from domain.conditions.memory import compile_condition, explain
 from domain.conditions.model import Condition
 from perennial.embedded.postgres import EmbeddedPostgres
-from tests.database.condition_world import LEAVES, SHOP, Person, World, conditions, populate
+from tests.database.condition_strategies import LEAVES, conditions
+from tests.database.condition_world import SHOP, Person, World, populate
 from tests.databases import Databases
 
 _CONDITION: TypeAdapter[Condition] = TypeAdapter(Condition)

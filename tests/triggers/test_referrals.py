@@ -1,4 +1,4 @@
-"""Referrals as events make them go: qualified, held, rewarded, returned, limited, merged (invariant 11)."""
+"""Referrals as events make them go: qualified, held, rewarded, returned, limited (invariant 11)."""
 
 from __future__ import annotations
 
@@ -11,29 +11,15 @@ from sqlalchemy import select
 from database.redemptions import Redemption, fulfil_used
 from database.session import Database
 from domain.errors import Conflict, NotFound
-from domain.events import EventKind
 from domain.referral_signals import SignalKind
 from perennial.document_files import read_folder
-from tests.referring import ReferringShop
+from tests.referring import ReferringShop, open_referring_shop, rewarded
 from tests.rewarding import TENNER, publish_reward
 
 
 @pytest.fixture
 async def shop(database: Database) -> ReferringShop:
-    """A shop with a live programme, and Ann and Bob whom nobody has brought."""
-    shop = ReferringShop(database)
-    await shop.publish_programme()
-    await shop.sign_up("ann", "bob")
-    return shop
-
-
-async def rewarded(shop: ReferringShop) -> None:
-    """Ann brings Bob, who orders; two weeks pass."""
-    await shop.claim("ann", "bob")
-    shop.later(hours=1)
-    await shop.order("bob")
-    shop.later(days=15)
-    assert await shop.end_holds() == 1
+    return await open_referring_shop(database)
 
 
 async def test_both_sides_are_rewarded_after_the_hold_and_never_before(shop: ReferringShop) -> None:
@@ -297,55 +283,6 @@ async def test_ten_claims_from_one_network_within_a_week_are_put_before_a_person
     for n, friend in enumerate(friends):
         await shop.claim("ann", friend, {SignalKind.IP: f"93.184.216.{n}"})
     assert await shop.states() == ["claimed"] * 10 + ["under_review"]
-
-
-async def test_two_who_turn_out_to_be_one_person_lose_what_was_on_its_way(shop: ReferringShop) -> None:
-    await shop.claim("ann", "bob")
-    shop.later(hours=1)
-    await shop.order("bob")
-    await merge(shop, "ann", "bob")
-
-    assert await shop.states() == ["rejected(self_referral)"]
-    shop.later(days=20)
-    assert await shop.end_holds() == 0
-
-
-async def test_two_who_were_paid_and_turn_out_to_be_one_person_give_it_back(shop: ReferringShop) -> None:
-    await rewarded(shop)
-    await merge(shop, "ann", "bob")
-    await shop.route()
-
-    assert await shop.states() == ["revoked(self_referral)"]
-    assert await shop.points("bob") == 0
-
-
-async def test_a_friend_who_was_brought_twice_under_two_names_is_paid_once(shop: ReferringShop) -> None:
-    await shop.sign_up("cid", "bobby")
-    await shop.claim("ann", "bob")
-    shop.later(hours=1)
-    await shop.claim("cid", "bobby")
-    await merge(shop, "bob", "bobby")
-    assert sorted(await shop.states()) == ["claimed", "rejected(already_referred)"]
-
-    await shop.order("bobby")
-    shop.later(days=15)
-    assert await shop.end_holds() == 1
-    assert (await shop.points("ann"), await shop.points("cid")) == (500, 0)
-
-
-async def test_a_merge_that_closes_a_ring_breaks_it(shop: ReferringShop) -> None:
-    await shop.sign_up("cid", "dan")
-    await shop.claim("ann", "bob")
-    await shop.claim("bob", "cid")
-    await shop.claim("dan", "ann")
-    await merge(shop, "cid", "dan")
-    assert sorted(await shop.states()) == ["claimed", "claimed", "rejected(circular_referral)"]
-
-
-async def merge(shop: ReferringShop, one: str, other: str) -> None:
-    """The shop tells that two customers are one."""
-    await shop.post(shop.event(kind=EventKind.ALIAS, previous_id=one, user_id=other))
-    await shop.route()
 
 
 async def test_the_built_in_journey_follows_each_friend_on_both_sides(shop: ReferringShop) -> None:

@@ -384,3 +384,11 @@ async def stage(
             # workflow task has timed out: that is allowed, but ten seconds each time are not needed.
             built.task_timeout = timedelta(seconds=2)
         yield built
+
+
+async def emitted(stage: Stage) -> list[Event]:
+    """The events that the product appended, in order."""
+    async with stage.database.read() as session:
+        return list(
+            (await session.execute(select(Event).where(Event.source == "perennial").order_by(Event.id))).scalars()
+        )
