@@ -28,6 +28,7 @@ from triggers.earning_facts import (
     Programmes,
     asks_for_points,
     circumstances,
+    counted_events,
     first_of,
     programmes_for,
     tiers_before_each,
@@ -132,7 +133,8 @@ async def decide_again(wave: Wave, since: Mapping[UUID, datetime]) -> None:
 
 async def _decide(wave: Wave, events: Sequence[EarningEvent], claimed: Collection[UUID]) -> None:
     """Decide events, and what happened after them once more: limits, occasions and tiers may be others now."""
-    decided = await _settle(wave, events, _earlier(first_of(events), _moving_tiers(wave)))
+    since = _earlier(first_of(events), _earlier(_moving_tiers(wave), _counted_late(wave)))
+    decided = await _settle(wave, events, since)
     orders = {decision.order_id for decision in decided if decision.event.id in claimed}
     await take_back(wave, {order_id for order_id in orders if order_id is not None})
     await _follow_tiers(wave, decided)
@@ -154,15 +156,31 @@ async def _follow_tiers(wave: Wave, decided: Sequence[Decision]) -> None:
 def _moving_tiers(wave: Wave) -> dict[UUID, Stamp]:
     """The customers whose orders may have changed their tiers, and since when."""
     assert wave.programme is not None  # noqa: S101  the caller has asked
-    first: dict[UUID, Stamp] = {}
     tiers = wave.programme.definition.tiers
     if tiers is None or isinstance(tiers.measure, PointsMeasure):
-        return first
-    for event in wave.events:
-        if event.event.trusted and event.event.name in MAKES_ORDERS:
-            at, is_late = counts_at(event.event.timestamp, wave.as_of)
-            sent = wave.as_of if is_late else event.event.sent
-            first = _earlier(first, {event.customer.id: Stamp(at, sent, event.event.id)})
+        return {}
+    return _first_moments(
+        wave, [each for each in wave.events if each.event.trusted and each.event.name in MAKES_ORDERS]
+    )
+
+
+def _counted_late(wave: Wave) -> dict[UUID, Stamp]:
+    """The customers of whom something that conditions count comes after what followed it, and since when."""
+    names = frozenset(name for each in wave.programmes for name in counted_events(each))
+    late = [
+        event
+        for event in wave.events
+        if event.counts_for_value and event.event.name in names and event.event.timestamp < event.customer.last_seen
+    ]
+    return _first_moments(wave, late)
+
+
+def _first_moments(wave: Wave, events: Sequence[BatchEvent]) -> dict[UUID, Stamp]:
+    first: dict[UUID, Stamp] = {}
+    for event in events:
+        at, is_late = counts_at(event.event.timestamp, wave.as_of)
+        sent = wave.as_of if is_late else event.event.sent
+        first = _earlier(first, {event.customer.id: Stamp(at, sent, event.event.id)})
     return first
 
 

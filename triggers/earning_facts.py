@@ -20,7 +20,7 @@ from database.session import ReadSession
 from database.tiers import Ladder, tiers_before
 from domain.conditions.loyalty import in_tier, with_earned
 from domain.conditions.memory import Scope
-from domain.conditions.model import Condition, PointsAre, TierIs
+from domain.conditions.model import AggregateIs, Condition, Did, PointsAre, TierIs
 from domain.conditions.walk import leaves
 from domain.earning import (
     Circumstances,
@@ -225,6 +225,15 @@ def _subject(event: EarningEvent) -> Subject:
         until_id=id_,
         entry=_entry(event),
     )
+
+
+def counted_events(programme: LiveProgramme) -> frozenset[str]:
+    """The events that conditions of rules and multipliers count."""
+    names = {rule.on.event for rule in programme.definition.earn}
+    conditions = (condition for name in names for _, condition in conditions_of(programme.definition, name))
+    found = [leaf for condition in conditions for _, leaf in leaves(condition)]
+    counted = {leaf.did for leaf in found if isinstance(leaf, Did)}
+    return frozenset(counted | {leaf.over for leaf in found if isinstance(leaf, AggregateIs)})
 
 
 def asks_for_points(programme: LiveProgramme) -> bool:

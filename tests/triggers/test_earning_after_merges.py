@@ -211,6 +211,7 @@ RULES: tuple[dict[str, Any], ...] = (
         "multiply": [{"if": {"points": "earned", "gte": 150}, "by": 1.5}, {"if": {"tier": "gold"}, "by": 1.1}],
     },
     {"rule": "first", "on": {"event": ORDER}, "amount": {"points": 50}, "if": FIRST},
+    {"rule": "keen", "on": {"event": "Reviewed"}, "amount": {"points": 3}, "if": {"did": "Seen", "at_least": 2}},
     {"rule": "welcome", "on": {"event": "Signed Up"}, "amount": {"points": 7}, "once_per": "customer"},
     {
         "rule": "review",
@@ -234,7 +235,7 @@ def day(chance: random.Random, shop: Shop) -> list[NewEvent]:
 
 
 def something(chance: random.Random, shop: Shop, given: dict[str, Any]) -> NewEvent:
-    order, kind = f"{given.get('user_id') or given['anonymous_id']}-{chance.randrange(3)}", chance.randrange(12)
+    order, kind = f"{given.get('user_id') or given['anonymous_id']}-{chance.randrange(3)}", chance.randrange(14)
     named = {**given, "user_id": chance.choice(USERS)}
     named.pop("anonymous_id", None)
     if kind < 6:
@@ -242,6 +243,8 @@ def something(chance: random.Random, shop: Shop, given: dict[str, Any]) -> NewEv
         return bought(shop, order, worth, properties={"total": worth}, **given)
     if kind == 6:
         return shop.event("Signed Up", **given)
+    if kind >= 12:
+        return shop.event("Seen", **given)
     if kind < 9:
         return shop.event("Reviewed", **given)
     if kind == 9:

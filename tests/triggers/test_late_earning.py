@@ -140,6 +140,17 @@ async def test_a_late_order_that_earns_nothing_lifts_what_is_earned_after_it_all
     assert (await balance(shop)).available == 20
 
 
+async def test_what_a_rule_counts_may_come_late_and_is_paid_for_all_the_same(shop: Shop) -> None:
+    """The sign-up happened before the review, and came after it."""
+    await open_programme(shop, {**REVIEW, "if": {"did": "Signed Up"}})
+    await shop.track("Product Reviewed")
+    assert (await balance(shop)).available == 0
+
+    await shop.track("Signed Up", timestamp=shop.now - timedelta(hours=1))
+
+    assert (await balance(shop)).available == 10
+
+
 async def test_each_order_of_a_guest_counts_for_the_next_one(shop: Shop) -> None:
     """100 as bronze reach gold, so the second 50 are doubled."""
     await open_programme(shop, tiers=RISING)
