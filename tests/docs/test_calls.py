@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 import typer
 from prometheus_client import REGISTRY
 
+import activities
+import triggers
 from api.app import create_app
 from api.dependencies import ApiDependencies
 from database.session import Database
@@ -61,10 +65,9 @@ def test_every_setting_that_a_page_names_exists() -> None:
 
 
 def test_every_metric_of_ours_that_a_page_names_exists() -> None:
-    import triggers.reconciler
-    import triggers.relay
-    import triggers.router
-    import triggers.run_changes  # noqa: F401  importing them registers their metrics
+    for package in (activities, triggers):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)  # which registers its metrics
 
     known = {sample.name for family in REGISTRY.collect() for sample in family.samples}
     known |= {family.name for family in REGISTRY.collect()} | {f"{family.name}_total" for family in REGISTRY.collect()}
