@@ -116,7 +116,10 @@ class Settings(BaseSettings):
     email_provider: EmailProvider = Field(
         default=EmailProvider.OUTBOX, description="outbox (kept, shown at /inbox), smtp or sendgrid"
     )
-    email_per_second: PositiveFloat = Field(default=50.0, description="The provider's hard rate, never exceeded")
+    email_per_second: PositiveFloat = Field(
+        default=50.0,
+        description="The provider's hard rate: no second has more calls, also when it hangs and comes back",
+    )
     sendgrid_api_key: SecretStr | None = Field(default=None, description="For email_provider sendgrid")
     sendgrid_host: str = Field(
         default="https://api.sendgrid.com", description="https://api.eu.sendgrid.com for its EU region"

@@ -2,7 +2,8 @@
 
 The shop's exit event goes to the real API; the message goes to a sink that speaks SendGrid's wire format. Every pair
 races: the event is posted while the message is on its way. Wanted: no message is handed over once the exit is
-acknowledged, unless the call had begun, which is the moment that its row tells (`attempting_at`).
+acknowledged, unless the call had begun. Its row tells when the gate looked (`attempting_at`) and when the provider was
+called (`called_at`); between the two nothing waits.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from temporalio.exceptions import ApplicationError
 
+from activities.message_attempts import STALE
 from activities.messages import MessageActivities
 from activities.pacing import Pacer
 from activities.providers import Providers
@@ -45,19 +47,21 @@ from triggers.router import Router
 from triggers.routing import Routing
 
 AT_ONCE = 8
+RATE = 100.0  # there is a line to stand in
 _BEFORE_THE_SERVER = httpx.Limits(keepalive_expiry=1.0)  # connections are left by the client first
 _TICK = 0.001  # rows keep microseconds, and two threads note their times
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One race, in Unix seconds of one clock. `begun` and `accepted` are the row's; `arrived` is the sink's."""
+    """One race, in Unix seconds of one clock. `begun`, `called` and `accepted` are the row's, `arrived` the sink's."""
 
     posted: float
     acknowledged: float
     sending: float
     sent: float
     begun: float | None = None
+    called: float | None = None
     arrived: float | None = None
     accepted: float | None = None
 
@@ -72,11 +76,18 @@ class Pair:
         return self.begun is not None and self.begun > self.acknowledged
 
     @property
+    def is_held_up(self) -> bool:
+        """Whether the provider was called by what the gate had seen long before."""
+        return self.begun is not None and self.called is not None and self.called - self.begun > STALE.total_seconds()
+
+    @property
     def is_ordered(self) -> bool:
         """Whether row and sink tell one story: begun, arrived, accepted."""
-        if self.begun is None or self.arrived is None or self.accepted is None:
+        moments = self.begun, self.called, self.arrived, self.accepted
+        if None in moments:
             return self.begun is self.arrived is None
-        return self.begun <= self.arrived + _TICK and self.arrived <= self.accepted + _TICK
+        known = [moment for moment in moments if moment is not None]
+        return all(earlier <= later + _TICK for earlier, later in itertools.pairwise(known))
 
 
 @dataclass
@@ -102,7 +113,8 @@ class Arena:
             return Pair(posted, acknowledged, sending, sent, arrived=self._arrival(user))
         accepted = None if message.accepted_at is None else message.accepted_at.timestamp()
         begun = message.attempting_at.timestamp()
-        return Pair(posted, acknowledged, sending, sent, begun, self._arrival(user), accepted)
+        called = None if message.called_at is None else message.called_at.timestamp()
+        return Pair(posted, acknowledged, sending, sent, begun, called, self._arrival(user), accepted)
 
     async def _exit(self, user: str) -> tuple[float, float]:
         await asyncio.sleep(random.random() * self.spread)
@@ -151,7 +163,13 @@ async def arena(database_url: str, sink: FakeSendGrid) -> AsyncIterator[Arena]:
     providers = Providers(provider, ScriptedWebhooks())
     patience = timedelta(milliseconds=50)
     sender = MessageActivities(
-        sending, library, renderer, providers, Pacer(sending, {}), public_url=PUBLIC_URL, patience=patience
+        sending,
+        library,
+        renderer,
+        providers,
+        Pacer(sending, {provider.name: RATE}),
+        public_url=PUBLIC_URL,
+        patience=patience,
     )
     stop = asyncio.Event()
     router = asyncio.create_task(Router(routing, Routing(LiveCache())).run(stop))
@@ -185,6 +203,7 @@ async def test_no_message_is_handed_over_after_its_exit_was_acknowledged(
 
     assert [pair for pair in raced if pair.is_broken] == []
     assert [pair for pair in raced if not pair.is_ordered] == []
+    assert [pair for pair in raced if pair.is_held_up] == []
     assert {pair.arrived is None for pair in raced} == {True, False}  # both orders happened
 
 
