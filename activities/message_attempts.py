@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from activities.message_claims import Claimed
 from activities.message_content import Content
-from activities.message_fates import TryAgain, after_answer, cancel, what_became_of, withhold
+from activities.message_fates import TryAgain, after_answer, cancel, set_aside, what_became_of, withhold
 from activities.message_gate import Pending, has_moved, pass_gate
 from activities.message_records import is_attempting, outgoing_of, record_answer, start_attempt, take_back_attempt
 from activities.pacing import Grant, Pacer, TurnedAway
@@ -152,9 +152,10 @@ class Attempts:
             return TryAgain("message_moved", timedelta(seconds=1))
         if (earlier := what_became_of(message, opened)) is not None:
             return earlier
-        if opened.is_paused:
-            message.state, message.reason = MessageState.PLANNED, "paused"
-            return opened.held()
+        if opened.stopped_by:
+            held = opened.held()
+            await set_aside(session, at, held)
+            return held
         settings = await shop_settings(session)
         if has_moved(message, opened.customer):
             return TryAgain("address_changed", timedelta(seconds=1))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from activities.message_content import Draft, draft_for
-from activities.message_fates import TryAgain, cancel, refuse, what_became_of, withhold
+from activities.message_fates import TryAgain, cancel, refuse, set_aside, what_became_of, withhold
 from activities.message_gate import Pending, address_for, pass_gate
 from activities.message_records import new_message
 from activities.providers import Providers
@@ -51,7 +51,10 @@ class Claims:
         async with self._database.transaction() as session:
             match await open_step(session, self._library, at):
                 case OpenStep(step=SendStep(send=body)) as opened:
-                    return opened.withheld or await self._claim(session, opened, body)
+                    if withheld := opened.withheld:
+                        await set_aside(session, at, withheld)
+                        return withheld
+                    return await self._claim(session, opened, body)
                 case StepOutcome() as settled:
                     await cancel(session, at, settled)
                     return settled

@@ -101,6 +101,13 @@ async def cancel(session: WriteSession, at: StepInput, settled: StepOutcome) -> 
         message.state, message.reason = MessageState.CANCELLED, Reason.RUN_ENDED
 
 
+async def set_aside(session: WriteSession, at: StepInput, held: StepOutcome) -> None:
+    """The effect waits, for how long nobody knows: what was claimed takes no place under the caps meanwhile."""
+    message = await lock_message_of_step(session, at.run_id, at.step, at.visit)
+    if held.kind is OutcomeKind.HELD and message is not None and message.state == MessageState.CLAIMED:
+        message.state, message.reason = MessageState.PLANNED, held.reason
+
+
 def _settle(message: Message, opened: OpenStep) -> StepOutcome | TryAgain | None:
     """An unknown: marketing is at most once, so the run goes on; transactional is sent again once, after a while."""
     if message.purpose != TRANSACTIONAL or message.resent:

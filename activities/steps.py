@@ -33,6 +33,9 @@ _NOT_BY_BROWSERS = (
 )
 """Why messages did not leave that no browser can have brought about."""
 
+RESTRICTED = "restricted"
+"""Why effects wait whose customer has asked for restriction of processing."""
+
 _SETTLED = {OutcomeKind.DONE, OutcomeKind.SKIPPED, OutcomeKind.FAILED}
 
 
@@ -46,7 +49,7 @@ class OpenStep:
     definition: JourneyDefinition
     step: Step
     row: RunStep
-    is_paused: bool
+    stopped_by: str | None  # why effects wait: the journey is `paused`, the customer's processing `restricted`
 
     def done(self, *, arm: str | None = None, reason: str | None = None, **detail: Any) -> StepOutcome:
         """The step did what it is for."""
@@ -61,10 +64,10 @@ class OpenStep:
         return self._settled(OutcomeKind.FAILED, reason, None, detail)
 
     def held(self) -> StepOutcome:
-        """The journey is paused: the effect waits for `resume`."""
+        """The effect waits until the journey is resumed or the restriction lifted."""
         self.run.held = True
-        self.row.outcome, self.row.reason = OutcomeKind.HELD, "paused"
-        return self._answer(OutcomeKind.HELD, "paused")
+        self.row.outcome, self.row.reason = OutcomeKind.HELD, self.stopped_by
+        return self._answer(OutcomeKind.HELD, self.stopped_by)
 
     def waiting(self, until: datetime | None, zone: str | None) -> StepOutcome:
         """The run stands at this step, until `until` or until something wakes it."""
@@ -114,10 +117,10 @@ class OpenStep:
 
     @property
     def withheld(self) -> StepOutcome | None:
-        """Why an effect does not happen now: the run is in the holdout, or the journey is paused."""
+        """Why an effect does not happen now: the run is in the holdout, the journey paused, the customer restricted."""
         if self.run.shadow:
             return self.skipped(HOLDOUT, would=self.row.kind)
-        return self.held() if self.is_paused else None
+        return self.held() if self.stopped_by else None
 
     def _settled(self, kind: OutcomeKind, reason: str | None, arm: str | None, detail: dict[str, Any]) -> StepOutcome:
         self.row.outcome, self.row.reason, self.row.at = kind, reason, self.at.as_of
@@ -179,7 +182,7 @@ async def open_step(session: WriteSession, library: DefinitionLibrary, at: StepI
         definition=flow.definition,
         step=step,
         row=row or _new_entry(session, at, step),
-        is_paused=is_paused,
+        stopped_by="paused" if is_paused else RESTRICTED if locked.customer.restricted_at else None,
     )
     return opened if former is None else opened.skipped(ALREADY_DONE, stands_for=former)
 

@@ -35,6 +35,7 @@ from api import (
     redemptions,
     referral_links,
     referrals,
+    restrictions,
     rewards,
     runs,
     settings,
@@ -43,6 +44,7 @@ from api import (
     submissions,
     templates,
     tiers,
+    visitors,
 )
 from api.auth import KeyRing
 from api.bell import Bell
@@ -77,6 +79,8 @@ _ROUTERS = (
     earnings.router,
     exports.router,
     erasures.router,
+    visitors.router,
+    restrictions.router,
     messages.router,
     settings.router,
     links.router,

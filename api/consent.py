@@ -24,6 +24,7 @@ from database.events import append
 from database.messages import cancel_claimed
 from database.session import WriteSession
 from domain.addresses import TRAIT_OF_CHANNEL
+from domain.client_addresses import truncate_addresses
 from domain.consent import (
     EVERY_CHANNEL,
     MARKETING,
@@ -123,7 +124,7 @@ async def put_consent(
         at=moment,
         source=ConsentSource.API,
         event_id=event.id,
-        evidence=change.proof(),
+        evidence=truncate_addresses(change.proof()) if dependencies.truncate_ip else change.proof(),
         address=change.address,
     )
     await append(session, [event])

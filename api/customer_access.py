@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from database.acts import act_on_traits
 from database.customers import Customer, customer_of, lock
 from database.events import Event, append
 from database.session import ReadSession, WriteSession
+from domain.client_addresses import with_networks_only
 from domain.errors import NotFound, Unavailable
 from domain.events import KIND_NAMES, EventKind, NewEvent
 
@@ -33,14 +35,16 @@ async def find_customer(session: ReadSession, customer_id: str) -> Customer:
     return customer
 
 
-async def lock_customer(session: WriteSession, customer_id: str) -> Customer | None:
+async def lock_customer(
+    session: WriteSession, id_: str, find: Callable[[ReadSession, str], Awaitable[Customer | None]] = customer_of
+) -> Customer | None:
     """The same, locked until the transaction ends; None if there is none. Raises Unavailable if merges overtake us."""
     for _ in range(_TRIES):
-        customer = await customer_of(session, customer_id)
+        customer = await find(session, id_)
         if customer is None:
             return None
         await lock(session, [customer.id], skip_locked=False)
-        again = await customer_of(session, customer_id)
+        again = await find(session, id_)
         if again is not None and again.id == customer.id:
             await session.refresh(again)
             return again
@@ -78,7 +82,7 @@ async def tell(
     async with dependencies.database.transaction() as session:  # committed now, so that a router sees it
         if (customer := await lock_customer(session, customer_id)) is not None:
             event = replace(event, timestamp=await act_on_traits(session, customer, traits, as_of))
-        await append(session, [event])
+        await append(session, [with_networks_only(event) if dependencies.truncate_ip else event])
     return await wait_until_routed(dependencies, event)
 
 

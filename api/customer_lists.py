@@ -100,7 +100,7 @@ class HappeningAnswer(BaseModel):
     """One entry of the timeline. `name` is the event's, template's, step's or purpose's, or why a merge was refused."""
 
     at: datetime
-    kind: Literal["event", "message", "step", "run", "consent", "merge"]
+    kind: Literal["event", "message", "step", "run", "consent", "restriction", "merge"]
     id: str
     name: str
     detail: dict[str, Any]

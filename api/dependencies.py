@@ -52,6 +52,7 @@ class ApiDependencies:
     temporal_answers: Callable[[], Awaitable[bool]] | None = None
     temporal_ui: TemporalUi = field(default_factory=TemporalUi)
     figures: Callable[[], Awaitable[bytes]] = own_figures
+    truncate_ip: bool = False  # clients' IP addresses are stored as their networks only
     allow_private_calls: bool = False  # whether journeys may call private addresses: for local shops and tests
     renderer: Renderer = field(default_factory=Renderer)  # starts its processes when it is first used
     trials: TrialSender | None = None  # sends tests of templates

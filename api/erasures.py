@@ -22,7 +22,7 @@ from triggers.erasures import request_erasure
 
 router = APIRouter(tags=["customers"], route_class=ApiRoute)
 
-_LOCATION: Final[dict[int | str, dict[str, Any]]] = {  # FastAPI's type of `responses`
+LOCATION: Final[dict[int | str, dict[str, Any]]] = {  # FastAPI's type of `responses`
     202: {"headers": {"Location": {"description": "Path of the erasure job.", "schema": {"type": "string"}}}}
 }
 
@@ -95,7 +95,7 @@ class ErasureAnswer(BaseModel):
 @router.delete(
     "/v1/customers/{customer_id}",
     status_code=202,
-    responses=_LOCATION,
+    responses=LOCATION,
     dependencies=[requires(Scope.CUSTOMERS_WRITE)],
     summary="Erase a customer",
 )

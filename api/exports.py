@@ -15,8 +15,10 @@ from api.paths import CustomerRef
 from api.profiles import Profile, read_profile
 from api.routing import ApiRoute
 from database.audit import write_audit
+from database.customers import Customer
 from database.exports import everything_about
-from domain.keys import Scope
+from database.session import WriteSession
+from domain.keys import Scope, StoredKey
 
 router = APIRouter(prefix="/v1/customers/{customer_id}/export", tags=["customers"], route_class=ApiRoute)
 
@@ -34,6 +36,7 @@ class Export(BaseModel):
     product_views: list[dict[str, Any]]
     consents: list[dict[str, Any]]
     mailbox_answers: list[dict[str, Any]]
+    restrictions: list[dict[str, Any]]
     messages: list[dict[str, Any]]
     runs: list[dict[str, Any]]
     journey_decisions: list[dict[str, Any]]
@@ -67,8 +70,21 @@ async def export_customer(
         await session.take_long()
         customer = await find_customer(session, customer_id)
         profile = await read_profile(session, customer, customer_id, dependencies.temporal_ui, as_of)
-        sections = await everything_about(session, customer.id)
-        write_audit(session, actor=caller.id, action="export", target=f"customer/{customer.id}", at=as_of)
+        return await export_of(session, customer, profile, response, caller=caller, as_of=as_of)
+
+
+async def export_of(
+    session: WriteSession,
+    customer: Customer,
+    profile: Profile,
+    response: Response,
+    *,
+    caller: StoredKey,
+    as_of: datetime,
+) -> Export:
+    """The document, as a file that nobody keeps on the way; noted in the audit log."""
+    sections = await everything_about(session, customer.id)
+    write_audit(session, actor=caller.id, action="export", target=f"customer/{customer.id}", at=as_of)
     response.headers["Content-Disposition"] = f'attachment; filename="customer-{customer.id}.json"'
     response.headers["Cache-Control"] = "no-store"
     return Export.model_validate({"exported_at": as_of, "profile": profile, **sections})

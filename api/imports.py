@@ -83,6 +83,11 @@ async def import_customers(
     report = await beforehand(
         session,
         "imported",
-        lambda: import_rows(database, ImportKind.CUSTOMERS, lines, format_, as_of=as_of, enter=enter),
+        lambda: import_rows(
+            *(database, ImportKind.CUSTOMERS, lines, format_),
+            as_of=as_of,
+            enter=enter,
+            truncate_ip=dependencies.truncate_ip,
+        ),
     )
     return ImportAnswer.of(report)

@@ -151,6 +151,7 @@ def _delivery(request: Request, key: StoredKey, body: bytes, batch: BatchBody | 
         is_history=is_history,
         enters=is_history and batch is not None and read_enter(batch.rest),
         context=read_context(batch.rest) if batch else {},
+        truncate_ip=get_dependencies(request).truncate_ip,
         may_hold_nul=b"\\u0000" in body,
     )
 

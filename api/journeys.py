@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import Depends, Query
 
@@ -77,7 +76,7 @@ async def enter_journey(
         await _document(session, key)
         raise Conflict("This journey is not live: publish it first.", code="not_live")
     await require_step_scopes(session, caller, journey.definition)
-    candidate = _candidate(journey, locked.id, locked.last_number, wish, as_of)
+    candidate = _candidate(journey, locked, wish, as_of)
     [outcome] = await enrol(session, [candidate], live=live, as_of=as_of)
     if outcome.run is None:
         return EnterAnswer(entered=False, reason=outcome.reason, failed_leaf=outcome.failed_leaf)
@@ -136,19 +135,20 @@ async def list_run_changes(
     return page(rows, wanted, RunChangeAnswer.of, lambda row: (row.id,))
 
 
-def _candidate(journey: LiveJourney, customer_id: UUID, number: int, wish: EnterWish, as_of: datetime) -> Candidate:
+def _candidate(journey: LiveJourney, customer: customers.CustomerState, wish: EnterWish, as_of: datetime) -> Candidate:
     if not any(isinstance(entry, ApiEntry) for entry in journey.definition.enter.entries):
         raise Conflict("This journey has no api entry: add `on: api`, or `any` with it.", code="no_api_entry")
     event_id = new_id()
     return Candidate(
         journey=journey,
-        customer_id=customer_id,
+        customer_id=customer.id,
         event_id=event_id,
         message_id=str(event_id),
         event=KIND_NAMES[EventKind.START],
         properties=wish.properties,
         timestamp=as_of,
-        number=number,
+        number=customer.last_number,
+        restricted=customer.is_restricted,
     )
 
 

@@ -21,6 +21,7 @@ from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writi
 from api.pages import PRIVATE, show, show_message
 from api.preferences import OFFER, SAVE, choices_of, subscribe, unsubscribe
 from api.routing import ApiRoute
+from api.visits import address_to_keep
 from database.message_reports import report
 from database.messages import Link, Message, MessageEvent, link_of
 from database.session import ReadSession, WriteSession
@@ -92,7 +93,7 @@ async def change_preferences(token: Token, request: Request, session: Writing, a
         return await _gone(session)
     message = found[1]
     form = await _form(request)
-    evidence = {"form": f"/u/{token[:6]}...", "user_agent": _agent(request), "ip": _address(request)}
+    evidence = {"form": f"/u/{token[:6]}...", "user_agent": _agent(request), "ip": address_to_keep(request)}
     if form.get("action") == "save":
         await _save(session, message, form, evidence, as_of)
         return await _preferences(session, message, "Your choices are saved.")

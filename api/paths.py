@@ -48,5 +48,16 @@ CustomerRef = Annotated[
 ]
 """A customer's id in a path, decoded: `customer_id: CustomerRef`."""
 
+AnonymousRef = Annotated[
+    str,
+    Path(
+        description="An anonymous id, as browsers and devices make them, percent-encoded.",
+        examples=["1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"],
+        json_schema_extra={"minLength": 1, "maxLength": MAX_ID_LENGTH},
+    ),
+    AfterValidator(decode_segment),
+]
+"""A visitor's id in a path, decoded."""
+
 PathText = Annotated[str, Path(), AfterValidator(decode_segment)]
 """Any other path parameter that may hold more than letters, digits, `-` and `_`."""

@@ -15,6 +15,7 @@ from database.confirmed_addresses import standing_of
 from database.consent import Consent
 from database.customers import Customer, Identity, identities_of
 from database.loyalty import loyalty_of
+from database.restrictions import Restriction, standing_restriction
 from database.session import ReadSession
 from domain.addresses import Standing
 from domain.consent import ConsentState
@@ -45,6 +46,19 @@ class ConsentAnswer(BaseModel):
         return cls(purpose=row.purpose, channel=row.channel, state=state, at=row.at, source=row.source)
 
 
+class RestrictionAnswer(BaseModel):
+    """Why nothing is done with a customer at present, since when, and who said so (a key's id)."""
+
+    reason: str
+    at: datetime
+    by: str
+
+    @classmethod
+    def of(cls, row: Restriction) -> RestrictionAnswer:
+        """From the row."""
+        return cls(reason=row.reason, at=row.at, by=row.restricted_by)
+
+
 class TemporalQuery(BaseModel):
     """How to find all workflows of the customer in Temporal."""
 
@@ -72,6 +86,9 @@ class Profile(BaseModel):
     locale: str | None
     identities: list[IdentityAnswer]
     consent: list[ConsentAnswer]
+    restriction: RestrictionAnswer | None = Field(
+        default=None, description="Restriction of processing: while it stands no message leaves and no run begins."
+    )
     tier: str | None = Field(default=None, description="Of the loyalty programme; null without one.")
     points: BalanceAnswer | None = Field(default=None, description="Of the loyalty programme; null without one.")
     scores: dict[str, Any] = Field(default={}, description="Predictions with their reasons, by name.")
@@ -108,12 +125,18 @@ async def read_profile(
         locale=customer.locale,
         identities=[_identity(row) for row in await identities_of(session, customer.id)],
         consent=[ConsentAnswer.of(row) for row in await consent.current(session, customer.id)],
+        restriction=await _restriction(session, customer),
         tier=loyalty.tier,
         points=BalanceAnswer(**loyalty.points) if loyalty.points else None,
         first_seen=customer.first_seen,
         last_seen=customer.last_seen,
         temporal=TemporalQuery(query=query_for(customer.id), url=ui.workflows_of(customer.id)),
     )
+
+
+async def _restriction(session: ReadSession, customer: Customer) -> RestrictionAnswer | None:
+    row = await standing_restriction(session, customer.id) if customer.restricted_at else None
+    return None if row is None else RestrictionAnswer.of(row)
 
 
 def changed_profile(before: Profile | None, customer_id: str, change: ProfileChange, as_of: datetime) -> Profile:

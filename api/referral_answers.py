@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from api.one_of import one_of
 from database.referrals import Referral
+from domain.client_addresses import truncate_address
 from domain.referral_signals import SignalKind
 from domain.referrals import Reason, ReferralState
 
@@ -31,9 +32,12 @@ class SignalsWish(Wish):
     address: Text | None = Field(default=None, description="Of delivery: normalised, or a hash of it.")
     payment: Text | None = Field(default=None, description="A fingerprint of the means of payment.")
 
-    def known(self) -> dict[SignalKind, str]:
-        """Those that were told."""
-        return {SignalKind(name): value for name, value in self.model_dump(exclude_none=True).items()}
+    def known(self, *, truncate_ip: bool) -> dict[SignalKind, str]:
+        """Those that were told, the address as its network alone where addresses are truncated."""
+        told = {SignalKind(name): value for name, value in self.model_dump(exclude_none=True).items()}
+        if truncate_ip and self.ip is not None:
+            told[SignalKind.IP] = truncate_address(self.ip)
+        return told
 
 
 class ClaimWish(Wish):

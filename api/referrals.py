@@ -120,7 +120,8 @@ async def claim_referral(
     origin = await _origin(session, wish)
     referee = await find_or_make_customer(session, dependencies, wish.referee, as_of)
     concerns(session, referee.id)
-    claimed = await claim(session, origin, referee.id, wish.signals.known(), as_of)
+    signals = wish.signals.known(truncate_ip=dependencies.truncate_ip)
+    claimed = await claim(session, origin, referee.id, signals, as_of)
     await tries.give_back(session)
     response.status_code = 200 if claimed.repeated else 201
     return ReferralAnswer.of(claimed.referral)

@@ -14,6 +14,7 @@ from typing import Any, Never
 
 import orjson
 
+from domain.client_addresses import with_networks_only
 from domain.errors import Malformed, TooLarge
 from domain.events import KIND_NAMES, EventKind, NewEvent, corrected_time, modern_name
 from domain.ids import new_id
@@ -41,6 +42,7 @@ class Delivery:
     enters: bool = False  # history that may start journeys all the same
     context: JsonObject = field(default_factory=dict)
     may_hold_nul: bool = True
+    truncate_ip: bool = False  # clients' addresses to their networks, before anything is stored
 
 
 def read_message(message: Any, delivery: Delivery, kind: EventKind | None = None) -> NewEvent:  # any JSON
@@ -54,7 +56,7 @@ def read_message(message: Any, delivery: Delivery, kind: EventKind | None = None
     sent_at = delivery.sent_at or _time(message, "sentAt")
     happened = corrected_time(claimed, None if delivery.is_history else sent_at, delivery.received_at)
     content = _CONTENTS[kind](message)
-    return NewEvent(
+    event = NewEvent(
         source=delivery.source,
         message_id=_id(message, "messageId") or str(new_id()),
         kind=kind,
@@ -73,6 +75,7 @@ def read_message(message: Any, delivery: Delivery, kind: EventKind | None = None
         is_history=delivery.is_history,
         enters=delivery.enters,
     )
+    return with_networks_only(event) if delivery.truncate_ip else event
 
 
 def read_sent_at(body: JsonObject) -> datetime | None:

@@ -21,7 +21,7 @@ from api.pages import PRIVATE, show
 from api.paths import CustomerRef
 from api.referral_links import with_parameter
 from api.routing import ApiRoute
-from api.visits import visit_of
+from api.visits import address_to_keep, visit_of
 from database.referral_signals import seen_signals
 from database.secrets import PSEUDONYMS, secret
 from database.session import ReadSession, WriteSession
@@ -150,13 +150,13 @@ async def follow_share(token: Token, request: Request, dependencies: Dependencie
 
 
 async def _note_visit(session: WriteSession, row: ShareLink, request: Request, as_of: datetime) -> None:
-    visit = visit_of(request, as_of - row.made_at)
+    visit, address = visit_of(request, as_of - row.made_at), address_to_keep(request)
     addresses = (await seen_signals(session, row.customer_id)).get(SignalKind.IP, set())
-    if judge_follower(Follower(visit, is_sharer=normal_ip(visit.address or "") in addresses)) is not Actor.HUMAN:
+    if judge_follower(Follower(visit, is_sharer=normal_ip(address or "") in addresses)) is not Actor.HUMAN:
         return
     share = await lock_share(session, row.id)
     key = await secret(session, PSEUDONYMS)
-    visitor = pseudonym(key, "visitor", f"{visit.address}\x00{visit.user_agent}")
+    visitor = pseudonym(key, "visitor", f"{address}\x00{visit.user_agent}")
     if share is not None and await add_visitor(session, share, visitor, as_of):
         await verify_share(session, share, as_of)
 

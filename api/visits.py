@@ -6,6 +6,8 @@ from datetime import timedelta
 
 from fastapi import Request
 
+from api.dependencies import get_dependencies
+from domain.client_addresses import truncate_address
 from domain.engagement import Visit
 
 _LONGEST_AGENT = 300
@@ -22,3 +24,10 @@ def visit_of(request: Request, since: timedelta = _LONG_AGO) -> Visit:
         address=request.client.host if request.client else None,
         is_prefetch="prefetch" in purpose or "preview" in purpose,
     )
+
+
+def address_to_keep(request: Request) -> str | None:
+    """The client's address as it may be stored, compared and hashed; for judging who it is, the whole one is used."""
+    whole = request.client.host if request.client else None
+    truncates = get_dependencies(request).truncate_ip
+    return truncate_address(whole) if whole is not None and truncates else whole

@@ -55,6 +55,7 @@ class Customer(Table):
     held_until: Mapped[datetime | None]  # an event of this customer failed and is tried again then
     merged_into: Mapped[UUID | None]
     erased_at: Mapped[datetime | None]
+    restricted_at: Mapped[datetime | None]  # nothing is done with the person until it is lifted: restrictions.py
     created_at: Mapped[Created]
 
     __table_args__ = (
@@ -114,11 +115,13 @@ class CustomerState:
     last_seen: datetime
     last_number: int
     held_until: datetime | None
+    is_restricted: bool = False
 
 
 _STATE = (
     *(Customer.id, Customer.external_id, Customer.traits, Customer.trait_times, Customer.observed),
     *(Customer.first_seen, Customer.last_seen, Customer.last_number, Customer.held_until),
+    Customer.restricted_at,
 )
 
 
@@ -138,7 +141,8 @@ async def lock(session: WriteSession, ids: Collection[UUID], *, skip_locked: boo
 def _state(row: Any) -> CustomerState:  # a row of _STATE
     profile = profile_of(row.traits, row.trait_times, row.observed)
     return CustomerState(
-        *(row.id, row.external_id, profile, row.first_seen, row.last_seen, row.last_number, row.held_until)
+        *(row.id, row.external_id, profile, row.first_seen, row.last_seen, row.last_number, row.held_until),
+        is_restricted=row.restricted_at is not None,
     )
 
 
@@ -148,6 +152,16 @@ async def customer_of(session: ReadSession, user_id: str) -> Customer | None:
         select(Customer)
         .join(Identity, Identity.customer_id == Customer.id)
         .where(Identity.kind == IdKind.USER, Identity.value == user_id)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def holder_of(session: ReadSession, anonymous_id: str) -> Customer | None:
+    """Whose this anonymous id is: a visitor's whom nobody knows, or a customer's."""
+    statement = (
+        select(Customer)
+        .join(Identity, Identity.customer_id == Customer.id)
+        .where(Identity.kind == IdKind.ANONYMOUS, Identity.value == anonymous_id)
     )
     return (await session.execute(statement)).scalar_one_or_none()
 

@@ -52,6 +52,7 @@ from database.referral_codes import ReferralCode
 from database.referral_signals import ReferralSignal
 from database.referrals import Referral
 from database.refused_merges import RefusedMerge
+from database.restrictions import Restriction
 from database.runs import Run, RunStep, Wait
 from database.session import WriteSession
 from database.shares import ShareLink, Submission
@@ -70,7 +71,20 @@ REMOVED: Final[Sequence[type[Table]]] = (
     *(ReferralCode, ShareLink, Submission, TierMembership, TierStanding, TierOverride),
     *(ChallengeProgress, ChallengeCompletion, LeaderboardRank, LeaderboardEntrant, ContestEntry, ContestTicket),
     *(Earning, PointBoost),
-    *(Wait, EntryDecision, DateDue, Consent, MailboxAnswer, Cart, ProductView, Refund, Order, PointNote, Identity),
+    *(
+        Wait,
+        EntryDecision,
+        DateDue,
+        Consent,
+        MailboxAnswer,
+        Restriction,
+        Cart,
+        ProductView,
+        Refund,
+        Order,
+        PointNote,
+        Identity,
+    ),
 )
 """Tables whose rows name the customer in `customer_id` and go."""
 
@@ -225,6 +239,7 @@ _BLANK_RUN: Final[dict[str, Any]] = {
 }
 _BLANK_CUSTOMER: Final[dict[str, Any]] = {
     **dict.fromkeys(("external_id", "email", "zone", "locale")),
+    "restricted_at": None,
     "traits": {},
     "trait_times": {},
     "observed": {},

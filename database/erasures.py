@@ -121,6 +121,13 @@ async def open_erasure_of(session: ReadSession, user_id: str) -> Erasure | None:
     return (await session.execute(statement.limit(1))).scalar_one_or_none()
 
 
+async def open_erasure_of_visitor(session: ReadSession, anonymous_id: str) -> Erasure | None:
+    """The job under way for a visitor whom nobody knew, by an anonymous id; never one for a customer."""
+    theirs = Erasure.traces["anonymous_ids"].has_key(anonymous_id) & (Erasure.traces["user_ids"] == [])
+    statement = select(Erasure).where(Erasure.state != "completed", theirs).order_by(Erasure.requested_at.desc())
+    return (await session.execute(statement.limit(1))).scalar_one_or_none()
+
+
 async def start_erasure(session: WriteSession, erasure_id: UUID) -> Traces | None:
     """Mark the job as running and say what it looks for; None when it has completed already."""
     statement = update(Erasure).where(Erasure.id == erasure_id, Erasure.state != "completed").values(state="running")

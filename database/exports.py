@@ -40,6 +40,9 @@ SECTIONS: Final[Mapping[str, str]] = {
         SELECT to_jsonb(t) - '{customer_id,address_hash}'::text[]
         FROM mailbox_answers t WHERE customer_id = :customer ORDER BY at
     """,
+    "restrictions": """
+        SELECT to_jsonb(t) - 'customer_id' FROM restrictions t WHERE customer_id = :customer ORDER BY at, id
+    """,
     "messages": """
         SELECT to_jsonb(t) - 'customer_id' || jsonb_build_object('events', (
             SELECT coalesce(jsonb_agg(to_jsonb(e) - 'message_id' ORDER BY e.at), '[]')

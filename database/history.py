@@ -23,7 +23,7 @@ class Happening:
     """One entry of a timeline. `id` is unique within its kind."""
 
     at: datetime
-    kind: str  # event | message | step | run (a silenced one) | consent | merge (a refused one)
+    kind: str  # event | message | step | run (a silenced one) | consent | restriction | merge (a refused one)
     id: str
     name: str
     detail: dict[str, Any]  # any JSON object
@@ -54,7 +54,8 @@ async def page_of_orders(
 
 
 # One customer's rows are sorted in memory, thousands at most. Relies on ix_events_customer_name,
-# ix_messages_customer, ix_runs_customer, pk_run_steps, ix_consents_customer and the indexes of refused_merges.
+# ix_messages_customer, ix_runs_customer, pk_run_steps, ix_consents_customer and the indexes of restrictions and
+# refused_merges.
 _TIMELINE = text("""
     WITH happenings AS (
         (SELECT timestamp AS at, 'event' AS kind, id::text AS id, name, jsonb_build_object(
@@ -83,6 +84,13 @@ _TIMELINE = text("""
             'purpose', purpose, 'channel', channel, 'state', state, 'source', source
         ) FROM consents WHERE customer_id = :customer_id)
         UNION ALL
+        (SELECT changed.at, 'restriction', restrictions.id || ' ' || changed.outcome, changed.outcome,
+            jsonb_build_object('outcome', changed.outcome, 'reason', reason, 'by', changed.by)
+        FROM restrictions, LATERAL (
+            VALUES ('restricted', restrictions.at, restricted_by), ('lifted', lifted_at, lifted_by)
+        ) AS changed (outcome, at, by)
+        WHERE customer_id = :customer_id AND changed.at IS NOT NULL)
+        UNION ALL
         (SELECT refused_at, 'merge', user_id || ' ' || previous_id, reason, jsonb_build_object(
             'outcome', 'refused', 'user_id', user_id, 'previous_id', previous_id, 'times', times, 'event_id', event_id
         ) FROM refused_merges WHERE customer_id = :customer_id OR previous_id IN (
@@ -99,7 +107,7 @@ _TIMELINE = text("""
 async def page_of_timeline(
     session: ReadSession, customer_id: UUID, *, before: tuple[datetime, str, str] | None, limit: int
 ) -> Sequence[Happening]:
-    """Events, messages, steps of runs, silenced runs, consents and refused merges as one stream, the latest first."""
+    """Events, messages, steps of runs, silenced runs, consents, restrictions and refused merges, the latest first."""
     at, kind, id_ = before or (None, "", "")
     bounds = {
         "customer_id": customer_id,

@@ -70,11 +70,18 @@ _KEEP_LATER_CARTS = text("""
 _WEIGH_AGAIN = text("UPDATE tier_standings SET due_at = to_timestamp(0) WHERE customer_id IN (:survivor, :loser)")
 _FORGET_TIERS = text("DELETE FROM tier_memberships WHERE customer_id = :loser")
 
+# Who asked for restriction of processing under either id has it under both.
+_RESTRICT_BOTH = text("""
+    UPDATE customers AS kept SET restricted_at = least(kept.restricted_at, gone.restricted_at)
+    FROM customers AS gone
+    WHERE kept.id = :survivor AND gone.id = :loser AND gone.restricted_at IS NOT NULL
+""")
+
 # The tombstone keeps no personal data: what it held is in the survivor's profile.
 _BURY = text("""
     UPDATE customers SET
         merged_into = :survivor, external_id = NULL, email = NULL, zone = NULL, locale = NULL,
-        traits = '{}', trait_times = '{}', observed = '{}', held_until = NULL
+        traits = '{}', trait_times = '{}', observed = '{}', held_until = NULL, restricted_at = NULL
     WHERE id = :loser
 """)
 
@@ -92,6 +99,7 @@ async def merge(session: WriteSession, loser: UUID, survivor: UUID, as_of: datet
     await session.execute(_SUM_VIEWS, who)
     await session.execute(_KEEP_LATER_CARTS, who)
     await session.execute(_WEIGH_AGAIN, who)
+    await session.execute(_RESTRICT_BOTH, who)
     await session.execute(_FORGET_TIERS, {"loser": loser})
     for table in repointed_tables():
         await _repoint(session, table, loser, survivor)

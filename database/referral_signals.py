@@ -16,6 +16,7 @@ from database.events import Event
 from database.referrals import Referral
 from database.secrets import PSEUDONYMS, secret
 from database.session import ReadSession, WriteSession
+from domain.client_addresses import is_network
 from domain.pseudonyms import pseudonym
 from domain.referral_signals import NETWORK_WINDOW, Evidence, SignalKind, is_similar_email, network_of, normal_ip
 
@@ -55,8 +56,8 @@ async def evidence_for(
 ) -> Evidence:
     """What speaks against a claim: what it shares with the referrer and with other claims."""
     theirs = await seen_signals(session, referrer_id)
-    signals = _plain(signals)
     hashes = await _hashed(session, signals)
+    signals = _plain(signals)
     used = await session.execute(
         select(ReferralSignal.kind, func.count(), func.count().filter(ReferralSignal.at > as_of - NETWORK_WINDOW))
         .where(ReferralSignal.hash.in_(hashes.values()))
@@ -74,14 +75,15 @@ async def evidence_for(
 async def _hashed(session: WriteSession, signals: Signals) -> dict[SignalKind, bytes]:
     """The signals and the network of the address, as hashes."""
     network = network_of(signals.get(SignalKind.IP, ""))
-    known = dict(signals) | ({SignalKind.NETWORK: network} if network else {})
+    known = _plain(signals) | ({SignalKind.NETWORK: network} if network else {})
     key = await secret(session, PSEUDONYMS)
     return {kind: pseudonym(key, f"referral/{kind}", value) for kind, value in known.items()}
 
 
-def _plain(signals: Signals) -> Signals:
-    """With the address in the form that it is compared in."""
-    return {kind: normal_ip(value) if kind is SignalKind.IP else value for kind, value in signals.items()}
+def _plain(signals: Signals) -> dict[SignalKind, str]:
+    """With the address in the form that it is compared in; one that was truncated tells of a network alone."""
+    plain = {kind: normal_ip(value) if kind is SignalKind.IP else value for kind, value in signals.items()}
+    return {kind: value for kind, value in plain.items() if kind is not SignalKind.IP or not is_network(value)}
 
 
 async def seen_signals(session: ReadSession, customer_id: UUID) -> dict[SignalKind, set[str]]:

@@ -233,8 +233,13 @@ async def _move(session: WriteSession, page: ColumnElement[bool], to: int, as_of
 
 
 async def _let_go(session: WriteSession, page: ColumnElement[bool]) -> int:
-    """A resumed journey: runs whose effect waited ask again, and are held again if it was paused meanwhile."""
+    """Runs whose effect waited ask again, and are held again if something stops them still."""
     return await _change(session, page, held=False)
+
+
+async def let_customer_go(session: WriteSession, customer_id: UUID) -> int:
+    """Held runs of one customer, whom the caller has locked, ask again; answers how many."""
+    return await _let_go(session, (Run.customer_id == customer_id) & (Run.state == RunState.ACTIVE) & Run.held)
 
 
 async def _change(session: WriteSession, page: ColumnElement[bool], **values: object) -> int:

@@ -1,4 +1,4 @@
-"""What a restore of the database must not undo: erasures, withdrawals of consent, suppressions, a line each.
+"""What a restore of the database must not undo, a line each: erasures, withdrawals, suppressions, restrictions.
 
 The lines stand outside the database and name people by our own uuids and keyed hashes only.
 """
@@ -51,7 +51,28 @@ class AddressSuppressed(_Entry):
     actor: str | None
 
 
-Entry = Annotated[Erased | Withdrawn | AddressSuppressed, Field(discriminator="kind")]
+class Restricted(_Entry):
+    """A customer's processing was restricted. The reason stays in the database: it may say anything."""
+
+    kind: Literal["restricted"] = "restricted"
+    customer: UUID
+    at: datetime
+    by: str
+
+
+class RestrictionLifted(_Entry):
+    """And goes on."""
+
+    kind: Literal["restriction_lifted"] = "restriction_lifted"
+    customer: UUID
+    at: datetime
+    by: str
+
+
+Entry = Annotated[
+    Erased | Withdrawn | AddressSuppressed | Restricted | RestrictionLifted,
+    Field(discriminator="kind"),
+]
 
 
 class Line(BaseModel):

@@ -70,7 +70,7 @@ class OutcomeKind(StrEnum):
     SKIPPED = "skipped"  # on purpose, with a reason: consent, cap, freshness, ...
     FAILED = "failed"  # it was tried and will not succeed
     EXITED = "exited"  # the run's row says that the run is over
-    HELD = "held"  # the journey is paused: wait for a wake, then ask again
+    HELD = "held"  # the journey is paused or its customer restricted: wait for a wake, then ask again
     LATER = "later"  # not before `at`, or not before a wake: stand, then ask again
 
 

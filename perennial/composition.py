@@ -134,6 +134,7 @@ async def build_api(settings: Settings, database: Database, closing: AsyncExitSt
             renderer=renderer,
             trials=TrialSender(database, renderer, provider, pacer, public_url=settings.public_url.rstrip("/")),
             public_url=settings.public_url.rstrip("/"),
+            truncate_ip=settings.truncate_ip,
             meta_app_secret=_plain(settings.meta_app_secret),
             meta_verify_token=_plain(settings.meta_verify_token),
             sendgrid_webhook_key=settings.sendgrid_webhook_key,

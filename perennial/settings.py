@@ -106,6 +106,10 @@ class Settings(BaseSettings):
     forwarded_allow_ips: str = Field(
         default="127.0.0.1", description="Load balancers whose X-Forwarded-* headers are believed, by comma"
     )
+    truncate_ip: bool = Field(
+        default=False,
+        description="Store clients' IP addresses as their networks only (/24, for IPv6 /48); recommended",
+    )
     max_cached_workflows: Annotated[int, Field(ge=0)] = Field(
         default=1_000, description="Runs a worker keeps in memory; more are read again from Temporal when they wake"
     )

@@ -33,12 +33,16 @@ class BatchCustomer:
     last_number: int
     told: bool = False  # an event told something about the profile since it was last written
     runs: list[WatchedRun] = field(default_factory=list)
+    is_restricted: bool = False  # the person has asked for restriction of processing: no run begins
     is_joined: bool = False  # records of somebody else have come to it, and its consents are not settled yet
 
     @classmethod
     def of(cls, state: CustomerState) -> BatchCustomer:
         """A working copy of what is stored."""
-        return cls(*(state.id, state.external_id, state.profile, state.first_seen, state.last_seen, state.last_number))
+        return cls(
+            *(state.id, state.external_id, state.profile, state.first_seen, state.last_seen, state.last_number),
+            is_restricted=state.is_restricted,
+        )
 
     def seen_at(self, moment: datetime) -> None:
         """Somebody did something then."""

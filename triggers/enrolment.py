@@ -49,6 +49,7 @@ class KeptOut(StrEnum):
 
     WHERE = "where"
     UNIDENTIFIED = "unidentified"
+    RESTRICTED = "restricted"
     PAUSED = "paused"
     LOOP = "loop"
     OCCASION_MISSING = "occasion_missing"
@@ -79,6 +80,7 @@ class Candidate:
     trusted: bool = True  # not from a browser
     doubt: Doubt | None = None  # what would have come out otherwise on trusted facts alone
     identified: bool = True
+    restricted: bool = False  # the customer's processing is
     refused: KeptOut | None = None
     failed_leaf: str | None = None
     seen_number: int | None = None  # if the run's waits begin to look later than at `number`
@@ -259,6 +261,8 @@ def _refused_at_sight(candidate: Candidate) -> EntryOutcome | None:
         return EntryOutcome(candidate, reason=candidate.refused, failed_leaf=candidate.failed_leaf)
     if not candidate.identified:
         return EntryOutcome(candidate, reason=KeptOut.UNIDENTIFIED)
+    if candidate.restricted:
+        return EntryOutcome(candidate, reason=KeptOut.RESTRICTED)
     if candidate.journey.is_paused:
         return EntryOutcome(candidate, reason=KeptOut.PAUSED)
     if candidate.depth > MOST_DEPTH:

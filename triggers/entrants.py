@@ -157,6 +157,7 @@ def _candidate(
         depth=told.depth,
         trusted=event.counts_for_value,
         identified=event.identified,
+        restricted=event.customer.is_restricted,
         refused=refused,
         failed_leaf=failed_leaf,
     )
@@ -204,6 +205,7 @@ def _late(
         number=event.number,
         depth=entry.depth,
         trusted=happening.trusted and event.event.trusted,  # a browser may have said who it was
+        restricted=event.customer.is_restricted,
         seen_number=event.number,
     )
     since = [each for each in later if (each.received_at, each.event_id) > (happening.received_at, happening.event_id)]

@@ -158,7 +158,7 @@ async def _merged(session: WriteSession, survivor: BatchCustomer, loser: BatchCu
     stored = (await customers.lock(session, [survivor.id], skip_locked=False))[survivor.id]
     survivor.profile = merge_profiles(survivor.profile, loser.profile)
     survivor.told = True
-    survivor.last_number = stored.last_number
+    survivor.last_number, survivor.is_restricted = stored.last_number, stored.is_restricted
     survivor.seen_at(loser.first_seen)
     survivor.seen_at(loser.last_seen)
     return survivor

@@ -12,6 +12,7 @@ from database.products import describe
 from database.session import Database, WriteSession
 from database.shop_settings import shop_settings
 from database.social_posts import write_posts
+from domain.client_addresses import with_networks_only
 from domain.commerce import ProductFact
 from domain.events import NewEvent
 from domain.imports import Imported, ImportFormat, ImportKind, RowProblem, read_rows, take_row
@@ -69,15 +70,16 @@ async def import_rows(
     *,
     as_of: datetime,
     enter: bool = False,
+    truncate_ip: bool = False,
     progress: Progress = lambda report: None,
 ) -> ImportReport:
     """Read and take in rows as they come; a bad row never stops the others. `progress` hears after every 500 rows.
 
-    Journeys start from what is imported only if `enter` says so.
+    Journeys start from what is imported only if `enter` says so; `truncate_ip` keeps clients' networks only.
 
     May be repeated after any failure: rows that were taken are told apart by their content.
     """
-    importer = _Importer(database, as_of, enter=enter)
+    importer = _Importer(database, as_of, enter=enter, truncate_ip=truncate_ip)
     async with database.read() as session:
         currency = (await shop_settings(session)).currency
     for read in read_rows(lines, format_):
@@ -97,11 +99,12 @@ async def import_rows(
 class _Importer:
     """Gathers rows and writes them together."""
 
-    def __init__(self, database: Database, as_of: datetime, *, enter: bool) -> None:
+    def __init__(self, database: Database, as_of: datetime, *, enter: bool, truncate_ip: bool) -> None:
         self.report = ImportReport()
         self._database = database
         self._as_of = as_of
         self._enter = enter
+        self._truncate_ip = truncate_ip
         self._rows: list[_Numbered] = []
         self._products: list[ProductFact] = []
         self._posts: list[MeasuredPost] = []
@@ -115,7 +118,8 @@ class _Importer:
             case MeasuredPost():
                 self._posts.append(taken)
             case _:
-                self._rows.append((number, [replace(event, enters=self._enter) for event in taken]))
+                kept = map(with_networks_only, taken) if self._truncate_ip else taken
+                self._rows.append((number, [replace(event, enters=self._enter) for event in kept]))
 
     async def flush(self) -> None:
         async with self._database.transaction() as session:

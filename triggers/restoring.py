@@ -14,13 +14,18 @@ from database.consent_addresses import settle_consents
 from database.customers import lock
 from database.erasures import keep_hashes
 from database.restored import keep_withdrawals, survivors_of
+from database.restrictions import standing_restriction
 from database.session import Database, WriteSession
 from database.suppressions import suppress_hashes
-from domain.restore_journal import AddressSuppressed, Erased, Line, Withdrawn
+from domain.restore_journal import AddressSuppressed, Erased, Line, Restricted, RestrictionLifted, Withdrawn
 from triggers.erasures import request_erasure
+from triggers.restrictions import lift, restrict
 
 BY = "restore"
 """Who asked for the erasures that are made again."""
+
+REASON = "restricted before the database was restored"
+"""Why a customer is restricted whose reason the restore has lost."""
 
 _AT_ONCE = 50
 _ASKED_AT_ONCE = 1_000
@@ -28,20 +33,21 @@ _ASKED_AT_ONCE = 1_000
 
 @dataclass(slots=True)
 class Replayed:
-    """What was done again. `lost`: withdrawals of customers who are unknown here and had no address. `unreadable`:
-    where lines stand that a crash cut off.
+    """What was done again. `lost`: withdrawals of customers who are unknown here and had no address, and restrictions
+    of unknown ones. `unreadable`: where lines stand that a crash cut off.
     """
 
     erasures: int = 0
     withdrawals: int = 0
     suppressions: int = 0
+    restrictions: int = 0
     lost: int = 0
     unreadable: Sequence[str] = ()
 
     @property
     def count(self) -> int:
         """All that was done."""
-        return self.erasures + self.withdrawals + self.suppressions
+        return self.erasures + self.withdrawals + self.suppressions + self.restrictions
 
 
 async def missing_lines(database: Database, folder: JournalFolder) -> tuple[list[Line], list[str]]:
@@ -102,6 +108,10 @@ async def _apply(session: WriteSession, lines: Sequence[Line], done: Replayed, a
         if isinstance(line.entry, Erased):
             await _erase(session, line.entry, line.at)
             done.erasures += 1
+        elif isinstance(line.entry, Restricted | RestrictionLifted):
+            is_known = await _restrict(session, line.entry)
+            done.restrictions += is_known
+            done.lost += not is_known
 
 
 async def _withdraw(session: WriteSession, entries: Sequence[Withdrawn], as_of: datetime) -> int:
@@ -112,6 +122,18 @@ async def _withdraw(session: WriteSession, entries: Sequence[Withdrawn], as_of: 
     kept = await keep_withdrawals(session, entries, survivors, as_of)
     await settle_consents(session, set(survivors.values()))
     return kept
+
+
+async def _restrict(session: WriteSession, entry: Restricted | RestrictionLifted) -> bool:
+    """In the order in which they were made; whether the customer is here."""
+    living = await _living(session, [entry.customer])
+    await lock(session, living, skip_locked=False)
+    for customer_id in living:
+        if isinstance(entry, RestrictionLifted):
+            await lift(session, customer_id, by=entry.by, as_of=entry.at)
+        elif await standing_restriction(session, customer_id) is None:
+            await restrict(session, customer_id, reason=REASON, by=entry.by, as_of=entry.at)
+    return bool(living)
 
 
 async def _erase(session: WriteSession, entry: Erased, at: datetime) -> None:

@@ -63,7 +63,8 @@ async def _import(kind: ImportKind, file: Path, format_: ImportFormat, *, enter:
     from triggers.importing import import_rows
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
-    async with open_database(load_settings(), "import") as database:
+    settings = load_settings()
+    async with open_database(settings, "import") as database:
         with Progress(*columns, console=console) as shown, _Lines(file) as lines:
             task = shown.add_task(f"Importing {kind}", total=lines.size)
 
@@ -71,7 +72,13 @@ async def _import(kind: ImportKind, file: Path, format_: ImportFormat, *, enter:
                 shown.update(task, completed=lines.read, description=f"{report.rows:,} {kind}")
 
             as_of = datetime.now(UTC)
-            return await import_rows(database, kind, lines, format_, as_of=as_of, enter=enter, progress=progress)
+            return await import_rows(
+                *(database, kind, lines, format_),
+                as_of=as_of,
+                enter=enter,
+                truncate_ip=settings.truncate_ip,
+                progress=progress,
+            )
 
 
 class _Lines:

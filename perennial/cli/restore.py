@@ -43,11 +43,12 @@ def replay(
         raise typer.Exit(2)
     done = run(_replay(chosen))
     console.print(
-        f"Done again: {done.erasures} erasures, {done.withdrawals} withdrawals, {done.suppressions} suppressions.",
+        f"Done again: {done.erasures} erasures, {done.withdrawals} withdrawals, {done.suppressions} suppressions, "
+        f"{done.restrictions} restrictions.",
         highlight=False,
     )
     if done.lost:
-        console.print(f"{done.lost} withdrawals are of customers whom this database does not know, without an address.")
+        console.print(f"{done.lost} withdrawals (without an address) and restrictions are of customers unknown here.")
     for line in done.unreadable:
         errors.print(f"Not readable: {line}", markup=False, highlight=False)
 

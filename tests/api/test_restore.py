@@ -128,7 +128,7 @@ async def test_what_people_asked_for_after_the_backup_is_done_again_after_a_rest
 
         assert ran.exit_code == 0, ran.output
         assert re.search(r"1 erasures, 2 withdrawals", ran.output), ran.output
-        assert "Done again: 0 erasures, 0 withdrawals, 0 suppressions." in again.output
+        assert "Done again: 0 erasures, 0 withdrawals, 0 suppressions, 0 restrictions." in again.output
         assert await state_of(shop, "ann") == "unsubscribed"
         assert await state_of(shop, "cem") == "subscribed"
         assert (await shop.get("/v1/customers/bob")).status_code == 404
@@ -158,6 +158,31 @@ async def test_routers_and_workers_with_the_journal_do_it_before_they_begin(
         assert (undone.is_kept, mended.is_kept) == (False, True)
 
         assert await state_of(shop, "ann") == "unsubscribed"
+
+
+@pytest.mark.slow
+async def test_a_restore_undoes_neither_a_restriction_nor_that_it_was_lifted(
+    client: httpx.AsyncClient, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    for name in ("ann", "bob", "cem"):
+        await make_customer(database, name)
+    why = {"reason": "secret reason"}
+    assert (await client.put("/v1/customers/bob/restriction", json=why)).status_code == 200
+    backup, journal = await dumped(database_url, tmp_path), JournalFolder(tmp_path / "journal")
+    assert (await client.put("/v1/customers/ann/restriction", json=why)).status_code == 200
+    assert (await client.delete("/v1/customers/bob/restriction")).status_code == 204
+    await JournalKeeper(database, journal).write()
+
+    async with restored(database_url, backup) as old, shop_of(old) as shop:
+        done, again = [await replay(old, journal, datetime.now(UTC)) for _ in range(2)]
+
+        restrictions = {
+            name: (await shop.get(f"/v1/customers/{name}")).json()["restriction"] for name in ("ann", "bob")
+        }
+    assert (done.restrictions, again.count) == (2, 0)
+    assert restrictions["ann"]["reason"] == "restricted before the database was restored"
+    assert restrictions["bob"] is None
+    assert "secret" not in "".join(file.read_text() for file in journal.folder.glob("*.jsonl"))
 
 
 async def test_the_journal_names_nobody_and_stands_a_crash_in_the_middle_of_a_line(

@@ -72,6 +72,24 @@ def test_a_paused_journey_takes_nobody_in_and_sends_nothing_while_exits_and_wait
     assert comes.runs(journey) == []
 
 
+def test_a_restricted_customer_gets_no_mail_until_the_restriction_is_lifted(stack: Stack) -> None:
+    journey = published(
+        stack, [{"wait_for": {"id": "w", "timeout": "1s"}}, {"send": {"id": "s", "template": note(stack)}}]
+    )
+    ann = waiting(stack, journey)
+    path = f"/v1/customers/{ann.id}/restriction"
+    assert stack.client.put(path, json={"reason": "disputes it"}).status_code == 200
+
+    ann.run(journey, lambda run: ("s", "held") in outcomes(run))
+    mails_meanwhile = stack.mailbox.of(ann.email)
+    assert stack.client.delete(path).status_code == 204
+
+    run = ann.run(journey, is_over)
+    assert mails_meanwhile == []
+    assert outcomes(run)[-1] == ("s", "done")
+    assert len(stack.mailbox.of(ann.email)) == 1
+
+
 def test_archiving_a_journey_ends_its_runs_and_takes_nobody_in(stack: Stack) -> None:
     journey = published(stack, [{"wait": {"id": "w", "for": "60s"}}])
     ann = waiting(stack, journey)
