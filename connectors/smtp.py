@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.errors import MessageError
@@ -34,6 +35,9 @@ from domain.wire_addresses import needs_smtputf8
 
 TIMEOUT = 20.0
 """Seconds for each command; all commands before the content may take twice that together."""
+_LONGEST_LINE = 998
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_SEPARATORS = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")
 _LEADING_DOT = re.compile(rb"(?m)^\.")
 _SIGNED = (
     *(b"from", b"to", b"subject", b"date", b"message-id", b"reply-to", b"mime-version", b"content-type"),
@@ -90,18 +94,15 @@ class SmtpProvider:
         is_utf8 = needs_smtputf8(email.sender_address) or needs_smtputf8(email.to)
         message = EmailMessage(policy=SMTPUTF8_POLICY if is_utf8 else SMTP_POLICY)
         domain = email.sender_address.partition("@")[2]
-        message["From"] = _mailbox(email.sender_name, email.sender_address)
+        message["From"] = _mailbox(_on_one_line(email.sender_name), email.sender_address)
         message["To"] = email.to
-        message["Subject"] = email.subject
+        message["Subject"] = _on_one_line(email.subject)
         message["Date"] = format_datetime(as_of)
-        message["Message-ID"] = f"<{email.message_id}@{domain}>"
-        if email.categories:
-            message["Feedback-ID"] = ":".join([*email.categories[:2], domain])
-        for name, value in email.headers.items():
-            message[name] = value
         message.set_content(email.text, cte="quoted-printable")
         message.add_alternative(email.html, subtype="html", cte="quoted-printable")
-        content = message.as_bytes()
+        feedback = {"Feedback-ID": ":".join([*email.categories[:2], domain])} if email.categories else {}
+        as_written = {"Message-ID": f"<{email.message_id}@{domain}>", **feedback, **email.headers}
+        content = _lines(as_written) + message.as_bytes()
         return content if self._dkim is None else _signed(content, self._dkim)
 
 
@@ -192,6 +193,22 @@ def _beyond(client: aiosmtplib.SMTP, email: OutgoingEmail) -> ProviderAnswer | N
     if needs_smtputf8(email.sender_address):
         return Deferred("sender_needs_smtputf8", fault=Fault.PROVIDER)
     return Rejected(ADDRESS_NEEDS_SMTPUTF8, fault=Fault.MAILBOX) if needs_smtputf8(email.to) else None
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    """Headers that machines read, as they are: the library would encode a link that is longer than a line.
+
+    Raises ValueError for what is no ASCII, no single line, or longer than any server takes (RFC 5322, 2.1.1).
+    """
+    lines = [f"{name}: {value}".encode("ascii") for name, value in headers.items()]
+    if any(len(line) > _LONGEST_LINE or _CONTROL.search(line) for line in lines):
+        raise ValueError("a header is longer than a line may be, or more than one")
+    return b"".join(line + b"\r\n" for line in lines)
+
+
+def _on_one_line(text: str) -> str:
+    """Without the rarer separators of lines, which come with names; a plain line break is left to be refused."""
+    return _SEPARATORS.sub(" ", text)
 
 
 def _mailbox(name: str, address: str) -> str:

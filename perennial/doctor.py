@@ -80,6 +80,7 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             await _ill(session),
             await _caps(session, as_of),
             await _refused(session),
+            await _sender(session),
             await _unread(session, as_of),
             await _doubted(session, as_of),
             Verdict(
@@ -124,6 +125,14 @@ async def _refused(session: ReadSession) -> Verdict:
         for each in await open_refusals(session, MOST_REFUSALS)
     ]
     return Verdict("G27", "no merge of customers was refused", refused, is_notice=True)
+
+
+async def _sender(session: ReadSession) -> Verdict:
+    """Settings of an earlier release may hold a sender that stops all mail."""
+    unwritable = (await shop_settings(session)).sender.unwritable()
+    return Verdict(
+        "G14", "the sender can stand in every mail", [f"{name}: {what}" for name, what in unwritable.items()]
+    )
 
 
 async def _unread(session: ReadSession, as_of: datetime) -> Verdict:

@@ -333,6 +333,34 @@ async def test_an_unusable_signing_key_stops_no_message_for_good(server: SmtpSer
     assert answer == Deferred("dkim_key_unusable", fault=Fault.PROVIDER)
 
 
+@pytest.mark.parametrize("length", [1, 60, 200, 800])
+async def test_the_inbox_can_read_the_one_click_link_however_long_it_is(
+    server: SmtpServer, postbox: Postbox, length: int
+) -> None:
+    link = f"<https://links.shop.example/u/{'a' * length}>"
+    sender = "hello@" + "long" * 12 + ".shop.example"
+    written = replace(EMAIL, headers={**EMAIL.headers, "List-Unsubscribe": link}, sender_address=sender)
+
+    assert isinstance(await SmtpProvider(server).send(written, NOW), Accepted)
+
+    (envelope,) = postbox.mails
+    assert isinstance(envelope.content, bytes)
+    assert f"List-Unsubscribe: {link}\r\n".encode() in envelope.content
+    assert f"Message-ID: <{EMAIL.message_id}@{sender[6:]}>\r\n".encode() in envelope.content
+    assert b"Feedback-ID: welcome:hello:" in envelope.content
+
+
+async def test_a_rare_line_separator_in_a_name_stops_no_mail(server: SmtpServer, postbox: Postbox) -> None:
+    written = replace(EMAIL, subject="For Ann\u2028Lee\x85", sender_name="Shop\u2029Zoë")
+
+    assert isinstance(await SmtpProvider(server).send(written, NOW), Accepted)
+
+    (envelope,) = postbox.mails
+    assert isinstance(envelope.content, bytes)
+    message = email.message_from_bytes(envelope.content, policy=default)
+    assert (message["Subject"], message["From"]) == ("For Ann Lee ", "Shop Zoë <hello@shop.example>")
+
+
 async def test_lines_that_begin_with_a_dot_arrive_as_they_were_written(server: SmtpServer, postbox: Postbox) -> None:
     await SmtpProvider(server).send(replace(EMAIL, text=".\n..two\nEnd\n.", html="<p>.</p>\n.\n"), NOW)
 

@@ -24,7 +24,7 @@ from domain.events import EventKind, NewEvent
 from domain.identity_resolution import Refusal, Refused
 from domain.ids import new_id
 from domain.provider_pace import Pace
-from domain.shop_settings import FrequencyCap, ShopSettings
+from domain.shop_settings import FrequencyCap, Sender, ShopSettings
 from perennial.doctor import Verdict, examine
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -198,6 +198,16 @@ async def test_addresses_suppressed_for_a_full_mailbox_by_an_earlier_release_are
     (verdict,) = [each for each in shown if "hard bounce" in each.promise]
     assert set(verdict.offenders) == {f"message {ids[0]}", f"message {ids[3]}"}
     assert verdict.is_kept
+
+
+async def test_a_sender_that_stops_mail_is_found(database: Database) -> None:
+    async with database.transaction() as session:
+        await save_shop_settings(session, ShopSettings(sender=Sender(email="grüße@shop.example")), NOW)
+
+    (verdict,) = await broken(database)
+
+    assert verdict.promise == "the sender can stand in every mail"
+    assert [each.partition(":")[0] for each in verdict.offenders] == ["email"]
 
 
 async def test_webhook_items_that_could_not_be_read_are_shown(database: Database) -> None:
