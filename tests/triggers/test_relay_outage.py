@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -11,13 +12,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from database.outbox import Command, CommandKind, NewCommand, add_commands
+from database.outbox import Command, CommandKind, NewCommand, add_commands, lease_commands
 from database.session import Database
 from perennial.embedded.temporal import EmbeddedTemporal
 from perennial.temporal import connect
+from tests.factories import NOON
 from triggers.relay import Relay, Sent
 
 pytestmark = pytest.mark.slow
+
+MOMENT = timedelta(milliseconds=300)
 
 
 @pytest.fixture
@@ -47,3 +51,33 @@ async def test_a_temporal_that_hangs_is_away_and_the_commands_are_not_blamed(
     assert during == Sent(outage=True)
     assert {attempts for attempts, _ in kept} == {0}
     assert (await relay.relay_once()).done == 3  # at once: no command is put off for an outage
+
+
+async def test_three_days_without_temporal_lose_no_command_and_put_none_off(
+    database: Database, server: EmbeddedTemporal
+) -> None:
+    """By a raised clock: more comes twice a day, and a router dies with its lease."""
+    now = NOON
+    relay = Relay(database, await connect(server.address, "default"), patience=MOMENT, now=lambda: now)
+    assert server.child.pid is not None
+    os.kill(server.child.pid, signal.SIGSTOP)
+    rounds = []
+    for hour in range(0, 72, 12):
+        now = NOON + timedelta(hours=hour)
+        start = NewCommand(CommandKind.START, f"j/{hour}", {"workflow": "cart", "input": {}})
+        async with database.transaction() as session:
+            await add_commands(session, [start])
+        rounds.append(await relay.relay_once())
+    async with database.transaction() as session:
+        await lease_commands(session, now, 1, timedelta(seconds=2))  # by a router that died; by the database's clock
+
+    os.kill(server.child.pid, signal.SIGCONT)
+    done = 0
+    async with asyncio.timeout(60):
+        while done < 6:  # it takes a moment to wake up
+            done += (await relay.relay_once()).done
+    async with database.read() as session:
+        left = (await session.execute(select(Command))).all()
+
+    assert all(each == Sent(outage=True) for each in rounds)
+    assert (done, left) == (6, [])
