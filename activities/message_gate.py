@@ -73,7 +73,7 @@ async def pass_gate(
         is_erased=customer.erased_at is not None,
         is_available=is_available,
         is_confirmed=standing is None or standing.takes_value or not worth_something,
-        is_silenced=opened.run.silenced is not None,
+        is_silenced=opened.run.silenced is not None and not facts.has_given,
         not_after=message.not_after,
         sent=facts.sent,
     )

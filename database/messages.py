@@ -23,7 +23,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Created, Json, JsonList, Table
 from database.consent import STANDING, standing_of
-from database.runs import Run
+from database.runs import STEPS_THAT_GAVE, Run
 from database.session import ReadSession, WriteSession
 from domain.consent import TRANSACTIONAL, StandingConsent
 from domain.messages import ATTEMPT_LOST, RESERVED, MessageState, Reason, Sent
@@ -152,6 +152,7 @@ class GateFacts:
     consents: Sequence[StandingConsent]
     is_settled: bool  # somebody has looked which addresses all consents belong to
     has_answered: bool  # the mailbox of the address has
+    has_given: bool  # the run has moved points or given a reward
     suppressions: Sequence[Suppressed]  # in force for the address
     sent: Sequence[Sent]
 
@@ -177,6 +178,7 @@ _FACTS = sql(
             SELECT FROM mailbox_answers
             WHERE customer_id = :customer_id AND channel = :channel AND address_hash = :address_hash
         ) AS has_answered,
+        EXISTS ({STEPS_THAT_GAVE} = :run_id) AS has_given,
         (
             SELECT coalesce(jsonb_agg(jsonb_build_array(reason, at)), '[]') FROM suppressions
             WHERE address_hash = ANY(:spellings) AND channel = :channel
@@ -227,6 +229,7 @@ async def gate_facts(
         consents=standing_of(row.consents),
         is_settled=not any(each[8] for each in row.consents),
         has_answered=row.has_answered,
+        has_given=row.has_given,
         suppressions=[Suppressed(cause, datetime.fromisoformat(at)) for cause, at in row.suppressions],
         sent=[Sent(datetime.fromisoformat(at), channel, purpose) for at, channel, purpose in row.sent],
     )

@@ -26,6 +26,13 @@ CLOSED = "workflow_closed"
 """Why a run failed whose workflow had ended without writing an end: earlier releases took other executions for it."""
 
 
+STEPS_THAT_GAVE = """
+    SELECT FROM run_steps WHERE run_steps.kind IN ('points', 'reward') AND run_steps.outcome = 'done'
+        AND run_steps.run_id
+"""
+"""What moved points or gave a reward by itself; compare it with the id of a run. Relies on pk_run_steps."""
+
+
 class Run(Table):
     """One run. `seen_number` is the customer's routing number up to which its waits have looked."""
 
@@ -47,7 +54,7 @@ class Run(Table):
     seen_number: Mapped[int]
     entry: Mapped[Json]  # {"event": name, "properties": {...}, "timestamp": ..., "event_id": ...}
     untrusted: Mapped[dict[str, Any] | None]  # {"by", "step", "at"}: why steps of value are skipped from there on
-    silenced: Mapped[dict[str, Any] | None]  # {"reason", "event_id", "at"}: why no message of it leaves any more
+    silenced: Mapped[dict[str, Any] | None]  # {"reason", "event_id", "at"}: why no message leaves until it has given
     saved: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     variants: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # split step -> arm
     depth: Mapped[int] = mapped_column(server_default=text("0"))

@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import text
 
-from database.runs import Wait, cancel_waits
+from database.runs import STEPS_THAT_GAVE, Wait, cancel_waits
 from database.session import ReadSession, WriteSession
 from domain.runs import Doubt
 
@@ -47,6 +47,7 @@ class WatchedRun:
     occasion: str
     untrusted: Mapping[str, Any] | None = None
     silenced: Mapping[str, Any] | None = None
+    has_given: bool = False  # points or a reward, by a step of its own
 
     @property
     def trusted(self) -> bool:
@@ -64,7 +65,7 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Silenced:
-    """A browser's word would have ended the run: no message of it leaves any more, and it goes on."""
+    """A browser's word would have ended the run: no message of it leaves until it has given, and it goes on."""
 
     run_id: UUID
     silenced: Mapping[str, Any]
@@ -104,7 +105,7 @@ class WaitMoved:
 
 # Active runs by ix_runs_active with the wait at which each stands, and runs of late whose goal may still come by
 # ix_runs_customer. The customers are locked by the caller, so nobody else decides about these rows meanwhile.
-_WATCHED = text("""
+_WATCHED = text(f"""
     SELECT
         runs.id, runs.customer_id, runs.journey, runs.version, runs.state, runs.reason, runs.entry, runs.saved,
         runs.entered_at, runs.workflow_id, runs.occasion, runs.untrusted,
@@ -112,12 +113,13 @@ _WATCHED = text("""
         coalesce((
             SELECT jsonb_agg(jsonb_build_object('step', step, 'visit', visit, 'deadline', deadline))
             FROM waits WHERE waits.run_id = runs.id AND waits.status = 'waiting'
-        ), '[]') AS waits
+        ), '[]') AS waits,
+        runs.state = 'active' AND EXISTS ({STEPS_THAT_GAVE} = runs.id) AS has_given
     FROM runs
     WHERE runs.customer_id = ANY(CAST(:customers AS uuid[]))
       AND (runs.state = 'active' OR (runs.converted_at IS NULL AND runs.entered_at > :goals_since))
     ORDER BY runs.entered_at, runs.id
-""")
+""")  # noqa: S608  a constant of ours
 
 # By the unique key (run, step, visit) of messages.
 _SENT = text("""
@@ -189,7 +191,7 @@ async def exit_runs(session: WriteSession, exits: Collection[Exited], as_of: dat
 
 
 async def silence_runs(session: WriteSession, silenced: Collection[Silenced]) -> None:
-    """Let no message of these runs leave any more; the first word stays."""
+    """Let no message of these runs leave until they have given something; the first word stays."""
     if silenced:
         await session.execute(_SILENCE, {"rows": _json(silenced)})
 

@@ -123,7 +123,7 @@ class Candidate:
     is_erased: bool = False
     is_available: bool = True  # the channel is set up
     is_confirmed: bool = True  # the address is confirmed, or the message worth nothing
-    is_silenced: bool = False  # a browser told of an exit from its run, which gives something and goes on
+    is_silenced: bool = False  # a browser told of an exit from its run, which goes on and has given nothing yet
     not_after: datetime | None = None
     sent: Sequence[Sent] = ()
 

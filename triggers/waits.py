@@ -53,7 +53,7 @@ class Settlement:
         self.wake(run)
 
     def silence(self, run: WatchedRun, why: Mapping[str, str]) -> None:
-        """No message of it leaves any more."""
+        """No message of it leaves until it has given something."""
         if run.silenced is None:
             run.silenced = why
             self.silenced.append(Silenced(run.id, why))
@@ -134,11 +134,13 @@ def _doubt_what_goes_on(wave: Wave, event: BatchEvent, at: _Meeting, into: Settl
 
 
 def _exit(wave: Wave, event: BatchEvent, at: _Meeting, into: Settlement) -> bool:
-    """Whether the happening is an exit. A browser takes no value out of a trusted run: it only silences it."""
+    """Whether the happening is an exit. A browser takes no value out of a trusted run, nor the word of value that any
+    run has given: it only silences it.
+    """
     rule = _exit_rule(at, at.watcher)
     if rule is None:
         return False
-    if at.run.trusted and wave.published.worth.given_by(at.version.definition):
+    if at.run.has_given or (at.run.trusted and wave.published.worth.given_by(at.version.definition)):
         by_trusted = _exit_by_trusted_facts(wave, event, at)
         if by_trusted is None:
             into.silence(at.run, silenced(rule.reason, at.happening.event_id, wave.as_of))

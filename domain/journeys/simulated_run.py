@@ -114,7 +114,7 @@ class SimulatedRun:
     seen_number: int
     trusted: bool = True  # trusted facts alone would have led it here
     occasion: str = ""
-    silenced: bool = False  # a browser told of its exit: no message of it leaves any more
+    silenced: bool = False  # a browser told of its exit: no message of it leaves until it has given
     began_trusted: bool = field(init=False)
     ending: Ending | None = None
     until: datetime | None = None
@@ -159,6 +159,11 @@ class SimulatedRun:
                 self._open.deadline = max(self._open.deadline or deadline, deadline)
             case None:
                 pass
+
+    @property
+    def has_given(self) -> bool:
+        """Whether a step of its own has moved points or given a reward."""
+        return any(entry.kind in ("points", "reward") and entry.outcome == OutcomeKind.DONE for entry in self.log)
 
     def scope(self, *, trusted: bool = False) -> Scope:
         """What conditions and predicates of this run are judged against."""
@@ -262,7 +267,7 @@ class SimulatedRun:
     def _send(self, step: SendStep) -> StepOutcome:
         if self.shadow:
             return StepOutcome(kind=OutcomeKind.SKIPPED, reason=HOLDOUT)
-        match self.world.gate(step, is_silenced=self.silenced):
+        match self.world.gate(step, is_silenced=self.silenced and not self.has_given):
             case Send():
                 return DONE
             case Hold(until=until, reason=reason):

@@ -223,11 +223,11 @@ class _CustomerWorld:
             run.converted = True
 
     def _exit_or_hear(self, run: SimulatedRun, event: Happening) -> None:
-        """A browser takes no value out of a trusted run: it only silences it."""
+        """A browser takes no value out of a trusted run, nor the word of what a run has given: it only silences it."""
         reason = self._exit_of(run, event)
         if reason is None:
             run.hear(event)
-        elif not (run.trusted and self.rules.gives):
+        elif not (run.has_given or (run.trusted and self.rules.gives)):
             run.exit(reason)
         elif event.trusted and (by_trusted := self._exit_of(run, event, trusted=True)) is not None:
             run.exit(by_trusted)
