@@ -13,6 +13,7 @@ from uuid import UUID
 from domain.consent import (
     EVERY_CHANNEL,
     MARKETING,
+    ConsentSource,
     ConsentState,
     Order,
     StandingConsent,
@@ -142,6 +143,9 @@ class _Person:
     said: list[tuple[UUID, StandingConsent]] = field(default_factory=list)
 
 
+_ANSWERS: Final = frozenset({ConsentSource.DOUBLE_OPT_IN, ConsentSource.PREFERENCES})
+
+
 class _Fold:
     """Walks the facts once, keeping the persons as they stand after each."""
 
@@ -196,7 +200,8 @@ class _Fold:
     def _name(self, fact: Named) -> None:
         person = self._person(fact.who)
         had = (fact.channel, fact.address)
-        person.had[had] = fact.trusted or person.had.get(had, False)
+        # What a server says of a visitor is what the visitor has typed, and proves nothing about the mailbox.
+        person.had[had] = (fact.trusted and fact.who is not None) or person.had.get(had, False)
         before = person.present.get(fact.channel)
         if before is not None and before[:2] > (fact.trusted, fact.order):
             return
@@ -204,7 +209,7 @@ class _Fold:
         if not fact.trusted or fact.address is None:
             return
         if before is not None and before[2] not in (None, fact.address):
-            self._follow(person, fact, before[2])
+            self._follow(person, fact, before[2], was_trusted=before[0])
         self._settle(person, fact.channel, fact.address)
 
     def _say(self, fact: Said) -> None:
@@ -236,13 +241,18 @@ class _Fold:
                 self.done.addresses[id_] = address
                 person.said[position] = (id_, _with_address(consent, address))
 
-    def _follow(self, person: _Person, fact: Named, former: bytes | None) -> None:
-        """Copy the grants that stand for the former address. A copy keeps its grant's place in time."""
+    def _follow(self, person: _Person, fact: Named, former: bytes | None, *, was_trusted: bool) -> None:
+        """Copy the grants that stand for the former address. A copy keeps its grant's place in time.
+
+        An answer from a mailbox that only a browser had named is that mailbox's, whoever reads it, and stays there.
+        """
         known = {(id_, each.address) for id_, each in person.said}
         kinds = {(each.purpose, each.channel) for _, each in person.said}
         for purpose, channel in sorted(kinds):
             grant = self._standing(person, purpose, channel, former, fact.order)
             if addressed_channel(channel) != fact.channel or grant is None or (grant[0], fact.address) in known:
+                continue
+            if grant[1].source in _ANSWERS and not was_trusted:
                 continue
             person.said.append((grant[0], _with_address(grant[1], fact.address)))
             if fact.address is not None:

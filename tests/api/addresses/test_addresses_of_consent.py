@@ -116,6 +116,20 @@ async def test_a_double_opt_in_grants_for_its_own_mailbox_although_the_address_h
     assert await town.consents("ann") == [("subscribed", "double-opt-in")]
 
 
+async def test_a_strangers_answer_from_their_own_mailbox_is_no_consent_of_the_customer(town: Town) -> None:
+    await town.identify("ann", email=THIEF, browser=True)
+    await town.track("ann", "Consent Requested", browser=True)
+    await town.write_to("ann", "receipts")
+    await town.open(town.mails_to(THIEF)[0], "u", action="save", subscribed="marketing")
+
+    await town.identify("ann", email=ANN)
+
+    assert await town.write_to("ann") == (None, "no_consent")
+    await town.identify("ann", email=ANN)
+    await town.consent("ann")
+    assert await town.write_to("ann") == (ANN, None)
+
+
 async def test_one_reader_of_a_shared_mailbox_takes_it_back_for_all(town: Town) -> None:
     family = "family@shop.example"
     for member in ("mum", "dad"):

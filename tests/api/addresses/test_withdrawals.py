@@ -61,6 +61,18 @@ async def test_a_visitor_whom_nobody_knows_silences_no_address(town: Town) -> No
     assert await town.write_to("victim") == (VICTIM, None)
 
 
+async def test_nobody_silences_an_address_that_they_typed_into_the_shops_form_as_a_visitor(town: Town) -> None:
+    await town.identify("victim", email=VICTIM)
+    await town.consent("victim")
+
+    await town.post("identify", {"anonymousId": "v-1", "traits": {"email": VICTIM}})
+    await town.post("track", {"anonymousId": "v-1", "event": "Consent Withdrawn"}, browser=True)
+    await town.post("identify", {"anonymousId": "v-1", "userId": "eve"}, browser=True)
+    await town.post("track", {"userId": "eve", "event": "Consent Withdrawn"}, browser=True)
+
+    assert await town.write_to("victim") == (VICTIM, None)
+
+
 async def test_a_withdrawal_in_the_browser_reaches_all_accounts_with_an_address_that_the_server_names(
     town: Town,
 ) -> None:
