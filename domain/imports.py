@@ -152,7 +152,7 @@ def _typed(cell: str, kind: str, name: str) -> Any:
             case _:
                 raise RowError("unknown_type", f"{name}:{kind}: a type is number, boolean or json")
     except (KeyError, orjson.JSONDecodeError):
-        raise RowError("wrong_type", f"{name}: {cell[:50]!r} is no {kind}") from None
+        raise RowError("wrong_type", f"{name}: the cell is no {kind}") from None
 
 
 def _read_json_lines(lines: Iterable[str]) -> Iterator[Row | RowProblem]:
@@ -222,8 +222,8 @@ def _consent(make: _Maker, purpose: str, told: Any, traits: Mapping[str, Any]) -
     state = said.pop("state", None)
     name = _CONSENTS.get(state.strip().lower()) if isinstance(state, str) else None
     if name is None or (name == CONSENT_GRANTED and not re.fullmatch(PURPOSE, purpose.strip().lower())):
-        what = f'{purpose}: write subscribed or unsubscribed, or {{"state": .., "at": .., "text": ..}}'
-        raise RowError("consent_unknown", f"consent.{what}; a purpose is a word such as marketing")
+        what = 'write subscribed or unsubscribed, or {"state": .., "at": .., "text": ..}'
+        raise RowError("consent_unknown", f"consent.<purpose>: {what}; a purpose is a word such as marketing")
     given_at = _own_time(said, make.as_of, ("at", "timestamp"))
     if given_at is None:
         return make.event(EventKind.TRACK, name, properties={**said, "purpose": purpose})
@@ -257,7 +257,7 @@ def _order(values: dict[str, Any], currency: str, as_of: datetime) -> list[NewEv
 
 def _check_amount(values: dict[str, Any], name: str, currency: str) -> None:
     if values.get(name) is not None and minor_units(values[name], currency) is None:
-        raise RowError("amount_malformed", f"{name}: {str(values[name])[:50]!r} is no amount such as 49.90")
+        raise RowError("amount_malformed", f"{name}: write an amount such as 49.90")
 
 
 def _product(values: dict[str, Any], currency: str, as_of: datetime) -> ProductFact:
@@ -307,7 +307,7 @@ def _count(values: Mapping[str, Any], name: str) -> int | None:
         return None
     count = int(told) if isinstance(told, str) and told.isascii() and told.isdecimal() else told
     if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST:
-        raise RowError("count_malformed", f"{name}: {str(told)[:50]!r} is no whole number")
+        raise RowError("count_malformed", f"{name}: write a whole number from 0 to {MOST}")
     return count
 
 

@@ -17,6 +17,7 @@ import structlog
 from pydantic import ValidationError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from domain.error_texts import without_quotations
 from perennial.settings import LogFormat
 
 _EMAIL = re.compile(r"[^\s@<>\"'=,;()\[\]{}]+@[^\s@<>\"'=,;()\[\]{}]+\.[A-Za-z]{2,}")
@@ -114,7 +115,7 @@ def _text_of(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         faults = error.errors(include_input=False, include_url=False, include_context=False)
         return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['type']}" for fault in faults)
-    return str(error).split("\n[parameters:", 1)[0]  # SQLAlchemy appends the row's values there
+    return without_quotations(str(error))
 
 
 def _frames(error: BaseException) -> list[traceback.FrameSummary]:

@@ -18,6 +18,7 @@ from database.referral_merging import follow_merge
 from database.routing import PendingEvent
 from database.session import WriteSession
 from database.watches import watched_runs
+from domain.error_texts import without_quotations
 from domain.published import UnreadableDocument
 from triggers.batch import BatchCustomer, Wave, waves
 from triggers.challenges import recount
@@ -99,7 +100,7 @@ class Routing:
     async def quarantine_last(self, session: WriteSession, error: Exception) -> int:
         """Set aside what was claimed last, unless somebody has routed it meanwhile: it alone takes too long."""
         pending = await routing.still_pending(session, self._claimed)
-        told = f"{sqlstate_of(error)}: {getattr(error, 'orig', None) or error}"[:500]
+        told = f"{sqlstate_of(error)}: {_words_of(error)}"
         for event in pending:
             log.error("event quarantined", event_id=str(event.id), error=told, attempts=event.attempts + 1)
             await routing.quarantine(session, event.id, attempts=event.attempts + 1, error=told)
@@ -222,7 +223,7 @@ async def _set_aside(session: WriteSession, events: Group, error: Exception, as_
     failed, *followers = events
     is_its_own = not isinstance(error, UnreadableDocument)
     attempts, what = failed.attempts + is_its_own, type(error).__name__
-    told = f"{what}: {getattr(error, 'orig', None) or error}"[:500]
+    told = f"{what}: {_words_of(error)}"
     if is_its_own and attempts > len(RETRIES):
         log.error("event quarantined", event_id=str(failed.id), error=what, where=_place_of(error), attempts=attempts)
         await routing.quarantine(session, failed.id, attempts=attempts, error=told)
@@ -234,6 +235,11 @@ async def _set_aside(session: WriteSession, events: Group, error: Exception, as_
     ground = await ground_of(session, events)
     await customers.hold(session, list(ground.states), until)
     return True
+
+
+def _words_of(error: Exception) -> str:
+    """What went wrong, without what it quotes: that may be another customer's."""
+    return without_quotations(str(getattr(error, "orig", None) or error))[:500]
 
 
 def _place_of(error: Exception) -> str:
