@@ -85,7 +85,7 @@ class Stack:
             "PERENNIAL_TEMPORAL_ADDRESS": self.temporal.address,
             "PERENNIAL_TEMPORAL_UI_URL": self.temporal_ui_url,
             "PERENNIAL_PUBLIC_URL": self.api_url,
-            "PERENNIAL_JOURNAL_DIR": str(self.folder / "journal"),
+            "PERENNIAL_JOURNAL_DIR": str(self.settings.journal_dir or self.folder / "journal"),
             "PERENNIAL_HOST": LOOPBACK,
             **{f"PERENNIAL_{name.upper()}_PORT": str(self.ports[name].port) for name in ("api", "router", "worker")},
         }

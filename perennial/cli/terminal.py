@@ -42,6 +42,8 @@ def _beside_what_runs_here(settings: Settings) -> Settings:
         unsaid["database_url"] = SecretStr(running["database_url"])
     if "temporal_address" in running and "temporal_address" not in settings.model_fields_set:
         unsaid["temporal_address"] = running["temporal_address"]
+    if running and settings.journal_dir is None:
+        unsaid["journal_dir"] = settings.data_dir / "journal"
     return settings.model_copy(update=unsaid)
 
 
