@@ -30,12 +30,18 @@ GAVE_NOTHING: Final = """
 
 SENT_NOTHING: Final = """
     NOT EXISTS (
-        SELECT FROM messages
+        SELECT FROM messages JOIN customers ON customers.id = runs.customer_id
         WHERE messages.run_id = runs.id
           AND (messages.resent OR messages.state IN ('attempting', 'accepted', 'unknown', 'delivered', 'bounced'))
+          AND (
+              messages.channel <> 'email' OR messages."to" IS NULL
+              OR lower(messages."to") = lower(btrim(customers.traits ->> 'email', E' \\t\\r\\n'))
+          )
     )
 """
-"""Of a row of `runs`: no message of it may have left. Relies on the unique key (run, step, visit) of messages."""
+"""Of a row of `runs`: no message of it may have left to whom a run would write now: the present address, where it is
+mail. Relies on the unique key (run, step, visit) of messages.
+"""
 
 # A free occasion for the run that begins, under the lock of the customer.
 _RENAME = text("""
