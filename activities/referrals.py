@@ -19,6 +19,7 @@ from database.session import Database, ReadSession, WriteSession
 from database.undertakings import conclude
 from domain.commerce import ORDER_CANCELLED, ORDER_REFUNDED
 from domain.referral_holds import ReferralDue
+from domain.referral_signals import Suspicion
 from domain.referrals import EXPIRED, REJECTED, REWARDED, Reason, ReferralState, Side
 
 PAGE = 200
@@ -96,6 +97,9 @@ async def _pay_both(session: WriteSession, row: Referral, referee_id: UUID, as_o
     if programme is None or live is None or live.key != programme.key:
         return False  # nothing moves while the programme is archived
     people = await referrals.people(session, {row.referrer_id, referee_id})
+    if referrals.is_doubtful(row, people) and not people[row.referrer_id].is_same_as(people[referee_id]):
+        await referrals.put_to_review(session, row, Suspicion.SAME_CONTACT)
+        return False
     if people[row.referrer_id].is_same_as(people[referee_id]):
         row.state, row.reason, row.ended_at = ReferralState.REJECTED, Reason.SELF_REFERRAL, as_of
         await session.flush()
@@ -112,7 +116,11 @@ async def _pay_both(session: WriteSession, row: Referral, referee_id: UUID, as_o
 async def _has_pending_return(session: ReadSession, referee_id: UUID) -> bool:
     """Whether a return is stored that no router has taken up. By ix_events_pending_subject."""
     subjects = await referrals.subjects_of(session, referee_id)
-    pending = select(Event.id).where(
-        Event.status == "pending", Event.subject.in_(subjects), Event.name.in_([ORDER_REFUNDED, ORDER_CANCELLED])
+    pending = (
+        select(Event.id)
+        .where(
+            Event.status == "pending", Event.subject.in_(subjects), Event.name.in_([ORDER_REFUNDED, ORDER_CANCELLED])
+        )
+        .where(Event.trusted)
     )
     return (await session.execute(pending.limit(1))).first() is not None

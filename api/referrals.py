@@ -153,12 +153,15 @@ async def get_referral(referral_id: UUID, session: Reading) -> ReferralAnswer:
 
 @router.post("/v1/referrals/{referral_id}/approve", dependencies=WRITE, summary="Let a claim under review count")
 async def approve_referral(referral_id: UUID, session: Writing, caller: Caller, as_of: AsOf) -> ReferralAnswer:
-    """It goes on from where it would stand: an order that was made meanwhile qualifies. Kept in the audit log."""
+    """It goes on from where it would stand: an order that was made meanwhile qualifies, and what was doubted at the end
+    of its hold is rewarded within the hour. Kept in the audit log.
+    """
     row = await _under_review(session, referral_id)
-    row.state = ReferralState.CLAIMED if row.qualified_at is None else ReferralState.QUALIFIED
+    reached = ReferralState.QUALIFIED if row.due_at is None else ReferralState.HELD
+    row.state = ReferralState.CLAIMED if row.qualified_at is None else reached
     await session.flush()
     await tell(session, row, CLAIMED, as_of)
-    if row.qualified_at is not None:
+    if row.state == ReferralState.QUALIFIED:
         await tell(session, row, QUALIFIED, as_of)
     write_audit(session, actor=caller.id, action="referral.approve", target=f"referral/{row.id}", at=as_of)
     return ReferralAnswer.of(row)

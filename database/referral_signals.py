@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, PrimaryKeyConstraint, func, insert, select
+from sqlalchemy import ForeignKey, Index, LargeBinary, PrimaryKeyConstraint, func, insert, select, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Table
-from database.customers import Customer
 from database.events import Event
-from database.referrals import Referral
+from database.referrals import Referral, people
 from database.secrets import PSEUDONYMS, secret
 from database.session import ReadSession, WriteSession
+from database.vouching import is_vouched
 from domain.client_addresses import is_network
 from domain.pseudonyms import pseudonym
-from domain.referral_signals import NETWORK_WINDOW, Evidence, SignalKind, is_similar_email, network_of, normal_ip
+from domain.referral_signals import (
+    NETWORK_WINDOW,
+    SHARED,
+    Evidence,
+    SignalKind,
+    Suspicion,
+    is_similar_email,
+    network_of,
+    normal_ip,
+)
+from domain.referrals import Person
 
 _EVENTS_LOOKED_AT = 200
 _FRIENDS_LOOKED_AT = 100
@@ -52,10 +61,14 @@ async def add_signals(session: WriteSession, referral_id: UUID, signals: Signals
 
 
 async def evidence_for(
-    session: WriteSession, referrer_id: UUID, referee_id: UUID, signals: Signals, as_of: datetime
+    session: WriteSession, referrer: Person, referee: Person, signals: Signals, as_of: datetime
 ) -> Evidence:
-    """What speaks against a claim: what it shares with the referrer and with other claims."""
-    theirs = await seen_signals(session, referrer_id)
+    """What speaks against a claim: what it shares with the referrer and with other claims. What browsers said of the
+    referrer counts as doubted, and only of kinds of which no trusted source said anything.
+    """
+    theirs = await seen_signals(session, referrer.customer_id, trusted=True)
+    browsers = await seen_signals(session, referrer.customer_id, trusted=False)
+    named = {kind: values for kind, values in browsers.items() if kind not in theirs}
     hashes = await _hashed(session, signals)
     signals = _plain(signals)
     used = await session.execute(
@@ -64,12 +77,23 @@ async def evidence_for(
         .group_by(ReferralSignal.kind)
     )
     claims = {SignalKind(kind): (ever, lately) for kind, ever, lately in used}
+    others = [referrer, *await _friends(session, referrer.customer_id, leaving_out=referee.customer_id)]
+    doubted = {SHARED[kind] for kind in _shared(signals, named) if kind in SHARED}
+    if is_similar_email(referee.email, [each.email for each in others]):
+        doubted.add(Suspicion.SIMILAR_EMAIL)
+    if referrer.may_be(referee):
+        doubted.add(Suspicion.SAME_CONTACT)
     return Evidence(
-        shared_with_referrer=frozenset(kind for kind, value in signals.items() if value in theirs.get(kind, ())),
+        shared_with_referrer=_shared(signals, theirs),
         used_by_other_friends=frozenset(claims),
         network_claims=claims.get(SignalKind.NETWORK, (0, 0))[1],
-        has_similar_email=await _is_made_after(session, referrer_id, referee_id),
+        has_similar_email=is_similar_email(referee.trusted_email, [each.trusted_email for each in others]),
+        doubted=frozenset(doubted),
     )
+
+
+def _shared(signals: Signals, seen: Mapping[SignalKind, Collection[str]]) -> frozenset[SignalKind]:
+    return frozenset(kind for kind, value in signals.items() if value in seen.get(kind, ()))
 
 
 async def _hashed(session: WriteSession, signals: Signals) -> dict[SignalKind, bytes]:
@@ -86,11 +110,16 @@ def _plain(signals: Signals) -> dict[SignalKind, str]:
     return {kind: value for kind, value in plain.items() if kind is not SignalKind.IP or not is_network(value)}
 
 
-async def seen_signals(session: ReadSession, customer_id: UUID) -> dict[SignalKind, set[str]]:
-    """What the customer's own latest events tell: addresses, devices, what orders say. By ix_events_customer_number."""
+async def seen_signals(
+    session: ReadSession, customer_id: UUID, *, trusted: bool | None = None
+) -> dict[SignalKind, set[str]]:
+    """What the customer's own latest events tell, all or those that do or do not count for value: addresses, devices,
+    what orders say. By ix_events_customer_number.
+    """
+    wanted = {None: true(), True: is_vouched(Event), False: ~is_vouched(Event)}[trusted]
     latest = (
         select(Event.context, Event.properties)
-        .where(Event.customer_id == customer_id)
+        .where(Event.customer_id == customer_id, wanted)
         .order_by(Event.number.desc())
         .limit(_EVENTS_LOOKED_AT)
     )
@@ -108,16 +137,13 @@ async def seen_signals(session: ReadSession, customer_id: UUID) -> dict[SignalKi
     return found
 
 
-async def _is_made_after(session: ReadSession, referrer_id: UUID, referee_id: UUID) -> bool:
-    """Whether the friend's address is made after the referrer's or after another friend's."""
-    friends = (
-        select(Customer.email)
-        .join(Referral, Referral.referee_id == Customer.id)
-        .where(Referral.referrer_id == referrer_id, Referral.referee_id != referee_id)
+async def _friends(session: ReadSession, referrer_id: UUID, *, leaving_out: UUID) -> list[Person]:
+    """The latest friends of a referrer."""
+    latest = (
+        select(Referral.referee_id)
+        .where(Referral.referrer_id == referrer_id, Referral.referee_id != leaving_out)
         .order_by(Referral.id.desc())
         .limit(_FRIENDS_LOOKED_AT)
     )
-    others: list[Any] = [*(await session.execute(friends)).scalars()]
-    own = select(Customer.id, Customer.email).where(Customer.id.in_([referrer_id, referee_id]))
-    addresses = {row.id: row.email for row in await session.execute(own)}
-    return is_similar_email(addresses.get(referee_id), [addresses.get(referrer_id), *others])
+    ids = {id_ for id_ in (await session.scalars(latest)).all() if id_ is not None}
+    return list((await people(session, ids)).values())

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, Select, SmallInteger, func, literal, select, text, update
+from sqlalchemy import Index, Select, SmallInteger, and_, func, literal, or_, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.announcements import Announcement, announce
@@ -22,8 +22,10 @@ from database.events import Event
 from database.orders import Order
 from database.session import ReadSession, WriteSession
 from domain.commerce import ORDER_COMPLETED, OrderState
+from domain.customers import is_trusted
 from domain.identities import IdKind
-from domain.referrals import COUNTED, UNIQUE, Person, ReferralState, Side
+from domain.referral_signals import WEIGHTS, Suspicion
+from domain.referrals import CLAIMED, COUNTED, UNIQUE, Person, ReferralState, Side
 
 _LIVE = ", ".join(f"'{state}'" for state in sorted(UNIQUE))
 
@@ -115,7 +117,7 @@ async def has_ordered(session: ReadSession, customer_id: UUID) -> bool:
     subjects = await subjects_of(session, customer_id)
     # By ix_events_pending_subject.
     pending = select(Event.id).where(
-        Event.status == "pending", Event.name == ORDER_COMPLETED, Event.subject.in_(subjects)
+        Event.status == "pending", Event.name == ORDER_COMPLETED, Event.subject.in_(subjects), Event.trusted
     )
     return (await session.execute(pending.limit(1))).first() is not None
 
@@ -153,17 +155,44 @@ async def lock_claims(session: WriteSession) -> None:
 
 async def people(session: ReadSession, ids: Collection[UUID]) -> dict[UUID, Person]:
     """What tells whether customers are one person."""
-    columns = (Customer.id, Customer.email, Customer.traits["phone"].astext.label("phone"))
-    rows = await session.execute(select(*columns).where(Customer.id.in_(ids)))
-    return {row.id: Person(row.id, row.email, row.phone) for row in rows}
+    contact = ("email", "phone")
+    rows = await session.execute(
+        select(
+            *(Customer.id, Customer.email, Customer.traits["phone"].astext.label("phone")),
+            *(Customer.trait_times[trait].label(f"{trait}_writer") for trait in contact),
+        ).where(Customer.id.in_(ids))
+    )
+    return {
+        row.id: Person(
+            *(row.id, row.email, row.phone),
+            frozenset(trait for trait in contact if not is_trusted(getattr(row, f"{trait}_writer") or ())),
+        )
+        for row in rows
+    }
+
+
+async def put_to_review(session: WriteSession, row: Referral, found: Suspicion) -> None:
+    """Let a person decide before the referral goes on. Who approves it has seen this: it is not asked about again."""
+    row.state = ReferralState.UNDER_REVIEW
+    row.suspicions = sorted({*row.suspicions, str(found)})
+    row.score += WEIGHTS[found]
+    await session.flush()
+
+
+def is_doubtful(row: Referral, known: Mapping[UUID, Person]) -> bool:
+    """Whether both sides may be one person by what browsers named, and no person has looked at that yet."""
+    if row.referee_id is None or Suspicion.SAME_CONTACT in row.suspicions:
+        return False
+    return known[row.referrer_id].may_be(known[row.referee_id])
 
 
 async def counted(
     session: ReadSession, programme: str, referrer_id: UUID, since: datetime | None, until: datetime | None
 ) -> int:
     """How many friends of a referrer count towards the limit in a period, by when they qualified."""
+    held = and_(Referral.state == ReferralState.UNDER_REVIEW, Referral.due_at.is_not(None))  # at the end of its hold
     statement = select(func.count()).where(
-        Referral.programme == programme, Referral.referrer_id == referrer_id, Referral.state.in_(COUNTED)
+        Referral.programme == programme, Referral.referrer_id == referrer_id, or_(Referral.state.in_(COUNTED), held)
     )
     if since is not None and until is not None:
         statement = statement.where(Referral.qualified_at >= since, Referral.qualified_at < until)
@@ -229,17 +258,18 @@ async def tell(
     sides: Collection[Side] = (Side.REFERRER, Side.REFEREE),
     properties: Mapping[str, Any] | None = None,  # any JSON object
 ) -> None:
-    """Announce what happened to a referral, to each side apart. Each round of qualifying is told anew."""
+    """Announce what happened to a referral, to each side apart: each round of qualifying anew, the claim once."""
     who = {Side.REFERRER: referral.referrer_id, Side.REFEREE: referral.referee_id}
     about = {"referral_id": str(referral.id), "state": referral.state, **(properties or {})}
     what = name.removeprefix("Referral ").lower()
+    round_ = 0 if name == CLAIMED else referral.rounds
     await announce(
         session,
         [
             Announcement(
                 customer_id,
                 name,
-                f"referral/{referral.id}/{referral.rounds}/{what}/{side}",
+                f"referral/{referral.id}/{round_}/{what}/{side}",
                 {**about, "side": str(side), **({"reason": referral.reason} if referral.reason else {})},
             )
             for side in sides

@@ -1,8 +1,9 @@
 """How suspicious a claim is: signals of fraud, each with its weight, added up to allow, review or reject.
 
-No signal but the payment rejects alone: families share devices, flats share addresses, offices share networks. Where
-the thresholds come from: Smile's and Yotpo's published rules (ten referrals from one network within a week, the same
-device, similar addresses), which also send what is doubtful to a person.
+No signal but the payment rejects alone: families share devices, flats share addresses, offices share networks. What
+only a browser named rejects nothing, however much of it there is: a person decides, for anybody can name anything.
+Where the thresholds come from: Smile's and Yotpo's published rules (ten referrals from one network within a week, the
+same device, similar addresses), which also send what is doubtful to a person.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Suspicion(StrEnum):
     SAME_ADDRESS = "same_address"
     SAME_PAYMENT = "same_payment"
     SAME_IP = "same_ip"
+    SAME_CONTACT = "same_contact"
     SIMILAR_EMAIL = "similar_email"
     DEVICE_USED_BEFORE = "device_used_before"
     PAYMENT_USED_BEFORE = "payment_used_before"
@@ -55,6 +57,7 @@ WEIGHTS: Final[Mapping[Suspicion, int]] = {
     Suspicion.SAME_DEVICE: 60,
     Suspicion.DEVICE_USED_BEFORE: 50,
     Suspicion.MANY_FROM_NETWORK: 50,
+    Suspicion.SAME_CONTACT: 50,
     Suspicion.SAME_ADDRESS: 40,
     Suspicion.SIMILAR_EMAIL: 30,
     Suspicion.SAME_IP: 20,
@@ -67,12 +70,16 @@ NETWORK_MANY: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known about a claim's signals. `network_claims`: earlier claims from its network within the window."""
+    """What is known about a claim's signals. `network_claims`: earlier claims from its network within the window.
+
+    `doubted`: what would be suspected besides if browsers were believed.
+    """
 
     shared_with_referrer: frozenset[SignalKind] = frozenset()
     used_by_other_friends: frozenset[SignalKind] = frozenset()
     network_claims: int = 0
     has_similar_email: bool = False
+    doubted: frozenset[Suspicion] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ class Assessment:
     suspicions: tuple[Suspicion, ...]
 
 
-_SHARED = {
+SHARED: Final = {
     SignalKind.DEVICE: Suspicion.SAME_DEVICE,
     SignalKind.ADDRESS: Suspicion.SAME_ADDRESS,
     SignalKind.PAYMENT: Suspicion.SAME_PAYMENT,
@@ -97,15 +104,17 @@ _USED = {
 
 
 def assess(evidence: Evidence) -> Assessment:
-    """Add the weights up."""
-    found = {_SHARED[kind] for kind in evidence.shared_with_referrer if kind in _SHARED}
+    """Add the weights up. Only what trusted sources said rejects."""
+    found = {SHARED[kind] for kind in evidence.shared_with_referrer if kind in SHARED}
     found |= {_USED[kind] for kind in evidence.used_by_other_friends if kind in _USED}
     if evidence.network_claims >= NETWORK_MANY:
         found.add(Suspicion.MANY_FROM_NETWORK)
     if evidence.has_similar_email:
         found.add(Suspicion.SIMILAR_EMAIL)
+    proven = sum(WEIGHTS[each] for each in found)
+    found |= evidence.doubted
     score = sum(WEIGHTS[each] for each in found)
-    verdict = Verdict.REJECT if score >= REJECT_FROM else Verdict.REVIEW if score >= REVIEW_FROM else Verdict.ALLOW
+    verdict = Verdict.REJECT if proven >= REJECT_FROM else Verdict.REVIEW if score >= REVIEW_FROM else Verdict.ALLOW
     return Assessment(verdict, score, tuple(sorted(found)))
 
 

@@ -104,20 +104,41 @@ def read_code(written: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What tells whether two customers are one person, however address and number are written."""
+    """What tells whether two customers are one person, however address and number are written.
+
+    `doubted`: which of `email` and `phone` only a browser named. Anybody can do that for anybody.
+    """
 
     customer_id: UUID
     email: str | None = None
     phone: str | None = None
+    doubted: frozenset[str] = frozenset()
+
+    @property
+    def trusted_email(self) -> str | None:
+        """The address if a trusted source set it."""
+        return None if "email" in self.doubted else self.email
+
+    @property
+    def trusted_phone(self) -> str | None:
+        """The number if a trusted source set it."""
+        return None if "phone" in self.doubted else self.phone
 
     def is_same_as(self, other: Person) -> bool:
-        """Whether both are one person: the same customer, mailbox or phone."""
+        """Whether both are one person, as trusted sources know them: the same customer, mailbox or phone."""
+        return self._trusted().may_be(other._trusted())
+
+    def may_be(self, other: Person) -> bool:
+        """Whether both are one person if browsers are believed, too: something for a person to look at."""
         if self.customer_id == other.customer_id:
             return True
         mine, theirs = mailbox(self.email), mailbox(other.email)
         if mine is not None and mine == theirs:
             return True
         return is_same_phone(self.phone, other.phone)
+
+    def _trusted(self) -> Person:
+        return Person(self.customer_id, self.trusted_email, self.trusted_phone)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from domain.referrals import (
     REJECTED,
     WITHOUT_FRIEND,
     ClaimFacts,
+    Person,
     Reason,
     ReferralState,
     Side,
@@ -99,8 +100,10 @@ async def claim(
     earlier = await referrals.claimed_by(session, referee_id)
     if earlier is not None and earlier.referrer_id == origin.referrer_id != referee_id:
         return Claimed(earlier, repeated=True)
-    await _refuse(session, origin.referrer_id, referee_id, was_referred=earlier is not None)
-    found = assess(await evidence_for(session, origin.referrer_id, referee_id, signals, as_of))
+    known = await referrals.people(session, {origin.referrer_id, referee_id})
+    referrer, referee = known[origin.referrer_id], known[referee_id]
+    await _refuse(session, referrer, referee, was_referred=earlier is not None)
+    found = assess(await evidence_for(session, referrer, referee, signals, as_of))
     row = await _row(session, origin, programme, as_of)
     _fill(row, origin, referee_id, found, as_of)
     row.lapses_at = parse_duration(terms.valid).after(as_of.astimezone(programme.zone)).astimezone(UTC)
@@ -129,14 +132,13 @@ async def _lock_both(session: WriteSession, referrer_id: UUID, referee_id: UUID)
             raise Unavailable("One of them is being merged at this moment.", code="customer_moves", retry_after=1)
 
 
-async def _refuse(session: WriteSession, referrer_id: UUID, referee_id: UUID, *, was_referred: bool) -> None:
-    known = await referrals.people(session, {referrer_id, referee_id})
+async def _refuse(session: WriteSession, referrer: Person, referee: Person, *, was_referred: bool) -> None:
     facts = ClaimFacts(
-        referrer=known[referrer_id],
-        referee=known[referee_id],
-        has_ordered=await referrals.has_ordered(session, referee_id),
+        referrer=referrer,
+        referee=referee,
+        has_ordered=await referrals.has_ordered(session, referee.customer_id),
         was_referred=was_referred,
-        chain=await referrals.chain_above(session, referrer_id),
+        chain=await referrals.chain_above(session, referrer.customer_id),
     )
     refusal = refusal_of(facts)
     if refusal is not None:

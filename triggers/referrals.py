@@ -26,6 +26,7 @@ from domain.durations import parse_duration
 from domain.programmes.definition import Referral as Terms
 from domain.programmes.periods import period_of
 from domain.referral_holds import REFERRAL_HOLD, ReferralHold
+from domain.referral_signals import Suspicion
 from domain.referrals import (
     EXPIRED,
     OPEN,
@@ -35,6 +36,7 @@ from domain.referrals import (
     WAITING,
     Holds,
     OrderFacts,
+    Person,
     Reason,
     ReferralState,
     Side,
@@ -124,10 +126,25 @@ async def _qualify(wave: Wave, event: BatchEvent, row: Referral, programme: Live
         return
     row.qualified_at, row.order_id, row.event_id, row.version = told.timestamp, order_id, told.id, programme.version
     row.rounds += 1
+    if row.state == ReferralState.CLAIMED and await _waits_for_a_person(wave, row):
+        return
     if row.state == ReferralState.CLAIMED:
         row.state = ReferralState.QUALIFIED
         await wave.session.flush()
         await tell(wave.session, row, QUALIFIED, wave.as_of)
+
+
+async def _waits_for_a_person(wave: Wave, row: Referral) -> bool:
+    """Whether only browsers say that both sides are one person: somebody looks at it before anything is given."""
+    known = await referrals.people(wave.session, {row.referrer_id, *filter(None, [row.referee_id])})
+    if not referrals.is_doubtful(row, known) or _is_one_person(row, known):
+        return False
+    await referrals.put_to_review(wave.session, row, Suspicion.SAME_CONTACT)
+    return True
+
+
+def _is_one_person(row: Referral, known: Mapping[UUID, Person]) -> bool:
+    return row.referee_id is not None and known[row.referrer_id].is_same_as(known[row.referee_id])
 
 
 async def _recheck(wave: Wave, event: BatchEvent, row: Referral) -> None:
@@ -208,7 +225,7 @@ async def _hold(wave: Wave, row: Referral, programme: LiveProgramme) -> None:
     if terms is None or row.qualified_at is None or row.referee_id is None or row.programme != programme.key:
         return
     known = await referrals.people(wave.session, {row.referrer_id, row.referee_id})
-    if known[row.referrer_id].is_same_as(known[row.referee_id]):
+    if _is_one_person(row, known):
         await _end(wave, row, ReferralState.REJECTED, Reason.SELF_REFERRAL)
     elif await _is_beyond_limit(wave, row, terms, programme):
         await _end(wave, row, ReferralState.REJECTED, Reason.LIMIT_REACHED)
