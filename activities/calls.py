@@ -145,8 +145,12 @@ def webhook_id(at: StepInput) -> str:
 def _written(opened: OpenStep, request: _Request, answer: Delivered | Refused) -> StepOutcome:
     match answer:
         case Delivered(status, saved):
-            if request.save_as is not None and saved is not None and find_fault(saved) is None:
-                opened.run.saved = opened.run.saved | {request.save_as: saved}
+            if request.save_as is None:
+                return opened.done(status=status, saved=None)
+            lost = "no_json" if saved is None else fault.code if (fault := find_fault(saved)) else None
+            if lost is not None:
+                return opened.done(status=status, saved=None, not_saved=lost)
+            opened.run.saved = opened.run.saved | {request.save_as: saved}
             return opened.done(status=status, saved=request.save_as)
         case Refused(reason, status):
             return opened.failed(reason, status=status)

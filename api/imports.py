@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -19,7 +20,7 @@ from triggers.importing import ImportReport, import_rows
 router = APIRouter(prefix="/v1/customers", tags=["customers"], route_class=ApiRoute)
 
 _LINES = {"description": "A row a line; what is wrong with one is reported", "minLength": 1}
-_BODY = {
+BODY = {
     "requestBody": {
         "required": True,
         "content": {
@@ -60,7 +61,7 @@ class ImportAnswer(BaseModel):
         )
 
 
-@router.post("/import", dependencies=[requires(Scope.CUSTOMERS_WRITE)], summary="Import customers", openapi_extra=_BODY)
+@router.post("/import", dependencies=[requires(Scope.CUSTOMERS_WRITE)], summary="Import customers", openapi_extra=BODY)
 async def import_customers(
     *,
     request: Request,
@@ -70,15 +71,7 @@ async def import_customers(
     enter: Annotated[bool, Query(description="Whether journeys may start from what is imported.")] = False,
 ) -> ImportAnswer:
     """CSV if the Content-Type says `text/csv`, else one JSON object a line. A bad row never rejects its neighbours."""
-    body = await request.body()
-    if not body:
-        raise Malformed("the body is empty: send CSV or JSON lines")
-    is_csv = request.headers.get("content-type", "").partition(";")[0].strip() == "text/csv"
-    format_ = ImportFormat.CSV if is_csv else ImportFormat.JSON_LINES
-    try:
-        lines = lines_of(body)
-    except RowError as error:
-        raise Malformed(str(error), code=error.code) from None
+    lines, format_ = await lines_and_format(request)
     database = dependencies.database
     report = await beforehand(
         session,
@@ -91,3 +84,15 @@ async def import_customers(
         ),
     )
     return ImportAnswer.of(report)
+
+
+async def lines_and_format(request: Request) -> tuple[Iterator[str], ImportFormat]:
+    """The lines of a file that was posted, and how it is written by its Content-Type. Raises Malformed."""
+    body = await request.body()
+    if not body:
+        raise Malformed("the body is empty: send CSV or JSON lines")
+    is_csv = request.headers.get("content-type", "").partition(";")[0].strip() == "text/csv"
+    try:
+        return lines_of(body), ImportFormat.CSV if is_csv else ImportFormat.JSON_LINES
+    except RowError as error:
+        raise Malformed(str(error), code=error.code) from None

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.point_answers import BalanceAnswer
+from api.suppression_answers import SuppressionAnswer
 from api.temporal_ui import TemporalUi, query_for
 from database import consent
 from database.confirmed_addresses import standing_of
@@ -17,6 +18,7 @@ from database.customers import Customer, Identity, identities_of
 from database.loyalty import loyalty_of
 from database.restrictions import Restriction, standing_restriction
 from database.session import ReadSession
+from database.suppression_lists import suppressions_about
 from domain.addresses import Standing
 from domain.consent import ConsentState
 
@@ -89,6 +91,7 @@ class Profile(BaseModel):
     restriction: RestrictionAnswer | None = Field(
         default=None, description="Restriction of processing: while it stands no message leaves and no run begins."
     )
+    suppressions: list[SuppressionAnswer] = Field(default=[], description="Of the present addresses, those in force.")
     tier: str | None = Field(default=None, description="Of the loyalty programme; null without one.")
     points: BalanceAnswer | None = Field(default=None, description="Of the loyalty programme; null without one.")
     scores: dict[str, Any] = Field(default={}, description="Predictions with their reasons, by name.")
@@ -126,6 +129,7 @@ async def read_profile(
         identities=[_identity(row) for row in await identities_of(session, customer.id)],
         consent=[ConsentAnswer.of(row) for row in await consent.current(session, customer.id)],
         restriction=await _restriction(session, customer),
+        suppressions=[SuppressionAnswer.of(row) for row in await suppressions_about(session, customer.traits, as_of)],
         tier=loyalty.tier,
         points=BalanceAnswer(**loyalty.points) if loyalty.points else None,
         first_seen=customer.first_seen,

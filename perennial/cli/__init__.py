@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from perennial.cli import doctor, imports, journeys, keys, migrate, processes, quarantine, replay, restore, up
+from perennial.cli import (
+    doctor,
+    imports,
+    journeys,
+    keys,
+    migrate,
+    processes,
+    quarantine,
+    replay,
+    restore,
+    suppressions,
+    up,
+)
 
 app = typer.Typer(
     name="perennial",
@@ -22,6 +34,7 @@ keys.register(app)
 journeys.register(app)
 imports.register(app)
 quarantine.register(app)
+suppressions.register(app)
 doctor.register(app)
 replay.register(app)
 restore.register(app)

@@ -45,7 +45,16 @@ ONLY_READS = {
 }
 EVENT = {"userId": "nobody", "event": "Page Viewed", "groupId": "g", "previousId": "p", "batch": []}
 """A body for each of the calls that take events: they find a key in the body too, so they read it first."""
-IDS = {"run_id", "message_id", "erasure_id", "referral_id", "submission_id", "hold_id", "redemption_id"}
+IDS = {
+    "suppression_id",
+    "run_id",
+    "message_id",
+    "erasure_id",
+    "referral_id",
+    "submission_id",
+    "hold_id",
+    "redemption_id",
+}
 
 
 class Operation(NamedTuple):
