@@ -75,6 +75,7 @@ async def test_a_profile_shows_traits_identities_and_the_way_to_temporal(
             {"kind": "anonymous", "value": "browser-1", "first_seen": "2026-11-20T12:00:00Z", "superseded": False},
         ],
         "consent": [],
+        "restriction": None,
         "suppressions": [],
         "tier": None,
         "points": None,
