@@ -12,11 +12,13 @@ from sqlalchemy import update
 from temporalio.exceptions import ApplicationError
 
 from connectors.rendering import Renderer
+from database.customers import lock
 from database.runs import Run, RunStep
 from database.session import Database
 from domain.runs import OutcomeKind
 from tests.sending import NOON, Shop, add_customer, add_event, add_run, consent_record, enter, open_shop, publish
 from tests.sending import welcome_journey as journey_of
+from triggers.restrictions import restrict
 
 # The first attempt of a message takes 1.2 s to commit, as on a disk that is busy; the customer's lock is held as long.
 _SLOW_COMMIT = """
@@ -118,3 +120,19 @@ async def test_nothing_leaves_after_its_time_because_it_was_held_up(shop: Shop) 
     assert (outcome.kind, outcome.reason) == (OutcomeKind.SKIPPED, "not_after")
     assert shop.provider.calls == []
     assert (await shop.message()).state == "expired"
+
+
+async def test_a_restriction_acknowledged_while_a_message_is_held_up_keeps_it_from_leaving(
+    shop: Shop, owner: asyncpg.Connection
+) -> None:
+    run_id = await enter(shop)
+    sending = asyncio.create_task(shop.send(run_id))
+    await is_held_up(owner)
+
+    async with shop.database.transaction() as session:
+        customer = (await session.get_one(Run, run_id)).customer_id
+        await lock(session, [customer], skip_locked=False)
+        await restrict(session, customer, reason="objects", by="key", as_of=NOON)
+
+    assert ((await sending).kind, shop.provider.calls) == (OutcomeKind.HELD, [])
+    assert (await shop.message()).reason == "restricted"
