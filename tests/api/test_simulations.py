@@ -274,6 +274,23 @@ async def test_a_simulation_lets_no_browser_take_the_turn_or_the_points_of_a_tru
     assert told["costs"]["points_awarded"] == 10
 
 
+async def test_a_simulation_lets_no_browser_end_a_run_that_has_given_a_coupon(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await publish_programme(database, NOW - timedelta(days=300))
+    await publish_reward(database, TEA)
+    at, customer = NOW - timedelta(days=5), await make_customer(database)
+    await happened(database, customer, "App Removed", at - timedelta(days=1))
+    await happened(database, customer, "App Installed", at, trusted=False)
+    await happened(database, customer, "App Removed", at + timedelta(minutes=1), trusted=False)
+    tea = {"reward": {"give": "free-tea", "untrusted": {"per_customer": 1}}, "id": "tea"}
+    document = {"journey": "cart", "enter": {"on": {"event": "App Installed"}}, "exit": [{"event": "App Removed"}]}
+
+    told = await simulate(client, definition={**document, "steps": [tea, {"wait": {"for": "1h"}, "id": "pause"}]})
+
+    assert (told["entered"], told["untrusted"], told["exited"]) == (1, 1, {})
+
+
 async def test_a_simulation_promises_no_points_for_a_guests_order_that_only_a_browser_links(
     client: httpx.AsyncClient, database: Database
 ) -> None:
