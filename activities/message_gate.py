@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from activities.opt_in_gate import asks_for_consent, keep_to_limit
+from activities.opt_in_gate import allowance_of, keep_to_limit
 from activities.steps import OpenStep
 from database.confirmed_addresses import named_first
 from database.consent_addresses import settle_consents
@@ -80,9 +80,11 @@ async def pass_gate(
     decision = decide(candidate, settings, as_of)
     if standing is not None and isinstance(decision, Skip) and decision.reason is Reason.ADDRESS_UNCONFIRMED:
         return Skip(decision.reason, {"address": standing, "advice": standing.advice})
-    is_opt_in = address_hash is not None and asks_for_consent(opened.run, message, address_hash, facts.consents)
-    if isinstance(decision, Send) and is_opt_in and named is not None:
-        return await keep_to_limit(session, key, message, named, limit=settings.opt_in_mails, as_of=as_of)
+    if isinstance(decision, Send) and named is not None and address_hash is not None and standing is not None:
+        allowance = allowance_of(opened.run, message, address_hash, standing, facts.consents)
+        if allowance is not None:
+            limit = settings.opt_in_mails
+            return await keep_to_limit(session, key, message, named, allowance, limit=limit, as_of=as_of)
     return decision
 
 

@@ -50,7 +50,7 @@ class Message(Table):
     campaign: Mapped[str | None]
     state: Mapped[str]
     reason: Mapped[str | None]
-    mailbox_hash: Mapped[bytes | None] = mapped_column(LargeBinary)  # keyed, of a mail that asks it to confirm
+    mailbox_hash: Mapped[bytes | None] = mapped_column(LargeBinary)  # keyed, of a mail that is limited by its mailbox
     rule: Mapped[dict[str, Any] | None]  # any JSON: the setting that skipped or held it
     to: Mapped[str | None]
     sender: Mapped[str | None]

@@ -1,4 +1,4 @@
-"""The mails that ask a mailbox to confirm a consent, counted over all customers and spellings of the mailbox."""
+"""Mails to mailboxes of which nothing is confirmed, counted over all customers and spellings of the mailbox."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from domain.messages import RESERVED
 async def lock_opt_in_mails(
     session: WriteSession, mailbox_hash: bytes, since: datetime, leaving_out: UUID
 ) -> Sequence[datetime]:
-    """When a mailbox was asked since then, or is about to be. Until the transaction ends nobody else is answered for
-    the same mailbox, so what the caller decides by this stays true. By ix_messages_mailbox.
+    """When a mailbox was written to since then, or is about to be. Until the transaction ends nobody else is answered
+    for the same mailbox, so what the caller decides by this stays true. By ix_messages_mailbox.
     """
     await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"mailbox/{mailbox_hash.hex()}", 0))))
     asked = select(Message.created_at).where(

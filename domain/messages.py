@@ -63,6 +63,7 @@ class Reason(StrEnum):
     NOT_AFTER = "not_after"
     FREQUENCY_CAP = "frequency_cap"
     OPT_IN_LIMIT = "opt_in_limit"
+    UNCONFIRMED_LIMIT = "unconfirmed_limit"
     QUIET_HOURS = "quiet_hours"
     RUN_ENDED = "run_ended"
     SILENCED = "silenced"

@@ -18,10 +18,13 @@ def address_pseudonym(key: bytes, channel: str, address: str) -> bytes:
     return pseudonym(key, channel, canonical_address(channel, address))
 
 
-def mailbox_pseudonym(key: bytes, channel: str, address: str) -> bytes:
-    """The same for the mailbox that an address leads to, `+tag` and dots left out (domain/mailboxes.py)."""
+def mailbox_pseudonym(key: bytes, channel: str, address: str, purpose: str = "") -> bytes:
+    """The same for the mailbox that an address leads to, `+tag` and dots left out (domain/mailboxes.py). It is another
+    one for each purpose that it is kept for.
+    """
     found = mailbox(address) if channel == "email" else None
-    return pseudonym(key, f"{channel} mailbox", found or canonical_address(channel, address))
+    kind = f"{channel} mailbox {purpose}".rstrip()
+    return pseudonym(key, kind, found or canonical_address(channel, address))
 
 
 def address_pseudonyms(key: bytes, channel: str, address: str) -> list[bytes]:

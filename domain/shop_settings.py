@@ -81,7 +81,10 @@ class FrequencyCap(Document):
 
 
 class OptInLimit(Document):
-    """How often one mailbox is asked to confirm a double opt-in, whoever asks for it and however it is written."""
+    """How often one mailbox is asked to confirm a double opt-in, whoever asks for it and however it is written. What
+    trusted sources ask for and what browsers ask for are counted apart, and so are, by `at_most` alone, all other
+    messages of untrusted runs to an address that is not confirmed.
+    """
 
     at_most: WholeNumber = Field(default=3, ge=1, le=1_000, description="Mails in any window of `per`")
     per: PeriodText = "24h"
@@ -91,10 +94,13 @@ class OptInLimit(Document):
         """The earliest time that the limit looks back to."""
         return min(parse_duration(each).before(as_of) for each in (self.per, self.apart))
 
-    def is_reached(self, asked: Sequence[datetime], as_of: datetime) -> bool:
-        """Whether one more mail now, after those asked for, would be too many or too soon."""
-        within = [at for at in asked if at > parse_duration(self.per).before(as_of)]
-        return len(within) >= self.at_most or any(at > parse_duration(self.apart).before(as_of) for at in asked)
+    def is_used_up(self, asked: Sequence[datetime], as_of: datetime) -> bool:
+        """Whether one more mail now, after these, would be too many."""
+        return sum(at > parse_duration(self.per).before(as_of) for at in asked) >= self.at_most
+
+    def is_too_soon(self, asked: Sequence[datetime], as_of: datetime) -> bool:
+        """Whether one more mail now would follow one of these too closely."""
+        return any(at > parse_duration(self.apart).before(as_of) for at in asked)
 
 
 class ShopSettings(Document):
@@ -120,7 +126,8 @@ class ShopSettings(Document):
     )
     opt_in_mails: OptInLimit = Field(
         default=OptInLimit(),
-        description="Limits the owed messages of journeys that begin with `Consent Requested`, for each mailbox.",
+        description="Limits the owed messages of journeys that begin with `Consent Requested`, for each mailbox, and "
+        "what untrusted runs send to addresses that are not confirmed.",
     )
     postal_address: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=500)] | None = Field(
         default=None, description="Shown at the foot of marketing mail, as the law of many countries asks."

@@ -108,3 +108,37 @@ async def test_the_shop_may_allow_more_mails_to_one_mailbox(town: Town) -> None:
     assert reasons == [None] * 5 + ["opt_in_limit"]
     refused = await town.admin("PUT", "/v1/settings", json={"opt_in_mails": {"at_most": 0}})
     assert refused.status_code == 422
+
+
+async def test_what_browsers_ask_for_takes_nothing_from_what_the_shop_itself_asks_for(town: Town) -> None:
+    asked: list[str | None] = []
+    for number in range(4):
+        await town.identify(f"eve-{number}", email=SPELLINGS[number % 4], browser=True)
+        asked.append((await ask(town, f"eve-{number}"))[1])
+    assert asked == [None, *["opt_in_limit"] * 3]
+    await town.identify("ann", email=VICTIM)
+
+    assert await ask(town, "ann", browser=False) == (VICTIM, None)
+    assert await ask(town, "ann", browser=False) == (None, "opt_in_limit")  # an allowance all the same
+
+
+async def test_no_browser_has_forty_owed_mails_sent_to_a_stranger(town: Town) -> None:
+    answers = []
+    for number in range(40):
+        await town.identify(f"eve-{number}", email=SPELLINGS[number % 4], browser=True)
+        answers.append(await town.write_to(f"eve-{number}", "receipts", browser=True))
+
+    assert [reason for _, reason in answers] == [None] * 3 + ["unconfirmed_limit"] * 37
+    assert len(town.sending.provider.taken) == 3
+    timeline = (await town.admin("GET", "/v1/customers/eve-39/timeline")).json()["data"]
+    held = next(each["detail"] for each in timeline if each["kind"] == "message")
+    assert (held["reason"], held["rule"]["at_most"]) == ("unconfirmed_limit", 3)
+
+
+async def test_confirmed_addresses_and_trusted_runs_get_all_that_they_are_owed(town: Town) -> None:
+    await town.identify("ann", email="ann@shop.example")
+    await town.identify("bob", email="bob@shop.example", browser=True)
+    for user, browser in (("ann", True), ("bob", False)):
+        for _ in range(5):
+            assert (await town.write_to(user, "receipts", browser=browser))[1] is None
+    assert await ask(town, "bob") == ("bob@shop.example", None)  # receipts use up nothing of what asks to confirm
