@@ -21,8 +21,10 @@ from domain.commerce import ORDER_CANCELLED, ORDER_REFUNDED
 from domain.referral_holds import ReferralDue
 from domain.referral_signals import Suspicion
 from domain.referrals import EXPIRED, REJECTED, REWARDED, Reason, ReferralState, Side
+from domain.refunds import ORDER_REVISED
 
 PAGE = 200
+_RETURNS = (ORDER_REFUNDED, ORDER_CANCELLED, ORDER_REVISED)
 _SOON = timedelta(seconds=2)
 
 
@@ -114,13 +116,8 @@ async def _pay_both(session: WriteSession, row: Referral, referee_id: UUID, as_o
 
 
 async def _has_pending_return(session: ReadSession, referee_id: UUID) -> bool:
-    """Whether a return is stored that no router has taken up. By ix_events_pending_subject."""
+    """Whether a return, the friend's or told by somebody else, waits for the router. By ix_events_pending_subject."""
     subjects = await referrals.subjects_of(session, referee_id)
-    pending = (
-        select(Event.id)
-        .where(
-            Event.status == "pending", Event.subject.in_(subjects), Event.name.in_([ORDER_REFUNDED, ORDER_CANCELLED])
-        )
-        .where(Event.trusted)
-    )
+    waiting = (Event.status == "pending", Event.subject.in_(subjects), Event.name.in_(_RETURNS), Event.trusted)
+    pending = select(Event.id).where(*waiting)
     return (await session.execute(pending.limit(1))).first() is not None

@@ -181,7 +181,7 @@ async def taking_entries(session: WriteSession, contests: Collection[str]) -> se
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """An entry that a rule allows, if its limit does."""
+    """An entry that a rule allows, if its limit does. `order_id`: none, if nothing is left of this order by now."""
 
     contest: str
     rule: str
@@ -192,6 +192,7 @@ class NewEntry:
     limit: int | None
     at: datetime
     id: UUID
+    order_id: str | None = None
 
 
 # Entries beyond a rule's limit are left out, the earlier one first; the customers are locked by the caller, so that no
@@ -200,7 +201,7 @@ _ENTER = text("""
     WITH wanted AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
             id uuid, contest text, rule text, source text, customer_id uuid, entries bigint, period text,
-            "limit" bigint, at timestamptz
+            "limit" bigint, at timestamptz, order_id text
         )
     ), new AS (
         SELECT wanted.*, row_number() OVER (
@@ -209,6 +210,9 @@ _ENTER = text("""
         FROM wanted WHERE NOT EXISTS (
             SELECT FROM contest_entries AS kept
             WHERE (kept.contest, kept.rule, kept.source) = (wanted.contest, wanted.rule, wanted.source)
+        ) AND NOT EXISTS (
+            SELECT FROM orders
+            WHERE orders.order_id = wanted.order_id AND orders.state IN ('cancelled', 'refunded')
         )
     ), allowed AS (
         SELECT * FROM new WHERE "limit" IS NULL OR number + (
@@ -297,4 +301,5 @@ def _as_json(entry: NewEntry) -> dict[str, Any]:
         "period": entry.period,
         "limit": entry.limit,
         "at": entry.at,
+        "order_id": entry.order_id,
     }

@@ -24,16 +24,24 @@ async def decisions_about(session: ReadSession, programme: str, order_ids: Colle
     return await stored(session, wanted & touched) if order_ids else []
 
 
-# Whoever an order belongs to, and whoever earned by it. Relies on pk_orders and ix_earnings_order.
+# Whoever an order belongs to, whose word it stands by, and whoever earned by it. Relies on pk_orders, pk_events and
+# ix_earnings_order.
 _OWNERS = text("""
     SELECT order_id, customer_id FROM orders WHERE order_id = ANY(CAST(:ids AS text[]))
+    UNION
+    SELECT orders.order_id, events.customer_id
+    FROM orders, jsonb_each(orders.changed_at) AS written, events
+    WHERE orders.order_id = ANY(CAST(:ids AS text[])) AND events.id = CAST(written.value ->> -1 AS uuid)
+        AND events.customer_id IS NOT NULL
     UNION
     SELECT order_id, customer_id FROM earnings WHERE programme = :programme AND order_id = ANY(CAST(:ids AS text[]))
 """)
 
 
-async def owners_of_orders(session: ReadSession, programme: str, order_ids: Collection[str]) -> set[tuple[str, UUID]]:
-    """The orders with the customers for whom they count."""
+async def owners_of_orders(
+    session: ReadSession, programme: str | None, order_ids: Collection[str]
+) -> set[tuple[str, UUID]]:
+    """The orders with the customers for whom they count. `programme`: whose decisions; None while none is live."""
     given = {"programme": programme, "ids": list(order_ids)}
     return {(order_id, owner) for order_id, owner in await session.execute(_OWNERS, given)} if order_ids else set()
 

@@ -35,6 +35,7 @@ from triggers.batch import BatchCustomer, BatchEvent, Wave
 from triggers.challenge_counts import Known
 from triggers.completions import Completed, Place, give, hand_out, place_of, reach, revoke
 from triggers.prizes import can_be_given
+from triggers.refunds import is_revision
 
 _DAY = timedelta(days=1)
 
@@ -44,7 +45,8 @@ class Touch:
     """Whom to count again in which challenge, from the period of `since` on (None: all); `returned`: goods are back.
 
     `from_`: the earliest of the events, if all of them may only add to what was counted. `open_since`: from when on
-    what was completed is lost, whatever the policy, if the count no longer comes to it.
+    what was completed is lost, whatever the policy, if the count no longer comes to it. `revised_at`: the same by when
+    it was given, for what somebody else's event had undone before, which this member hears of only now.
     """
 
     customer: BatchCustomer
@@ -53,12 +55,18 @@ class Touch:
     returned: bool = False
     from_: datetime | None = None
     open_since: datetime | None = None
+    revised_at: datetime | None = None
 
     def widen(self, since: datetime | None, from_: datetime | None, *, returned: bool) -> None:
         """Another event concerns the same member and challenge."""
         self.since = None if since is None or self.since is None else min(self.since, since)
         self.from_ = None if from_ is None or self.from_ is None else min(self.from_, from_)
         self.returned |= returned
+
+    def hear(self, revised_at: datetime | None) -> None:
+        """Somebody else's event revised an order of the member, at this moment of ours if it did."""
+        known = [moment for moment in (self.revised_at, revised_at) if moment is not None]
+        self.revised_at = min(known, default=None)
 
 
 async def follow_challenges(wave: Wave) -> None:
@@ -102,12 +110,14 @@ def _touches(wave: Wave, live: Mapping[str, LiveChallenge]) -> dict[tuple[UUID, 
             if not _concerns(event, challenge):
                 continue
             since, from_ = _since(event, challenge), _adds_from(event, challenge)
-            returned = event.event.name in MAKES_ORDERS
+            revised_at = event.event.timestamp if is_revision(event) else None
+            returned = event.event.name in MAKES_ORDERS or revised_at is not None
             key = (event.customer.id, challenge.key)
             if key in touches:
                 touches[key].widen(since, from_, returned=returned)
             else:
                 touches[key] = Touch(event.customer, challenge, since, returned, from_)
+            touches[key].hear(revised_at)
     return touches
 
 
@@ -122,7 +132,7 @@ def _concerns(event: BatchEvent, challenge: LiveChallenge) -> bool:
     if not event.counts_for_value:
         return False
     names = challenge.definition.event_names
-    return name in names or (name in MAKES_ORDERS and bool(names & MAKES_ORDERS))
+    return name in names or ((name in MAKES_ORDERS or is_revision(event)) and bool(names & MAKES_ORDERS))
 
 
 def _since(event: BatchEvent, challenge: LiveChallenge) -> datetime | None:
@@ -306,7 +316,8 @@ def _may_be_lost(row: ChallengeCompletion, each: _Counted) -> bool:
     touch = each.touch
     is_returned = touch.returned and touch.challenge.definition.refunds == "revoke"
     is_anothers = touch.open_since is not None and row.reached_at > touch.open_since
-    return (is_returned or is_anothers) and not each.is_added and _was_given(row, each)
+    was_undone = touch.revised_at is not None and row.completed_at >= touch.revised_at
+    return (is_returned or is_anothers or was_undone) and not each.is_added and _was_given(row, each)
 
 
 def _was_given(row: ChallengeCompletion, each: _Counted) -> bool:

@@ -18,6 +18,7 @@ from domain.ids import new_id
 from triggers.batch import BatchEvent, Wave
 from triggers.guests import told_as_guests, told_since
 from triggers.prizes import Grant, grant
+from triggers.refunds import order_told_by, tells_of_orders
 
 _RETURNS = frozenset({ORDER_CANCELLED, ORDER_REFUNDED})
 
@@ -28,11 +29,13 @@ async def follow_contests(wave: Wave) -> None:
     if won:
         await _give(wave, won)
     counting = [event for event in wave.events if event.counts_for_value and event.customer.external_id is not None]
-    live = wave.published.contests if counting else {}
-    counting = [*await told_as_guests(wave, _names(live.values())), *counting]
+    returned = [event for event in wave.events if _returns(event)]  # whoever's customer it comes under
+    live = wave.published.contests if counting or returned else {}
+    guests = await told_as_guests(wave, _names(live.values()))
+    counting = [*guests, *counting]
     running = [contest for contest in live.values() if not contest.is_paused]
     entries = [entry for contest in running for event in counting for entry in _entries(wave, contest, event)]
-    returned = [event for event in counting if event.event.name in _RETURNS]
+    returned += [event for event in guests if _returns(event)]
     losing = [each.key for each in live.values() if returned and each.definition.refunds == "remove"]
     if entries or losing:
         is_taking = await taking_entries(wave.session, {*(entry.contest for entry in entries), *losing})
@@ -50,7 +53,7 @@ async def leave_contests(wave: Wave, moves: Sequence[Move], since: Mapping[UUID,
         running = [live[key] for key in sorted(left) if not live[key].is_paused]
         own = await told_since(wave, {id_: since[id_]}, _names(running))
         await enter(wave.session, [entry for each in running for event in own for entry in _entries(wave, each, event)])
-        returned = [event for event in own if event.event.name in _RETURNS]
+        returned = [event for event in own if _returns(event)]
         losing = [each.key for each in running if each.definition.refunds == "remove"]
         await _take_out(wave, losing, returned)
 
@@ -64,6 +67,7 @@ def _names(contests: Iterable[LiveContest]) -> set[str]:
 def _entries(wave: Wave, contest: LiveContest, event: BatchEvent) -> list[NewEntry]:
     """One entry a rule that the event fits."""
     told, zone = event.event, contest.definition.zone_in(wave.shop.zone)
+    must_stand = told.name in ORDER_EVENTS and contest.definition.refunds == "remove"
     fitting = contest.rules.get(told.name, [])
     if not fitting or not contest.definition.is_open(told.timestamp, zone):
         return []
@@ -79,6 +83,7 @@ def _entries(wave: Wave, contest: LiveContest, event: BatchEvent) -> list[NewEnt
             limit=rule.limit,
             at=told.timestamp,
             id=new_id(),
+            order_id=order_told_by(event) if must_stand else None,
         )
         for rule, fits in fitting
         if fits(told.properties, scope)
@@ -91,11 +96,15 @@ def _source(event: BatchEvent) -> str:
     return f"event/{event.event.id}" if order_id is None else order_source(order_id)
 
 
+def _returns(event: BatchEvent) -> bool:
+    return event.event.name in _RETURNS and tells_of_orders(event)
+
+
 async def _take_out(wave: Wave, contests: Collection[str], returned: Sequence[BatchEvent]) -> None:
     """The entries of orders of which nothing is left."""
-    told = {text_id(event.event.properties.get("order_id")) for event in returned}
-    gone = await orders_given_back(wave.session, [order_id for order_id in told if order_id is not None])
-    if contests and gone:
+    told = {order_id for event in returned if (order_id := order_told_by(event)) is not None}
+    gone = await orders_given_back(wave.session, told) if contests else set()
+    if gone:
         await remove_entries(wave.session, contests, [order_source(order_id) for order_id in gone])
 
 

@@ -44,6 +44,7 @@ from domain.referrals import (
 )
 from triggers.batch import BatchEvent, Wave
 from triggers.guests import told_as_guests, told_since
+from triggers.refunds import is_revision
 
 _RETURNS = frozenset({ORDER_REFUNDED, ORDER_CANCELLED})
 
@@ -95,11 +96,12 @@ def _is_of_a_friend(event: BatchEvent, terms: Terms | None) -> bool:
     """Whether an event can change where a friend stands: a browser's word does not, for it is worth money."""
     if not event.counts_for_value:
         return False
-    return event.event.name in _names(terms)  # returns, whatever is live now: what was given is taken back
+    # Returns, whatever is live now: what was given is taken back.
+    return event.event.name in _names(terms) or is_revision(event)
 
 
 async def _follow_friend(wave: Wave, event: BatchEvent, row: Referral, programme: LiveProgramme | None) -> None:
-    if event.event.name in _RETURNS and row.order_id is not None:
+    if row.order_id is not None and (event.event.name in _RETURNS or is_revision(event)):
         await _recheck(wave, event, row)
     elif row.state in OPEN and _shows_an_older_customer(event, row):
         await _end(wave, row, ReferralState.REJECTED, Reason.EXISTING_CUSTOMER)

@@ -1,8 +1,12 @@
-"""The reaction of refunds and cancellations: what orders earned is taken back, by the decision as it was made."""
+"""The reaction of refunds and cancellations: what orders earned is taken back, by the decision as it was made.
+
+What somebody else says of a customer's order comes to that customer as `Order Revised`, on which points, tiers,
+referrals and challenges look at the order as it stands.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from database import refunds
@@ -19,33 +23,40 @@ from triggers.paying import Due, pay
 async def follow_refunds(wave: Wave) -> None:
     """Take back what refunded and cancelled orders earned; a refund that came first takes back at once.
 
-    What concerns another customer's order is that customer's to hear: their points move under their own lock.
+    What concerns another customer's order is that customer's to hear: what is theirs moves under their own lock.
     """
-    if wave.programme is None:
-        return
-    told = {order_id: event for event in wave.events if tells_of_orders(event) and (order_id := _order_of(event))}
+    told: dict[str, list[BatchEvent]] = {}
+    for event in wave.events:
+        if tells_of_orders(event) and (order_id := order_told_by(event)):
+            told.setdefault(order_id, []).append(event)
     await take_back(wave, told.keys())
-    here = {customer.id for customer in wave.customers()}
-    owners = await refunds.owners_of_orders(wave.session, wave.programme.key, told.keys())
-    revised = [
-        _revised(told[order_id], order_id, owner)
-        for order_id, owner in sorted(owners)
-        if owner not in here and not told[order_id].is_own
-    ]
-    await announce(wave.session, revised, wave.as_of)
+    programme = wave.programme.key if wave.programme is not None else None
+    owners = await refunds.owners_of_orders(wave.session, programme, told.keys())
+    revised = [_revised(told[order_id], order_id, owner) for order_id, owner in sorted(owners)]
+    await announce(wave.session, [each for each in revised if each is not None], wave.as_of)
 
 
 def tells_of_orders(event: BatchEvent) -> bool:
     """Whether an event may change what an order counts for: a shop's word about it, or ours that it was changed."""
-    name = event.event.name
-    return (name in MAKES_ORDERS and event.event.trusted) or (name == ORDER_REVISED and event.is_own)
+    return (event.event.name in MAKES_ORDERS and event.event.trusted) or is_revision(event)
 
 
-def _order_of(event: BatchEvent) -> str | None:
+def is_revision(event: BatchEvent) -> bool:
+    """Whether it is our own word that somebody else's event changed an order of this customer."""
+    return event.event.name == ORDER_REVISED and event.is_own
+
+
+def order_told_by(event: BatchEvent) -> str | None:
+    """The shop's id of the order that an event names."""
     return text_id(event.event.properties.get("order_id"))
 
 
-def _revised(event: BatchEvent, order_id: str, owner: UUID) -> Announcement:
+def _revised(events: Sequence[BatchEvent], order_id: str, owner: UUID) -> Announcement | None:
+    """What the owner is to hear, if anybody else told of the order."""
+    others = [event for event in events if event.customer.id != owner and not event.is_own]
+    if not others:
+        return None
+    event = others[-1]
     natural = f"order-revised/{event.event.id}/{owner}"
     return Announcement(owner, ORDER_REVISED, natural, {"order_id": order_id, "by": event.event.name})
 
