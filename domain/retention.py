@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
-from domain.document import Document
-from domain.durations import PeriodText, parse_duration
+from domain.document import Document, WholeNumber
 
 
 class Class(StrEnum):
@@ -25,52 +23,44 @@ class Class(StrEnum):
     AUDIT = "audit"
 
 
-SHORTEST: Final[Mapping[str, timedelta]] = {
-    Class.EVENT_CONTEXT: timedelta(days=7),
-    Class.MAIL_BODIES: timedelta(days=30),
-    Class.WEBHOOK_ANSWERS: timedelta(days=7),
-    Class.IDEMPOTENCY_ANSWERS: timedelta(days=3),
-    Class.ANONYMOUS_VISITORS: timedelta(days=30),
-    Class.INACTIVE_CUSTOMERS: timedelta(days=180),
-    Class.AUDIT: timedelta(days=90),
-}
-"""What is younger may still be needed: by retries, by reports of providers, by decisions that are made again."""
+Days = Annotated[WholeNumber, Field(le=36_500)] | None
 
 
 class Retention(Document):
-    """A period such as `90d` for each class; absent: for ever."""
+    """Days for each class; absent: for ever. The least is what retries, reports of providers and late events need."""
 
-    event_context: PeriodText | None = Field(
+    event_context_days: Days = Field(
         default=None,
+        ge=7,
         description="What clients said of device, page and address with an event; zone and language stay. "
-        "Recommended: 90d.",
+        "Recommended: 90.",
     )
-    mail_bodies: PeriodText | None = Field(
-        default=None, description="Subject and body of messages, and so the page of `view in browser`. Recommended: 1y."
+    mail_bodies_days: Days = Field(
+        default=None,
+        ge=30,
+        description="Subject and body of messages, and so the page of `view in browser`. Recommended: 365.",
     )
-    webhook_answers: PeriodText | None = Field(
-        default=None, description="What `call` steps saved, of runs that have ended. Recommended: 90d."
+    webhook_answers_days: Days = Field(
+        default=None, ge=7, description="What `call` steps saved, of runs that have ended. Recommended: 90."
     )
-    idempotency_answers: PeriodText | None = Field(
-        default=None, description="Answers under an Idempotency-Key; the key itself stays used. Recommended: 30d."
+    idempotency_answers_days: Days = Field(
+        default=None, ge=3, description="Answers under an Idempotency-Key; the key itself stays used. Recommended: 30."
     )
-    anonymous_visitors: PeriodText | None = Field(
-        default=None, description="Visitors without a user id, since they were last seen: erased. Recommended: 13mo."
+    anonymous_visitors_days: Days = Field(
+        default=None,
+        ge=30,
+        description="Visitors without a user id, since they were last seen: erased. Recommended: 395.",
     )
-    inactive_customers: PeriodText | None = Field(
-        default=None, description="Customers, since they were last seen: erased, with their points. Recommended: 3y."
+    inactive_customers_days: Days = Field(
+        default=None,
+        ge=180,
+        description="Customers, since they were last seen: erased, with their points. Recommended: 1095.",
     )
-    audit: PeriodText | None = Field(default=None, description="Who changed, exported or erased what. Recommended: 3y.")
-
-    @field_validator("*")
-    @classmethod
-    def _is_long_enough(cls, value: str | None, info: ValidationInfo) -> str | None:
-        shortest = SHORTEST[info.field_name or ""]
-        if value is not None and parse_duration(value).longest() < shortest:
-            raise ValueError(f"too short; at least {shortest.days}d, since it is still needed until then")
-        return value
+    audit_days: Days = Field(
+        default=None, ge=90, description="Who changed, exported or erased what. Recommended: 1095."
+    )
 
     def kept_since(self, as_of: datetime) -> dict[Class, datetime]:
         """By class that is forgotten, the time from which on it is kept."""
-        periods = {each: getattr(self, each.value) for each in Class}
-        return {each: parse_duration(period).before(as_of) for each, period in periods.items() if period}
+        days = {each: getattr(self, f"{each.value}_days") for each in Class}
+        return {each: as_of - timedelta(days=kept) for each, kept in days.items() if kept is not None}

@@ -32,7 +32,7 @@ def later(**period: int) -> datetime:
     return datetime.now(UTC) + timedelta(**period)
 
 
-async def save(client: httpx.AsyncClient, **retention: str) -> httpx.Response:
+async def save(client: httpx.AsyncClient, **retention: int) -> httpx.Response:
     return await client.put("/v1/settings", json={"retention": retention})
 
 
@@ -56,14 +56,16 @@ async def test_nothing_is_forgotten_until_the_shop_says_so(client: httpx.AsyncCl
 
     assert await forget(database, later(days=5_000)) == {}
     assert await only(database, select(Event.context)) == [CONTEXT]
-    assert (await client.get("/v1/settings")).json()["retention"]["event_context"] is None
+    assert (await client.get("/v1/settings")).json()["retention"]["event_context_days"] is None
 
 
 async def test_periods_too_short_for_what_still_needs_it_are_refused_with_the_least(client: httpx.AsyncClient) -> None:
-    refused = await save(client, mail_bodies="1d")
+    refused = await save(client, mail_bodies_days=1)
 
     assert refused.status_code == 422
-    assert "at least 30d" in refused.text
+    (fault,) = refused.json()["errors"]
+    assert "mail_bodies_days" in fault["pointer"]
+    assert "30" in fault["detail"]
 
 
 async def test_the_context_of_old_events_keeps_zone_and_language_only_in_any_number_of_pages(
@@ -72,7 +74,7 @@ async def test_the_context_of_old_events_keeps_zone_and_language_only_in_any_num
     shop = Shop(database, now=datetime.now(UTC))
     for number in range(5):
         await shop.track("Product Viewed", context=CONTEXT | {"page": {"path": f"/{number}"}})
-    await save(client, event_context="90d")
+    await save(client, event_context_days=90)
 
     early, in_time = await forget(database, later(days=89)), await forget(database, later(days=91))
     again = await forget(database, later(days=91))
@@ -89,7 +91,7 @@ async def test_bodies_of_old_messages_go_and_their_figures_stay(client: httpx.As
     body = {"subject": "Hello Ann", "html": "<p>Ann</p>", "text": "Ann", "created_at": datetime.now(UTC)}
     async with database.transaction() as session:
         session.add_all(Message(id=new_id(), state=state, **kept, **body) for state in ("accepted", "claimed"))
-    await save(client, mail_bodies="1y")
+    await save(client, mail_bodies_days=365)
 
     done = await forget(database, later(days=400))
 
@@ -104,7 +106,7 @@ async def test_what_calls_saved_goes_once_their_runs_have_ended(client: httpx.As
         at = datetime.now(UTC)
         await add_run(session, ann, occasion="1", saved={"score": {"iban": "DE02"}}, state="completed", ended_at=at)
         await add_run(session, ann, occasion="2", saved={"score": {"iban": "DE03"}})
-    await save(client, webhook_answers="30d")
+    await save(client, webhook_answers_days=30)
 
     assert await forget(database, later(days=31)) == {Class.WEBHOOK_ANSWERS: 1}
     assert await only(database, select(Run.saved).order_by(Run.occasion)) == [{}, {"score": {"iban": "DE03"}}]
@@ -115,7 +117,7 @@ async def test_a_forgotten_answer_is_not_given_again_and_nothing_is_done_twice(
 ) -> None:
     await make_customer(database, "ann")
     first = await ask_for_news(client)
-    await save(client, idempotency_answers="30d")
+    await save(client, idempotency_answers_days=30)
 
     assert (await forget(database, later(days=31)))[Class.IDEMPOTENCY_ANSWERS] == 1
     again = await ask_for_news(client)
@@ -134,7 +136,7 @@ async def test_visitors_and_customers_who_have_not_been_seen_are_erased_and_nobo
     async with database.transaction() as session:
         seen = update(Customer).where(Customer.external_id == "bob").values(last_seen=later(days=300))
         await session.execute(seen)
-    await save(client, anonymous_visitors="90d", inactive_customers="1y")
+    await save(client, anonymous_visitors_days=90, inactive_customers_days=365)
 
     done = await forget(database, later(days=91))
     much_later = await forget(database, later(days=380))
@@ -146,7 +148,7 @@ async def test_visitors_and_customers_who_have_not_been_seen_are_erased_and_nobo
 
 
 async def test_old_entries_of_the_audit_log_go(client: httpx.AsyncClient, database: Database) -> None:
-    await save(client, audit="1y")
+    await save(client, audit_days=365)
     assert await only(database, select(AuditEntry.action))
 
     done = await forget(database, later(days=400))
@@ -164,7 +166,7 @@ async def test_the_doctor_says_when_nobody_sees_to_what_is_over_its_time(
         return found.is_kept, found.offenders
 
     unset = await verdict(later(hours=2))
-    await save(client, event_context="90d")
+    await save(client, event_context_days=90)
     at_once, neglected = await verdict(later(minutes=1)), await verdict(later(hours=2))
     await forget(database, later(hours=2))
 
