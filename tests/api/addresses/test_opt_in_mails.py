@@ -112,10 +112,10 @@ async def test_the_shop_may_allow_more_mails_to_one_mailbox(town: Town) -> None:
 
 async def test_what_browsers_ask_for_takes_nothing_from_what_the_shop_itself_asks_for(town: Town) -> None:
     asked: list[str | None] = []
-    for number in range(4):
+    for number in range(9):
         await town.identify(f"eve-{number}", email=SPELLINGS[number % 4], browser=True)
         asked.append((await ask(town, f"eve-{number}"))[1])
-    assert asked == [None, *["opt_in_limit"] * 3]
+    assert asked.count(None) == 3  # used up
     await town.identify("ann", email=VICTIM)
 
     assert await ask(town, "ann", browser=False) == (VICTIM, None)
