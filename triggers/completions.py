@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -142,21 +142,24 @@ async def _won(wave: Wave, event: BatchEvent) -> Completed | None:
 
 def _completed(each: Completed) -> Announcement:
     row, prize = each
-    about = _about(row) | {"reward": prize.reward if row.redemption_id else None}
-    return _announcement(row, COMPLETED, "completed", about | ({"not_given": row.not_given} if row.not_given else {}))
+    missing = {"not_given": row.not_given} if row.not_given else {}
+    return announcement_of(
+        row, COMPLETED, "completed", {"reward": prize.reward if row.redemption_id else None, **missing}
+    )
 
 
 def _revoked(each: Completed) -> Announcement:
     row, prize = each
-    about = _about(row) | {"reward": prize.reward if row.redemption_id and row.reward_kept is None else None}
-    return _announcement(row, REVOKED, "revoked", about | ({"reward_kept": row.reward_kept} if row.reward_kept else {}))
+    kept = {"reward_kept": row.reward_kept} if row.reward_kept else {}
+    reward = prize.reward if row.redemption_id and row.reward_kept is None else None
+    return announcement_of(row, REVOKED, "revoked", {"reward": reward, **kept})
 
 
-def _about(row: ChallengeCompletion) -> dict[str, object]:
-    about: dict[str, object] = {"challenge": row.challenge, "level": row.level, "period": row.period}
-    return about | {"round": row.round, "points": row.points, "badge": row.badge and row.badge["badge"]}
-
-
-def _announcement(row: ChallengeCompletion, name: str, word: str, about: dict[str, object]) -> Announcement:
+def announcement_of(
+    row: ChallengeCompletion, name: str, word: str, prize: Mapping[str, object], *, to: UUID | None = None
+) -> Announcement:
+    """What is told of a completion, with what became of its `prize`; `to` whom the member's records pass, if so."""
     place = f"{row.challenge}/{row.period}/{row.level}.{row.round}/{row.customer_id}/{row.times}"
-    return Announcement(row.customer_id, name, f"challenge-{word}/{place}", about)
+    about: dict[str, object] = {"challenge": row.challenge, "level": row.level, "period": row.period}
+    about |= {"round": row.round, "points": row.points, "badge": row.badge and row.badge["badge"], **prize}
+    return Announcement(to or row.customer_id, name, f"challenge-{word}/{place}", about)

@@ -23,6 +23,7 @@ from domain.identity_resolution import Brakes, Move, Refusal, Resolution, resolv
 from domain.ids import new_id
 from domain.lateness import open_since
 from triggers.batch import BatchCustomer, BatchEvent
+from triggers.double_prizes import end_double_prizes
 from triggers.parting import take_earnings_along
 
 REFUSED = Counter("perennial_merges_refused", "Merges of customers that were refused, by reason", ["reason"])
@@ -80,16 +81,18 @@ async def identify(session: WriteSession, events: list[PendingEvent], ground: Gr
     working = {id_: BatchCustomer.of(state) for id_, state in ground.states.items()}
     working |= {id_: _new(id_, moment) for id_, moment in _first_seen(events, found).items()}
     doubted = [id_ for id_ in found.doubted & working.keys() if working[id_].profile.has_trusted]
+    reopened = _reopened(events, found, as_of)
+    gone = {each.loser: each.survivor for each in found.merges}
     for each in found.merges:
+        since = reopened[_final(each.survivor, gone)]
+        await end_double_prizes(session, each.loser, each.survivor, since, as_of)
         await merge(session, each.loser, each.survivor, as_of)
         working[each.survivor] = await _merged(session, working[each.survivor], working[each.loser])
-    reopened = _reopened(events, found, as_of)
     for move in found.moves:
         await move_history(session, move.anonymous_id, move.from_customer, move.to_customer)
         await take_earnings_along(session, move, reopened[move.from_customer], as_of)
     await _name(session, working, found)
     await _report(session, found.refusals, as_of)
-    gone = {each.loser: each.survivor for each in found.merges}
     batch = []
     for event in events:
         whose = found.attributions[event.id]
