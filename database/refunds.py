@@ -25,24 +25,32 @@ async def decisions_about(session: ReadSession, programme: str, order_ids: Colle
 
 
 # Whoever an order belongs to, whose word it stands by, and whoever earned by it. Relies on pk_orders, pk_events and
-# ix_earnings_order.
+# ix_earnings_order; ix_referrals_referee_id.
 _OWNERS = text("""
-    SELECT order_id, customer_id FROM orders WHERE order_id = ANY(CAST(:ids AS text[]))
-    UNION
-    SELECT orders.order_id, events.customer_id
-    FROM orders, jsonb_each(orders.changed_at) AS written, events
-    WHERE orders.order_id = ANY(CAST(:ids AS text[])) AND events.id = CAST(written.value ->> -1 AS uuid)
-        AND events.customer_id IS NOT NULL
-    UNION
-    SELECT order_id, customer_id FROM earnings WHERE programme = :programme AND order_id = ANY(CAST(:ids AS text[]))
+    SELECT order_id, customer_id FROM (
+        SELECT order_id, customer_id FROM orders WHERE order_id = ANY(CAST(:ids AS text[]))
+        UNION
+        SELECT orders.order_id, events.customer_id
+        FROM orders, jsonb_each(orders.changed_at) AS written, events
+        WHERE orders.order_id = ANY(CAST(:ids AS text[])) AND events.id = CAST(written.value ->> -1 AS uuid)
+            AND events.customer_id IS NOT NULL
+        UNION
+        SELECT order_id, customer_id FROM earnings WHERE programme = :programme AND order_id = ANY(CAST(:ids AS text[]))
+    ) AS owned
+    WHERE NOT CAST(:referred AS boolean) OR EXISTS (
+        SELECT FROM referrals WHERE referee_id = owned.customer_id AND referrals.order_id = owned.order_id
+    )
 """)
 
 
 async def owners_of_orders(
-    session: ReadSession, programme: str | None, order_ids: Collection[str]
+    session: ReadSession, programme: str | None, order_ids: Collection[str], *, referred: bool = False
 ) -> set[tuple[str, UUID]]:
-    """The orders with the customers for whom they count. `programme`: whose decisions; None while none is live."""
-    given = {"programme": programme, "ids": list(order_ids)}
+    """The orders with the customers for whom they count. `programme`: whose decisions; None while none is live.
+
+    `referred`: only friends whose referral goes by the order.
+    """
+    given = {"programme": programme, "ids": list(order_ids), "referred": referred}
     return {(order_id, owner) for order_id, owner in await session.execute(_OWNERS, given)} if order_ids else set()
 
 

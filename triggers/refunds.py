@@ -31,7 +31,9 @@ async def follow_refunds(wave: Wave) -> None:
             told.setdefault(order_id, []).append(event)
     await take_back(wave, told.keys())
     programme = wave.programme.key if wave.programme is not None else None
-    owners = await refunds.owners_of_orders(wave.session, programme, told.keys())
+    # Without a programme and challenges there is nobody to tell but whose referral an earlier programme paid.
+    only_referred = programme is None and not wave.published.challenges
+    owners = await refunds.owners_of_orders(wave.session, programme, told.keys(), referred=only_referred)
     revised = [_revised(told[order_id], order_id, owner) for order_id, owner in sorted(owners)]
     await announce(wave.session, [each for each in revised if each is not None], wave.as_of)
 
