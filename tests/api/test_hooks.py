@@ -66,7 +66,7 @@ class Hook:
         return await self.raw(body, headers)
 
     async def raw(self, body: bytes, headers: dict[str, str]) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self._client.base_url) as anybody:
+        async with httpx.AsyncClient(base_url=self._client.base_url, timeout=30) as anybody:
             return await anybody.post("/v1/hooks/sendgrid", content=body, headers=headers)
 
 

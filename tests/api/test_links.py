@@ -47,7 +47,7 @@ async def shop(database: Database) -> AsyncIterator[Shop]:
 @pytest.fixture
 async def anybody(client: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody without a key."""
-    async with httpx.AsyncClient(base_url=client.base_url, headers=BROWSER) as anybody:
+    async with httpx.AsyncClient(base_url=client.base_url, headers=BROWSER, timeout=30) as anybody:
         yield anybody
 
 

@@ -72,7 +72,7 @@ async def test_one_message_comes_with_content_attempts_and_events(client: httpx.
 async def test_the_inbox_shows_a_message_in_a_frame_that_can_do_nothing(client: httpx.AsyncClient, shop: Shop) -> None:
     listed = (await client.get("/v1/messages", params={"customer_id": "ann"})).json()["data"][0]
 
-    async with httpx.AsyncClient(base_url=client.base_url) as anybody:
+    async with httpx.AsyncClient(base_url=client.base_url, timeout=30) as anybody:
         inbox = await anybody.get("/inbox")
         opened = await anybody.get(f"/inbox/{listed['id']}")
         html = await anybody.get(f"/inbox/{listed['id']}/html")

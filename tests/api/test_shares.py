@@ -36,7 +36,7 @@ async def shop(database: Database) -> ReferringShop:
 @pytest.fixture
 async def anybody(client: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody without a key."""
-    async with httpx.AsyncClient(base_url=client.base_url, headers=SAFARI) as anybody:
+    async with httpx.AsyncClient(base_url=client.base_url, headers=SAFARI, timeout=30) as anybody:
         yield anybody
 
 

@@ -79,7 +79,7 @@ def test_other_names_are_free(name: str) -> None:
 
 async def post(server: ApiServer, key: str, message_id: str, event: str) -> dict[str, Any]:
     body = {"batch": [{"type": "track", "userId": "ann", "event": event, "messageId": message_id}]}
-    async with httpx.AsyncClient(base_url=server.url, auth=(key, "")) as client:
+    async with httpx.AsyncClient(base_url=server.url, auth=(key, ""), timeout=30) as client:
         answer: dict[str, Any] = (await client.post("/v1/batch", json=body)).json()
         return answer
 

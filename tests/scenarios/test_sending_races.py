@@ -118,7 +118,7 @@ async def test_without_the_customers_lock_a_message_slips_through(shop: Shop, mo
     async def without_lock(session: WriteSession, run_id: UUID) -> LockedRun | None:
         statement = select(Run, Customer).join(Customer, Customer.id == Run.customer_id).where(Run.id == run_id)
         found = (await session.execute(statement)).one_or_none()
-        await asyncio.sleep(0.002)  # the time that a claim takes on a busy machine
+        await asyncio.sleep(0.015)  # the time that a claim takes on a busy machine
         return None if found is None else LockedRun(*found)
 
     monkeypatch.setattr("activities.steps.lock_run", without_lock)
