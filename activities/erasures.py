@@ -17,6 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.erasure_search import search
 from activities.executions import delete_execution
 from database.customers import lock
+from database.erased_links import forget_some_links
 from database.erased_words import blank_words
 from database.erasure_rules import (
     ROWS_AT_ONCE,
@@ -75,6 +76,8 @@ class ErasureActivities:
         if traces is None:
             return
         while await self._remove_some_events(erasure.erasure_id, traces):
+            activity.heartbeat()
+        while await self._forget_some_links(erasure.erasure_id, traces):
             activity.heartbeat()
         for removal in removals(traces):
             while await self._remove_some_rows(erasure.erasure_id, removal) == ROWS_AT_ONCE:
@@ -137,6 +140,13 @@ class ErasureActivities:
             await session.take_long()
             removed = await remove_some_events(session, traces, datetime.now(UTC))
             await add_to_proof(session, erasure_id, "removed", {"events": removed})
+        return removed
+
+    async def _forget_some_links(self, erasure_id: UUID, traces: Traces) -> int:
+        async with self._database.transaction() as session:
+            await session.take_long()
+            removed = await forget_some_links(session, traces.customers)
+            await add_to_proof(session, erasure_id, "removed", {"links": removed})
         return removed
 
     async def _executions(self, traces: Traces) -> AsyncIterator[tuple[str, str]]:

@@ -18,10 +18,12 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
 from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
+from api.erased_links import DELETED, missing, nothing_kept, notice
 from api.pages import PRIVATE, show, show_message
 from api.preferences import OFFER, SAVE, choices_of, subscribe, unsubscribe
 from api.routing import ApiRoute
 from api.visits import address_to_keep
+from database.erased_links import UNSUBSCRIBE, erased_link, silence
 from database.message_reports import report
 from database.messages import Link, Message, MessageEvent, link_of
 from database.session import ReadSession, WriteSession
@@ -53,7 +55,7 @@ async def follow_link(token: Token, request: Request, dependencies: Dependencies
         found = await link_of(session, token, "click")
         target = found and found[0].target
         if found is None or target is None or host_of(target) is None:
-            return await _gone(session)
+            return await missing(session, "click", token)
     await _record(dependencies, request, Kind.CLICKED, found, as_of)
     return RedirectResponse(target, 302, headers=PRIVATE)
 
@@ -73,26 +75,32 @@ async def note_opening(token: Token, request: Request, dependencies: Dependencie
 async def view_message(token: Token, session: Reading) -> Response:
     """The message as it was sent."""
     found = await link_of(session, token, "view")
+    if found is None and await erased_link(session, "view", token) is None:
+        return await missing(session, "view", token)
     if found is None or found[1].html is None:
-        return await _gone(session)
+        return await notice(session, "No longer kept", "We do not keep what this message said any more.")
     return show_message(found[1].html)
 
 
 @router.get("/u/{token}", summary="Preferences", response_class=Response)
 async def show_preferences(token: Token, session: Reading) -> Response:
     """Shows the customer's choices and changes nothing."""
-    found = await link_of(session, token, "unsubscribe")
-    return await _gone(session) if found is None else await _preferences(session, found[1], None)
+    found = await link_of(session, token, UNSUBSCRIBE)
+    if found is not None:
+        return await _preferences(session, found[1], None)
+    if await erased_link(session, UNSUBSCRIBE, token) is not None:
+        return await nothing_kept(session)
+    return await missing(session, UNSUBSCRIBE, token)
 
 
 @router.post("/u/{token}", summary="Unsubscribe, or save preferences", response_class=Response)
 async def change_preferences(token: Token, request: Request, session: Writing, as_of: AsOf) -> Response:
     """The inbox's one-click button (`List-Unsubscribe=One-Click`) or the page's own forms. Counts at once."""
-    found = await link_of(session, token, "unsubscribe")
-    if found is None:
-        return await _gone(session)
-    message = found[1]
+    found = await link_of(session, token, UNSUBSCRIBE)
     form = await _form(request)
+    if found is None:
+        return await _change_nobodys(session, token, form, as_of)
+    message = found[1]
     evidence = {"form": f"/u/{token[:6]}...", "user_agent": _agent(request), "ip": address_to_keep(request)}
     if form.get("action") == "save":
         await _save(session, message, form, evidence, as_of)
@@ -103,6 +111,19 @@ async def change_preferences(token: Token, request: Request, session: Writing, a
     await unsubscribe(session, message, purposes, source=source, evidence=evidence, as_of=as_of)
     if is_page:
         return await _preferences(session, message, "You are unsubscribed. It may be lonely here, but it is quiet.")
+    return PlainTextResponse("You are unsubscribed.", headers=PRIVATE)
+
+
+async def _change_nobodys(session: WriteSession, token: str, form: FormData, as_of: datetime) -> Response:
+    """What is left for the mailbox of an erased person to choose: no more mail."""
+    link = await erased_link(session, UNSUBSCRIBE, token)
+    if link is None:
+        return await missing(session, UNSUBSCRIBE, token)
+    if form.get("action") == "save" and form.get("subscribed"):
+        return await nothing_kept(session)
+    await silence(session, link, as_of)
+    if form.get("action"):
+        return await notice(session, "You are unsubscribed", f"{DELETED} This address gets no more news and offers.")
     return PlainTextResponse("You are unsubscribed.", headers=PRIVATE)
 
 
@@ -187,12 +208,6 @@ async def _form(request: Request) -> FormData:
         return await request.form(max_files=0, max_fields=200)
     except (HTTPException, ValueError):
         return FormData()
-
-
-async def _gone(session: ReadSession) -> Response:
-    settings = await shop_settings(session)
-    text = "This link is not one of ours, or what it led to is gone."
-    return show("notice", status=404, shop=settings.name, accent=settings.accent_color, heading="Not here", text=text)
 
 
 def _purpose(message: Message) -> str:

@@ -12,11 +12,13 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import ApiDependencies, AsOf, Dependencies
+from api.erased_links import missing
 from api.pages import PRIVATE, show
 from api.routing import ApiRoute
 from api.visits import visit_of
 from database import referrals
 from database.announcements import Announcement, announce
+from database.erased_links import REFERRAL, erased_link
 from database.referral_codes import count_click, owner_of
 from database.referrals import tell
 from database.session import WriteSession
@@ -44,11 +46,8 @@ async def follow_referral_link(token: Token, request: Request, dependencies: Dep
     async with dependencies.database.transaction() as session:
         settings = await shop_settings(session)
         code = await _code(session, token)
-    if code is None:
-        text = "This link is not one of ours."
-        return show(
-            "notice", status=404, shop=settings.name, accent=settings.accent_color, heading="Not here", text=text
-        )
+        if code is None:
+            return await missing(session, REFERRAL, token, read_code(token))
     await _count(dependencies, request, code, as_of)
     if settings.website is None:
         text = f"A friend has sent you. Name this code when you sign up: {code}"
@@ -57,10 +56,13 @@ async def follow_referral_link(token: Token, request: Request, dependencies: Dep
 
 
 async def _code(session: WriteSession, token: str) -> str | None:
-    """The token as it is known: of an invitation, or a personal code however it was typed."""
+    """The token as it is known: of an invitation, or a personal code however it was typed; None for one that leads to
+    nobody, or to somebody who was erased."""
+    code = read_code(token)
+    if await erased_link(session, REFERRAL, token) or await erased_link(session, REFERRAL, code):
+        return None
     if await referrals.invitation(session, token) is not None:
         return token
-    code = read_code(token)
     return code if await owner_of(session, code) is not None else None
 
 

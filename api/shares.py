@@ -16,12 +16,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.auth import requires
 from api.customer_access import customer_not_found, find_customer, lock_customer
 from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
+from api.erased_links import missing
 from api.idempotency import concerns
-from api.pages import PRIVATE, show
+from api.pages import PRIVATE
 from api.paths import CustomerRef
 from api.referral_links import with_parameter
 from api.routing import ApiRoute
 from api.visits import address_to_keep, visit_of
+from database.erased_links import SHARE, erased_link
 from database.referral_signals import seen_signals
 from database.secrets import PSEUDONYMS, secret
 from database.session import ReadSession, WriteSession
@@ -135,12 +137,8 @@ async def follow_share(token: Token, request: Request, dependencies: Dependencie
     """Leads where the shop has said. A person other than the sharer verifies the share, once."""
     async with dependencies.database.read() as session:
         row = await share_by(session, token)
-        if row is None:
-            settings = await shop_settings(session)
-            text = "This link is not one of ours, or what it led to is gone."
-            return show(
-                "notice", status=404, shop=settings.name, accent=settings.accent_color, heading="Gone", text=text
-            )
+        if row is None or await erased_link(session, SHARE, token) is not None:
+            return await missing(session, SHARE, token)
     try:
         async with dependencies.database.transaction() as session:
             await _note_visit(session, row, request, as_of)

@@ -181,6 +181,12 @@ async def identities_of(session: ReadSession, customer_id: UUID) -> Sequence[Ide
     return (await session.execute(statement)).scalars().all()
 
 
+async def erased_among(session: ReadSession, ids: Collection[UUID]) -> set[UUID]:
+    """Those of these customers who were erased."""
+    statement = select(Customer.id).where(Customer.id.in_(ids), Customer.erased_at.is_not(None))
+    return set(await session.scalars(statement)) if ids else set()
+
+
 async def known_ids(session: ReadSession, keys: Collection[Key]) -> dict[Key, KnownId]:
     """What is known of these ids. Relies on pk_identities."""
     found = await session.execute(_KNOWN, {"kinds": [key.kind for key in keys], "values": [key.value for key in keys]})

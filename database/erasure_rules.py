@@ -42,7 +42,7 @@ from database.keys import IdempotencyKey
 from database.leaderboard_closing import LeaderboardEntrant
 from database.leaderboards import LeaderboardRank
 from database.ledger import PointNote
-from database.messages import Link, Message, MessageEvent
+from database.messages import Message, MessageEvent
 from database.orders import Cart, Order, Refund
 from database.outbox import Command
 from database.point_boosts import PointBoost
@@ -101,6 +101,7 @@ KEPT: Final[Mapping[str, str]] = {
     "document_versions": "written by marketers",
     "documents": "written by marketers",
     "erased_events": "keyed hashes, kept so that a replay does not bring the erased back",
+    "erased_links": "keyed hashes, kept so that links in mails of the erased answer kindly and unsubscribe",
     "erased_identities": "keyed hashes, kept so that an import does not bring the erased back",
     "erasures": "the proof; what a job looked for is emptied when it completes",
     "keys": "of programs, not of customers",
@@ -181,7 +182,6 @@ def removals(traces: Traces) -> list[Removal]:
     customers = traces.customers
     kept_answer = IdempotencyKey.customer_id.in_(customers) | mentions(IDEMPOTENCY_KEYS, traces.needles)
     return [
-        (Link, Link.message_id.in_(select(Message.id).where(Message.customer_id.in_(customers)))),
         (Command, Command.workflow_id.in_(select(Run.workflow_id).where(Run.customer_id.in_(customers)))),
         (IdempotencyKey, kept_answer),
         (RefusedMerge, _was_refused(traces)),

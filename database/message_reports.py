@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from database.acts import act_on_consent
 from database.consent import keep_answer, record
-from database.customers import Customer, Identity, lock
+from database.customers import Customer, Identity, erased_among, lock
 from database.events import append
 from database.messages import Message, add_message_events, cancel_claimed
 from database.session import ReadSession, WriteSession
@@ -35,19 +35,21 @@ SOURCE = "perennial"
 
 
 async def report(session: WriteSession, reports: Sequence[tuple[UUID, Report]], as_of: datetime) -> int:
-    """Write down reports by message id; answers how many were new. Those about messages nobody knows are dropped.
+    """Write down reports by message id; answers how many were new. Those about messages nobody knows are dropped; of
+    messages to people who were erased they count, and nothing that they say is kept.
 
     Locks the customers concerned in the order of their ids, as everything does that decides about them.
     """
     messages = await _messages(session, {message_id for message_id, _ in reports})
     customers = {message.customer_id for message in messages.values() if message.customer_id is not None}
     await lock(session, customers, skip_locked=False)
+    erased = await erased_among(session, customers)
     new = 0
     for message_id, told in reports:
         message = messages.get(message_id)
         if message is not None:
             await session.refresh(message, with_for_update=True)
-            new += await _write(session, message, told, as_of)
+            new += await _write(session, message, told, as_of, is_erased=message.customer_id in erased)
     return new
 
 
@@ -56,7 +58,7 @@ async def _messages(session: WriteSession, ids: set[UUID]) -> dict[UUID, Message
     return {message.id: message for message in found}
 
 
-async def _write(session: WriteSession, message: Message, told: Report, as_of: datetime) -> bool:
+async def _write(session: WriteSession, message: Message, told: Report, as_of: datetime, *, is_erased: bool) -> bool:
     row = {
         "provider": told.provider,
         "provider_event_id": told.event_id,
@@ -64,12 +66,12 @@ async def _write(session: WriteSession, message: Message, told: Report, as_of: d
         "kind": told.kind,
         "actor": told.actor,
         "at": told.at,
-        "detail": dict(told.detail),
+        "detail": {} if is_erased else dict(told.detail),
     }
     if not await add_message_events(session, [row]):
         return False
     _settle(message, told)
-    if told.kind is Kind.CLICKED and told.actor is Actor.HUMAN and told.provider == SOURCE:
+    if told.kind is Kind.CLICKED and told.actor is Actor.HUMAN and told.provider == SOURCE and not is_erased:
         await answered(session, message, told.at)
     await _protect(session, message, told, as_of)
     await _tell(session, message, told, as_of)

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Created, Json, JsonList, Table
 from database.consent import STANDING, standing_of
+from database.customers import Customer
 from database.runs import STEPS_THAT_GAVE, Run
 from database.session import ReadSession, WriteSession
 from domain.consent import TRANSACTIONAL, StandingConsent
@@ -275,9 +276,13 @@ async def add_links(session: WriteSession, message_id: UUID, links: Iterable[tup
 
 
 async def link_of(session: ReadSession, token: str, kind: str) -> tuple[Link, Message] | None:
-    """A tracked link and its message; None for a token that we never gave out for this."""
+    """A tracked link and its message; None for a token that we never gave out for this, or gave to somebody who has
+    been erased since (database/erased_links.py)."""
     statement = (
-        select(Link, Message).join(Message, Message.id == Link.message_id).where(Link.token == token, Link.kind == kind)
+        select(Link, Message)
+        .join(Message, Message.id == Link.message_id)
+        .outerjoin(Customer, Customer.id == Message.customer_id)
+        .where(Link.token == token, Link.kind == kind, Customer.erased_at.is_(None))
     )
     found = (await session.execute(statement)).one_or_none()
     return None if found is None else (found[0], found[1])

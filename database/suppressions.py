@@ -16,7 +16,7 @@ from database.secrets import PSEUDONYMS, known_secret, secret
 from database.session import ReadSession, WriteSession
 from domain.pseudonyms import address_pseudonym, address_pseudonyms
 from domain.restore_journal import AddressSuppressed
-from domain.suppressions import LASTS, Cause, Suppressed
+from domain.suppressions import LASTS, LIFTED_BY_CONSENT, Cause, Suppressed
 
 # What erased people had taken back for addresses that others may read too. By ix_consents_customer.
 _KEEP_WITHDRAWALS = text("""
@@ -43,7 +43,9 @@ async def suppress(
     note: str | None = None,
 ) -> None:
     """Send nothing to these addresses any more, or no marketing; a standing suppression of the same class stays as it
-    is, one that was released or has lapsed begins anew. What an erasure suppresses is kept as a hash alone."""
+    is. One that was released or has lapsed, or that a consent may have lifted, begins anew. What an erasure suppresses
+    is kept as a hash alone.
+    """
     key = await secret(session, PSEUDONYMS)
     hashes = {address_pseudonym(key, channel, address): address.strip() for address in addresses}
     lasts = LASTS.get(reason)
@@ -89,7 +91,7 @@ _UPSERT = _NEW.on_conflict_do_update(
     where=or_(
         Suppression.released_at.is_not(None),
         Suppression.until <= _NEW.excluded.at,
-        and_(Suppression.reason == Cause.ERASED, Suppression.at < _NEW.excluded.at),
+        and_(Suppression.reason.in_(LIFTED_BY_CONSENT), Suppression.at < _NEW.excluded.at),
     ),
 )
 

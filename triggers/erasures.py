@@ -14,6 +14,7 @@ from sqlalchemy import delete, select, text, update
 from database.consent import answered_addresses
 from database.customers import Customer, Identity
 from database.erased_events import remember_events
+from database.erased_links import remember_shared_links
 from database.erasures import (
     Erasure,
     IdentityRef,
@@ -99,6 +100,7 @@ async def request_erasure(session: WriteSession, customer_id: UUID, *, by: str, 
     await _cancel_messages(session, customers, as_of)
     await keep_withdrawals(session, customers)
     await suppress(session, "email", await _own_addresses(session, traces), reason=Cause.ERASED, at=as_of)
+    await remember_shared_links(session, customers)
     await _forget_ids(session, customers, traces, as_of)
     return await _create_job(session, customer_id, traces, by, as_of)
 

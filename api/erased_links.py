@@ -1,0 +1,46 @@
+"""What the links of erased people answer: never an error, and nothing of the visit is kept."""
+
+from __future__ import annotations
+
+from fastapi import Response
+from fastapi.responses import RedirectResponse
+
+from api.pages import PRIVATE, show
+from database.erased_links import erased_link
+from database.session import ReadSession
+from database.shop_settings import shop_settings
+
+DELETED = "The account that this message was sent to has been deleted, with everything that belonged to it."
+NO_MORE = "It gets no more mail. If other mail from us reaches you at this address, you can stop it here."
+
+
+async def missing(session: ReadSession, kind: str, *spellings: str) -> Response:
+    """Where nothing is found by a token: on to the shop for a link that an erased person had, else a page with 404."""
+    settings = await shop_settings(session)
+    if not any([await erased_link(session, kind, token) for token in spellings]):
+        return await notice(session, "Not here", "This link is not one of ours, or what it led to is gone.", status=404)
+    if settings.website is not None:
+        return RedirectResponse(settings.website, 302, headers=PRIVATE)
+    return await notice(session, "Hello", "What this link led to is no longer kept. You are welcome in our shop.")
+
+
+async def notice(
+    session: ReadSession, heading: str, text: str, *, status: int = 200, button: str | None = None
+) -> Response:
+    """A page of one paragraph, with the way to the shop's website. `button` unsubscribes."""
+    settings = await shop_settings(session)
+    return show(
+        "notice",
+        status=status,
+        shop=settings.name,
+        accent=settings.accent_color,
+        heading=heading,
+        text=text,
+        website=settings.website,
+        button=button,
+    )
+
+
+async def nothing_kept(session: ReadSession) -> Response:
+    """The preferences of somebody who was erased. Mail may reach the mailbox for others who read it, or came back."""
+    return await notice(session, "Nothing is kept about you", f"{DELETED} {NO_MORE}", button="Unsubscribe this address")
