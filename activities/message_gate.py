@@ -75,6 +75,7 @@ async def pass_gate(
         is_confirmed=standing is None or standing.takes_value or not worth_something,
         is_silenced=opened.run.silenced is not None and not facts.has_given,
         not_after=message.not_after,
+        is_trusted=opened.run.trusted,
         sent=facts.sent,
     )
     decision = decide(candidate, settings, as_of)

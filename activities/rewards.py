@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import assert_never
 
 from temporalio import activity
 
 from activities.points import key_of
 from activities.steps import OpenStep, open_step
-from database.redemptions import give
+from database.redemptions import give, given_by, lock_redemption
 from database.session import Database, WriteSession
 from database.shop_settings import shop_settings
-from database.untrusted_runs import given_in_untrusted_runs, has_trusted_event
+from database.untrusted_runs import given_in_untrusted_runs, has_trusted_event, untold_gift
 from domain.durations import parse_duration
 from domain.journeys.library import DefinitionLibrary
 from domain.journeys.step_bodies import Reward
@@ -46,6 +46,8 @@ async def _give(session: WriteSession, opened: OpenStep, body: Reward) -> StepOu
     if withheld := opened.withheld:
         return withheld
     as_of, expires = opened.at.as_of, None
+    if opened.run.trusted and (earlier := await _taken_over(session, opened, body, as_of)):
+        return earlier
     if not opened.run.trusted and (barred := await _barred(session, opened, body)):
         return opened.skipped(UNTRUSTED, **barred)
     if body.expires is not None:
@@ -56,10 +58,24 @@ async def _give(session: WriteSession, opened: OpenStep, body: Reward) -> StepOu
         case NotGiven(reason=reason):
             return opened.skipped(reason)
         case Given():
-            opened.run.saved = {**opened.run.saved, body.save_as: _saved(given)}
+            _save(opened, body, given)
             doubtful = {} if opened.run.trusted else {"untrusted": body.give}
             return opened.done(redemption_id=str(given.redemption_id), **doubtful)
     assert_never(given)
+
+
+async def _taken_over(session: WriteSession, opened: OpenStep, body: Reward, as_of: datetime) -> StepOutcome | None:
+    """What a browser's run has given already and nobody was told of: this run tells of it and gives no second one."""
+    untold = await untold_gift(session, opened.customer.id, opened.run.journey, body.give)
+    row = None if untold is None else await lock_redemption(session, untold)
+    if row is None or row.is_over(as_of):
+        return None
+    _save(opened, body, given_by(row))
+    return opened.done(redemption_id=str(row.id), told_for=str(row.id))
+
+
+def _save(opened: OpenStep, body: Reward, given: Given) -> None:
+    opened.run.saved = {**opened.run.saved, body.save_as: _saved(given)}
 
 
 async def _barred(session: WriteSession, opened: OpenStep, body: Reward) -> dict[str, str] | None:

@@ -25,7 +25,8 @@ class EntryQuestion:
     """A customer about to enter a journey; `since`: how far back entries count against `at_most`.
 
     `alone`: the journey lets in nobody who is in it. `trusted`: trusted facts alone lead here, so runs that browsers
-    began take no turn; `of_value`: and what their messages said does not matter.
+    began take no turn; `of_value`: and what their messages said does not matter; `tells`: it sends messages, so that
+    a gift of which none has left was for nobody yet.
     """
 
     journey: str
@@ -35,6 +36,7 @@ class EntryQuestion:
     alone: bool = True
     trusted: bool = False
     of_value: bool = False
+    tells: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +106,16 @@ _EARLIER = text(f"""
         NOT bool_and(counts) AS passes_over
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
         position bigint, journey text, customer_id uuid, occasion text, since timestamptz, alone boolean,
-        trusted boolean, of_value boolean
+        trusted boolean, of_value boolean, tells boolean
     )
     JOIN runs ON runs.journey = r.journey AND runs.customer_id = r.customer_id
     CROSS JOIN LATERAL (
         SELECT
             runs.occasion IN (r.occasion, r.occasion || ' (merged ' || runs.id || ')') AS is_about_it,
-            NOT (r.trusted AND {NEVER_TRUSTED} AND {GAVE_NOTHING} AND (r.of_value OR {SENT_NOTHING})) AS counts
+            NOT (
+                r.trusted AND {NEVER_TRUSTED}
+                AND CASE WHEN {GAVE_NOTHING} THEN r.of_value OR {SENT_NOTHING} ELSE r.tells AND {SENT_NOTHING} END
+            ) AS counts
     ) AS told
     GROUP BY r.position
 """)  # noqa: S608  conditions, written in our own code
@@ -267,6 +272,7 @@ def _fields(question: EntryQuestion) -> dict[str, Any]:
         "alone": question.alone,
         "trusted": question.trusted,
         "of_value": question.of_value,
+        "tells": question.tells,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, text
+from sqlalchemy import Boolean, literal_column, select, text
 
 from database import (
     challenge_guarantees,
@@ -18,7 +18,7 @@ from database import (
     untrusted_runs,
 )
 from database.customers import Customer
-from database.messages import Message
+from database.messages import OF_TRUSTED_RUN, Message
 from database.session import ReadSession
 from domain.messages import RESERVED, Sent
 from domain.referrals import UNIQUE
@@ -146,14 +146,19 @@ async def reserved_since(session: ReadSession, since: datetime) -> Sequence[Rese
     Customers who absorbed another are left out: each half may have used its caps before the merge.
     """
     absorbed = select(Customer.merged_into).where(Customer.merged_into.is_not(None))
+    was_trusted = literal_column(OF_TRUSTED_RUN, Boolean()).label("was_trusted")
+    sent = (Message.created_at, Message.channel, Message.purpose, was_trusted)
     rows = await session.execute(
-        select(Message.id, Message.customer_id, Customer.zone, Message.created_at, Message.channel, Message.purpose)
+        select(Message.id, Message.customer_id, Customer.zone, *sent)
         .join(Customer, Customer.id == Message.customer_id)
         .where(Message.created_at >= since, Message.state.in_(RESERVED), Message.customer_id.not_in(absorbed))
         .order_by(Message.customer_id, Message.created_at, Message.id)
     )
     return [
-        ReservedMessage(str(row.id), str(row.customer_id), row.zone, Sent(row.created_at, row.channel, row.purpose))
+        ReservedMessage(
+            *(str(row.id), str(row.customer_id), row.zone),
+            Sent(row.created_at, row.channel, row.purpose, row.was_trusted),
+        )
         for row in rows
     ]
 

@@ -158,6 +158,17 @@ class GateFacts:
     sent: Sequence[Sent]
 
 
+OF_TRUSTED_RUN = """
+    NOT EXISTS (
+        SELECT FROM runs
+        WHERE runs.id = messages.run_id AND CASE
+            WHEN runs.untrusted IS NULL THEN runs.entry ->> 'trusted' = 'false'
+            ELSE CAST(runs.untrusted ->> 'at' AS timestamptz) <= messages.created_at
+        END
+    )
+"""
+"""Of a row of `messages`: its run was trusted when it was claimed."""
+
 # Everything the gate asks, in one statement and so of one moment. The caller holds the customer's lock, without which a
 # router could route an exit event, or another claim take the last place under a cap, right after this was read.
 # Relies on ix_events_pending_subject, ix_consents_customer, pk_suppressions and ix_messages_customer.
@@ -186,7 +197,7 @@ _FACTS = sql(
                 AND released_at IS NULL AND (until IS NULL OR until > :as_of)
         ) AS suppressions,
         (
-            SELECT coalesce(jsonb_agg(jsonb_build_array(created_at, channel, purpose)), '[]')
+            SELECT coalesce(jsonb_agg(jsonb_build_array(created_at, channel, purpose, {OF_TRUSTED_RUN})), '[]')
             FROM messages
             WHERE customer_id = :customer_id AND created_at > :horizon AND state = ANY(:reserved)
                 AND id IS DISTINCT FROM CAST(:message_id AS uuid)
@@ -232,7 +243,7 @@ async def gate_facts(
         has_answered=row.has_answered,
         has_given=row.has_given,
         suppressions=[Suppressed(cause, datetime.fromisoformat(at)) for cause, at in row.suppressions],
-        sent=[Sent(datetime.fromisoformat(at), channel, purpose) for at, channel, purpose in row.sent],
+        sent=[Sent(datetime.fromisoformat(at), *rest) for at, *rest in row.sent],
     )
 
 

@@ -91,7 +91,7 @@ async def give(
     reward says. Nothing is written when it is NotGiven. The caller has locked the customer.
     """
     if earlier := await _under_key(session, key):
-        return _given(earlier, repeated=True)
+        return given_by(earlier, repeated=True)
     published = await published_reward(session, reward)
     if published is None:
         return NotGiven(UNKNOWN_REWARD)
@@ -101,10 +101,11 @@ async def give(
     if isinstance(redemption, Reason):
         return NotGiven(redemption)
     await follow_reservation(session, redemption, published.definition, as_of, expires=expires)
-    return _given(redemption)
+    return given_by(redemption)
 
 
-def _given(row: Redemption, *, repeated: bool = False) -> Given:
+def given_by(row: Redemption, *, repeated: bool = False) -> Given:
+    """What the customer has by a redemption."""
     return Given(row.id, row.reward, RedemptionState(row.state), shown_code(row), row.expires_at, repeated)
 
 

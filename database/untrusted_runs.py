@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from database.session import ReadSession
+from database.superseding import NEVER_TRUSTED, SENT_NOTHING
 from database.vouching import VOUCHED
 
 # By ix_events_customer_number. What our own steps record shows nothing: a browser may have set it off.
@@ -28,6 +29,24 @@ _GIVEN = text("""
 """)
 
 
+# By ix_runs_customer and pk_run_steps. What has lapsed or was taken back is nobody's.
+_UNTOLD = text(f"""
+    SELECT redemptions.id FROM runs
+    JOIN run_steps ON run_steps.run_id = runs.id AND run_steps.kind = 'reward' AND run_steps.outcome = 'done'
+        AND run_steps.detail ->> 'untrusted' = :reward
+    JOIN redemptions ON redemptions.id = CAST(run_steps.detail ->> 'redemption_id' AS uuid)
+        AND redemptions.state NOT IN ('cancelled', 'expired')
+    WHERE runs.customer_id = :customer_id AND runs.journey = :journey AND runs.state <> 'active'
+      AND {NEVER_TRUSTED} AND {SENT_NOTHING}
+      AND NOT EXISTS (
+          SELECT FROM runs AS others JOIN run_steps AS steps ON steps.run_id = others.id AND steps.kind = 'reward'
+          WHERE others.customer_id = :customer_id AND others.journey = :journey
+            AND steps.detail ->> 'told_for' = run_steps.detail ->> 'redemption_id'
+      )
+    ORDER BY run_steps.at, run_steps.step, run_steps.visit LIMIT 1
+""")  # noqa: S608  conditions, written in our own code
+
+
 # For `perennial doctor`. What an erased customer's steps gave is written down no longer.
 GIFTS: Final = """
     SELECT run_steps.run_id || '/' || run_steps.step FROM run_steps
@@ -41,6 +60,13 @@ GIFTS: Final = """
 async def has_trusted_event(session: ReadSession, customer_id: UUID) -> bool:
     """Whether anything but browsers ever told of the customer."""
     return bool(await session.scalar(_HAS_TRUSTED_EVENT, {"customer_id": customer_id}))
+
+
+async def untold_gift(session: ReadSession, customer_id: UUID, journey: str, reward: str) -> UUID | None:
+    """The redemption that a browser's run of the journey gave and no message told of, unless a run took it over."""
+    asked = {"customer_id": customer_id, "journey": journey, "reward": reward}
+    found: UUID | None = await session.scalar(_UNTOLD, asked)
+    return found
 
 
 async def given_in_untrusted_runs(session: ReadSession, customer_id: UUID, reward: str, since: datetime | None) -> int:

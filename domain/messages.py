@@ -109,6 +109,7 @@ class Sent:
     at: datetime
     channel: str
     purpose: str
+    trusted: bool = True  # its run was, when it was claimed
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ class Candidate:
     is_confirmed: bool = True  # the address is confirmed, or the message worth nothing
     is_silenced: bool = False  # a browser told of an exit from its run, which goes on and has given nothing yet
     not_after: datetime | None = None
+    is_trusted: bool = True  # its run is: what browsers had sent takes no place of it under a cap
     sent: Sequence[Sent] = ()
 
     @property
@@ -201,6 +203,7 @@ def _used(cap: FrequencyCap, candidate: Candidate, as_of: datetime) -> int:
         and earlier.channel == cap.channel
         and earlier.purpose != TRANSACTIONAL
         and cap.purpose in (None, earlier.purpose)
+        and (earlier.trusted or not candidate.is_trusted)
         for earlier in candidate.sent
     )
 

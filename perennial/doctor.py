@@ -193,6 +193,7 @@ def over_cap(messages: Sequence[ReservedMessage], settings: ShopSettings) -> lis
             address="known",
             zone=ZoneInfo(message.zone or settings.zone),
             permission=Permission.GIVEN,
+            is_trusted=message.sent.trusted,
             sent=tuple(earlier),
         )
         verdict = decide(candidate, settings, message.sent.at)

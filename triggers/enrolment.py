@@ -210,6 +210,7 @@ class Enrolment:
             alone=again is None or not again.while_active,
             trusted=candidate.is_trusted,
             of_value=journey.key in self._live.worth.journeys,
+            tells=journey.tells,
         )
 
     async def _bar_doubted(

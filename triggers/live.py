@@ -29,7 +29,7 @@ from domain.documents import DocumentState
 from domain.durations import Duration, parse_duration
 from domain.journeys.definition import DateEntry, JourneyDefinition, as_event
 from domain.journeys.exits import exit_reason
-from domain.journeys.steps import WaitForStep, WaitStep
+from domain.journeys.steps import SendStep, WaitForStep, WaitStep
 from domain.journeys.waiting import CompiledWait, Matcher, compile_entry, compile_match, compile_wait
 from domain.journeys.worth import Worth
 from domain.programmes.checks import events_of
@@ -69,6 +69,11 @@ class JourneyVersion:
         """How long after entry the goal counts; where nothing is said, as long as a run may last."""
         goal = self.definition.goal
         return parse_duration(goal.within if goal and goal.within else f"{self.definition.max_days}d")
+
+    @cached_property
+    def tells(self) -> bool:
+        """Whether it sends messages."""
+        return any(isinstance(step, SendStep) for step in self.definition.walk())
 
     @cached_property
     def waits(self) -> Mapping[str, CompiledWait]:

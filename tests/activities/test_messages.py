@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select, update
@@ -12,14 +16,17 @@ from temporalio.exceptions import ApplicationError
 from activities.pacing import Grant
 from connectors.rendering import Renderer, RenderLimits
 from database.events import append
+from database.guarantees import reserved_since
 from database.messages import Link
 from database.runs import Run, RunStep
 from database.session import Database
+from database.shop_settings import shop_settings
 from database.suppressions import suppress
 from domain.events import EventKind, NewEvent
 from domain.provider_answers import Deferred
 from domain.refusals import Fault
 from domain.runs import OutcomeKind
+from perennial.doctor import over_cap
 from tests.sending import (
     NOON,
     PUBLIC_URL,
@@ -167,6 +174,28 @@ async def test_the_cap_counts_every_journey_and_names_the_rule(shop: Shop) -> No
     assert outcome.reason == "frequency_cap"
     skipped = (await shop.messages())[-1]
     assert skipped.rule == {"channel": "email", "at_most": 1, "per": "7d"}
+
+
+async def test_browsers_cannot_use_up_the_cap_of_trusted_mail_nor_write_without_end(shop: Shop) -> None:
+    await shop.set(frequency_caps=[{"channel": "email", "at_most": 2, "per": "7d"}])
+    by_browser: dict[str, Any] = {"untrusted": {"by": "event", "step": None, "at": NOON.isoformat()}}
+    async with shop.database.transaction() as session:
+        customer_id = await add_customer(session, "ann")
+        of_browsers = [await add_run(session, customer_id, **by_browser) for _ in range(5)]
+        trusted = [await add_run(session, customer_id) for _ in range(5)]
+
+    async def left(runs: Sequence[UUID], hour: int) -> int:
+        return [(await shop.send(run, as_of=NOON + timedelta(hours=hour))).reason for run in runs].count(None)
+
+    assert await left(of_browsers[:3], 0) == 2
+    assert await left(trusted, 1) == 2
+    assert await left(of_browsers[3:], 2) == 0
+    assert len(shop.provider.taken) == 4
+    async with shop.database.read() as reading:
+        messages = await reserved_since(reading, NOON)
+        settings = await shop_settings(reading)
+    assert over_cap(messages, settings) == []
+    assert over_cap([replace(each, sent=replace(each.sent, trusted=True)) for each in messages], settings) != []
 
 
 async def test_quiet_hours_hold_the_message_until_morning_where_the_customer_lives(shop: Shop) -> None:

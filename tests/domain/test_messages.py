@@ -98,10 +98,11 @@ FINE = Candidate(
 )
 
 
-def capped(per: str, sent_at: datetime, as_of: datetime, **sent: str) -> Decision:
+def capped(
+    per: str, sent_at: datetime, as_of: datetime, *, channel: str = "email", purpose: str = "marketing"
+) -> Decision:
     settings = ShopSettings(frequency_caps=[FrequencyCap(at_most=1, per=per)])
-    earlier = Sent(sent_at, **({"channel": "email", "purpose": "marketing"} | sent))
-    return decide(replace(FINE, sent=[earlier]), settings, as_of)
+    return decide(replace(FINE, sent=[Sent(sent_at, channel, purpose)]), settings, as_of)
 
 
 def test_a_rolling_window_ends_exactly_after_its_length() -> None:

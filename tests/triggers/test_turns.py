@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 
 from activities.audiences import AudienceActivities
+from activities.rewards import RewardActivities
 from connectors.rendering import Renderer
 from database.runs import Run
 from domain.audiences import DueDatesInput
 from domain.events import EventKind, NewEvent
+from domain.journeys.library import DefinitionLibrary
+from domain.provider_answers import Rejected
+from domain.runs import StepInput
 from tests import sending
 from tests.programmes import publish_programme
-from tests.rewarding import TEA, balance_of, publish_reward, redemptions_of
+from tests.rewarding import TEA, balance_of, end, publish_reward, redemptions_of
 from tests.triggers.shop import Shop
 from tests.triggers.walking import Walker
 from triggers.live import LiveCache
@@ -71,6 +75,12 @@ async def states(shop: Shop) -> list[tuple[str, str | None]]:
 
 async def trusted_runs(shop: Shop) -> list[Run]:
     return [run for run in await shop.runs() if run.trusted]
+
+
+async def give_tea(shop: Shop, run: Run) -> None:
+    rewards = RewardActivities(shop.database, DefinitionLibrary(lambda *_: None))
+    await rewards.reward(StepInput(run_id=run.id, step="tea", visit=1, as_of=shop.now))
+    await shop.route()
 
 
 AGAIN: dict[str, dict[str, Any]] = {
@@ -199,6 +209,49 @@ async def test_a_reward_that_the_shop_allows_to_browsers_is_given_once_for_one_o
 
     assert len(await shop.runs()) == 2
     assert len(await redemptions_of(shop.database)) == 2
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
+async def test_a_coupon_that_a_browsers_run_gave_without_telling_is_told_of_by_the_trusted_run_and_given_once(
+    shop: Shop, walker: Walker, sender: sending.Shop, *, used: bool
+) -> None:
+    tea = {"reward": {"give": "free-tea", "untrusted": {"per_customer": 5}}, "id": "tea"}
+    await shop.publish(journey(tea, MAIL, again={"at_most": 1, "per": "30d"}))
+    await pay(shop, browser=True)
+    [first] = await shop.runs()
+    await give_tea(shop, first)
+    sender.provider.script = [Rejected("refused")]
+    await sender.send(first.id, step="mail", as_of=shop.now)
+    if used:
+        [given] = await redemptions_of(shop.database)
+        await end(shop.database, given, at=shop.now)
+
+    shop.later(minutes=1)
+    await pay(shop)
+
+    old, new = await shop.runs()
+    assert (old.reason, new.trusted, new.state) == ("superseded", True, "active")
+    await give_tea(shop, new)
+    [given] = await redemptions_of(shop.database)
+    [new] = await trusted_runs(shop)
+    assert new.saved["reward"]["redemption_id"] == str(given.id)
+    await sender.send(new.id, step="mail", as_of=shop.now)
+    assert len(sender.provider.taken) == 1
+    await pay(shop)
+    assert len(await shop.runs()) == 2
+
+
+async def test_a_coupon_that_a_browsers_run_told_of_has_had_its_turn(
+    shop: Shop, walker: Walker, sender: sending.Shop
+) -> None:
+    tea = {"reward": {"give": "free-tea", "untrusted": {"per_customer": 5}}, "id": "tea"}
+    await shop.publish(journey(tea, MAIL))
+    await pay(shop, browser=True)
+    [run] = await shop.runs()
+    await give_tea(shop, run)
+    await sender.send(run.id, step="mail", as_of=shop.now)
+    await pay(shop)
+    assert await states(shop) == [UNDER_WAY]
 
 
 async def test_a_receipt_that_has_not_left_is_told_with_the_shops_facts(shop: Shop, sender: sending.Shop) -> None:
