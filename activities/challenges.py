@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+from database import challenge_totals
 from database.challenge_errands import find_errands, run_errand
 from database.contest_draws import freeze_closed, give_due
 from database.leaderboard_closing import close_some, find_ended
@@ -21,7 +22,7 @@ async def close_periods(database: Database, as_of: datetime, heartbeat: Callable
         await find_errands(session, as_of)
         await find_ended(session, as_of)
     pages = 0
-    for page in (close_some, run_errand, freeze_closed, give_due):
+    for page in (challenge_totals.add_up, close_some, run_errand, freeze_closed, give_due):
         pages += await _all(database, page, as_of, heartbeat)
     return pages
 

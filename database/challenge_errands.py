@@ -10,13 +10,14 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import Index, Numeric, PrimaryKeyConstraint, func, select, text
+from sqlalchemy import Index, Numeric, PrimaryKeyConstraint, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.announcements import Announcement, announce
 from database.base import Table
 from database.challenge_progress import ChallengeProgress
+from database.challenge_totals import totals_of
 from database.challenges import LiveChallenge, live_challenges
 from database.leaderboards import winners
 from database.session import ReadSession, WriteSession
@@ -180,13 +181,12 @@ def _announcement(errand: ChallengeErrand, member: UUID, name: str, about: Mappi
 
 
 async def _find_levels(session: WriteSession, challenge: LiveChallenge, as_of: datetime) -> None:
-    statement = (
-        select(ChallengeProgress.period, func.sum(ChallengeProgress.figure))
-        .where(ChallengeProgress.challenge == challenge.key)
-        .group_by(ChallengeProgress.period)
-    )
-    for period, figure in (await session.execute(statement)).all():
+    known = select(CommunityLevel.period, CommunityLevel.level).where(CommunityLevel.challenge == challenge.key)
+    reached = {(row.period, row.level) for row in await session.execute(known)}
+    for period, figure in (await totals_of(session, challenge.key)).items():
         for level in levels_reached(challenge.definition.levels, figure):
+            if (period, level.level) in reached:
+                continue
             row = {"challenge": challenge.key, "period": period, "level": level.level, "version": challenge.version}
             new = insert(CommunityLevel).values(**row, figure=figure, reached_at=as_of).on_conflict_do_nothing()
             if (await session.execute(new.returning(CommunityLevel.level))).one_or_none():

@@ -36,6 +36,22 @@ PAID: Final = """
     )
 """
 
+# What members came to together, against their own figures (`challenge_totals.py`).
+TOTALS: Final = """
+    SELECT challenge || '/' || period
+    FROM (
+        SELECT challenge, period, sum(amount) AS amount FROM (
+            SELECT challenge, period, amount FROM challenge_totals
+            UNION ALL
+            SELECT challenge, period, amount FROM challenge_total_changes
+        ) AS noted GROUP BY challenge, period
+    ) AS kept
+    FULL JOIN (
+        SELECT challenge, period, sum(figure) AS amount FROM challenge_progress GROUP BY challenge, period
+    ) AS members USING (challenge, period)
+    WHERE coalesce(kept.amount, 0) <> coalesce(members.amount, 0)
+"""
+
 _PAGE = 200
 
 

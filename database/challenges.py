@@ -11,10 +11,10 @@ from functools import cached_property
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Text, cast, func, select, text
+from sqlalchemy import Text, cast, select, text
 from sqlalchemy.orm import aliased
 
-from database.challenge_progress import ChallengeProgress
+from database.challenge_totals import totals_of
 from database.documents import DocumentRow, DocumentVersion
 from database.published import VersionText, readable
 from database.session import ReadSession
@@ -134,7 +134,5 @@ def _kept(total: int | None, refunded: int | None) -> Fraction:
 
 
 async def community_figure(session: ReadSession, challenge: str, period: str) -> Decimal:
-    """What all members have come to together. Relies on ix_challenge_progress_rank."""
-    total = select(func.coalesce(func.sum(ChallengeProgress.figure), 0))
-    ours = (ChallengeProgress.challenge == challenge, ChallengeProgress.period == period)
-    return (await session.execute(total.where(*ours))).scalar_one()
+    """What all members have come to together."""
+    return (await totals_of(session, challenge, period)).get(period, Decimal(0))

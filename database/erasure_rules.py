@@ -117,6 +117,8 @@ KEPT: Final[Mapping[str, str]] = {
     "leaderboard_closings": "which periods are being made final",
     "leaderboard_snapshots": "which periods are final; the members' places are removed",
     "passes": "how far jobs have come",
+    "challenge_total_changes": "what all members of a period come to",
+    "challenge_totals": "what all members of a period come to",
     "code_tries": "keyed hashes that last a day",
     "products": "the catalogue",
     "provider_places": "pace of sending",

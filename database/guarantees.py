@@ -115,6 +115,7 @@ QUESTIONS = (
     Question("referrals", "an order that is gone qualifies nobody", referral_guarantees.QUALIFIED),
     Question("tiers", "no period has been over for longer than a day", tier_guarantees.CLOSED),
     Question("challenges", "a completion's points are in the ledger", challenge_guarantees.PAID),
+    Question("challenges", "what members came to together is the sum of their figures", challenge_guarantees.TOTALS),
 )
 
 

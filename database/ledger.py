@@ -94,6 +94,7 @@ class PointEntry(Table):
     __table_args__ = (
         CheckConstraint("amount <> 0", name="amount"),
         Index("ix_point_entries_transaction_id", "transaction_id"),
+        Index("ix_point_entries_history", "programme", "account", "transaction_id"),
     )
 
 

@@ -139,23 +139,38 @@ class Happened:
     changes: Mapping[str, int]
 
 
-# The account's own entries and those of accounts that were merged into it. Relies on pk_point_entries.
+# The account's own moves and those of accounts that were merged into it, as many of each as one page can show. What
+# moved between two of them is left out. Relies on ix_point_entries_history: of a long history one page is read.
 _HISTORY = text("""
+    WITH own AS (
+        SELECT CAST(:account AS uuid) AS account
+        UNION
+        SELECT account FROM point_balances WHERE programme = :programme AND merged_into = :account
+    ), latest AS (
+        SELECT DISTINCT page.transaction_id FROM own CROSS JOIN LATERAL (
+            SELECT DISTINCT entries.transaction_id FROM point_entries AS entries
+            WHERE entries.programme = :programme AND entries.account = own.account
+              AND (CAST(:before AS uuid) IS NULL OR entries.transaction_id < :before)
+              AND EXISTS (
+                  SELECT FROM point_entries AS side JOIN own USING (account)
+                  WHERE side.transaction_id = entries.transaction_id AND side.programme = :programme
+                  GROUP BY side.bucket HAVING sum(side.amount) <> 0
+              )
+            ORDER BY entries.transaction_id DESC LIMIT :limit
+        ) AS page
+    )
     SELECT
         made.id, made.effective_at AS at, made.kind, made.points, made.source, made.author, notes.reason,
         notes.reference, jsonb_object_agg(own.bucket, own.amount) AS changes
     FROM (
-        SELECT transaction_id, bucket, sum(amount)::bigint AS amount
-        FROM point_entries
-        WHERE programme = :programme AND (account = :account OR account IN (
-            SELECT account FROM point_balances WHERE programme = :programme AND merged_into = :account
-        ))
-        GROUP BY transaction_id, bucket
-        HAVING sum(amount) <> 0
+        SELECT entries.transaction_id, entries.bucket, sum(entries.amount)::bigint AS amount
+        FROM latest JOIN point_entries AS entries USING (transaction_id) JOIN own USING (account)
+        WHERE entries.programme = :programme
+        GROUP BY entries.transaction_id, entries.bucket
+        HAVING sum(entries.amount) <> 0
     ) AS own
     JOIN point_transactions AS made ON made.id = own.transaction_id
     LEFT JOIN point_notes AS notes ON notes.transaction_id = made.id
-    WHERE CAST(:before AS uuid) IS NULL OR made.id < :before
     GROUP BY made.id, notes.reason, notes.reference
     ORDER BY made.id DESC
     LIMIT :limit

@@ -27,6 +27,10 @@ _SUMMED = text("""
     FROM point_entries JOIN point_transactions ON point_transactions.id = transaction_id
     WHERE effective_at < :until
 """)
+_READ_IN_HERE = text("""
+    SELECT coalesce(sum(seq_tup_read + idx_tup_fetch), 0)::int FROM pg_stat_xact_user_tables
+    WHERE relname LIKE 'point\\_%'
+""")
 
 
 async def move(database: Database, account: UUID, at: datetime) -> None:
@@ -149,3 +153,29 @@ async def test_the_liability_reads_hours_and_not_the_ledger(database: Database) 
         costs.append(await cost())
 
     assert costs[1] <= costs[0] < 50
+
+
+async def test_a_page_of_points_costs_the_same_however_long_the_history_is(database: Database) -> None:
+    account = new_id()
+
+    async def cost() -> tuple[list[UUID], int]:
+        async with database.read() as session:
+            page = await points.history(session, "main", account, limit=10)
+            return [each.id for each in page], await session.scalar(_READ_IN_HERE) or 0
+
+    async def earn(count: int) -> None:
+        async with database.transaction() as session:
+            for _ in range(count):
+                credit = Credit(account, f"{new_id()}", 100, CreditKind.EARN, NOON, "purchase")
+                await points.post(session, "main", [credit], NOON)
+        async with database.transaction() as session:
+            await session.execute(text("ANALYZE point_entries"))
+
+    await earn(40)
+    before, short = await cost()
+    await earn(400)
+    after, long = await cost()
+
+    assert len(before) == len(after) == 10
+    assert min(after) > max(before)
+    assert long <= short * 2

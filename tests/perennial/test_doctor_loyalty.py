@@ -72,6 +72,10 @@ DAMAGES = [
         "UPDATE challenge_progress SET figure = figure + 1 WHERE challenge = 'visitor'",
         "progress equals a recount of events",
     ),
+    (
+        "INSERT INTO challenge_total_changes (challenge, period, amount) VALUES ('visitor', '2026-05', 1)",
+        "what members came to together is the sum of their figures",
+    ),
     ("UPDATE challenge_completions SET points = points + 1", "a completion's points are in the ledger"),
     ("UPDATE tier_memberships SET tier = 'gold'", "tiers equal a replay of what counts"),
     ("UPDATE tier_standings SET due_at = '2026-01-01'", "no period has been over for longer than a day"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import select, text
 
-from database.challenge_errands import ChallengeErrand, recount
+from database import challenge_totals
+from database.challenge_errands import ChallengeErrand, find_errands, recount
+from database.challenges import community_figure
 from database.leaderboard_closing import LeaderboardEntrant, close_some, find_ended
 from database.leaderboards import LeaderboardRank, Place, Ranked, final_ranks, running_ranks, snapshot_of
 from tests.challenging import PROGRAMME, balance, order, progress, put_live, run_errands
@@ -113,6 +116,37 @@ async def test_an_errand_is_told_page_by_page_and_ends(shop: Shop) -> None:
         ] == [True]
 
 
+async def test_what_a_community_came_to_is_known_without_adding_its_members_up(shop: Shop) -> None:
+    trees = {"challenge": "trees", "metric": {"count": "Order Completed"}, "community": {"contribute": 2}}
+    await put_live(shop, "challenge", trees | {"levels": [{"level": "wood", "at": 5}]})
+    async with shop.database.transaction() as session:
+        await session.execute(_MANY, {"now": shop.now})
+    async with shop.database.transaction() as session:
+        while await challenge_totals.add_up(session, shop.now, limit=1):
+            pass
+    await order(shop, "o-1", user_id="ann")
+
+    async with shop.database.transaction() as session:
+        await find_errands(session, shop.now)
+        figure = await community_figure(session, "trees", "ever")
+        read = (await session.execute(_READ)).scalar_one()
+    assert (figure, read) == (Decimal(3000 + 1), 0)
+
+    async with shop.database.transaction() as session:
+        await session.execute(text("UPDATE challenge_progress SET figure = figure + 1"))
+        await session.execute(text("DELETE FROM challenge_progress WHERE figure = 2"))
+        assert await community_figure(session, "trees", "ever") == 0
+
+
+_MANY = text("""
+    WITH made AS (
+        INSERT INTO customers (id, external_id, traits, trait_times, first_seen, last_seen, last_number)
+        SELECT gen_random_uuid(), 'm-' || n, '{}', '{}', :now, :now, 1 FROM generate_series(1, 3000) AS n
+        RETURNING id
+    )
+    INSERT INTO challenge_progress (challenge, period, customer_id, figure, round, last_at, version)
+    SELECT 'trees', 'ever', id, 1, 1, :now, 1 FROM made
+""")
 _MEMBERS = text("""
     WITH made AS (
         INSERT INTO customers (id, external_id, traits, trait_times, first_seen, last_seen, last_number)
