@@ -7,18 +7,19 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import Boolean, ColumnElement, and_, literal_column, or_, select
 
 from database.confirmed_addresses import standings_of
 from database.consent import Consent
 from database.customers import Customer, trusted_profile
 from database.events import Event
-from database.messages import Message, MessageEvent
+from database.messages import OF_TRUSTED_RUN, Message, MessageEvent
 from database.programmes import LiveProgramme
 from database.recorded_points import recorded_loyalty
 from database.secrets import PSEUDONYMS, known_secret
 from database.session import ReadSession
 from database.suppressions import as_suppressed, suppressions_of
+from database.untrusted_runs import trusted_since
 from database.vouching import is_vouched
 from domain.addresses import address_of
 from domain.conditions.history import PastMessage, Report
@@ -62,6 +63,7 @@ async def recordings(
     for first in range(0, len(customer_ids), PAGE):
         ids = customer_ids[first : first + PAGE]
         events = await _events(session, ids, names, end, with_traits=with_traits)
+        known_since = await trusted_since(session, ids)
         messages, sent = await _messages(session, ids, journey)
         loyalty = await recorded_loyalty(session, programme, ids) if programme else {}
         known = select(Customer).where(Customer.id.in_(ids)).order_by(Customer.id)
@@ -86,6 +88,7 @@ async def recordings(
                 consents=consents[row.id],
                 messages=messages[row.id],
                 sent=sent[row.id],
+                trusted_since=known_since.get(row.id),
                 loyalty=loyalty.get(row.id),
             )
             for row in rows
@@ -159,12 +162,13 @@ async def _messages(
     messages: dict[UUID, list[PastMessage]] = defaultdict(list)
     sent: dict[UUID, list[Sent]] = defaultdict(list)
     others = or_(Message.journey.is_(None), Message.journey != journey)
-    statement = select(Message).where(Message.customer_id.in_(ids), others, Message.state.in_(RESERVED))
-    rows = (await session.execute(statement.order_by(Message.created_at))).scalars().all()
-    reports = await _reports(session, [row.id for row in rows])
-    for row in rows:
+    by_trust = literal_column(OF_TRUSTED_RUN, Boolean()).label("was_trusted")
+    statement = select(Message, by_trust).where(Message.customer_id.in_(ids), others, Message.state.in_(RESERVED))
+    rows = (await session.execute(statement.order_by(Message.created_at))).all()
+    reports = await _reports(session, [row.id for row, _ in rows])
+    for row, was_trusted in rows:
         if row.customer_id is not None:
-            sent[row.customer_id].append(Sent(row.created_at, row.channel, row.purpose))
+            sent[row.customer_id].append(Sent(row.created_at, row.channel, row.purpose, was_trusted))
             messages[row.customer_id].append(
                 PastMessage(
                     template=row.template,

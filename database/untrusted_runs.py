@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -12,13 +13,17 @@ from database.session import ReadSession
 from database.superseding import NEVER_TRUSTED, SENT_NOTHING
 from database.vouching import VOUCHED
 
-# By ix_events_customer_number. What our own steps record shows nothing: a browser may have set it off.
+_BY_OTHERS: Final = f"events.number IS NOT NULL AND NOT own AND source <> 'perennial' AND {VOUCHED}"
+"""Of a row of `events`: what our own steps record shows nothing, a browser may have set it off."""
+
+# Both by ix_events_customer_number.
 _HAS_TRUSTED_EVENT = text(f"""
-    SELECT EXISTS (
-        SELECT FROM events
-        WHERE customer_id = :customer_id AND number IS NOT NULL AND NOT own AND source <> 'perennial' AND {VOUCHED}
-    )
+    SELECT EXISTS (SELECT FROM events WHERE customer_id = :customer_id AND {_BY_OTHERS})
 """)  # noqa: S608  a condition, written in our own code
+_TRUSTED_SINCE = text(f"""
+    SELECT customer_id, min(timestamp) AS since FROM events WHERE customer_id = ANY(:customer_ids) AND {_BY_OTHERS}
+    GROUP BY customer_id
+""")  # noqa: S608  the same
 
 # By ix_runs_customer and pk_run_steps.
 _GIVEN = text("""
@@ -60,6 +65,12 @@ GIFTS: Final = """
 async def has_trusted_event(session: ReadSession, customer_id: UUID) -> bool:
     """Whether anything but browsers ever told of the customer."""
     return bool(await session.scalar(_HAS_TRUSTED_EVENT, {"customer_id": customer_id}))
+
+
+async def trusted_since(session: ReadSession, customer_ids: Collection[UUID]) -> dict[UUID, datetime]:
+    """The time of the first event of which anything but browsers told, of those who have one."""
+    rows = await session.execute(_TRUSTED_SINCE, {"customer_ids": list(customer_ids)})
+    return {row.customer_id: row.since for row in rows}
 
 
 async def untold_gift(session: ReadSession, customer_id: UUID, journey: str, reward: str) -> UUID | None:

@@ -8,7 +8,8 @@ from typing import Final
 
 import idna
 
-_GMAIL: Final = frozenset({"gmail.com", "googlemail.com"})
+from domain.mailbox_providers import at_provider
+
 _DOTS: Final = re.compile("[\u3002\uff0e\uff61]")  # what IDNA takes for the dot between labels
 _NAMED: Final = re.compile(r"[^<>]*<([^<>]+)>")  # Ann <ann@example.com>
 _COMMENT: Final = re.compile(r"\([^()]*\)")
@@ -35,8 +36,8 @@ def folded(text: str) -> str:
 def mailbox(address: str | None) -> str | None:
     """The mailbox behind an address; None if it is no address.
 
-    Without quotes, comments, case and ignorable characters, without `+tag`, at Gmail without dots; the domain in its
-    ASCII form (UTS 46) without a final dot.
+    Without quotes, comments, case and ignorable characters, without `+tag`; the domain in its ASCII form (UTS 46)
+    without a final dot; at large providers one address for all of the mailbox (domain/mailbox_providers.py).
     """
     written = visible(address or "")
     named = _NAMED.fullmatch(written)
@@ -45,9 +46,8 @@ def mailbox(address: str | None) -> str | None:
     if not (local and at and domain):
         return None
     local = local.partition("+")[0] or local
-    if domain in _GMAIL:
-        local, domain = local.replace(".", "") or local, "gmail.com"
-    return f"{local}@{domain}"
+    name, home = at_provider(local, domain)
+    return f"{name}@{home}"
 
 
 def _bare(address: str) -> str:

@@ -42,6 +42,7 @@ class RecordedCustomer:
     consents: Sequence[StandingConsent]
     messages: Sequence[PastMessage]
     sent: Sequence[Sent]
+    trusted_since: datetime | None = None  # the first event, of whatever name, that a trusted source told of
     loyalty: RecordedLoyalty | None = None  # None: no programme is live, or nothing asks for points or tiers
 
 
@@ -53,7 +54,6 @@ class SimulatedCustomer:
     settings: ShopSettings
     past: list[PastEvent] = field(default_factory=list)
     last_number: int = 0
-    has_trusted_event: bool = False  # other than our own
     points: SimulatedPoints | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,6 +89,11 @@ class SimulatedCustomer:
         zone = resolve_zone(told, self.settings.zone)
         return Scope(as_of=as_of, zone=zone, entry=entry, customer={"id": record.external_id, "traits": traits})
 
+    def is_known_by(self, moment: datetime) -> bool:
+        """Whether anything but browsers had told of the customer by then."""
+        since = self.record.trusted_since
+        return since is not None and since <= moment
+
     def consents_by(self, moment: datetime) -> list[StandingConsent]:
         """The consent records that had been made by then."""
         return [consent for consent in self.record.consents if consent.at <= moment]
@@ -96,7 +101,6 @@ class SimulatedCustomer:
     def saw(self, event: Happening) -> None:
         """An event has happened."""
         self.last_number = max(self.last_number, event.number)
-        self.has_trusted_event |= event.trusted and not event.own
         self.past.append(
             PastEvent(
                 name=event.name,

@@ -66,7 +66,7 @@ def give(body: Reward, world: LoyaltyWorld, *, trusted: bool, costs: Costs) -> s
 def _is_allowed(body: Reward, world: LoyaltyWorld) -> bool:
     """Whether the step gives this customer one more in untrusted runs."""
     allowed = body.untrusted
-    if allowed is None or not world.customer.has_trusted_event:
+    if allowed is None or not world.customer.is_known_by(world.now):
         return False
     since = parse_duration(allowed.per).before(world.now) if allowed.per else None
     given = [at for reward, at in world.doubtful_gifts if reward == body.give and (since is None or at > since)]

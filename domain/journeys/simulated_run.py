@@ -15,6 +15,7 @@ from domain.journeys.flow import Flow, id_of
 from domain.journeys.interpreter import Interpreter
 from domain.journeys.simulated_loyalty import LoyaltyWorld, give, move
 from domain.journeys.splits import assign
+from domain.journeys.step_bodies import Reward
 from domain.journeys.steps import (
     BranchStep,
     CallStep,
@@ -44,8 +45,12 @@ DONE = StepOutcome(kind=OutcomeKind.DONE)
 class World(LoyaltyWorld, Protocol):
     """What surrounds a simulated run: its customer at the moment of the virtual clock."""
 
-    def gate(self, step: SendStep, *, is_silenced: bool) -> Send | Hold | Skip:
-        """What the send gate would decide, and count."""
+    def gate(self, step: SendStep, *, is_silenced: bool, trusted: bool) -> Send | Hold | Skip:
+        """What the send gate would decide, and count. `trusted`: the run is."""
+        ...
+
+    def take_over(self, reward: str) -> bool:
+        """Whether a browser's run gave this and told nobody; the run that asks tells of it instead."""
         ...
 
     def since(self, number: int) -> list[Happening]:
@@ -120,6 +125,7 @@ class SimulatedRun:
     until: datetime | None = None
     converted: bool = False
     costs: Costs = field(default_factory=Costs)
+    doubtful_gifts: list[str] = field(default_factory=list)  # given while it was untrusted, and taken over by no other
     log: list[LoggedStep] = field(default_factory=list)
     variants: dict[str, str] = field(default_factory=dict)
     _waits: dict[tuple[str, int], _OpenWait] = field(default_factory=dict)
@@ -213,10 +219,18 @@ class SimulatedRun:
             case PointsStep(points=body):
                 reason = move(body, self.world, trusted=self.trusted, costs=self.costs)
             case RewardStep(reward=gift):
-                reason = give(gift, self.world, trusted=self.trusted, costs=self.costs)
+                reason = self._give(gift)
             case _:
                 reason = None
         return DONE if reason is None else _skipped(reason)
+
+    def _give(self, gift: Reward) -> str | None:
+        if self.trusted and self.world.take_over(gift.give):
+            return None
+        reason = give(gift, self.world, trusted=self.trusted, costs=self.costs)
+        if reason is None and not self.trusted:
+            self.doubtful_gifts.append(gift.give)
+        return reason
 
     def _wait(self, step: WaitStep, visit: int) -> StepOutcome:
         customer, reached_at = self.world.customer, self._reached_at(step, visit)
@@ -267,7 +281,7 @@ class SimulatedRun:
     def _send(self, step: SendStep) -> StepOutcome:
         if self.shadow:
             return StepOutcome(kind=OutcomeKind.SKIPPED, reason=HOLDOUT)
-        match self.world.gate(step, is_silenced=self.silenced and not self.has_given):
+        match self.world.gate(step, is_silenced=self.silenced and not self.has_given, trusted=self.trusted):
             case Send():
                 return DONE
             case Hold(until=until, reason=reason):

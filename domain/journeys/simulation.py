@@ -24,7 +24,7 @@ from domain.journeys.flow import Flow
 from domain.journeys.reentry import barred_by
 from domain.journeys.simulated_entries import DUE, TOLD, crossings, occasion_of, own_event
 from domain.journeys.simulated_run import Deciders, SimulatedRun
-from domain.journeys.simulated_turns import give_way, turns
+from domain.journeys.simulated_turns import give_way, take_over, turns
 from domain.journeys.steps import SendStep
 from domain.journeys.value import is_of_value
 from domain.journeys.waiting import Happening, Matcher, Watcher, compile_entry, compile_match
@@ -69,6 +69,7 @@ class _Rules:
     goal_within: timedelta
     is_of_value: bool
     gives: bool
+    tells: bool
 
     @classmethod
     def of(cls, definition: JourneyDefinition) -> _Rules:
@@ -88,6 +89,7 @@ class _Rules:
             goal_within=within.longest(),
             is_of_value=is_of_value(definition),
             gives=Worth().given_by(definition),
+            tells=any(isinstance(step, SendStep) for step in definition.walk()),
         )
 
 
@@ -187,7 +189,7 @@ class _CustomerWorld:
         """The events after a routing number, up to now."""
         return [event for event in self._heard if event.number > number]
 
-    def gate(self, step: SendStep, *, is_silenced: bool) -> Send | Hold | Skip:
+    def gate(self, step: SendStep, *, is_silenced: bool, trusted: bool) -> Send | Hold | Skip:
         """The send gate of production, with the messages that the simulation has sent."""
         body, record = step.send, self.customer.record
         purpose = self.rules.definition.purpose_of(body)
@@ -202,15 +204,20 @@ class _CustomerWorld:
             suppression=cause_against(record.suppressions, purpose, consents, to),
             is_confirmed=to.takes_value or not self.rules.is_of_value,
             is_silenced=is_silenced,
+            is_trusted=trusted,
             sent=[*(message for message in record.sent if message.at <= self.now), *self.sent],
         )
         decision = decide(candidate, self.settings, self.now)
         match decision:
             case Send():
-                self.sent.append(Sent(self.now, body.channel, purpose))
+                self.sent.append(Sent(self.now, body.channel, purpose, trusted))
             case Hold(reason=reason) | Skip(reason=reason):
                 self.gate_reasons[reason] += 1
         return decision
+
+    def take_over(self, reward: str) -> bool:
+        """Whether a browser's run gave this and told nobody."""
+        return take_over(self.runs, reward)
 
     def _settle(self, run: SimulatedRun, event: Happening) -> None:
         if run.ending is None:
@@ -243,7 +250,7 @@ class _CustomerWorld:
             return
         trusted = event.trusted and self._matches(event, trusted=True) and self._qualifies(event, trusted=True)
         enter = self.rules.definition.enter
-        counting = turns(self.runs, trusted=trusted, gives=self.rules.gives)
+        counting = turns(self.runs, trusted=trusted, gives=self.rules.gives, tells=self.rules.tells)
         occasion = occasion_of(event, enter.occasion)
         reason = self._barred(event, occasion, counting)
         if reason is not None or occasion is None:

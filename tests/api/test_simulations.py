@@ -255,6 +255,45 @@ async def test_a_simulation_shows_which_runs_browsers_would_have_led_on(
     assert told["costs"] == {"points_awarded": 5, "points_deducted": 0, "rewards": {"free-tea": 3}}
 
 
+async def test_a_simulation_knows_customers_by_events_that_the_journey_does_not_name(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await publish_programme(database, NOW - timedelta(days=300))
+    await publish_reward(database, TEA)
+    before, after, never = [await make_customer(database) for _ in range(3)]
+    for customer, days in ((before, 20), (after, 2)):
+        await happened(database, customer, "Letter Answered", NOW - timedelta(days=days))
+    await happened(database, never, "Letter Answered", NOW - timedelta(days=20), trusted=False)
+    for customer in (before, after, never):
+        await happened(database, customer, "App Installed", NOW - timedelta(days=5), trusted=False)
+    tea = {"reward": {"give": "free-tea", "untrusted": {"per_customer": 1}}, "id": "tea"}
+
+    told = await simulate(
+        client, definition={"journey": "cart", "enter": {"on": {"event": "App Installed"}}, "steps": [tea]}
+    )
+
+    assert told["costs"]["rewards"] == {"free-tea": 1}
+
+
+async def test_a_simulation_gives_a_coupon_once_that_a_browsers_run_gave_and_nobody_was_told_of(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await publish_programme(database, NOW - timedelta(days=300))
+    await publish_reward(database, TEA)
+    customer = await make_customer(database)
+    await happened(database, customer, "Letter Answered", NOW - timedelta(days=20))
+    for days, trusted in ((5, False), (4, True)):
+        await happened(database, customer, "Order Paid", NOW - timedelta(days=days), trusted=trusted, order_id="o-1")
+    tea = {"reward": {"give": "free-tea", "untrusted": {"per_customer": 1}}, "id": "tea"}
+    mail = {"send": {"template": "t"}, "id": "mail"}  # nobody knows an address
+    enter = {"on": {"event": "Order Paid"}, "occasion": "properties.order_id"}
+
+    told = await simulate(client, definition={"journey": "cart", "enter": enter, "steps": [tea, mail]})
+
+    assert (told["entered"], told["untrusted"]) == (2, 1)
+    assert told["costs"]["rewards"] == {"free-tea": 1}
+
+
 async def test_a_simulation_lets_no_browser_take_the_turn_or_the_points_of_a_trusted_customer(
     client: httpx.AsyncClient, database: Database
 ) -> None:
