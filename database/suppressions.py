@@ -91,7 +91,7 @@ _UPSERT = _NEW.on_conflict_do_update(
     where=or_(
         Suppression.released_at.is_not(None),
         Suppression.until <= _NEW.excluded.at,
-        and_(Suppression.reason.in_(LIFTED_BY_CONSENT), Suppression.at < _NEW.excluded.at),
+        and_(or_(*(Suppression.reason == each for each in LIFTED_BY_CONSENT)), Suppression.at < _NEW.excluded.at),
     ),
 )
 
