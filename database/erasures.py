@@ -5,14 +5,13 @@ What an erasure does to each table is database/erasure_rules.py.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Index, LargeBinary, PrimaryKeyConstraint, exists, func, select, text, update
+from sqlalchemy import Index, LargeBinary, PrimaryKeyConstraint, exists, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -21,14 +20,15 @@ from database.customers import Identity
 from database.secrets import PSEUDONYMS, known_secret, secret
 from database.session import ReadSession, WriteSession
 from database.undertakings import conclude
+from domain.identities import spelling
 from domain.pseudonyms import pseudonym
 
 LONG_ID = 12
 """From this many characters on an id is looked for in all tables, not only where ids stand."""
 
 
-_SPELLING = "spelling"
-"""The kind of the hash of a user id without what spellings differ in."""
+_SPELLINGS: Final = {"user": "spelling", "anonymous": "anonymous spelling"}
+"""By kind of id, the kind of the hash of what its spellings have in common."""
 
 
 LONG_PHONE = 8
@@ -60,7 +60,7 @@ class ErasedIdentity(Table):
 
     __tablename__ = "erased_identities"
 
-    kind: Mapped[str]  # user | anonymous | spelling
+    kind: Mapped[str]  # user | anonymous | spelling | anonymous spelling
     hash: Mapped[bytes] = mapped_column(LargeBinary)
     erased_at: Mapped[datetime]
 
@@ -176,7 +176,7 @@ async def remember_erased(
     """Keep the hashes of erased ids, with the time up to which their past is gone; answers kinds and hashes."""
     key = await secret(session, PSEUDONYMS)
     hashes = {(each.kind, pseudonym(key, each.kind, each.value)) for each in identities}
-    hashes |= {(_SPELLING, _spelt(key, each)) for each in identities if each.kind == "user"}
+    hashes |= {_spelt(key, each) for each in identities}
     await keep_hashes(session, sorted(hashes), as_of)
     return sorted(hashes)
 
@@ -227,28 +227,32 @@ async def erased_ids(session: WriteSession, user_ids: Collection[str]) -> set[st
 async def erased_since(session: WriteSession, identities: Sequence[IdentityRef]) -> dict[IdentityRef, datetime]:
     """Which of these ids were erased, and when: whatever such a customer did earlier is to be dropped.
 
-    Another spelling of an erased user id (case, blanks, width) is that id, unless somebody is known by just that one.
+    Another spelling of an erased id (`spelling`) is that id, unless somebody is known by just that one.
     """
     if not identities:
         return {}
     key = await secret(session, PSEUDONYMS)
     exact = {(each.kind, pseudonym(key, each.kind, each.value)): each for each in identities}
-    spelt = {(each, _spelt(key, each)) for each in identities if each.kind == "user"}
-    hashes = {found for _, found in (*exact, *spelt)}
+    spelt = {each: _spelt(key, each) for each in identities}
+    hashes = {found for _, found in (*exact, *spelt.values())}
     rows = (await session.scalars(select(ErasedIdentity).where(ErasedIdentity.hash.in_(sorted(hashes))))).all()
-    found = {exact[row.kind, row.hash]: row.erased_at for row in rows if (row.kind, row.hash) in exact}
-    alike = {row.hash: row.erased_at for row in rows if row.kind == _SPELLING}
-    other = {ref: alike[each] for ref, each in spelt if each in alike and ref not in found}
+    since = {(row.kind, row.hash): row.erased_at for row in rows}
+    found = {ref: since[hashed] for hashed, ref in exact.items() if hashed in since}
+    other = {ref: since[hashed] for ref, hashed in spelt.items() if hashed in since and ref not in found}
     return found | await _without_the_living(session, other)
 
 
 async def _without_the_living(
     session: WriteSession, erased: Mapping[IdentityRef, datetime]
 ) -> dict[IdentityRef, datetime]:
-    known = select(Identity.value).where(Identity.kind == "user", Identity.value.in_([ref.value for ref in erased]))
-    living = set(await session.scalars(known)) if erased else set()
-    return {ref: at for ref, at in erased.items() if ref.value not in living}
+    if not erased:
+        return {}
+    named = tuple_(Identity.kind, Identity.value)
+    known = select(Identity.kind, Identity.value).where(named.in_(sorted(erased)))
+    living = {IdentityRef(*row) for row in await session.execute(known)}
+    return {ref: at for ref, at in erased.items() if ref not in living}
 
 
-def _spelt(key: bytes, user_id: IdentityRef) -> bytes:
-    return pseudonym(key, _SPELLING, unicodedata.normalize("NFKC", user_id.value).strip().casefold())
+def _spelt(key: bytes, ref: IdentityRef) -> tuple[str, bytes]:
+    """The kind and the hash of what the spellings of an id have in common."""
+    return _SPELLINGS[ref.kind], pseudonym(key, _SPELLINGS[ref.kind], spelling(ref.value))

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from domain.mailboxes import printed
 from domain.placeholders import is_placeholder
 
 
@@ -24,6 +25,13 @@ class Key(NamedTuple):
 
     kind: IdKind
     value: str
+
+
+def spelling(value: str) -> str:
+    """What an id has in common with its other spellings: those that differ in case, in width, in blanks at the ends or
+    in characters that nobody sees. Tells who was erased; a living customer goes by the id to the letter.
+    """
+    return printed(printed(value).casefold())
 
 
 def subject_of(key: Key) -> str:

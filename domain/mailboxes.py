@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Set
 from typing import Final
 
 import idna
@@ -14,17 +15,28 @@ _DOTS: Final = re.compile("[\u3002\uff0e\uff61]")  # what IDNA takes for the dot
 _NAMED: Final = re.compile(r"[^<>]*<([^<>]+)>")  # Ann <ann@example.com>
 _COMMENT: Final = re.compile(r"\([^()]*\)")
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
-# Unicode's Default_Ignorable_Code_Point apart from the format characters (Cf): fillers and variation selectors.
+# Unicode's Default_Ignorable_Code_Point apart from the format characters (Cf): fillers and variation selectors; and
+# the blank of Braille.
 _IGNORABLE: Final = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
 )
-_INVISIBLE: Final = frozenset({"Cf", "Cc", "Cs", "Zs", "Zl", "Zp"})
+_CONTROLS: Final = frozenset({"Cf", "Cc", "Cs"})
+_BLANKS: Final = frozenset({"Zs", "Zl", "Zp"})
 
 
 def visible(text: str) -> str:
     """A text in Unicode's compatibility form (NFKC), without blanks, control and ignorable characters."""
+    return _without(text, _CONTROLS | _BLANKS)
+
+
+def printed(text: str) -> str:
+    """What is `visible` of a text, with the blanks between its words."""
+    return _without(text, _CONTROLS).strip()
+
+
+def _without(text: str, categories: Set[str]) -> str:
     plain = _IGNORABLE.sub("", unicodedata.normalize("NFKC", text))
-    seen = "".join(each for each in plain if unicodedata.category(each) not in _INVISIBLE)
+    seen = "".join(each for each in plain if unicodedata.category(each) not in categories)
     return unicodedata.normalize("NFKC", seen)
 
 

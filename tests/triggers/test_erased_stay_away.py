@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -129,16 +130,43 @@ async def test_an_alias_is_an_alias_again_once_the_shop_knows_the_person_anew(sh
     assert await shop.customer_count() == 2  # the tombstone of the erased one, and the new one
 
 
-@pytest.mark.parametrize("spelling", ["ANN@Shop.example", " ann@shop.example", "\uff41nn@shop.example"])
-async def test_another_spelling_of_an_erased_id_is_that_id_for_imports(shop: Shop, spelling: str) -> None:
+UNSEEN = ["\u200b", "\u00ad", "\u2060", "\ufeff", "\u200e", "\u3164", "\u2800", "\ufe0f", "\U000e0020"]
+SPELLINGS = [
+    *("ANN@Shop.example", " ann@shop.example", "ann@shop.example\t", "\uff41nn@shop.example"),
+    *(f"ann@shop.example{unseen}" for unseen in UNSEEN),
+    *(f"{unseen}ann@shop.example" for unseen in UNSEEN),
+    "an\u200bn@shop.example",
+    "\ufeff ANN@shop.example\u200b ",
+]
+
+
+async def test_another_spelling_of_an_erased_id_is_that_id_for_imports(shop: Shop) -> None:
     await shop.identify(user_id="ann@shop.example")
     await erase(shop, "ann@shop.example")
-    rows = [f'{{"user_id": "{spelling}", "city": "Bonn"}}']
+    rows = [json.dumps({"user_id": spelling, "city": "Bonn"}) for spelling in SPELLINGS]
     as_of = shop.now + timedelta(days=1)
 
     report = await import_rows(shop.database, ImportKind.CUSTOMERS, rows, ImportFormat.JSON_LINES, as_of=as_of)
 
-    assert [each.code for each in report.problems] == ["erased"]
+    assert [each.code for each in report.problems] == ["erased"] * len(SPELLINGS)
+
+
+async def test_another_spelling_of_an_erased_id_brings_nothing_of_before_back(shop: Shop) -> None:
+    await shop.identify(user_id="ann@shop.example", anonymous_id="Browser-1")
+    await shop.identify(user_id="u-2")
+    happened = shop.now
+    await erase(shop, "ann@shop.example")
+    shop.later(days=1)
+
+    for spelling in SPELLINGS:
+        await shop.post(shop.event(kind=EventKind.IDENTIFY, user_id=spelling, timestamp=happened))
+        await shop.post(shop.event(kind=EventKind.ALIAS, user_id="u-2", previous_id=spelling))
+        await shop.post(shop.event(kind=EventKind.ALIAS, user_id=spelling, previous_id="u-2"))
+    for spelling in ("browser-1", "Browser-1\u200b"):
+        await shop.post(shop.event(user_id=None, anonymous_id=spelling, timestamp=happened))
+    await shop.route()
+
+    assert (await known(shop), await pending(shop)) == ({"u-2"}, 0)
 
 
 async def test_somebody_who_lives_under_an_id_like_an_erased_one_is_left_alone(shop: Shop) -> None:
