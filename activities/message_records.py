@@ -155,6 +155,7 @@ def _note(message: Message, answer: ProviderAnswer, called_at: datetime, as_of: 
         entry |= {"error": answer.code, "status": answer.status}
     if isinstance(answer, Rejected | Deferred):
         entry["fault"] = answer.fault
+        entry |= {} if answer.field is None else {"field": answer.field}
     *before, last = message.attempts or [{}]
     message.attempts = _shortened([*before, last | entry])
 

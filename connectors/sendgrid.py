@@ -9,6 +9,8 @@ from http.client import HTTPException
 from typing import Any
 from urllib.error import URLError
 
+import orjson
+
 from connectors.envelopes import enveloped
 from connectors.sendgrid_client import UnconnectedError, post_mail
 from domain.emails import OutgoingEmail
@@ -19,6 +21,7 @@ from domain.provider_answers import (
     Rejected,
     Unknown,
     http_answer,
+    refused_answer,
 )
 from domain.refusals import Fault
 from domain.wire_addresses import needs_smtputf8
@@ -63,6 +66,8 @@ class SendGridProvider:
             return _unreached(error)
         except (OSError, HTTPException) as error:
             return Unknown(_code(error))
+        if answer.status == 400:
+            return refused_answer(answer.status, refused_fields(answer.body))
         return http_answer(answer.status, answer.headers, as_of)
 
 
@@ -87,6 +92,19 @@ def mail_body(email: OutgoingEmail) -> dict[str, Any]:
             "subscription_tracking": {"enable": False},
         },
     }
+
+
+def refused_fields(body: bytes) -> list[str] | None:
+    """Which members of the request a 400 objects to (`errors[].field`); "" for one that names none.
+
+    None: that is not what SendGrid writes, so somebody on the way has answered.
+    """
+    try:
+        errors = orjson.loads(body)["errors"]
+        fields = [error["field"] for error in errors]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return [field if isinstance(field, str) else "" for field in fields] or None
 
 
 def _unreached(error: URLError) -> ProviderAnswer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
-from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import (
@@ -22,6 +22,8 @@ from urllib.request import (
 from python_http_client.client import Client
 from sendgrid import SendGridAPIClient
 
+_LONGEST_BODY = 64 * 1024
+
 
 class UnconnectedError(OSError):
     """No connection came about, TLS included: nothing of the request has left."""
@@ -33,6 +35,7 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 def post_mail(host: str, api_key: str, timeout: float, body: Mapping[str, Any]) -> Answer:  # any JSON
@@ -42,9 +45,17 @@ def post_mail(host: str, api_key: str, timeout: float, body: Mapping[str, Any]) 
     try:
         response = client.mail.send.post(request_body=body)
     except HTTPError as error:
-        error.close()
-        return Answer(error.code, _lower(error.headers))
+        with error:
+            return Answer(error.code, _lower(error.headers), _read(error))
     return Answer(response.status_code, _lower(response.headers))
+
+
+def _read(error: HTTPError) -> bytes:
+    """What a refusal says, or its beginning. The status is known; a body that breaks off takes nothing from it."""
+    try:
+        return error.read(_LONGEST_BODY)
+    except (OSError, HTTPException):
+        return b""
 
 
 def _lower(headers: Message | None) -> dict[str, str]:

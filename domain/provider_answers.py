@@ -6,13 +6,14 @@ was taken (429, 503, a refused connection, an SMTP 4xx) may be tried again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
-from domain.refusal_rules import ACCOUNT, RECIPIENT
+from domain.refusal_rules import ACCOUNT, RECIPIENT, SENDGRID_FIELDS
 from domain.refusals import Fault, fault_of, read_reply
 
 SETTLING_TIME = timedelta(minutes=15)
@@ -36,6 +37,8 @@ class Rejected:
     code: str
     status: int | None = None
     fault: Fault = Fault.MESSAGE
+    field: str | None = None
+    """The member of our request that it objected to, as in `content.0.value`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Deferred:
     status: int | None = None
     not_before: datetime | None = None
     fault: Fault = Fault.MESSAGE
+    field: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,32 @@ def http_answer(status: int, headers: Mapping[str, str], as_of: datetime) -> Pro
     if status >= 500 or status == 408:
         return Unknown(code, status)
     return Rejected(code, status)
+
+
+def refused_answer(status: int, fields: Sequence[str] | None) -> ProviderAnswer:
+    """The meaning of a 400 by the members that it objects to, as SendGrid names them; None: it named nothing at all.
+
+    Sender and Reply-To are the shop's, so what is wrong with them is wrong with every message; a person mends it. What
+    somebody on the way answers proves that nothing was taken, and says nothing about the message: it is tried again.
+    """
+    code = f"http_{status}"
+    if fields is None:
+        return Deferred(code, status)
+    faults = [(_fault_of_field(field), _CLOSED_UP.sub("", field)[:_LONGEST_FIELD] or None) for field in fields]
+    for fault, field in faults:
+        if fault is Fault.PROVIDER:
+            return Deferred("sender_refused", status, fault=fault, field=field)
+    fault, field = next((each for each in faults if each[0] is Fault.MESSAGE), faults[0])
+    return Rejected("address_refused" if fault is Fault.MAILBOX else code, status, fault, field)
+
+
+_LONGEST_FIELD = 100
+_CLOSED_UP = re.compile(r"[^A-Za-z0-9_.-]")
+"""Names of members only: no address finds its way from an answer into a log."""
+
+
+def _fault_of_field(field: str) -> Fault:
+    return next((fault for pattern, fault in SENDGRID_FIELDS.items() if re.match(pattern, field)), Fault.MESSAGE)
 
 
 _NOT_LET_IN = frozenset({401, 402, 403, 404, 405, 407, 421, 451, 511})

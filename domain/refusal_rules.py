@@ -126,3 +126,12 @@ SENDGRID_DROPS: Final = {
 
 https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
 """
+
+SENDGRID_FIELDS: Final = {
+    r"from\b|reply_to": Fault.PROVIDER,  # the shop's, the same in all messages
+    r"personalizations\.\d+\.to\b": Fault.MAILBOX,  # a form that SendGrid does not take is no proof: another may
+}
+"""Beginnings of `errors[].field` of a 400; what is not here (subject, content, headers, ...) is the message's own.
+
+https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors
+"""

@@ -30,6 +30,7 @@ class Reply:
     takes: bool = False
     hangs: float = 0
     drops: bool = False  # closes the connection instead of answering
+    body: bytes = b'{"errors": [{"message": "no", "field": null, "help": null}]}'  # of a refusal
 
 
 @dataclass
@@ -88,7 +89,7 @@ def fake_sendgrid() -> Iterator[FakeSendGrid]:
             self._answer(reply)
 
         def _answer(self, reply: Reply) -> None:
-            content = b"" if reply.status == 202 else b'{"errors": [{"message": "no", "field": null, "help": null}]}'
+            content = b"" if reply.status == 202 else reply.body
             headers = {"X-Message-Id": f"fake-{len(fake.mails)}"} if reply.status == 202 else {}
             try:
                 self.send_response(reply.status)

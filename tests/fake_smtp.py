@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from time import time
 
 HANG = "hang"
 DROP = "drop"
@@ -13,12 +14,19 @@ DROP = "drop"
 
 @dataclass
 class FakeSmtp:
-    """`says`: the reply by stage. `lines` are the commands that came, `content` what came after DATA."""
+    """`says`: the reply by stage. `lines` are the commands that came, `content` what came after DATA.
+
+    `calls`: when conversations began, in Unix seconds. `mails`: when it took mail, and for whom.
+    """
 
     port: int = 0
     says: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     content: bytes = b""
+    calls: list[float] = field(default_factory=list)
+    mails: list[tuple[float, str]] = field(default_factory=list)
+    talking: int = 0
+    most_at_once: int = 0
 
     def reply(self, stage: str) -> str:
         """What is said at a stage unless the test says otherwise."""
@@ -32,11 +40,15 @@ async def fake_smtp(**says: str) -> AsyncIterator[FakeSmtp]:
     fake = FakeSmtp(says=says)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        fake.calls.append(time())
+        fake.talking += 1
+        fake.most_at_once = max(fake.most_at_once, fake.talking)
         try:
             await _talk(fake, reader, writer)
         except (ConnectionError, _DroppedError):
             pass
         finally:
+            fake.talking -= 1
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -53,14 +65,18 @@ class _DroppedError(Exception):
 
 async def _talk(fake: FakeSmtp, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await _say(fake.reply("greeting"), reader, writer)
+    to = ""
     while line := await reader.readline():
         text = line.decode().rstrip("\r\n")
         fake.lines.append(text)
         verb = text.split(" ", 1)[0].upper()
         await _say(fake.reply(verb), reader, writer)
+        to = text if verb == "RCPT" else to
         if verb == "DATA" and fake.reply("DATA").startswith("354"):
             fake.content = await reader.readuntil(b"\r\n.\r\n")
             await _say(fake.reply("content"), reader, writer)
+            if fake.reply("content").startswith("250"):
+                fake.mails.append((time(), to[to.find("<") + 1 : to.find(">")]))
 
 
 async def _say(what: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

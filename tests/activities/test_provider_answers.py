@@ -34,6 +34,15 @@ async def test_a_refused_message_fails_the_step_with_the_providers_code(shop: Sh
     assert (await shop.message()).attempts[0]["status"] == 400
 
 
+async def test_a_message_keeps_what_of_it_the_provider_objected_to(shop: Shop) -> None:
+    run_id = await enter(shop)
+    shop.provider.script = [Rejected("http_400", 400, field="content.0.value")]
+
+    await shop.send(run_id)
+
+    assert (await shop.message()).attempts[0]["field"] == "content.0.value"
+
+
 async def test_an_address_that_the_server_does_not_know_is_suppressed(shop: Shop) -> None:
     run_id = await enter(shop)
     shop.provider.script = [Rejected("smtp_550", 550, fault=Fault.ADDRESS)]

@@ -129,6 +129,40 @@ async def test_a_429_says_by_its_headers_when_to_come_back(
     assert answer.not_before == (None if wait is None else NOW + timedelta(seconds=wait))
 
 
+def _objecting(*fields: str | None) -> Reply:
+    told = [{"message": "Does not contain a valid address.", "field": field, "help": None} for field in fields]
+    return Reply(400, body=orjson.dumps({"errors": told}))
+
+
+TO = "personalizations.0.to.0.email"
+
+
+@pytest.mark.parametrize(
+    ("reply", "meaning"),
+    [
+        (_objecting(TO), Rejected("address_refused", 400, Fault.MAILBOX, TO)),
+        (_objecting("personalizations.0.to"), Rejected("address_refused", 400, Fault.MAILBOX, "personalizations.0.to")),
+        (_objecting("from.email"), Deferred("sender_refused", 400, fault=Fault.PROVIDER, field="from.email")),
+        (_objecting("reply_to"), Deferred("sender_refused", 400, fault=Fault.PROVIDER, field="reply_to")),
+        (_objecting(TO, "from"), Deferred("sender_refused", 400, fault=Fault.PROVIDER, field="from")),
+        (_objecting(TO, "subject"), Rejected("http_400", 400, field="subject")),
+        (_objecting("content.0.value"), Rejected("http_400", 400, field="content.0.value")),
+        (_objecting("headers.X ann@example.com"), Rejected("http_400", 400, field="headers.Xannexample.com")),
+        (_objecting(None), Rejected("http_400", 400)),
+        (_objecting(), Deferred("http_400", 400)),
+        (Reply(400, body=b"<html>400 Bad Request</html>"), Deferred("http_400", 400)),
+        (Reply(400, body=b'{"errors": "no"}'), Deferred("http_400", 400)),
+        (Reply(400, body=b""), Deferred("http_400", 400)),
+    ],
+)
+async def test_a_refusal_says_what_of_the_message_was_wrong_and_whose_fault_it_is(
+    sendgrid: FakeSendGrid, provider: SendGridProvider, reply: Reply, meaning: ProviderAnswer
+) -> None:
+    sendgrid.script = [reply]
+
+    assert await provider.send(EMAIL, NOW) == meaning
+
+
 async def test_a_provider_that_cannot_be_reached_has_taken_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

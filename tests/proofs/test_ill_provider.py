@@ -7,24 +7,18 @@ wire format. `--full` makes the outages as long as they are in life.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
-from uuid import UUID
 
 import pytest
 
-from activities.messages import MessageActivities
-from activities.pacing import Pacer
-from activities.providers import Providers
-from connectors.rendering import Renderer
 from connectors.sendgrid import SendGridProvider
 from database.provider_rates import ill_providers
 from database.session import Database
-from domain.journeys.library import DefinitionLibrary
 from tests.fake_sendgrid import FakeSendGrid, Reply, fake_sendgrid
-from tests.sending import PUBLIC_URL, Shop, add_customer, add_run, open_shop
+from tests.proofs.workers import Workers, two_workers
 from tests.task_queue import TaskQueue, busiest_second, crowding
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -34,30 +28,10 @@ PLACES = 40
 
 
 @dataclass
-class Outage:
+class Outage(Workers):
     """Two workers before a provider whose ways the test decides."""
 
-    shop: Shop
-    workers: Sequence[MessageActivities]
     fake: FakeSendGrid
-    queue: TaskQueue
-
-    async def reach(self, count: int, *, receipts: bool = False) -> list[UUID]:
-        """So many runs come to their message now."""
-        async with self.shop.database.transaction() as session:
-            name = "receipt" if receipts else "news"
-            customers = [await add_customer(session, f"{name}-{n}-{time()}") for n in range(count)]
-            journey = "receipts" if receipts else "welcome"
-            runs = [await add_run(session, each, journey=journey, entered_at=datetime.now(UTC)) for each in customers]
-        for run_id in runs:
-            self.queue.add(run_id, is_receipt=receipts)
-        return runs
-
-    async def over(self, count: int, *, within: float) -> None:
-        """Wait until so many messages have left, or perhaps left."""
-        async with asyncio.timeout(within):
-            while sum(each.state in ("accepted", "unknown") for each in await self.shop.messages()) < count:
-                await asyncio.sleep(0.2)
 
     def arrivals(self, since: float = 0) -> list[datetime]:
         """When requests reached the provider."""
@@ -84,29 +58,14 @@ def fake() -> Iterator[FakeSendGrid]:
 
 @pytest.fixture
 async def outage(database: Database, fake: FakeSendGrid, request: pytest.FixtureRequest) -> AsyncIterator[Outage]:
-    """Workers with connections, lines, threads and places of their own."""
-    renderer, timeout = Renderer(processes=2), 10.0 if request.config.getoption("full") else 2.0
-    databases = [Database(database.url) for _ in range(2)]
+    """Two workers whose provider waits as long as it does in life only if the test is to be at full size."""
+    timeout = 10.0 if request.config.getoption("full") else 2.0
     providers = [SendGridProvider("SG.test", host=fake.url, timeout=timeout) for _ in range(2)]
-    async with open_shop(database, renderer) as shop:
-        workers = [
-            MessageActivities(
-                each,
-                DefinitionLibrary(lambda _journey, _version: None),
-                renderer,
-                Providers(provider, shop.webhooks),
-                Pacer(each, {"sendgrid": RATE}),
-                public_url=PUBLIC_URL,
-            )
-            for each, provider in zip(databases, providers, strict=True)
-        ]
-        yield Outage(shop, workers, fake, TaskQueue())
-    await renderer.close()
-    fake.awake.set()
+    async with two_workers(database, providers, RATE) as (shop, workers):
+        yield Outage(shop, workers, TaskQueue(), fake)
+        fake.awake.set()
     for provider in providers:
         provider.close()
-    for each in databases:
-        await each.close()
 
 
 @pytest.mark.parametrize("is_frozen", [False, True])
