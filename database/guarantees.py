@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -141,27 +141,29 @@ async def offenders(session: ReadSession, question: Question, as_of: datetime, *
     return [str(offender) for offender in found]
 
 
-async def reserved_since(session: ReadSession, since: datetime) -> Sequence[ReservedMessage]:
-    """Messages since then that count towards caps, customer by customer in order of their claim.
+async def reserved_since(session: ReadSession, since: datetime) -> AsyncIterator[list[ReservedMessage]]:
+    """One customer's messages after another's since then, that count towards caps, in order of their claim.
 
     Customers who absorbed another are left out: each half may have used its caps before the merge.
     """
     absorbed = select(Customer.merged_into).where(Customer.merged_into.is_not(None))
     was_trusted = literal_column(OF_TRUSTED_RUN, Boolean()).label("was_trusted")
     sent = (Message.created_at, Message.channel, Message.purpose, was_trusted)
-    rows = await session.execute(
+    rows = await session.stream(
         select(Message.id, Message.customer_id, Customer.zone, *sent)
         .join(Customer, Customer.id == Message.customer_id)
         .where(Message.created_at >= since, Message.state.in_(RESERVED), Message.customer_id.not_in(absorbed))
         .order_by(Message.customer_id, Message.created_at, Message.id)
     )
-    return [
-        ReservedMessage(
-            *(str(row.id), str(row.customer_id), row.zone),
-            Sent(row.created_at, row.channel, row.purpose, row.was_trusted),
-        )
-        for row in rows
-    ]
+    theirs: list[ReservedMessage] = []
+    async for row in rows:  # by a cursor, however many they are
+        if theirs and theirs[0].customer_id != str(row.customer_id):
+            yield theirs
+            theirs = []
+        was = Sent(row.created_at, row.channel, row.purpose, row.was_trusted)
+        theirs.append(ReservedMessage(str(row.id), str(row.customer_id), row.zone, was))
+    if theirs:
+        yield theirs
 
 
 LOOK_BACK = timedelta(days=32)

@@ -32,6 +32,7 @@ AFTER_A_WITHDRAWAL = """
         ORDER BY c.at DESC, c.id DESC LIMIT 1
     ) latest ON latest.state = 'unsubscribed'
     WHERE m.state = ANY(:reserved) AND m.purpose <> 'transactional'
+      AND m.customer_id IN (SELECT customer_id FROM consents WHERE state = 'unsubscribed')
 """
 
 AFTER_ITS_TIME = """SELECT id::text FROM messages WHERE coalesce(called_at, attempting_at) > not_after"""

@@ -192,7 +192,7 @@ async def test_browsers_cannot_use_up_the_cap_of_trusted_mail_nor_write_without_
     assert await left(of_browsers[3:], 2) == 0
     assert len(shop.provider.taken) == 4
     async with shop.database.read() as reading:
-        messages = await reserved_since(reading, NOON)
+        [messages] = [theirs async for theirs in reserved_since(reading, NOON)]
         settings = await shop_settings(reading)
     assert over_cap(messages, settings) == []
     assert over_cap([replace(each, sent=replace(each.sent, trusted=True)) for each in messages], settings) != []

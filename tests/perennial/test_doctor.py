@@ -13,6 +13,7 @@ from sqlalchemy import text
 from database.customers import Customer
 from database.events import append
 from database.messages import Message, add_message_events
+from database.pools import COMMAND
 from database.provider_rates import Granted, fall_ill, register
 from database.refused_merges import refuse_merges
 from database.runs import Run
@@ -53,6 +54,19 @@ async def sent(database: Database, customer_id: UUID, at: Sequence[datetime], **
 
 async def test_new_deployment_keeps_every_promise(database: Database) -> None:
     assert await broken(database) == []
+
+
+async def test_a_check_that_takes_too_long_is_left_out_and_the_others_are_made(
+    database: Database, database_url: str
+) -> None:
+    hurried = Database(database_url, pool=COMMAND.changed("statement=0.5"))
+    async with database.transaction() as session:
+        await session.execute(text("LOCK TABLE coupons IN ACCESS EXCLUSIVE MODE"))
+        verdicts = await examine(hurried, NOW, email_per_second=2, provider="smtp")
+    await hurried.close()
+
+    left_out = {verdict.promise for verdict in verdicts if verdict.skipped}
+    assert left_out == {"a code has one owner", "uses and holds of a code stay within its limit"}
 
 
 async def test_events_are_found_when_deduplication_has_forgotten_them(database: Database) -> None:
