@@ -32,10 +32,13 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class CodeLimits:
-    """How many codes of coupons may be tried in a minute: by one key, and for one customer."""
+    """How many codes of coupons may be tried in a minute: by one key, for one customer, and how many wrong referral
+    links by one client's address.
+    """
 
     per_key: int = 600
     per_customer: int = 20
+    per_address: int = 20
 
 
 async def read_body(chunks: AsyncIterator[bytes], limit: int) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import math
+from datetime import datetime, timedelta
 from typing import Annotated
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -12,17 +13,19 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import ApiDependencies, AsOf, Dependencies
-from api.erased_links import missing
+from api.erased_links import missing, notice
 from api.pages import PRIVATE, show
 from api.routing import ApiRoute
 from api.visits import visit_of
 from database import referrals
 from database.announcements import Announcement, announce
+from database.code_tries import Budget, spend, waits
 from database.erased_links import REFERRAL, erased_link
 from database.referral_codes import count_click, owner_of
 from database.referrals import tell
-from database.session import WriteSession
+from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
+from domain.client_addresses import client_of
 from domain.engagement import Actor, judge_click
 from domain.referrals import CLICKED, ReferralState, Side, read_code
 
@@ -31,7 +34,10 @@ _PAGE = {"text/html": {"schema": {"type": "string"}}}
 router = APIRouter(
     tags=["links"],
     route_class=ApiRoute,
-    responses={404: {"description": "A page that says that there is no such link", "content": _PAGE}},
+    responses={
+        404: {"description": "A page that says that there is no such link", "content": _PAGE},
+        429: {"description": "A page that asks for a minute: too many wrong links from one address", "content": _PAGE},
+    },
 )
 
 Token = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{8,64}$", description="A referral code, or that of an invitation.")]
@@ -46,6 +52,8 @@ async def follow_referral_link(token: Token, request: Request, dependencies: Dep
     async with dependencies.database.transaction() as session:
         settings = await shop_settings(session)
         code = await _code(session, token)
+        if wait := await _guessed_too_much(session, dependencies, request, as_of, wrong=code is None):
+            return await _slow_down(session, wait)
         if code is None:
             return await missing(session, REFERRAL, token, read_code(token))
     await _count(dependencies, request, code, as_of)
@@ -53,6 +61,26 @@ async def follow_referral_link(token: Token, request: Request, dependencies: Dep
         text = f"A friend has sent you. Name this code when you sign up: {code}"
         return show("notice", shop=settings.name, accent=settings.accent_color, heading="Welcome", text=text)
     return RedirectResponse(with_parameter(settings.website, PARAMETER, code), 302, headers=PRIVATE)
+
+
+async def _guessed_too_much(
+    session: WriteSession, dependencies: ApiDependencies, request: Request, as_of: datetime, *, wrong: bool
+) -> timedelta:
+    """How long whoever asks has to wait for having tried too many wrong links, so that nobody finds one by guessing:
+    then good ones are not told apart either. Good ones cost nothing.
+    """
+    budget = Budget("address", dependencies.code_limits.per_address)
+    whose = client_of(request.client.host if request.client else "")
+    if not wrong:
+        return await waits(session, budget, whose, as_of)
+    return (await spend(session, budget, whose, 1, as_of)).wait
+
+
+async def _slow_down(session: ReadSession, wait: timedelta) -> Response:
+    text = "Many links that are not ours were opened from here. Please wait a minute and open yours again."
+    answer = await notice(session, "One moment", text, status=429)
+    answer.headers["Retry-After"] = str(math.ceil(wait.total_seconds()))
+    return answer
 
 
 async def _code(session: WriteSession, token: str) -> str | None:

@@ -31,7 +31,7 @@ class CodeTries(Table):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """`codes` in any `window`, all at once if need be. `name` says whose: `key` or `customer`."""
+    """`codes` in any `window`, all at once if need be. `name` says whose: `key`, `customer` or `address`."""
 
     name: str
     codes: int
@@ -81,6 +81,13 @@ async def spend(session: WriteSession, budget: Budget, whose: str, codes: int, a
         return Spent(int((budget.window - ahead) / share), ahead)
     ahead = (await session.execute(_STANDING, {"subject": subject})).scalar_one() - as_of
     return Spent(int((budget.window - ahead) / share), ahead, wait=ahead + cost - budget.window)
+
+
+async def waits(session: WriteSession, budget: Budget, whose: str, as_of: datetime) -> timedelta:
+    """How long until the budget has room for another code; zero if it has. Spends nothing."""
+    until = await session.scalar(_STANDING, {"subject": await _subject(session, budget, whose)})
+    share = budget.window / budget.codes
+    return timedelta() if until is None else max(timedelta(), until + share - as_of - budget.window)
 
 
 async def give_back(session: WriteSession, budget: Budget, whose: str, codes: int) -> None:

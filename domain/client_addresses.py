@@ -31,6 +31,16 @@ def truncate_address(address: str) -> str:
     return str(ip_network((plain.packed, bits), strict=False).network_address)
 
 
+def client_of(address: str) -> str:
+    """Who is one client by an address: each IPv4 address, and the /64 that a line has of IPv6."""
+    try:
+        found = ip_address(address.strip())
+    except ValueError:
+        return address
+    plain = found.ipv4_mapped or found if found.version == 6 else found
+    return str(plain) if plain.version == 4 else str(ip_network(f"{plain}/64", strict=False))
+
+
 def truncate_addresses(value: Any) -> Any:  # any JSON
     """The same for every member of a JSON value that is named like a client's address, at any depth."""
     match value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -108,6 +109,22 @@ async def test_an_unknown_link_is_a_page_that_says_so(anybody: httpx.AsyncClient
     answer = await anybody.get("/r/00000000")
     assert answer.status_code == 404
     assert "not one of ours" in answer.text
+
+
+async def test_nobody_finds_a_referral_code_by_following_links(
+    client: httpx.AsyncClient, anybody: httpx.AsyncClient, shop: ReferringShop
+) -> None:
+    code = (await referral_of(client, "ann"))["code"]
+    good = [(await anybody.get(f"/r/{code}")).status_code for _ in range(30)]
+    guesses = [(await anybody.get(f"/r/0000000{number % 10}")).status_code for number in range(21)]
+    assert (set(good), guesses.count(404), guesses.count(429)) == ({302}, 20, 1)
+
+    answer = await anybody.get(f"/r/{code}")  # nothing tells it from a wrong one
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
+    assert "wait a minute" in answer.text
+
+    shop.now += timedelta(minutes=1)
+    assert (await anybody.get(f"/r/{code}")).status_code == 302
 
 
 async def test_an_invitation_goes_from_invited_to_clicked_to_claimed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from domain.client_addresses import is_network, truncate_address, truncate_addresses
+from domain.client_addresses import client_of, is_network, truncate_address, truncate_addresses
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,17 @@ def test_every_member_that_is_named_like_an_address_is_shortened_at_any_depth_an
         "hops": [{"remote-addr": "2001:db8:1234::"}, 7, None],
         "app": {"version": "1.2.3.4"},
     }
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("93.184.216.34", "93.184.216.35", False),
+        ("93.184.216.34", "::ffff:93.184.216.34", True),
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("", "testclient", False),
+    ],
+)
+def test_a_line_of_ipv6_is_one_client_and_every_ipv4_address(one: str, other: str, *, same: bool) -> None:
+    assert (client_of(one) == client_of(other)) is same
