@@ -21,8 +21,11 @@ from database.erased_links import forget_some_links
 from database.erased_words import blank_words
 from database.erasure_rules import (
     ROWS_AT_ONCE,
+    Blanking,
     Removal,
-    blank_rows,
+    blank_redemptions,
+    blank_some_rows,
+    blankings,
     removals,
     remove_some_events,
     remove_some_rows,
@@ -33,7 +36,6 @@ from database.erasures import (
     add_to_proof,
     complete_erasure,
     find_erasure,
-    note_blanked,
     note_executions,
     start_erasure,
 )
@@ -47,10 +49,11 @@ POLLS: Final = 60
 
 
 class ErasureActivities:
-    """`client` is of the namespace where journeys run."""
+    """`client` is of the namespace where journeys run, `portion` how many rows are blanked in a transaction."""
 
-    def __init__(self, database: Database, client: Client) -> None:
+    def __init__(self, database: Database, client: Client, *, portion: int = ROWS_AT_ONCE) -> None:
         self._database = database
+        self._portion = portion
         self._client = client
 
     @activity.defn
@@ -106,13 +109,26 @@ class ErasureActivities:
         return True
 
     async def _blank(self, erasure_id: UUID, traces: Traces) -> None:
+        """In portions, so that locks are short. What is blank already is not counted again, whatever was cut off."""
         async with self._database.transaction() as session:
             await session.take_long()
             await lock(session, traces.customers, skip_locked=False)
             await forfeit_points(session, traces.customers, datetime.now(UTC))
             words = await blank_words(session, traces.customers, traces.addresses)
-            rows = await blank_rows(session, traces.customers)
-            await note_blanked(session, erasure_id, {**rows, **{name: words[name] for name in words if words[name]}})
+            rows = await blank_redemptions(session, traces.customers)
+            counts = rows | {name: count for name, count in words.items() if count}
+            await add_to_proof(session, erasure_id, "blanked", counts)
+        for blanking in blankings(traces.customers):
+            while await self._blank_some(erasure_id, traces, blanking):
+                activity.heartbeat()
+
+    async def _blank_some(self, erasure_id: UUID, traces: Traces, blanking: Blanking) -> int:
+        async with self._database.transaction() as session:
+            await session.take_long()
+            await lock(session, traces.customers, skip_locked=False)
+            blanked = await blank_some_rows(session, blanking, self._portion)
+            await add_to_proof(session, erasure_id, "blanked", {blanking[0].__tablename__: blanked})
+        return blanked
 
     async def _remove_some_rows(self, erasure_id: UUID, removal: Removal) -> int:
         async with self._database.transaction() as session:

@@ -61,6 +61,10 @@ class SuppressionAnswer(BaseModel):
             released=released,
         )
 
+    def as_line(self) -> str:
+        """One line of an export."""
+        return self.model_dump_json(exclude={"released"}) + "\n"
+
 
 class SuppressionWish(BaseModel):
     """An address, a customer's or anybody's, and why it gets no mail."""

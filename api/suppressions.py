@@ -14,7 +14,7 @@ from api.auth import Caller, requires
 from api.beforehand import beforehand
 from api.dependencies import AsOf, Dependencies, Reading, Writing
 from api.imports import BODY, ImportAnswer, lines_and_format
-from api.pagination import MAX_LIMIT, Page, PageRequest, TimeAndId, page, page_request
+from api.pagination import Page, PageRequest, TimeAndId, page, page_request
 from api.routing import ApiRoute
 from api.suppression_answers import ReleaseWish, SuppressionAnswer, SuppressionWish
 from database.audit import write_audit
@@ -28,7 +28,7 @@ from database.suppression_lists import (
 from domain.errors import Conflict, NotFound
 from domain.keys import Scope
 from domain.suppressions import Cause
-from triggers.suppression_files import import_suppressions
+from triggers.suppression_files import exported_suppressions, import_suppressions
 
 router = APIRouter(prefix="/v1/suppressions", tags=["customers"], route_class=ApiRoute)
 _LINES: dict[int | str, dict[str, Any]] = {  # FastAPI's type of `responses`
@@ -84,15 +84,8 @@ async def export(dependencies: Dependencies, as_of: AsOf) -> StreamingResponse:
 
 
 async def _lines(database: Database, as_of: datetime) -> AsyncIterator[bytes]:
-    before = None
-    while True:
-        async with database.read() as session:
-            rows = await page_of_suppressions(session, as_of=as_of, before=before, limit=MAX_LIMIT)
-        for row in rows:
-            yield SuppressionAnswer.of(row).model_dump_json(exclude={"released"}).encode() + b"\n"
-        if len(rows) < MAX_LIMIT:
-            return
-        before = (rows[-1].at, rows[-1].id)
+    async for row in exported_suppressions(database, as_of):
+        yield SuppressionAnswer.of(row).as_line().encode()
 
 
 @router.post("/import", dependencies=WRITE, summary="Import suppressions", openapi_extra=BODY)

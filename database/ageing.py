@@ -42,58 +42,76 @@ class Page:
 # One router at a time ages; never waits for the one that does.
 _TURN = text("SELECT pg_try_advisory_xact_lock(hashtextextended('ageing', 0))")
 
-# By pk_events; ids are made in the order of receipt. Profiles are made of zone and language, which stay.
-_EVENT_CONTEXT = text("""
-    WITH page AS (
-        SELECT id FROM events
+# What is over its time. By pk_events (ids are made in the order of receipt), pk_messages, ix_runs_saved,
+# ix_idempotency_keys_answered and ix_audit_log_at.
+_DUE: Final[Mapping[Class, str]] = {
+    Class.EVENT_CONTEXT: """
+        FROM events
         WHERE id > :after AND id < :before AND status <> 'pending' AND context - ARRAY['timezone', 'locale'] <> '{}'
-        ORDER BY id LIMIT :limit
-    )
+    """,
+    Class.MAIL_BODIES: """
+        FROM messages
+        WHERE id > :after AND id < :before AND state NOT IN ('planned', 'claimed', 'attempting', 'unknown')
+            AND (html IS NOT NULL OR text IS NOT NULL OR subject IS NOT NULL)
+    """,
+    Class.WEBHOOK_ANSWERS: "FROM runs WHERE ended_at < :since AND saved <> '{}'",
+    Class.IDEMPOTENCY_ANSWERS: "FROM idempotency_keys WHERE created_at < :since AND status <> 0",
+    Class.AUDIT: "FROM audit_log WHERE at < :since",
+    Class.ANONYMOUS_VISITORS: """
+        FROM customers
+        WHERE last_seen < :since AND merged_into IS NULL AND erased_at IS NULL AND external_id IS NULL
+    """,
+    Class.INACTIVE_CUSTOMERS: """
+        FROM customers
+        WHERE last_seen < :since AND merged_into IS NULL AND erased_at IS NULL AND external_id IS NOT NULL
+    """,
+}
+
+# Profiles are made of zone and language, which stay.
+_EVENT_CONTEXT = text(
+    f"""
+    WITH page AS (SELECT id {_DUE[Class.EVENT_CONTEXT]} ORDER BY id LIMIT :limit)
     UPDATE events SET context = (
-        SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(context)
+        SELECT coalesce(jsonb_object_agg(key, value), '{{}}') FROM jsonb_each(context)
         WHERE key IN ('timezone', 'locale')
     )
     FROM page WHERE events.id = page.id
     RETURNING events.id
-""")
+"""  # noqa: S608  constants of ours
+)
 
-# By pk_messages.
-_MAIL_BODIES = text("""
-    WITH page AS (
-        SELECT id FROM messages
-        WHERE id > :after AND id < :before AND state NOT IN ('planned', 'claimed', 'attempting', 'unknown')
-            AND (html IS NOT NULL OR text IS NOT NULL OR subject IS NOT NULL)
-        ORDER BY id LIMIT :limit
-    )
-    UPDATE messages SET html = NULL, text = NULL, subject = NULL, headers = '{}'
+_MAIL_BODIES = text(
+    f"""
+    WITH page AS (SELECT id {_DUE[Class.MAIL_BODIES]} ORDER BY id LIMIT :limit)
+    UPDATE messages SET html = NULL, text = NULL, subject = NULL, headers = '{{}}'
     FROM page WHERE messages.id = page.id
     RETURNING messages.id
-""")
+"""  # noqa: S608  constants of ours
+)
 
-# By ix_runs_saved.
-_WEBHOOK_ANSWERS = text("""
-    WITH page AS (
-        SELECT id FROM runs WHERE ended_at < :since AND saved <> '{}' ORDER BY ended_at LIMIT :limit
-    )
-    UPDATE runs SET saved = '{}' FROM page WHERE runs.id = page.id RETURNING runs.id
-""")
+_WEBHOOK_ANSWERS = text(
+    f"""
+    WITH page AS (SELECT id {_DUE[Class.WEBHOOK_ANSWERS]} ORDER BY ended_at LIMIT :limit)
+    UPDATE runs SET saved = '{{}}' FROM page WHERE runs.id = page.id RETURNING runs.id
+"""  # noqa: S608  constants of ours
+)
 
-# By ix_idempotency_keys_answered. The key stays used: what was asked for under it is never done again.
-_IDEMPOTENCY_ANSWERS = text("""
-    WITH page AS (
-        SELECT scope, key FROM idempotency_keys WHERE created_at < :since AND status <> 0
-        ORDER BY created_at LIMIT :limit
-    )
-    UPDATE idempotency_keys SET body = '', headers = '{}', status = 0
+# The key stays used: what was asked for under it is never done again.
+_IDEMPOTENCY_ANSWERS = text(
+    f"""
+    WITH page AS (SELECT scope, key {_DUE[Class.IDEMPOTENCY_ANSWERS]} ORDER BY created_at LIMIT :limit)
+    UPDATE idempotency_keys SET body = '', headers = '{{}}', status = 0
     FROM page WHERE idempotency_keys.scope = page.scope AND idempotency_keys.key = page.key
     RETURNING idempotency_keys.customer_id
-""")
+"""  # noqa: S608  constants of ours
+)
 
-# By ix_audit_log_at.
-_AUDIT = text("""
-    WITH page AS (SELECT id FROM audit_log WHERE at < :since ORDER BY at, id LIMIT :limit)
+_AUDIT = text(
+    f"""
+    WITH page AS (SELECT id {_DUE[Class.AUDIT]} ORDER BY at, id LIMIT :limit)
     DELETE FROM audit_log USING page WHERE audit_log.id = page.id RETURNING audit_log.id
-""")
+"""  # noqa: S608  constants of ours
+)
 
 _BY_ID: Final[Mapping[Class, TextClause]] = {Class.EVENT_CONTEXT: _EVENT_CONTEXT, Class.MAIL_BODIES: _MAIL_BODIES}
 _BY_TIME: Final[Mapping[Class, TextClause]] = {
@@ -157,6 +175,15 @@ async def is_unseen(session: WriteSession, customer_id: UUID, since: datetime) -
     still = select(Customer.id).where(Customer.id == customer_id, Customer.last_seen < since)
     found = await session.scalar(still.where(Customer.erased_at.is_(None)).with_for_update())
     return found is not None
+
+
+async def left(session: ReadSession, what: Class, since: datetime) -> int:
+    """How many rows or people are over their time and not forgotten yet. Counts them all: for people to look at."""
+    statement = text(f"SELECT count(*) {_DUE[what]}")
+    bounds: dict[str, Any] = {"since": since}
+    if what in _BY_ID:
+        bounds = {"after": _NOBODY, "before": first_id_at(since)}
+    return int(await session.scalar(statement, bounds) or 0)
 
 
 async def position_of(session: ReadSession, what: Class) -> UUID | None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     case,
     delete,
     literal_column,
+    null,
     or_,
     select,
     text,
@@ -200,27 +201,48 @@ async def remove_some_rows(session: WriteSession, removal: Removal) -> int:
     return _rows(await session.execute(delete(table).where(place.in_(some))))
 
 
-async def blank_rows(session: WriteSession, customers: Sequence[UUID]) -> dict[str, int]:
-    """Take everything personal out of the rows that stay; what was only reserved goes back. Answers table -> rows."""
+Blanking = tuple[type[Table], ColumnElement[bool], Mapping[str, Any]]
+"""A table, which of its rows stay without what is personal, and what stands in its place."""
+
+
+async def blank_redemptions(session: WriteSession, customers: Sequence[UUID]) -> dict[str, int]:
+    """Put back what is only reserved and blank the redemptions, in one transaction: nothing is put back twice. Answers
+    table -> rows."""
     await let_go(session, customers)
+    theirs = (Redemption, Redemption.customer_id.in_(customers), _BLANK_REDEMPTION)
+    counts = {Redemption.__tablename__: 0}
+    while count := await blank_some_rows(session, theirs):
+        counts[Redemption.__tablename__] += count
+    return counts
+
+
+def blankings(customers: Sequence[UUID]) -> list[Blanking]:
+    """What stays, table by table, without anything personal."""
     of_messages = MessageEvent.message_id.in_(select(Message.id).where(Message.customer_id.in_(customers)))
     of_runs = RunStep.run_id.in_(select(Run.id).where(Run.customer_id.in_(customers)))
-    blanked: list[tuple[type[Table], ColumnElement[bool], dict[str, Any]]] = [
+    return [
         (MessageEvent, of_messages, {"detail": {}}),
         (RunStep, of_runs, {"detail": {}}),
+        (Message, Message.customer_id.in_(customers), _BLANK_MESSAGE),
         # Nobody knows whose data a test of a template showed, so all of them are blanked.
-        (Message, Message.customer_id.in_(customers) | (Message.purpose == TRIAL), _BLANK_MESSAGE),
+        (Message, Message.customer_id.is_(None) & (Message.purpose == TRIAL), _BLANK_MESSAGE),
         (Run, Run.customer_id.in_(customers), _BLANK_RUN),
         (Customer, Customer.id.in_(customers), _BLANK_CUSTOMER),
         (CouponUse, CouponUse.customer_id.in_(customers), _BLANK_USE),
         (Coupon, Coupon.customer_id.in_(customers), {"state": CouponState.VOID}),
-        (Redemption, Redemption.customer_id.in_(customers), _BLANK_REDEMPTION),
         (Referral, _refers(customers), _BLANK_REFERRAL),
     ]
-    counts = {}
-    for table, belongs, values in blanked:
-        counts[table.__tablename__] = _rows(await session.execute(update(table).where(belongs).values(values)))
-    return counts
+
+
+async def blank_some_rows(session: WriteSession, blanking: Blanking, limit: int = ROWS_AT_ONCE) -> int:
+    """Blank up to `limit` rows of a table that are not blank yet; answers how many, 0 when all are."""
+    table, belongs, given = blanking
+    columns = table.__table__.c
+    blank = {name: null() if value is None else value for name, value in given.items()}
+    is_personal = or_(*(columns[name].is_distinct_from(value) for name, value in blank.items()))
+    place: ColumnElement[str] = literal_column(f'"{table.__tablename__}".ctid')
+    some = select(place).select_from(table).where(belongs, is_personal).limit(limit).correlate(None)
+    return _rows(await session.execute(update(table).where(place.in_(some)).values(blank)))
 
 
 _BLANK_MESSAGE: Final[dict[str, Any]] = {

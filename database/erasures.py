@@ -142,14 +142,6 @@ async def add_to_proof(session: WriteSession, erasure_id: UUID, part: str, count
     row.proof = {**row.proof, part: known | {name: known.get(name, 0) + count for name, count in counts.items()}}
 
 
-async def note_blanked(session: WriteSession, erasure_id: UUID, counts: Mapping[str, int]) -> None:
-    """Rows that were emptied, by table: the same rows however often it is done."""
-    row = await _locked(session, erasure_id)
-    known: dict[str, int] = row.proof.get("blanked", {})
-    most = {name: max(known.get(name, 0), count) for name, count in counts.items()}
-    row.proof = {**row.proof, "blanked": known | most}
-
-
 async def note_executions(session: WriteSession, erasure_id: UUID, executions: Collection[str]) -> None:
     """Executions that are about to be deleted, each counted once."""
     row = await _locked(session, erasure_id)

@@ -35,10 +35,11 @@ async def survivors_of(session: ReadSession, customers: Collection[UUID]) -> dic
 
 async def keep_withdrawals(
     session: WriteSession, entries: Sequence[Withdrawn], survivors: Mapping[UUID, UUID], as_of: datetime
-) -> int:
-    """Record them anew; answers how many. Whoever is not here, as one who came after the backup, leaves the withdrawal
-    with the address alone: it holds under an erased row for whoever has that address later. Without an address it is
-    lost.
+) -> list[Withdrawn]:
+    """Record them anew; answers those that could be.
+
+    Whoever is not here, as one who came after the backup, leaves the withdrawal with the address alone: it holds under
+    an erased row for whoever has that address later. Without an address it is lost.
     """
     kept = [entry for entry in entries if entry.customer in survivors or entry.address is not None]
     nobody = {entry.customer: entry.at for entry in kept if entry.customer not in survivors}
@@ -60,4 +61,4 @@ async def keep_withdrawals(
     ]
     if rows:
         await session.execute(insert(Consent).on_conflict_do_nothing(), rows)
-    return len(kept)
+    return kept

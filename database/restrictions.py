@@ -6,10 +6,11 @@ person, so nothing begins after a restriction was acknowledged.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, select, update
+from sqlalchemy import ForeignKey, Index, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Table
@@ -56,3 +57,12 @@ async def end_restrictions(session: WriteSession, customer_id: UUID, *, by: str,
     standing = (Restriction.customer_id == customer_id, Restriction.lifted_at.is_(None))
     await session.execute(update(Restriction).where(*standing).values(lifted_at=at, lifted_by=by))
     await session.execute(update(Customer).where(Customer.id == customer_id).values(restricted_at=None))
+
+
+async def restricted_customers(session: ReadSession, limit: int) -> tuple[int, Sequence[Customer]]:
+    """How many customers are restricted now, and those who are longest."""
+    standing = select(Restriction.customer_id).where(Restriction.lifted_at.is_(None))
+    whose = (Customer.id.in_(standing), Customer.restricted_at.is_not(None))
+    count = await session.scalar(select(func.count()).select_from(Customer).where(*whose))
+    rows = await session.scalars(select(Customer).where(*whose).order_by(Customer.restricted_at).limit(limit))
+    return count or 0, rows.all()

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import select, tuple_, update
 
+from database import restore_journal
 from database.customers import Customer, lock
 from database.messages import Suppression, cancel_claimed
 from database.secrets import PSEUDONYMS, known_secret
@@ -17,6 +18,7 @@ from database.suppressions import stands, suppress, suppressions_of
 from domain.addresses import TRAIT_OF_CHANNEL, address_of
 from domain.messages import Reason
 from domain.pseudonyms import address_pseudonyms
+from domain.restore_journal import Released
 from domain.suppressions import Cause
 
 
@@ -73,8 +75,13 @@ async def release_suppression(
 ) -> bool:
     """Let mail go to the address again as far as this suppression is concerned; whether it was not released before."""
     waiting = update(Suppression).where(Suppression.id == suppression_id, Suppression.released_at.is_(None))
-    released = waiting.values(released_at=at, released_by=actor, release_note=note).returning(Suppression.id)
-    return (await session.execute(released)).scalar_one_or_none() is not None
+    ended = waiting.values(released_at=at, released_by=actor, release_note=note).returning(Suppression)
+    row = (await session.execute(ended)).scalar_one_or_none()
+    if row is None:
+        return False
+    released = Released(channel=row.channel, address=row.address_hash, reason=row.reason, at=at, by=actor)
+    await restore_journal.note(session, [released])
+    return True
 
 
 async def suppressions_about(session: ReadSession, traits: Mapping[str, Any], as_of: datetime) -> list[Suppression]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, select, text
+from sqlalchemy import ColumnElement, and_, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from database import restore_journal
@@ -15,7 +15,7 @@ from database.messages import Suppression
 from database.secrets import PSEUDONYMS, known_secret, secret
 from database.session import ReadSession, WriteSession
 from domain.pseudonyms import address_pseudonym, address_pseudonyms
-from domain.restore_journal import AddressSuppressed
+from domain.restore_journal import AddressSuppressed, Released
 from domain.suppressions import LASTS, LIFTED_BY_CONSENT, Cause, Suppressed
 
 # What erased people had taken back for addresses that others may read too. By ix_consents_customer.
@@ -71,6 +71,25 @@ async def suppress(
 def _noted(row: Mapping[str, Any]) -> AddressSuppressed:
     copied = ("channel", "reason", "at", "until", "actor")
     return AddressSuppressed(address=row["address_hash"], **{name: row[name] for name in copied})
+
+
+async def release_hash(session: WriteSession, entry: Released) -> None:
+    """End a suppression of which the hash is known, unless it was made after that."""
+    released = update(Suppression).where(
+        Suppression.address_hash == entry.address,
+        Suppression.channel == entry.channel,
+        Suppression.reason == entry.reason,
+        Suppression.released_at.is_(None),
+        Suppression.at <= entry.at,
+    )
+    await session.execute(released.values(released_at=entry.at, released_by=entry.by))
+
+
+async def released_since(session: ReadSession, entry: AddressSuppressed, at: datetime) -> bool:
+    """Whether somebody has ended that suppression after `at`. By pk_suppressions."""
+    key = (entry.address, entry.channel, entry.reason)
+    row = await session.get(Suppression, key, populate_existing=True)
+    return row is not None and row.released_at is not None and row.released_at > at
 
 
 async def suppress_hashes(session: WriteSession, entries: Sequence[AddressSuppressed]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -51,13 +51,29 @@ class AddressSuppressed(_Entry):
     actor: str | None
 
 
+class Released(_Entry):
+    """Somebody ended a suppression. Why stays in the database: it may say anything."""
+
+    kind: Literal["released"] = "released"
+    channel: str
+    address: bytes
+    reason: str
+    at: datetime
+    by: str
+
+
+GROUNDS: Final = frozenset({"accuracy", "unlawful", "claims", "objection"})
+"""Reasons of a restriction that name nobody: the grounds of article 18, paragraph 1, a to d."""
+
+
 class Restricted(_Entry):
-    """A customer's processing was restricted. The reason stays in the database: it may say anything."""
+    """A customer's processing was restricted. A reason in somebody's own words stays in the database."""
 
     kind: Literal["restricted"] = "restricted"
     customer: UUID
     at: datetime
     by: str
+    ground: str | None = None  # of GROUNDS
 
 
 class RestrictionLifted(_Entry):
@@ -70,7 +86,7 @@ class RestrictionLifted(_Entry):
 
 
 Entry = Annotated[
-    Erased | Withdrawn | AddressSuppressed | Restricted | RestrictionLifted,
+    Erased | Withdrawn | AddressSuppressed | Released | Restricted | RestrictionLifted,
     Field(discriminator="kind"),
 ]
 

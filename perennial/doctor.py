@@ -29,6 +29,7 @@ from database.outages import LOCK_TIMEOUT, STATEMENT_TIMEOUT, sqlstate_of
 from database.provider_rates import ill_providers
 from database.published import unread_documents
 from database.refused_merges import open_refusals
+from database.restrictions import restricted_customers
 from database.session import Database, ReadSession
 from database.shop_settings import ShopSettingsRow, shop_settings
 from database.tier_guarantees import drifted_tiers
@@ -41,6 +42,8 @@ from domain.sources import clashes
 
 FORGOTTEN_WITHIN = timedelta(hours=1)
 """How soon a router looks whether something is over its time."""
+RESTRICTED_SHOWN = 5
+"""Restricted customers that are named."""
 MOST_REFUSALS = 50
 """Refused merges that are listed, the latest first."""
 
@@ -94,6 +97,8 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
                 is_notice=True,
             ),
             await _retention(session, as_of),
+            await _overdue(session, as_of),
+            await _restricted(session),
             Verdict("tiers", "tiers equal a replay of what counts", await drifted_tiers(session, as_of)),
             Verdict("challenges", "progress equals a recount of events", await drifted_progress(session, as_of)),
         ]
@@ -131,6 +136,25 @@ async def _retention(session: ReadSession, as_of: datetime) -> Verdict:
         if not is_new and (each not in looked or as_of - looked[each][0] > FORGOTTEN_WITHIN)
     ]
     return Verdict("retention", f"nothing is kept for longer than the shop says ({', '.join(kept)})", late)
+
+
+async def _overdue(session: ReadSession, as_of: datetime) -> Verdict:
+    """What retention has still to forget. After a change of the settings, or a time without a router, it is much."""
+    kept = (await shop_settings(session)).retention.kept_since(as_of)
+    counts = {what: await ageing.left(session, what, since) for what, since in kept.items()}
+    waiting = [f"{what}: {count:,} from before {kept[what]:%Y-%m-%d}" for what, count in counts.items() if count]
+    return Verdict("overdue", "all that is over its time has been forgotten", waiting, is_notice=True)
+
+
+async def _restricted(session: ReadSession) -> Verdict:
+    """Nothing is done with them until somebody lifts it, so nobody should be forgotten there."""
+    count, oldest = await restricted_customers(session, RESTRICTED_SHOWN)
+    shown = [
+        f"{each.external_id or each.id} since {each.restricted_at:%Y-%m-%d}: GET /v1/customers/<id> says why"
+        for each in oldest
+    ]
+    more = [f"{count:,} in all, the longest restricted first"] if count > len(shown) else []
+    return Verdict("restricted", "no customer's processing is restricted", [*shown, *more], is_notice=True)
 
 
 async def _refused(session: ReadSession) -> Verdict:

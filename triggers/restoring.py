@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -16,8 +16,16 @@ from database.erasures import keep_hashes
 from database.restored import keep_withdrawals, survivors_of
 from database.restrictions import standing_restriction
 from database.session import Database, WriteSession
-from database.suppressions import suppress_hashes
-from domain.restore_journal import AddressSuppressed, Erased, Line, Restricted, RestrictionLifted, Withdrawn
+from database.suppressions import release_hash, released_since, suppress_hashes
+from domain.restore_journal import (
+    AddressSuppressed,
+    Erased,
+    Line,
+    Released,
+    Restricted,
+    RestrictionLifted,
+    Withdrawn,
+)
 from triggers.erasures import request_erasure
 from triggers.restrictions import lift, restrict
 
@@ -40,6 +48,7 @@ class Replayed:
     erasures: int = 0
     withdrawals: int = 0
     suppressions: int = 0
+    releases: int = 0
     restrictions: int = 0
     lost: int = 0
     unreadable: Sequence[str] = ()
@@ -47,7 +56,7 @@ class Replayed:
     @property
     def count(self) -> int:
         """All that was done."""
-        return self.erasures + self.withdrawals + self.suppressions + self.restrictions
+        return self.erasures + self.withdrawals + self.suppressions + self.releases + self.restrictions
 
 
 async def missing_lines(database: Database, folder: JournalFolder) -> tuple[list[Line], list[str]]:
@@ -77,11 +86,16 @@ async def replay(
     """Do again what the database lacks; what it has is left alone, so it may be repeated and run by several at once."""
     missing, unreadable = await missing_lines(database, folder)
     done = Replayed(unreadable=unreadable)
+    withdrawn = [line.entry for line in missing if isinstance(line.entry, Withdrawn)]
+    addressed = {
+        entry.event for entry in withdrawn if entry.address is not None
+    }  # told of twice: by a call and by its event
     for start in range(0, len(missing), _AT_ONCE):
         page = missing[start : start + _AT_ONCE]
         async with database.transaction() as session:
             claimed = await restore_journal.claim(session, page, as_of)
-            await _apply(session, [line for line in page if line.id in claimed], done, as_of)
+            taken = [line for line in page if line.id in claimed]
+            await _apply(session, taken, done, as_of, addressed=addressed)
         progress(start + len(page), len(missing))
     return done
 
@@ -96,16 +110,28 @@ async def _unknown(database: Database, lines: Sequence[Line]) -> list[Line]:
     return new
 
 
-async def _apply(session: WriteSession, lines: Sequence[Line], done: Replayed, as_of: datetime) -> None:
+async def _suppress(session: WriteSession, entry: AddressSuppressed, at: datetime) -> bool:
+    """Unless somebody has let mail go there since: the newest act counts."""
+    if await released_since(session, entry, at):
+        return False
+    await suppress_hashes(session, [entry])
+    return True
+
+
+async def _apply(
+    session: WriteSession, lines: Sequence[Line], done: Replayed, as_of: datetime, *, addressed: Set[UUID]
+) -> None:
     withdrawn = [line.entry for line in lines if isinstance(line.entry, Withdrawn)]
     kept = await _withdraw(session, withdrawn, as_of)
-    done.withdrawals += kept
-    done.lost += len(withdrawn) - kept
-    suppressed = [line.entry for line in lines if isinstance(line.entry, AddressSuppressed)]
-    await suppress_hashes(session, suppressed)
-    done.suppressions += len(suppressed)
+    done.withdrawals += len(kept)
+    done.lost += len({entry.event for entry in withdrawn if entry not in kept} - addressed)
     for line in lines:
-        if isinstance(line.entry, Erased):
+        if isinstance(line.entry, AddressSuppressed):
+            done.suppressions += await _suppress(session, line.entry, line.at)
+        elif isinstance(line.entry, Released):
+            await release_hash(session, line.entry)
+            done.releases += 1
+        elif isinstance(line.entry, Erased):
             await _erase(session, line.entry, line.at)
             done.erasures += 1
         elif isinstance(line.entry, Restricted | RestrictionLifted):
@@ -114,9 +140,9 @@ async def _apply(session: WriteSession, lines: Sequence[Line], done: Replayed, a
             done.lost += not is_known
 
 
-async def _withdraw(session: WriteSession, entries: Sequence[Withdrawn], as_of: datetime) -> int:
+async def _withdraw(session: WriteSession, entries: Sequence[Withdrawn], as_of: datetime) -> list[Withdrawn]:
     if not entries:
-        return 0
+        return []
     survivors = await survivors_of(session, {entry.customer for entry in entries})
     await lock(session, set(survivors.values()), skip_locked=False)
     kept = await keep_withdrawals(session, entries, survivors, as_of)
@@ -132,7 +158,7 @@ async def _restrict(session: WriteSession, entry: Restricted | RestrictionLifted
         if isinstance(entry, RestrictionLifted):
             await lift(session, customer_id, by=entry.by, as_of=entry.at)
         elif await standing_restriction(session, customer_id) is None:
-            await restrict(session, customer_id, reason=REASON, by=entry.by, as_of=entry.at)
+            await restrict(session, customer_id, reason=entry.ground or REASON, by=entry.by, as_of=entry.at)
     return bool(living)
 
 

@@ -12,7 +12,7 @@ from database.restore_journal import note
 from database.restrictions import Restriction, add_restriction, end_restrictions, standing_restriction
 from database.run_changes import let_customer_go
 from database.session import WriteSession
-from domain.restore_journal import Restricted, RestrictionLifted
+from domain.restore_journal import GROUNDS, Restricted, RestrictionLifted
 
 
 async def restrict(session: WriteSession, customer_id: UUID, *, reason: str, by: str, as_of: datetime) -> Restriction:
@@ -24,7 +24,8 @@ async def restrict(session: WriteSession, customer_id: UUID, *, reason: str, by:
     if standing is not None:
         standing.reason = reason
         return standing
-    await note(session, [Restricted(customer=customer_id, at=as_of, by=by)])
+    ground = reason if reason in GROUNDS else None
+    await note(session, [Restricted(customer=customer_id, at=as_of, by=by, ground=ground)])
     return await add_restriction(session, customer_id, reason=reason, by=by, at=as_of)
 
 

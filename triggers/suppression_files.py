@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 
+from database.messages import Suppression
 from database.session import Database
+from database.suppression_lists import page_of_suppressions
 from database.suppressions import suppress
 from domain.imports import ImportFormat, RowProblem, read_rows
 from domain.payload import find_fault
 from domain.suppression_files import StatedSuppression, read_suppression
 from triggers.importing import ROWS_AT_ONCE, ImportReport
+
+_PAGE = 1_000
 
 
 async def import_suppressions(
@@ -35,6 +39,19 @@ async def import_suppressions(
             await _write(database, waiting, actor, report)
     await _write(database, waiting, actor, report)
     return report
+
+
+async def exported_suppressions(database: Database, as_of: datetime) -> AsyncIterator[Suppression]:
+    """All those in force, the latest first, read in pages."""
+    before = None
+    while True:
+        async with database.read() as session:
+            rows = await page_of_suppressions(session, as_of=as_of, before=before, limit=_PAGE)
+        for row in rows:
+            yield row
+        if len(rows) < _PAGE:
+            return
+        before = (rows[-1].at, rows[-1].id)
 
 
 async def _write(database: Database, rows: list[StatedSuppression], actor: str, report: ImportReport) -> None:

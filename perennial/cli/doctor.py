@@ -72,5 +72,4 @@ async def _examine(settings: Settings) -> list[Verdict]:
             return verdicts
         client = await connect(settings.temporal_address, settings.temporal_namespace, lazy=True)
         verdicts += await examine_journal(database, settings.journal_dir, as_of)
-        verdicts += await examine_journal(database, settings.journal_dir, as_of)
         return [*verdicts, *await examine_temporal(database, client, as_of)]

@@ -44,7 +44,7 @@ def replay(
     done = run(_replay(chosen))
     console.print(
         f"Done again: {done.erasures} erasures, {done.withdrawals} withdrawals, {done.suppressions} suppressions, "
-        f"{done.restrictions} restrictions.",
+        f"{done.releases} releases, {done.restrictions} restrictions.",
         highlight=False,
     )
     if done.lost:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 from uuid import UUID
 
 import typer
@@ -97,6 +100,44 @@ def import_(
     console.print(f"{report.rows:,} rows: {report.imported:,} taken, {report.refused:,} refused")
     if report.refused:
         raise typer.Exit(1)
+
+
+@_app.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(dir_okay=False, allow_dash=True, help="A new .jsonl file; - for the screen.")],
+) -> None:
+    """Write the suppressions in force, one JSON object a line, as the import takes them. Of addresses that an erasure
+    suppressed only a hash is kept: their `address` is null.
+
+    [dim]Examples:[/dim]
+      perennial suppressions export suppressions.jsonl
+      perennial suppressions export - | grep hard_bounce
+    """
+    with nullcontext(sys.stdout) if file == Path("-") else _new(file) as out:
+        count = run(_export(out))
+    errors.print(f"{count:,} suppressions")
+
+
+def _new(file: Path) -> TextIO:
+    """People's addresses: readable by their owner only."""
+    try:
+        return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8")
+    except FileExistsError:
+        errors.print(f"There is a file {file} already: name another.", highlight=False)
+        raise typer.Exit(2) from None
+
+
+async def _export(out: TextIO) -> int:
+    from api.suppression_answers import SuppressionAnswer
+    from perennial.composition import open_database
+    from triggers.suppression_files import exported_suppressions
+
+    count = 0
+    async with open_database(load_settings(), "suppressions") as database:
+        async for row in exported_suppressions(database, datetime.now(UTC)):
+            out.write(SuppressionAnswer.of(row).as_line())
+            count += 1
+    return count
 
 
 async def _list(address: str | None, limit: int) -> Sequence[Suppression]:

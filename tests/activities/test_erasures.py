@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 from sqlalchemy import DateTime, LargeBinary, Numeric, SmallInteger, insert, select, text, update
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.dialects.postgresql import JSONB
@@ -23,7 +24,7 @@ from activities.erasures import ErasureActivities
 from database.erasure_rules import BLANKED, GOES_WITH_ITS_OWNER, KEPT, REMOVED
 from database.erasures import Erasure
 from database.exports import NOT_EXPORTED, SECTIONS
-from database.messages import Message
+from database.messages import Message, MessageEvent
 from database.outbox import Command
 from database.products import Product
 from database.runs import Run
@@ -125,6 +126,46 @@ async def test_an_erasure_that_is_carried_out_twice_ends_the_same(database: Data
         await asyncio.wait_for(carry_out(temporal_client, queue, job), 60)
 
     assert (await proof_of(database, job)).proof == first
+
+
+async def test_blanking_goes_on_in_portions_where_it_was_cut_off_and_counts_each_row_once(
+    database: Database, temporal_client: Client
+) -> None:
+    """Seven messages of two reports each, three rows at once; killed after two portions."""
+    ann = await make_customer(database, "ann", traits={"email": CANARY})
+    async with database.transaction() as session:
+        for number in range(7):
+            message = Message(
+                id=uuid.uuid4(), customer_id=ann, channel="email", purpose="marketing", template="t", state="accepted",
+                created_at=NOON, to=CANARY, subject=CANARY, html=CANARY, text=CANARY, attempts=[], headers={},
+                resent=False,
+            )  # fmt: skip
+            session.add(message)
+            await session.flush()
+            for kind in ("opened", "clicked"):
+                told = {"message_id": message.id, "kind": kind, "at": NOON, "detail": {"url": f"/?to={CANARY}"}}
+                session.add(MessageEvent(provider="perennial", provider_event_id=f"{kind}/{number}", **told))
+    job = await erase(database, ann)
+    activities = ErasureActivities(database, temporal_client, portion=3)
+    portions = 0
+
+    def killed(_: object = None) -> None:
+        nonlocal portions
+        portions += 1
+        if portions == 3:
+            raise asyncio.CancelledError
+
+    environment = ActivityEnvironment()
+    environment.on_heartbeat = killed
+    with pytest.raises(asyncio.CancelledError):
+        await environment.run(activities.remove_records, ErasureInput(erasure_id=job))
+    cut_off = (await proof_of(database, job)).proof["blanked"]
+    assert await prove(database, temporal_client, job, last=False)
+
+    done = await proof_of(database, job)
+    assert 0 < cut_off["message_events"] < 14
+    assert (done.proof["blanked"]["message_events"], done.proof["blanked"]["messages"]) == (14, 7)
+    assert await where_found(database) == set()
 
 
 async def test_an_erasure_ends_with_what_its_last_search_found_and_keeps_nothing_of_the_person(

@@ -35,6 +35,7 @@ from perennial.settings import Settings
 from tests.api.serving import serving
 from tests.api.toy import make_key
 from tests.factories import make_customer
+from tests.triggers.shop import Shop
 from triggers.journal_keeping import JournalKeeper
 from triggers.restoring import missing_lines, replay
 
@@ -128,7 +129,8 @@ async def test_what_people_asked_for_after_the_backup_is_done_again_after_a_rest
 
         assert ran.exit_code == 0, ran.output
         assert re.search(r"1 erasures, 2 withdrawals", ran.output), ran.output
-        assert "Done again: 0 erasures, 0 withdrawals, 0 suppressions, 0 restrictions." in again.output
+        nothing = "Done again: 0 erasures, 0 withdrawals, 0 suppressions, 0 releases, 0 restrictions."
+        assert nothing in " ".join(again.output.split())
         assert await state_of(shop, "ann") == "unsubscribed"
         assert await state_of(shop, "cem") == "subscribed"
         assert (await shop.get("/v1/customers/bob")).status_code == 404
@@ -166,10 +168,11 @@ async def test_a_restore_undoes_neither_a_restriction_nor_that_it_was_lifted(
 ) -> None:
     for name in ("ann", "bob", "cem"):
         await make_customer(database, name)
-    why = {"reason": "secret reason"}
+    why, ground = {"reason": "secret reason"}, {"reason": "accuracy"}
     assert (await client.put("/v1/customers/bob/restriction", json=why)).status_code == 200
     backup, journal = await dumped(database_url, tmp_path), JournalFolder(tmp_path / "journal")
     assert (await client.put("/v1/customers/ann/restriction", json=why)).status_code == 200
+    assert (await client.put("/v1/customers/cem/restriction", json=ground)).status_code == 200
     assert (await client.delete("/v1/customers/bob/restriction")).status_code == 204
     await JournalKeeper(database, journal).write()
 
@@ -177,12 +180,78 @@ async def test_a_restore_undoes_neither_a_restriction_nor_that_it_was_lifted(
         done, again = [await replay(old, journal, datetime.now(UTC)) for _ in range(2)]
 
         restrictions = {
-            name: (await shop.get(f"/v1/customers/{name}")).json()["restriction"] for name in ("ann", "bob")
+            name: (await shop.get(f"/v1/customers/{name}")).json()["restriction"] for name in ("ann", "bob", "cem")
         }
-    assert (done.restrictions, again.count) == (2, 0)
+    assert (done.restrictions, again.count) == (3, 0)
     assert restrictions["ann"]["reason"] == "restricted before the database was restored"
     assert restrictions["bob"] is None
+    assert restrictions["cem"]["reason"] == "accuracy"
     assert "secret" not in "".join(file.read_text() for file in journal.folder.glob("*.jsonl"))
+
+
+@pytest.mark.slow
+async def test_a_restore_suppresses_no_address_again_that_staff_let_be_written_to(
+    client: httpx.AsyncClient, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    """Before and after the backup; who was suppressed again after the release stays so."""
+    at = datetime.now(UTC)
+    before, after, again = (f"{name}@example.com" for name in ("before", "after", "again"))
+    async with database.transaction() as session:
+        await suppress(session, "email", [before, again], reason="hard_bounce", at=at)
+    backup, journal = await dumped(database_url, tmp_path), JournalFolder(tmp_path / "journal")
+    async with database.transaction() as session:
+        await suppress(session, "email", [after], reason="hard_bounce", at=at)
+    for row in (await client.get("/v1/suppressions")).json()["data"]:
+        await client.post(f"/v1/suppressions/{row['id']}/release", json={"reason": "it works again, says Ann"})
+    async with database.transaction() as session:
+        await suppress(session, "email", [again], reason="hard_bounce", at=datetime.now(UTC))
+    await JournalKeeper(database, journal).write()
+
+    async with restored(database_url, backup) as old, shop_of(old) as shop:
+        done, repeated = [await replay(old, journal, datetime.now(UTC)) for _ in range(2)]
+        standing = [row["address"] for row in (await shop.get("/v1/suppressions")).json()["data"]]
+        async with old.read() as session:
+            found = await suppressions_of(session, "email", [before, after, again], datetime.now(UTC))
+
+    assert (done.suppressions, done.releases, repeated.count) == (2, 3, 0)
+    assert (len(standing), list(found)) == (1, [again])
+    assert "Ann" not in "".join(file.read_text() for file in journal.folder.glob("*.jsonl"))
+
+
+@pytest.mark.slow
+async def test_a_release_after_the_restore_is_newer_than_a_suppression_before_it(
+    client: httpx.AsyncClient, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    async with database.transaction() as session:
+        await suppress(session, "email", ["ann@example.com"], reason="hard_bounce", at=datetime.now(UTC))
+    (row,) = (await client.get("/v1/suppressions")).json()["data"]
+    backup, journal = await dumped(database_url, tmp_path), JournalFolder(tmp_path / "journal")
+    await client.post(f"/v1/suppressions/{row['id']}/release", json={"reason": "works"})
+    async with database.transaction() as session:
+        await suppress(session, "email", ["ann@example.com"], reason="hard_bounce", at=datetime.now(UTC))
+    await JournalKeeper(database, journal).write()
+
+    async with restored(database_url, backup) as old, shop_of(old) as shop:
+        await shop.post(f"/v1/suppressions/{row['id']}/release", json={"reason": "works, again"})
+        await replay(old, journal, datetime.now(UTC))
+        assert (await shop.get("/v1/suppressions")).json()["data"] == []
+
+
+@pytest.mark.slow
+async def test_a_withdrawal_of_somebody_new_without_an_address_is_counted_once_as_lost(
+    client: httpx.AsyncClient, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    """The record of the call and the event that it tells of itself are one withdrawal."""
+    backup, journal = await dumped(database_url, tmp_path), JournalFolder(tmp_path / "journal")
+    await make_customer(database, "dora")
+    await consent(client, "dora", "unsubscribed")
+    await Shop(database, now=datetime.now(UTC)).route()
+    await JournalKeeper(database, journal).write()
+
+    async with restored(database_url, backup) as old:
+        done, again = [await replay(old, journal, datetime.now(UTC)) for _ in range(2)]
+
+    assert (done.withdrawals, done.lost, again.lost) == (0, 1, 0)
 
 
 async def test_the_journal_names_nobody_and_stands_a_crash_in_the_middle_of_a_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from database.audit import AuditEntry
 from database.customers import Customer
 from database.session import Database
 from domain.keys import KeyKind, Scope
+from perennial.doctor import examine
 from tests.api.toy import make_key
 from tests.factories import make_customer
 from tests.sending import hello_template, welcome_journey
@@ -144,3 +146,23 @@ async def test_only_keys_that_may_change_customers_restrict_them(client: httpx.A
     assert (await client.put(PATH, json={"reason": " "})).status_code == 422
     async with database.read() as session:
         assert await session.scalar(select(Customer.restricted_at)) is None
+
+
+async def test_the_doctor_counts_and_names_restricted_customers(client: httpx.AsyncClient, database: Database) -> None:
+    async def restricted() -> list[str]:
+        verdicts = await examine(database, datetime.now(UTC), email_per_second=50, provider="smtp")
+        (found,) = (each for each in verdicts if each.guarantee == "restricted")
+        assert found.is_kept
+        return list(found.offenders)
+
+    names = [f"c-{number}" for number in range(7)]
+    for name in names:
+        await make_customer(database, name)
+        await client.put(f"/v1/customers/{name}/restriction", json=WHY)
+    listed = await restricted()
+    for name in names[1:]:
+        await client.delete(f"/v1/customers/{name}/restriction")
+
+    assert [line.split()[0] for line in listed[:-1]] == names[:5]
+    assert listed[-1].startswith("7 in all")
+    assert [line.split()[0] for line in await restricted()] == ["c-0"]

@@ -157,6 +157,26 @@ async def test_old_entries_of_the_audit_log_go(client: httpx.AsyncClient, databa
     assert await only(database, select(AuditEntry.action)) == []
 
 
+async def test_the_doctor_says_what_is_over_its_time_and_not_forgotten_yet(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    async def overdue(at: datetime) -> Sequence[str]:
+        verdicts = await examine(database, at, email_per_second=50, provider="smtp")
+        (found,) = (each for each in verdicts if each.guarantee == "overdue")
+        assert found.is_kept
+        return found.offenders
+
+    await Shop(database, now=datetime.now(UTC)).track("Product Viewed", anonymous_id="v", context={"ip": "192.0.2.7"})
+    every = {f"{each}_days": 400 for each in Class}
+    await save(client, **every)
+    soon, later_on = await overdue(later(days=300)), await overdue(later(days=401))
+    await forget(database, later(days=401))
+
+    assert soon == []
+    assert [each.split(" from ")[0] for each in later_on] == ["event_context: 1", "anonymous_visitors: 1", "audit: 1"]
+    assert await overdue(later(days=401)) == []
+
+
 async def test_the_doctor_says_when_nobody_sees_to_what_is_over_its_time(
     client: httpx.AsyncClient, database: Database
 ) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
 import pytest
 from sqlalchemy import select
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from api.dependencies import ApiDependencies
 from database.audit import AuditEntry
@@ -158,3 +159,25 @@ async def test_the_command_line_lists_adds_and_releases(
     assert id_ in await do("list", "--address", ANN)
     await do("release", id_, "--reason", "a mistake")
     assert "No suppression" in await do("list")
+
+
+async def test_the_command_line_exports_what_another_shop_can_import(
+    client: httpx.AsyncClient, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERENNIAL_DATABASE_URL", database_url)
+    kept = await add(client, note="a letter")
+    gone = await add(client, address="bob@shop.example")
+    await client.post(f"/v1/suppressions/{gone['id']}/release", json={"reason": "a mistake"})
+    file = tmp_path / "suppressions.jsonl"
+
+    def do(*words: str) -> Result:
+        return CliRunner().invoke(app, ["suppressions", *words])
+
+    made, again, shown = [await asyncio.to_thread(do, "export", to) for to in (str(file), str(file), "-")]
+    taken = await asyncio.to_thread(do, "import", str(file))
+
+    (line,) = file.read_text().splitlines()
+    assert (orjson.loads(line)["id"], orjson.loads(line)["note"]) == (kept["id"], "a letter")
+    assert (made.exit_code, again.exit_code, line in shown.output) == (0, 2, True)
+    assert "1 taken, 0 refused" in taken.output
+    assert file.stat().st_mode & 0o077 == 0

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from database import coupons
-from database.erasure_rules import blank_rows
+from database.erasure_rules import blank_redemptions
 from database.points import lots_of
 from database.redeeming import expire_some, issue, lock_with_customer
 from database.redemptions import mark_for_review
@@ -178,7 +178,7 @@ async def test_an_erased_customer_gives_back_what_was_only_reserved(database: Da
 
     for _ in range(2):
         async with database.transaction() as session:
-            await blank_rows(session, [ann])
+            await blank_redemptions(session, [ann])
 
     assert (await taken(database, "tenner"), await taken(database, "kept")) == (0, 1)
     assert {row.reward: row.state for row in await redemptions_of(database)} == {"tenner": "expired", "kept": "expired"}

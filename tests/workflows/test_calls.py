@@ -29,7 +29,7 @@ class Shop:
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
         self.requests.append((headers | {"path": head[0].split()[1]}, body))
         status, answer, *wishes = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        content = json.dumps(answer).encode()
+        content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         wish = "".join(f"Retry-After: {after}\r\n" for after in wishes)
         writer.write(f"HTTP/1.1 {status} X\r\n{wish}Content-Length: {len(content)}\r\n\r\n".encode() + content)
         await writer.drain()
@@ -134,3 +134,30 @@ async def test_a_holdout_calls_nobody(stage: Stage, shop: Shop) -> None:
 
     assert shop.requests == []
     assert await run.log() == [("ask", 1, "skipped", "holdout")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"thank you", "no_json"),
+        (b"", "no_json"),
+        (b'{"a":' * 200 + b"1" + b"}" * 200, "too_deep"),
+        (b'{"name": "nul \\u0000"}', "nul_character"),
+        (b'{"much": "' + b"x" * 2_000_000 + b'"}', "no_json"),
+    ],
+    ids=["words", "nothing", "too deep", "nul", "too much"],
+)
+async def test_a_call_says_what_of_its_answer_was_not_saved_and_the_run_goes_on(
+    stage: Stage, shop: Shop, answer: bytes, why: str
+) -> None:
+    shop.answers = [(200, answer)]
+    reads = {"update": {"traits": {"coupon": "{{ saved.offer.coupon | default('none') }}"}}, "id": "keep"}
+    await stage.publish(journey({"call": {"url": shop.url, "save_as": "offer"}, "id": "ask"}, reads))
+    run = await stage.enter("welcome")
+
+    ended = await run.ends()
+
+    logged = await run.step("ask")
+    assert logged is not None
+    assert logged.detail == {"status": 200, "saved": None, "not_saved": why}
+    assert (ended.state, ended.saved) == ("completed", {})
