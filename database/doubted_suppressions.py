@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select
@@ -20,17 +21,32 @@ MOST = 10_000
 """Suppressions that are looked at, the latest first."""
 
 
-async def doubted_suppressions(session: ReadSession, as_of: datetime) -> list[UUID]:
-    """The messages whose bounce or refusal suppressed an address and does not say that it does not exist."""
-    standing = select(Suppression.message_id).where(
-        Suppression.reason == Cause.HARD_BOUNCE, Suppression.message_id.is_not(None), stands(as_of)
+class Doubted(NamedTuple):
+    """A suppression and the message that it came of."""
+
+    suppression_id: UUID
+    message_id: UUID
+
+
+async def doubted_suppressions(session: ReadSession, as_of: datetime) -> list[Doubted]:
+    """Suppressions by a bounce or refusal that does not say that the address does not exist.
+
+    Of erased people nothing is on record any more, for or against. By ix_suppressions_at and pk_messages.
+    """
+    standing = (
+        select(Suppression.id, Message.id)
+        .join(Message, Message.id == Suppression.message_id)
+        .where(Suppression.reason == Cause.HARD_BOUNCE, stands(as_of), Message.attempts != [])
+        .order_by(Suppression.at.desc())
+        .limit(MOST)
     )
-    ids = (await session.scalars(standing.order_by(Suppression.at.desc()).limit(MOST))).all()
+    found = [Doubted(*row) for row in await session.execute(standing)]
+    ids = [each.message_id for each in found]
     said = {*await _said_by_reports(session, ids), *await _said_by_answers(session, ids)}
-    return [each for each in ids if each is not None and each not in said]
+    return [each for each in found if each.message_id not in said]
 
 
-async def _said_by_reports(session: ReadSession, ids: Iterable[UUID | None]) -> list[UUID]:
+async def _said_by_reports(session: ReadSession, ids: Iterable[UUID]) -> list[UUID]:
     """By ix_message_events_message."""
     reports = select(MessageEvent.message_id, MessageEvent.kind, MessageEvent.detail).where(
         MessageEvent.message_id.in_(ids), MessageEvent.kind.in_((Kind.BOUNCED, Kind.BLOCKED, Kind.DROPPED))
@@ -42,7 +58,7 @@ async def _said_by_reports(session: ReadSession, ids: Iterable[UUID | None]) -> 
     ]
 
 
-async def _said_by_answers(session: ReadSession, ids: Iterable[UUID | None]) -> list[UUID]:
+async def _said_by_answers(session: ReadSession, ids: Iterable[UUID]) -> list[UUID]:
     """Answers of the provider itself; those that earlier releases wrote do not say whose fault they were."""
     answers = select(Message.id).where(Message.id.in_(ids), Message.attempts.contains([{"fault": Fault.ADDRESS.value}]))
     return list((await session.scalars(answers)).all())

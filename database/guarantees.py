@@ -10,6 +10,7 @@ from sqlalchemy import Boolean, literal_column, select, text
 
 from database import (
     challenge_guarantees,
+    erasure_guarantees,
     ledger_guarantees,
     message_guarantees,
     referral_guarantees,
@@ -22,6 +23,9 @@ from database.messages import OF_TRUSTED_RUN, Message
 from database.session import ReadSession
 from domain.messages import RESERVED, Sent
 from domain.referrals import UNIQUE
+
+LOOK_BACK = timedelta(days=32)
+"""How far back messages, caps and rates are checked: the longest calendar window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +84,7 @@ QUESTIONS = (
     Question(
         "G13",
         "no marketing message was attempted again after it was, or may have been, accepted",
-        """SELECT m.id::text FROM messages m
-           WHERE m.purpose <> 'transactional' AND (
-             SELECT count(*) FROM jsonb_array_elements(m.attempts) a WHERE a ->> 'outcome' IN ('accepted', 'unknown')
-           ) > 1""",
+        message_guarantees.TWICE,
     ),
     Question(
         "G19",
@@ -95,6 +96,9 @@ QUESTIONS = (
         "no provider was called for a message after its time",
         message_guarantees.AFTER_ITS_TIME,
     ),
+    Question("G15", "no message is half sent for longer than an hour", message_guarantees.LEFT_HANGING),
+    Question("G15", "no message stands in line past its time", message_guarantees.PAST_ITS_TIME),
+    Question("G24", "nobody who was erased is known again", erasure_guarantees.KNOWN_AGAIN),
     Question("points", "every transaction of points sums to zero", ledger_guarantees.SUMS_TO_ZERO),
     Question("points", "balances equal a replay of their entries", ledger_guarantees.BALANCES),
     Question("points", "hours add up to their entries, for the liability", ledger_guarantees.TOTALS),
@@ -133,6 +137,7 @@ async def offenders(session: ReadSession, question: Question, as_of: datetime, *
     """The first few that break the promise; none when it holds."""
     given: Mapping[str, object] = {
         "as_of": as_of,
+        "since": as_of - LOOK_BACK,
         "reserved": [state.value for state in RESERVED],
         "live": [state.value for state in UNIQUE],
     }
@@ -164,7 +169,3 @@ async def reserved_since(session: ReadSession, since: datetime) -> AsyncIterator
         theirs.append(ReservedMessage(str(row.id), str(row.customer_id), row.zone, was))
     if theirs:
         yield theirs
-
-
-LOOK_BACK = timedelta(days=32)
-"""How far back caps and rates are checked: the longest calendar window."""

@@ -47,6 +47,9 @@ RESTRICTED_SHOWN = 5
 MOST_REFUSALS = 50
 """Refused merges that are listed, the latest first."""
 
+ILL_FOR_LONG = timedelta(minutes=15)
+"""Longer than what passes by itself."""
+
 UNREAD_SHOWN = timedelta(days=30)
 """How long webhook items that could not be read are listed after the last of their kind."""
 
@@ -82,7 +85,7 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             Verdict("G27", "no browser key has a server's or a reserved source", clashes(await everything(session))),
             Verdict("G28", "this release reads every published document whole", await unread_documents(session)),
             await _rates(session, as_of, email_per_second, provider),
-            await _ill(session),
+            await _ill(session, as_of),
             await _caps(session, as_of),
             await _refused(session),
             await _sender(session),
@@ -184,10 +187,11 @@ async def _unread(session: ReadSession, as_of: datetime) -> Verdict:
 
 async def _doubted(session: ReadSession, as_of: datetime) -> Verdict:
     doubted = await doubted_suppressions(session, as_of)
-    shown = [f"message {each}" for each in doubted[:5]]
-    more = [f"and {len(doubted) - 5} more; release those that are wrong"] if len(doubted) > 5 else []
+    shown = [f"{each.suppression_id}, of message {each.message_id}" for each in doubted[:5]]
+    more = [f"and {len(doubted) - 5} more" for _ in doubted[5:6]]
+    what = ["release each (perennial suppressions release), or add it as manual and release it"] if doubted else []
     promise = "every address suppressed as a hard bounce was said not to exist"
-    return Verdict("G17", promise, [*shown, *more], is_notice=True)
+    return Verdict("G17", promise, [*shown, *more, *what])
 
 
 async def _rates(session: ReadSession, as_of: datetime, per_second: float, provider: str) -> Verdict:
@@ -198,12 +202,15 @@ async def _rates(session: ReadSession, as_of: datetime, per_second: float, provi
     return Verdict("G16", f"no second saw more than {per_second:g} calls of the provider", over)
 
 
-async def _ill(session: ReadSession) -> Verdict:
+async def _ill(session: ReadSession, as_of: datetime) -> Verdict:
+    """A hiccup is a notice; what lasts keeps mail back and wants somebody."""
+    found = await ill_providers(session)
     ill = [
         f"{each.provider}: {each.trouble} since {each.ill_since:%Y-%m-%d %H:%M:%S}, {each.failures} calls found it so"
-        for each in await ill_providers(session)
+        for each in found
     ]
-    return Verdict("G15", "providers take messages", ill, is_notice=True)
+    lasts = any(each.ill_since is not None and as_of - each.ill_since > ILL_FOR_LONG for each in found)
+    return Verdict("G15", "providers take messages", ill, is_notice=not lasts)
 
 
 async def _caps(session: ReadSession, as_of: datetime) -> Verdict:

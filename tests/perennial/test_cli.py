@@ -157,6 +157,8 @@ def test_doctor_says_what_it_checked_and_by_its_exit_code_that_temporal_could_no
     assert "G13" in examined.output
     assert "not looked at: Temporal does not answer" in examined.output
     assert "✗" not in examined.output
+    lines = [line for line in examined.output.splitlines() if line[:1] in "✓!"]
+    assert len(lines) == len(set(lines))
 
 
 @pytest.mark.usefixtures("deployment")
