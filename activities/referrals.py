@@ -11,6 +11,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from database import customers, referrals
+from database.erased_friends import was_brought_before_erasure
 from database.events import Event
 from database.programmes import live_programme
 from database.referral_gains import pay, version_of
@@ -102,8 +103,11 @@ async def _pay_both(session: WriteSession, row: Referral, referee_id: UUID, as_o
     if referrals.is_doubtful(row, people) and not people[row.referrer_id].is_same_as(people[referee_id]):
         await referrals.put_to_review(session, row, Suspicion.SAME_CONTACT)
         return False
-    if people[row.referrer_id].is_same_as(people[referee_id]):
-        row.state, row.reason, row.ended_at = ReferralState.REJECTED, Reason.SELF_REFERRAL, as_of
+    refusal = Reason.SELF_REFERRAL if people[row.referrer_id].is_same_as(people[referee_id]) else None
+    if refusal is None and await was_brought_before_erasure(session, referee_id):
+        refusal = Reason.ALREADY_REFERRED
+    if refusal is not None:
+        row.state, row.reason, row.ended_at = ReferralState.REJECTED, refusal, as_of
         await session.flush()
         await tell(session, row, REJECTED, as_of, sides=[Side.REFERRER])
         return False

@@ -168,7 +168,7 @@ async def remember_erased(
     """Keep the hashes of erased ids, with the time up to which their past is gone; answers kinds and hashes."""
     key = await secret(session, PSEUDONYMS)
     hashes = {(each.kind, pseudonym(key, each.kind, each.value)) for each in identities}
-    hashes |= {_spelt(key, each) for each in identities}
+    hashes |= {_spelt(key, each) for each in identities if each.kind in _SPELLINGS}
     await keep_hashes(session, sorted(hashes), as_of)
     return sorted(hashes)
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
+
+from sqlalchemy import select
+
+from database.referrals import Referral
+from database.session import ReadSession
+from domain.referral_signals import Suspicion
+from domain.referrals import ReferralState
 
 # Also by way of a merge: a tombstone stands for its survivor.
 NOT_THEMSELVES: Final = """
@@ -47,3 +55,11 @@ QUALIFIED: Final = """
     JOIN orders ON orders.order_id = referrals.order_id AND orders.customer_id = referrals.referee_id
     WHERE referrals.state IN ('held', 'rewarded') AND orders.state IN ('cancelled', 'refunded')
 """
+
+
+async def paid_for_customers(session: ReadSession, limit: int) -> Sequence[str]:
+    """Paid referrals of which it came out later that the friend had ordered before; the latest first."""
+    found = select(Referral.id).where(
+        Referral.state == ReferralState.REWARDED, Referral.suspicions.contains([Suspicion.ORDERED_BEFORE])
+    )
+    return [str(id_) for id_ in await session.scalars(found.order_by(Referral.id.desc()).limit(limit))]

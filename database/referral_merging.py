@@ -67,8 +67,11 @@ async def _fault(session: WriteSession, row: Referral) -> Reason | None:
     if row.referee_id in await referrals.chain_above(session, row.referrer_id):
         return Reason.CIRCULAR_REFERRAL
     ordered = select(Order.order_id).where(Order.customer_id == row.referee_id, Order.completed_at < row.claimed_at)
-    if row.state in OPEN and (await session.execute(ordered.limit(1))).first() is not None:
+    if (await session.execute(ordered.limit(1))).first() is None:
+        return None
+    if row.state in OPEN:
         return Reason.EXISTING_CUSTOMER
+    await referrals.note_earlier_order(session, row)
     return None
 
 

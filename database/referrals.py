@@ -179,6 +179,13 @@ async def put_to_review(session: WriteSession, row: Referral, found: Suspicion) 
     await session.flush()
 
 
+async def note_earlier_order(session: WriteSession, row: Referral) -> None:
+    """Keep that the friend had ordered before the claim, which came out after the reward."""
+    if Suspicion.ORDERED_BEFORE not in row.suspicions:
+        row.suspicions = sorted({*row.suspicions, str(Suspicion.ORDERED_BEFORE)})
+        await session.flush()
+
+
 def is_doubtful(row: Referral, known: Mapping[UUID, Person]) -> bool:
     """Whether both sides may be one person by what browsers named, and no person has looked at that yet."""
     if row.referee_id is None or Suspicion.SAME_CONTACT in row.suspicions:

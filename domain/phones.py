@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from phonenumbers import MatchType, is_number_match
+from phonenumbers import (
+    MatchType,
+    NumberParseException,
+    PhoneNumberFormat,
+    format_number,
+    is_number_match,
+    parse,
+)
 
 from domain.mailboxes import folded
 
@@ -28,6 +35,17 @@ def is_same_phone(one: str | None, other: str | None) -> bool:
             return min(_digits(first), _digits(second)) >= _NATIONAL
         case _:
             return first.lstrip("0") == second.lstrip("0")
+
+
+def international(number: str | None) -> str | None:
+    """The one way to write a number that has its country (E.164); None for one without, or none at all."""
+    written = _written(number)
+    if written is None or not written.startswith("+"):
+        return None
+    try:
+        return format_number(parse(written), PhoneNumberFormat.E164)
+    except NumberParseException:
+        return None
 
 
 def _written(number: str | None) -> str | None:

@@ -41,6 +41,7 @@ class Suspicion(StrEnum):
     DEVICE_USED_BEFORE = "device_used_before"
     PAYMENT_USED_BEFORE = "payment_used_before"
     MANY_FROM_NETWORK = "many_from_network"
+    ORDERED_BEFORE = "ordered_before"  # found out after the reward, which stays
 
 
 class Verdict(StrEnum):
@@ -61,6 +62,7 @@ WEIGHTS: Final[Mapping[Suspicion, int]] = {
     Suspicion.SAME_ADDRESS: 40,
     Suspicion.SIMILAR_EMAIL: 30,
     Suspicion.SAME_IP: 20,
+    Suspicion.ORDERED_BEFORE: 0,
 }
 REVIEW_FROM: Final = 50
 REJECT_FROM: Final = 100

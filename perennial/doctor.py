@@ -28,6 +28,7 @@ from database.migrations.upgrade import current_revision, newest_revision, serve
 from database.outages import LOCK_TIMEOUT, STATEMENT_TIMEOUT, sqlstate_of
 from database.provider_rates import ill_providers
 from database.published import unread_documents
+from database.referral_guarantees import paid_for_customers
 from database.refused_merges import open_refusals
 from database.restrictions import restricted_customers
 from database.session import Database, ReadSession
@@ -102,6 +103,11 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             await _retention(session, as_of),
             await _overdue(session, as_of),
             await _restricted(session),
+            Verdict(
+                *("referrals", "no friend of a paid referral had ordered before the claim"),
+                await paid_for_customers(session, 5),
+                is_notice=True,
+            ),
             Verdict("tiers", "tiers equal a replay of what counts", await drifted_tiers(session, as_of)),
             Verdict("challenges", "progress equals a recount of events", await drifted_progress(session, as_of)),
         ]

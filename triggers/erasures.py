@@ -14,6 +14,7 @@ from sqlalchemy import delete, select, text, update
 from database.consent import answered_addresses
 from database.customers import Customer, Identity
 from database.erased_events import remember_events
+from database.erased_friends import ids_of_friends
 from database.erased_links import remember_shared_links
 from database.erasures import (
     Erasure,
@@ -156,7 +157,7 @@ async def _cancel_messages(session: WriteSession, customers: Sequence[UUID], as_
 async def _forget_ids(session: WriteSession, customers: Sequence[UUID], traces: Traces, as_of: datetime) -> None:
     ids = [IdentityRef("user", value) for value in traces.user_ids]
     ids += [IdentityRef("anonymous", value) for value in traces.anonymous_ids]
-    hashes = await remember_erased(session, ids, as_of)
+    hashes = await remember_erased(session, [*ids, *await ids_of_friends(session, traces)], as_of)
     await note(session, [Erased(customers=customers, identities=hashes)])
     pending = await session.execute(_FORGET_PENDING, {"subjects": traces.subjects})
     await remember_events(session, [(row.source, row.message_id) for row in pending], as_of)

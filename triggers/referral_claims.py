@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from database import customers, referrals
 from database.customers import Customer
+from database.erased_friends import was_brought_before_erasure
 from database.programmes import LiveProgramme, live_programme
 from database.referral_codes import owner_of
 from database.referral_signals import add_signals, evidence_for
@@ -102,7 +103,12 @@ async def claim(
         return Claimed(earlier, repeated=True)
     known = await referrals.people(session, {origin.referrer_id, referee_id})
     referrer, referee = known[origin.referrer_id], known[referee_id]
-    await _refuse(session, referrer, referee, was_referred=earlier is not None)
+    await _refuse(
+        session,
+        referrer,
+        referee,
+        was_referred=earlier is not None or await was_brought_before_erasure(session, referee_id),
+    )
     found = assess(await evidence_for(session, referrer, referee, signals, as_of))
     row = await _row(session, origin, programme, as_of)
     _fill(row, origin, referee_id, found, as_of)

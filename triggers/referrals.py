@@ -103,8 +103,11 @@ def _is_of_a_friend(event: BatchEvent, terms: Terms | None) -> bool:
 async def _follow_friend(wave: Wave, event: BatchEvent, row: Referral, programme: LiveProgramme | None) -> None:
     if row.order_id is not None and (event.event.name in _RETURNS or is_revision(event)):
         await _recheck(wave, event, row)
-    elif row.state in OPEN and _shows_an_older_customer(event, row):
-        await _end(wave, row, ReferralState.REJECTED, Reason.EXISTING_CUSTOMER)
+    elif _shows_an_older_customer(event, row):
+        if row.state in OPEN:
+            await _end(wave, row, ReferralState.REJECTED, Reason.EXISTING_CUSTOMER)
+        else:  # what was decided stays decided; the shop sees it on the referral and in the doctor
+            await referrals.note_earlier_order(wave.session, row)
     elif programme and row.state in WAITING and row.qualified_at is None and not event.is_history:
         await _qualify(wave, event, row, programme)
 

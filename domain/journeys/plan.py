@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from domain.errors import Conflict
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.flow import Flow
 from domain.journeys.identity import as_json, kind_of, nested
-from domain.journeys.repeats import likely_done
+from domain.journeys.repeats import likely_done, likely_paid_again
 
 Policy = Literal["stay", "move", "finish"]
 
@@ -63,7 +63,9 @@ def make_plan(
             raise Conflict(
                 f"Runs at {step} cannot move: the new version has no step of that id and kind.", code="cannot_move"
             )
-    repeats = _repeats(definition, previous, [at.step for at in standing if at.step in movable])
+    moving = [at.step for at in standing if at.step in movable]
+    repeats = _for_runs_at(moving, likely_done, definition, previous)
+    paid_again = _for_runs_at(moving, likely_paid_again, definition, previous)
     in_flight = [
         {
             "step": at.step,
@@ -71,20 +73,24 @@ def make_plan(
             "policy": policy.get(at.step or "", "stay"),
             "can_move": at.step in movable,
             "already_done": repeats.get(at.step or "", []),
+            "paid_again": paid_again.get(at.step or "", []),
         }
         for at in standing
     ]
     return Plan(_digest(definition, version), version, _changes(definition, previous), in_flight)
 
 
-def _repeats(
-    definition: JourneyDefinition, previous: JourneyDefinition | None, steps: Iterable[str | None]
+def _for_runs_at(
+    steps: Iterable[str | None],
+    asked: Callable[[Flow, Flow, str], list[str]],
+    definition: JourneyDefinition,
+    previous: JourneyDefinition | None,
 ) -> dict[str, list[str]]:
-    """By the step at which runs stand: what they may have done and would come to again, and so leave out if moved."""
+    """By the step at which runs stand: the steps that they leave out if moved (`likely_done`), or pay again."""
     if previous is None:
         return {}
     now, before = Flow(definition), Flow(previous)
-    return {step: likely_done(now, before, step) for step in steps if step is not None}
+    return {step: asked(now, before, step) for step in steps if step is not None}
 
 
 def movable_steps(definition: JourneyDefinition, previous: JourneyDefinition | None) -> frozenset[str]:

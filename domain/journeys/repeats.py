@@ -15,6 +15,9 @@ from domain.journeys.steps import CallStep, EmitStep, PointsStep, RewardStep, Se
 ACTS: Final = (PointsStep, RewardStep, SendStep, UpdateStep, EmitStep, CallStep, StartStep)
 """Steps that do something which would be too much if it were done twice."""
 
+OF_VALUE: Final = (PointsStep, RewardStep)
+"""Steps that give something by themselves."""
+
 
 @dataclass(frozen=True, slots=True)
 class Passed:
@@ -51,6 +54,26 @@ def likely_done(definition: Flow, previous: Flow, standing: str) -> list[str]:
         if isinstance(step, ACTS)
         and (former := _same_in(previous, step, definition)) is not None
         and before.comes_to(former, standing)
+        and now.comes_to(standing, id_of(step), round_loops=False)
+    ]
+
+
+def likely_paid_again(definition: Flow, previous: Flow, standing: str) -> list[str]:
+    """Steps of value that runs standing there would come to in the new version, where one of the same kind that they
+    may have done is gone: an edit under another id is another step, and pays once more.
+    """
+    before, now = Graph.of(previous), Graph.of(definition)
+    gone = {
+        step.kind
+        for step in _gone(previous, definition)
+        if isinstance(step, OF_VALUE) and before.comes_to(id_of(step), standing)
+    }
+    return [
+        id_of(step)
+        for step in definition.definition.walk()
+        if isinstance(step, OF_VALUE)
+        and step.kind in gone
+        and _same_in(previous, step, definition) is None
         and now.comes_to(standing, id_of(step), round_loops=False)
     ]
 

@@ -94,3 +94,26 @@ def test_the_plan_names_steps_that_moved_runs_leave_out_as_they_have_done_them(
     plan = make_plan(journey(*after), journey(*before), version=2, standing=[Standing("pause", 3)], policy={})
 
     assert plan.in_flight[0]["already_done"] == named
+
+
+MORE = {"points": {"award": 20}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ([{"points": {"award": 10}}, WAIT], [WAIT, MORE], ["points-2"]),  # nobody wrote an id
+        ([GIFT, WAIT], [WAIT, {**MORE, "id": "more"}], ["more"]),
+        ([GIFT, WAIT], [WAIT, {**MORE, "id": "gift"}], []),  # the same step, and left out
+        ([GIFT, WAIT], [WAIT, RENAMED], []),
+        ([GIFT, WAIT], [GIFT, WAIT, {**MORE, "id": "more"}], []),  # one that was added beside it
+        ([WAIT, GIFT], [WAIT, {**MORE, "id": "more"}], []),  # nobody who stands there has the old one
+        ([GIFT, WAIT], [{**MORE, "id": "more"}, WAIT], []),  # nobody who stands there comes to it
+    ],
+)
+def test_the_plan_names_steps_of_value_that_moved_runs_would_be_paid_by_again(
+    before: list[Any], after: list[Any], named: list[str]
+) -> None:
+    plan = make_plan(journey(*after), journey(*before), version=2, standing=[Standing("pause", 3)], policy={})
+
+    assert plan.in_flight[0]["paid_again"] == named

@@ -12,6 +12,7 @@ from database.redemptions import Redemption, fulfil_used
 from database.session import Database
 from domain.errors import Conflict, NotFound
 from domain.referral_signals import SignalKind
+from perennial.doctor import examine
 from perennial.document_files import read_folder
 from tests.referring import ReferringShop, open_referring_shop, rewarded
 from tests.rewarding import TENNER, publish_reward
@@ -205,6 +206,22 @@ async def test_a_late_order_from_before_the_claim_ends_it(shop: ReferringShop) -
     shop.later(hours=1)
     await shop.order("bob", timestamp=before)
     assert await shop.states() == ["rejected(existing_customer)"]
+
+
+async def test_an_older_order_that_comes_out_after_the_reward_takes_nothing_back_and_is_shown(
+    shop: ReferringShop,
+) -> None:
+    before = shop.now - timedelta(days=3)
+    await rewarded(shop)
+    for order_id in ("old-1", "old-2"):
+        await shop.order("bob", order_id, timestamp=before)
+
+    [row] = await shop.referrals()
+    assert (row.state, row.suspicions) == ("rewarded", ["ordered_before"])
+    assert (await shop.points("ann"), await shop.points("bob")) == (500, 100)
+    verdicts = await examine(shop.database, shop.now, email_per_second=5, provider="smtp")
+    [notice] = [each for each in verdicts if "had ordered" in each.promise]
+    assert (notice.is_notice, list(notice.offenders)) == (True, [str(row.id)])
 
 
 async def test_nobody_is_brought_by_whom_they_have_brought(shop: ReferringShop) -> None:
