@@ -146,7 +146,7 @@ async def _since_the_last_wait(
 async def _watcher(session: WriteSession, opened: OpenStep, *, trusted: bool = False) -> Watcher:
     """The run as predicates see it; `trusted`: by what trusted sources told of its customer."""
     profile, context = opened.profile, opened.trusted_context if trusted else opened.context
-    told = profile.trusted().zone if trusted else opened.customer.zone
+    told = profile.trusted_zone if trusted else opened.customer.zone
     zone = resolve_zone(told, (await shop_settings(session)).zone)
     return Watcher(opened.run.id, Scope(as_of=opened.at.as_of, zone=zone, **context))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from sqlalchemy import BigInteger, DateTime, MetaData, Text, func
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, DateTime, MetaData, Text, any_, func, literal
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, mapped_column
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -23,6 +24,9 @@ Created = Annotated[datetime, mapped_column(server_default=func.now())]
 """Row bookkeeping only; business time is always passed in."""
 
 
+Value = TypeVar("Value")
+
+
 class Table(DeclarativeBase):
     """Root of all tables. Rows are read and written with Core-style statements; there are no relationships."""
 
@@ -34,3 +38,12 @@ class Table(DeclarativeBase):
         dict[str, Any]: JSONB,
         list[Any]: JSONB,
     }
+
+
+def among(column: InstrumentedAttribute[Value], values: Iterable[Value]) -> ColumnElement[bool]:
+    """Whether a column holds one of these values, as one array.
+
+    `in_` writes a parameter for each of them: another statement for every number of values, to be rendered, parsed and
+    planned anew.
+    """
+    return column == any_(literal(list(values), ARRAY(column.type)))

@@ -97,7 +97,7 @@ async def _zones(session: ReadSession, ids: Sequence[UUID]) -> dict[UUID, _Zones
     rows = await session.execute(
         select(Customer.id, Customer.traits, Customer.trait_times, Customer.observed).where(Customer.id.in_(ids))
     )
-    zones = {row.id: profile_of(row.traits, row.trait_times, row.observed).trusted().zone for row in rows}
+    zones = {row.id: profile_of(row.traits, row.trait_times, row.observed).trusted_zone for row in rows}
     return {id_: _Zones(resolve_zone(zone, shop), resolve_zone(None, shop)) for id_, zone in zones.items()}
 
 

@@ -59,7 +59,7 @@ async def trial(
         names = definition.event_names
         recorded = await recorded_events(session, [Wanted(row.id, names) for row in page])
         for row in page:
-            own = profile_of(row.traits, row.trait_times, row.observed).trusted().zone
+            own = profile_of(row.traits, row.trait_times, row.observed).trusted_zone
             zone = resolve_zone(None if definition.is_shared else own, shop_zone)
             facts = [fact for event in recorded[row.id] if (fact := read(event, zone))]
             reached = [one for each in standings(definition, facts, as_of).values() for one in each.reached]

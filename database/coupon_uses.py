@@ -15,6 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, or_, select
 
+from database.base import among
 from database.conditions import judge
 from database.coupons import Coupon, CouponUse, lock_coupons
 from database.redemptions import Redemption, fulfil_used, reopen
@@ -61,7 +62,7 @@ class PricedCart:
 
 async def price(session: ReadSession, asked: Asked, as_of: datetime) -> PricedCart:
     """What the codes take off the cart, and why the others take off nothing. Changes nothing."""
-    found = (await session.execute(select(Coupon).where(Coupon.code.in_(asked.codes)))).scalars().all()
+    found = (await session.execute(select(Coupon).where(among(Coupon.code, asked.codes)))).scalars().all()
     return await _price(session, asked, found, as_of)
 
 
@@ -128,7 +129,7 @@ async def _other_uses(
     session: ReadSession, codes: Collection[str], order_id: str | None, as_of: datetime
 ) -> Mapping[str, list[CouponUse]]:
     """The uses that count: those on orders, and those held whose time is not over. Relies on uq_coupon_uses."""
-    statement = select(CouponUse).where(CouponUse.code.in_(codes), counts(as_of))
+    statement = select(CouponUse).where(among(CouponUse.code, codes), counts(as_of))
     if order_id is not None:
         statement = statement.where(CouponUse.order_id != order_id)
     found: dict[str, list[CouponUse]] = defaultdict(list)
@@ -271,14 +272,14 @@ def _refused(refused: Mapping[str, Refusal]) -> Conflict:
 
 async def _lock(session: WriteSession, codes: Collection[str]) -> list[Coupon]:
     ids = await _redemptions(session, codes)
-    locked = select(Redemption.id).where(Redemption.id.in_(ids)).order_by(Redemption.id).with_for_update()
+    locked = select(Redemption.id).where(among(Redemption.id, ids)).order_by(Redemption.id).with_for_update()
     if ids:
         await session.execute(locked)
     return await lock_coupons(session, codes)
 
 
 async def _redemptions(session: ReadSession, codes: Collection[str]) -> list[UUID]:
-    statement = select(Coupon.redemption_id).where(Coupon.code.in_(codes), Coupon.redemption_id.is_not(None))
+    statement = select(Coupon.redemption_id).where(among(Coupon.code, codes), Coupon.redemption_id.is_not(None))
     found: Sequence[Any] = (await session.execute(statement)).scalars().all() if codes else []
     return sorted(found)
 
@@ -290,7 +291,9 @@ async def follow_orders(
 
     One query where no coupon is on any of them, as on most. All codes are locked together, sorted.
     """
-    statement = select(CouponUse).where(CouponUse.order_id.in_({*placed, *ended}), CouponUse.state != UseState.RELEASED)
+    statement = select(CouponUse).where(
+        among(CouponUse.order_id, {*placed, *ended}), CouponUse.state != UseState.RELEASED
+    )
     rows = (await session.execute(statement)).scalars().all() if placed or ended else []
     if not rows:
         return

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from database.base import Created, Json, Table
+from database.base import Created, Json, Table, among
 from database.session import ReadSession, WriteSession
 from domain.customers import Profile, profile_of
 from domain.identities import SENT_UNKNOWN, IdKind, Key, Stamp
@@ -125,15 +125,32 @@ _STATE = (
 )
 
 
+# Relies on pk_identities. An array, not a join: looked up first, whatever the statistics say.
+_IS_NAMED = text("""
+    customers.id = ANY(ARRAY(
+        SELECT customer_id
+        FROM unnest(CAST(:kinds AS text[]), CAST(:values AS text[])) AS wanted (kind, value)
+        JOIN identities USING (kind, value)
+    ))
+""")
+
+
 async def erased_since(session: ReadSession, since: datetime) -> Sequence[UUID]:
     """Customers who were erased since then, by our own ids."""
     return (await session.execute(select(Customer.id).where(Customer.erased_at >= since))).scalars().all()
 
 
+async def lock_named(session: WriteSession, keys: Collection[Key]) -> dict[UUID, CustomerState]:
+    """Lock the customers who are known by these ids and read them; whom somebody else holds is left out."""
+    named = {"kinds": [key.kind for key in keys], "values": [key.value for key in keys]}
+    statement = select(*_STATE).where(_IS_NAMED).order_by(Customer.id).with_for_update(skip_locked=True)
+    return {row.id: _state(row) for row in await session.execute(statement, named)}
+
+
 async def lock(session: WriteSession, ids: Collection[UUID], *, skip_locked: bool = True) -> dict[UUID, CustomerState]:
     """Lock customers in the order of their ids and read them. Whom somebody else holds is left out, or waited for."""
     statement = (
-        select(*_STATE).where(Customer.id.in_(ids)).order_by(Customer.id).with_for_update(skip_locked=skip_locked)
+        select(*_STATE).where(among(Customer.id, ids)).order_by(Customer.id).with_for_update(skip_locked=skip_locked)
     )
     return {row.id: _state(row) for row in await session.execute(statement)} if ids else {}
 
@@ -168,7 +185,7 @@ async def holder_of(session: ReadSession, anonymous_id: str) -> Customer | None:
 
 async def external_ids(session: ReadSession, ids: Collection[UUID]) -> dict[UUID, str]:
     """The shop's own id of each customer; whoever has none is left out."""
-    statement = select(Customer.id, Customer.external_id).where(Customer.id.in_(ids))
+    statement = select(Customer.id, Customer.external_id).where(among(Customer.id, ids))
     found = (await session.execute(statement)).all() if ids else []
     return {id_: name for id_, name in found if name is not None}
 
@@ -195,7 +212,7 @@ async def known_ids(session: ReadSession, keys: Collection[Key]) -> dict[Key, Kn
 
 async def hold(session: WriteSession, ids: Collection[UUID], until: datetime) -> None:
     """Nothing of these customers is routed before `until`: an event of theirs failed and is tried again then."""
-    await session.execute(update(Customer).where(Customer.id.in_(ids)).values(held_until=until))
+    await session.execute(update(Customer).where(among(Customer.id, ids)).values(held_until=until))
 
 
 _KNOWN = text("""
@@ -219,7 +236,7 @@ def _link_of(row: Any) -> tuple[datetime, UUID]:
 
 async def user_ids(session: ReadSession, customer_ids: Collection[UUID]) -> dict[UUID, dict[str, KnownId]]:
     """The shop's own ids of each of these customers."""
-    statement = select(Identity).where(Identity.customer_id.in_(customer_ids), Identity.kind == IdKind.USER)
+    statement = select(Identity).where(among(Identity.customer_id, customer_ids), Identity.kind == IdKind.USER)
     found: dict[UUID, dict[str, KnownId]] = {id_: {} for id_ in customer_ids}
     for identity in (await session.execute(statement)).scalars():
         found[identity.customer_id][identity.value] = _known_of(identity)
@@ -230,7 +247,7 @@ async def user_id_counts(session: ReadSession, customer_ids: Collection[UUID]) -
     """How many of the shop's own ids each of these customers has. Relies on ix_identities_customer_id."""
     statement = (
         select(Identity.customer_id, func.count())
-        .where(Identity.customer_id.in_(customer_ids), Identity.kind == IdKind.USER)
+        .where(among(Identity.customer_id, customer_ids), Identity.kind == IdKind.USER)
         .group_by(Identity.customer_id)
     )
     return {row[0]: row[1] for row in await session.execute(statement)} if customer_ids else {}

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import delete, false, select
 from sqlalchemy.dialects.postgresql import array, insert
 
+from database.base import among
 from database.customers import Customer
 from database.journeys import DateDue
 from database.session import ReadSession, WriteSession
@@ -29,7 +30,7 @@ class Due:
 
 async def replace(session: WriteSession, customer_ids: Collection[UUID], dues: Collection[Due]) -> None:
     """Write what falls due for these customers, whom the caller has locked, in place of what was there."""
-    await session.execute(delete(DateDue).where(DateDue.customer_id.in_(customer_ids)))
+    await session.execute(delete(DateDue).where(among(DateDue.customer_id, customer_ids)))
     if dues:
         await session.execute(insert(DateDue), [asdict(due) for due in dues])
 
@@ -38,7 +39,7 @@ async def replace_for(
     session: WriteSession, journey: str, customer_ids: Collection[UUID], dues: Collection[Due]
 ) -> None:
     """The same for one journey only."""
-    mine = (DateDue.journey == journey, DateDue.customer_id.in_(customer_ids))
+    mine = (DateDue.journey == journey, among(DateDue.customer_id, customer_ids))
     await session.execute(delete(DateDue).where(*mine))
     if dues:
         await session.execute(insert(DateDue), [asdict(due) for due in dues])

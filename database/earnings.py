@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import ForeignKey, Index, delete, func, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from database.base import Json, JsonList, Table
+from database.base import Json, JsonList, Table, among
 from database.events import Event
 from database.session import ReadSession, WriteSession
 from database.vouching import VOUCHED
@@ -106,7 +106,7 @@ class Stored:
 
 async def decided_events(session: ReadSession, programme: str, event_ids: Collection[UUID]) -> set[UUID]:
     """Which of these events have been decided: a replay never decides again. Relies on uq_earnings_event."""
-    statement = select(Earning.event_id).where(Earning.programme == programme, Earning.event_id.in_(event_ids))
+    statement = select(Earning.event_id).where(Earning.programme == programme, among(Earning.event_id, event_ids))
     return set((await session.execute(statement)).scalars()) if event_ids else set()
 
 
@@ -129,7 +129,7 @@ async def decided_after(session: ReadSession, programme: str, moments: Mapping[U
     ]
     given = {"programme": programme, "moments": orjson.dumps(rows).decode()}
     ids = (await session.execute(_AFTER, given)).scalars().all()
-    return await stored(session, Earning.id.in_(ids)) if ids else []
+    return await stored(session, among(Earning.id, ids)) if ids else []
 
 
 _UNDECIDED = text(f"""
@@ -154,13 +154,13 @@ async def undecided_events(
     given = {"programme": programme, "names": sorted(names), "late": LATE}
     given |= {"customers": list(since), "since": list(since.values())}
     ids = (await session.execute(_UNDECIDED, given)).scalars().all()
-    return (await session.execute(select(Event).where(Event.id.in_(ids)))).scalars().all() if ids else []
+    return (await session.execute(select(Event).where(among(Event.id, ids)))).scalars().all() if ids else []
 
 
 async def events_by_id(session: ReadSession, earlier: Iterable[Stored]) -> list[EarningEvent]:
     """The events of these decisions once more, counting when they counted then."""
     by_event = {each.event_id: each for each in earlier}
-    rows = (await session.execute(select(Event).where(Event.id.in_(by_event)))).scalars() if by_event else ()
+    rows = (await session.execute(select(Event).where(among(Event.id, by_event)))).scalars() if by_event else ()
     return [
         EarningEvent(
             *(row.id, row.message_id, by_event[row.id].customer_id, row.name, row.properties),
@@ -272,14 +272,14 @@ async def write_credits(session: WriteSession, changed: Mapping[UUID, tuple[Sequ
 async def remove(session: WriteSession, ids: Collection[UUID]) -> None:
     """Decisions that posted nothing, and whose event has got the row of its occasion."""
     if ids:
-        await session.execute(delete(Earning).where(Earning.id.in_(ids)))
+        await session.execute(delete(Earning).where(among(Earning.id, ids)))
 
 
 async def withdraw(session: WriteSession, ids: Collection[UUID]) -> None:
     """Decisions whose occasion an earlier event has taken since: they pay nothing, and take nothing."""
     if ids:
         gone = {"points": 0, "reason": Unpaid.ONCE, "is_final": False}
-        await session.execute(update(Earning).where(Earning.id.in_(ids)).values(gone))
+        await session.execute(update(Earning).where(among(Earning.id, ids)).values(gone))
 
 
 def _row(id_: UUID, programme: str, decision: Decision, as_of: datetime) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ColumnElement, select, text
+from sqlalchemy import select, text
 
+from database.base import among
 from database.events import Event
 from database.journeys import EntryDecision
 from database.runs import Run
@@ -211,13 +212,13 @@ async def unidentified_entries(
     """
     had_no_turn = EntryDecision.reason.in_(list(Bar))
     was_doubted = Run.untrusted.is_not(None) & Run.untrusted["step"].astext.is_(None)
-    theirs = Event.trusted & Event.user_id.is_(None) & Event.anonymous_id.in_(vouched)
+    theirs = Event.trusted & Event.user_id.is_(None) & among(Event.anonymous_id, vouched)
     statement = (
         select(EntryDecision.customer_id, EntryDecision.journey, Event)
         .join(Event, Event.id == EntryDecision.event_id)
         .outerjoin(Run, Run.id == EntryDecision.run_id)
         .where(
-            EntryDecision.customer_id.in_(customer_ids),
+            among(EntryDecision.customer_id, customer_ids),
             (EntryDecision.reason == "unidentified") | (theirs & (had_no_turn | was_doubted)),
         )
         .order_by(Event.received_at.desc(), Event.id.desc())
@@ -230,9 +231,42 @@ async def unidentified_entries(
     return found
 
 
-async def received_since(session: ReadSession, customer_id: UUID, since: datetime, limit: int) -> list[Happening]:
-    """A customer's routed events received since a moment, the oldest first. Relies on ix_events_customer_number."""
-    return await _read(session, limit, Event.customer_id == customer_id, Event.received_at >= since)
+_SEEN = (
+    *(Event.id, Event.number, Event.own, Event.name, Event.properties, Event.changed_traits, Event.timestamp),
+    *(Event.received_at, Event.trusted),
+)
+
+# Relies on ix_events_customer_number.
+_RECEIVED = text("""
+    SELECT
+        later.id, number, own, name, properties, changed_traits, timestamp, received_at, trusted, later.customer_id
+    FROM unnest(CAST(:customers AS uuid[]), CAST(:since AS timestamptz[])) AS opened (customer_id, since)
+    CROSS JOIN LATERAL (
+        SELECT * FROM events
+        WHERE events.customer_id = opened.customer_id AND received_at >= opened.since
+          AND status = 'routed' AND (NOT is_history OR enters)
+        ORDER BY received_at DESC, id DESC
+        LIMIT :limit
+    ) AS later
+    ORDER BY received_at, id
+""").columns(*_SEEN, Event.customer_id)
+
+_FEW = 50
+"""Customers whose events are read at once: each may have as many as the limit."""
+
+
+async def received_since(
+    session: ReadSession, since: Mapping[UUID, datetime], limit: int
+) -> dict[UUID, list[Happening]]:
+    """The latest routed events of customers that were received since a moment of each, the oldest first."""
+    found: dict[UUID, list[Happening]] = {id_: [] for id_ in since}
+    ids = list(since)
+    for start in range(0, len(ids), _FEW):
+        few = ids[start : start + _FEW]
+        given = {"customers": few, "since": [since[id_] for id_ in few], "limit": limit}
+        for row in await session.execute(_RECEIVED, given):
+            found[row.customer_id].append(_happening(row))
+    return found
 
 
 async def joined_since(
@@ -240,16 +274,13 @@ async def joined_since(
 ) -> list[Happening]:
     """What an anonymous visitor did since a moment, before we knew that it was this customer; the oldest first."""
     joined = (Event.customer_id == customer_id, Event.number <= 0)  # merging.py numbers joined history so
-    return await _read(session, limit, *joined, Event.subject == f"a:{anonymous_id}", Event.received_at >= since)
-
-
-async def _read(session: ReadSession, limit: int, *which: ColumnElement[bool]) -> list[Happening]:
-    statement = select(Event).where(Event.status == "routed", ~Event.is_history | Event.enters, *which)
+    which = (*joined, Event.subject == f"a:{anonymous_id}", Event.received_at >= since)
+    statement = select(*_SEEN).where(Event.status == "routed", ~Event.is_history | Event.enters, *which)
     latest = statement.order_by(Event.received_at.desc(), Event.id.desc()).limit(limit)
-    return [_happening(event) for event in reversed((await session.execute(latest)).scalars().all())]
+    return [_happening(row) for row in reversed((await session.execute(latest)).all())]
 
 
-def _happening(event: Event) -> Happening:
+def _happening(event: Any) -> Happening:  # an event, or a row of _SEEN
     return Happening(
         event_id=event.id,
         number=event.number or 0,

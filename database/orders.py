@@ -12,7 +12,7 @@ from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, delete, select, 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
-from database.base import Json, JsonList, Table
+from database.base import Json, JsonList, Table, among
 from database.session import ReadSession, WriteSession
 from domain.carts import Cart as CartFact
 from domain.carts import CartState
@@ -115,13 +115,13 @@ async def lock_orders(session: WriteSession, customers: Mapping[str, UUID]) -> d
         return {}
     new = {"order_ids": list(customers), "customer_ids": list(customers.values())}
     await session.execute(_MAKE_ORDERS, new)
-    rows = (await session.execute(_LOCK_ORDERS.where(Order.order_id.in_(customers)))).scalars()
+    rows = (await session.execute(_LOCK_ORDERS.where(among(Order.order_id, customers)))).scalars()
     return {row.order_id: _fold(row) if row.changed_at else None for row in rows}
 
 
 async def known_orders(session: WriteSession, order_ids: Collection[str]) -> set[str]:
     """Which of these orders exist."""
-    statement = select(Order.order_id).where(Order.order_id.in_(order_ids))
+    statement = select(Order.order_id).where(among(Order.order_id, order_ids))
     return set((await session.execute(statement)).scalars()) if order_ids else set()
 
 
@@ -191,7 +191,7 @@ async def add_refunds(session: WriteSession, refunds: Iterable[RefundFact]) -> N
 async def refunds_of(session: ReadSession, order_ids: Collection[str]) -> dict[str, list[RefundFact]]:
     """All refunds of these orders. Relies on ix_refunds_order."""
     found: dict[str, list[RefundFact]] = {order_id: [] for order_id in order_ids}
-    for row in (await session.execute(select(Refund).where(Refund.order_id.in_(order_ids)))).scalars():
+    for row in (await session.execute(select(Refund).where(among(Refund.order_id, order_ids)))).scalars():
         told = (row.total, row.currency, row.lines, row.sent)
         found[row.order_id].append(RefundFact(row.event_id, row.order_id, row.customer_id, row.at, *told))
     return found
@@ -202,7 +202,7 @@ async def carts_of(session: ReadSession, customer_ids: Collection[UUID]) -> dict
     found: dict[UUID, dict[str, CartFact]] = {customer_id: {} for customer_id in customer_ids}
     stamp = (Cart.changed_at, Cart.changed_sent, Cart.changed_by)
     columns = (Cart.customer_id, Cart.cart_id, Cart.state, Cart.lines, *stamp)
-    for row in await session.execute(select(*columns).where(Cart.customer_id.in_(customer_ids))):
+    for row in await session.execute(select(*columns).where(among(Cart.customer_id, customer_ids))):
         found[row.customer_id][row.cart_id] = CartFact(row.cart_id, CartState(row.state), row.lines, Stamp(*row[4:]))
     return found
 
@@ -241,4 +241,4 @@ async def write_carts(session: WriteSession, carts: Mapping[UUID, Mapping[str, C
 
 async def forget_carts(session: WriteSession, customer_ids: Collection[UUID]) -> None:
     """Drop the carts of customers whose events are about to be folded again."""
-    await session.execute(delete(Cart).where(Cart.customer_id.in_(customer_ids)))
+    await session.execute(delete(Cart).where(among(Cart.customer_id, customer_ids)))

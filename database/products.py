@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, delete, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from database.base import Json, Table
+from database.base import Json, Table, among
 from database.session import ReadSession, WriteSession
 from domain.commerce import ProductFact
 
@@ -110,7 +110,7 @@ async def count_views(session: WriteSession, views: Mapping[tuple[UUID, str], tu
 
 async def forget_views(session: WriteSession, customer_ids: Collection[UUID]) -> None:
     """Drop the views of customers whose events are about to be folded again."""
-    await session.execute(delete(ProductView).where(ProductView.customer_id.in_(customer_ids)))
+    await session.execute(delete(ProductView).where(among(ProductView.customer_id, customer_ids)))
 
 
 def _joined(one: ProductFact | None, other: ProductFact) -> ProductFact:
@@ -147,7 +147,7 @@ def _row(fact: ProductFact) -> dict[str, Any]:
 
 async def _known(session: ReadSession, ids: Collection[str]) -> dict[str, Mapping[str, Any]]:
     columns = [getattr(Product, name) for name in ("product_id", "trusted", "attributes", *DESCRIBED)]
-    statement = select(*columns).where(Product.product_id.in_(ids))
+    statement = select(*columns).where(among(Product.product_id, ids))
     if not ids:
         return {}
     return {row["product_id"]: dict(row) for row in (await session.execute(statement)).mappings()}

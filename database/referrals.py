@@ -16,7 +16,7 @@ from sqlalchemy import Index, Select, SmallInteger, and_, func, literal, or_, se
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.announcements import Announcement, announce
-from database.base import JsonList, Table
+from database.base import JsonList, Table, among
 from database.customers import Customer, Identity
 from database.events import Event
 from database.orders import Order
@@ -93,7 +93,7 @@ async def lock_open_of(session: WriteSession, referees: Collection[UUID]) -> dic
     if not referees:
         return {}
     rows = (
-        await session.execute(_LOCKED.where(Referral.referee_id.in_(referees), Referral.state.in_(UNIQUE)))
+        await session.execute(_LOCKED.where(among(Referral.referee_id, referees), Referral.state.in_(UNIQUE)))
     ).scalars()
     return {row.referee_id: row for row in rows if row.referee_id is not None}
 
@@ -117,7 +117,7 @@ async def has_ordered(session: ReadSession, customer_id: UUID) -> bool:
     subjects = await subjects_of(session, customer_id)
     # By ix_events_pending_subject.
     pending = select(Event.id).where(
-        Event.status == "pending", Event.name == ORDER_COMPLETED, Event.subject.in_(subjects), Event.trusted
+        Event.status == "pending", Event.name == ORDER_COMPLETED, among(Event.subject, subjects), Event.trusted
     )
     return (await session.execute(pending.limit(1))).first() is not None
 
@@ -160,7 +160,7 @@ async def people(session: ReadSession, ids: Collection[UUID]) -> dict[UUID, Pers
         select(
             *(Customer.id, Customer.email, Customer.traits["phone"].astext.label("phone")),
             *(Customer.trait_times[trait].label(f"{trait}_writer") for trait in contact),
-        ).where(Customer.id.in_(ids))
+        ).where(among(Customer.id, ids))
     )
     return {
         row.id: Person(

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
+from database.base import among
 from database.earnings import Earning, Stored, stored
 from database.orders import Order, Refund
 from database.session import ReadSession
@@ -17,10 +18,10 @@ from database.session import ReadSession
 
 async def decisions_about(session: ReadSession, programme: str, order_ids: Collection[str]) -> list[Stored]:
     """What was paid for orders of which something was given back, now or before. Relies on ix_earnings_order."""
-    refunded = select(Refund.order_id).where(Refund.order_id.in_(order_ids))
-    cancelled = select(Order.order_id).where(Order.order_id.in_(order_ids), Order.cancelled)
+    refunded = select(Refund.order_id).where(among(Refund.order_id, order_ids))
+    cancelled = select(Order.order_id).where(among(Order.order_id, order_ids), Order.cancelled)
     touched = Earning.order_id.in_(refunded) | Earning.order_id.in_(cancelled) | (Earning.taken_back > 0)
-    wanted = (Earning.programme == programme) & Earning.order_id.in_(order_ids) & (Earning.points > 0)
+    wanted = (Earning.programme == programme) & among(Earning.order_id, order_ids) & (Earning.points > 0)
     return await stored(session, wanted & touched) if order_ids else []
 
 
@@ -30,10 +31,14 @@ _OWNERS = text("""
     SELECT order_id, customer_id FROM (
         SELECT order_id, customer_id FROM orders WHERE order_id = ANY(CAST(:ids AS text[]))
         UNION
-        SELECT orders.order_id, events.customer_id
-        FROM orders, jsonb_each(orders.changed_at) AS written, events
-        WHERE orders.order_id = ANY(CAST(:ids AS text[])) AND events.id = CAST(written.value ->> -1 AS uuid)
-            AND events.customer_id IS NOT NULL
+        SELECT orders.order_id, told.customer_id
+        FROM orders CROSS JOIN LATERAL (
+            SELECT customer_id FROM events WHERE id = ANY(ARRAY(
+                SELECT CAST(written.value ->> -1 AS uuid) FROM jsonb_each(orders.changed_at) AS written
+            ))
+            OFFSET 0
+        ) AS told
+        WHERE orders.order_id = ANY(CAST(:ids AS text[])) AND told.customer_id IS NOT NULL
         UNION
         SELECT order_id, customer_id FROM earnings WHERE programme = :programme AND order_id = ANY(CAST(:ids AS text[]))
     ) AS owned
@@ -56,5 +61,5 @@ async def owners_of_orders(
 
 async def cancelled_orders(session: ReadSession, order_ids: Collection[str]) -> set[str]:
     """Which of these orders are cancelled."""
-    statement = select(Order.order_id).where(Order.order_id.in_(order_ids), Order.cancelled)
+    statement = select(Order.order_id).where(among(Order.order_id, order_ids), Order.cancelled)
     return set((await session.execute(statement)).scalars()) if order_ids else set()

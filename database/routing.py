@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import select, text, update
 
+from database.base import among
 from database.events import Event
 from database.session import ReadSession, WriteSession
 from domain.events import MERGE_ASKED, EventKind
@@ -42,11 +43,11 @@ class PendingEvent:
     own: bool
     is_history: bool
     enters: bool
+    naming: Naming = field(init=False)
+    """The ids that it names."""
 
-    @property
-    def naming(self) -> Naming:
-        """The ids that it names."""
-        return naming_of(self)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "naming", naming_of(self))
 
     @property
     def stamp(self) -> Stamp:
@@ -174,22 +175,13 @@ def naming_of(event: Any) -> Naming:  # a PendingEvent, or a row of _LANE
 
 async def still_pending(session: ReadSession, ids: Collection[UUID]) -> list[PendingEvent]:
     """Those of these events that nobody has routed meanwhile, in the order of receipt."""
-    statement = loaded.where(Event.id.in_(ids), Event.status == "pending").order_by(Event.received_at, Event.id)
+    statement = loaded.where(among(Event.id, ids), Event.status == "pending").order_by(Event.received_at, Event.id)
     return [PendingEvent(*tuple(row)) for row in await session.execute(statement)]
 
 
 async def mark_routed(session: WriteSession, events: Iterable[RoutedEvent], as_of: datetime) -> None:
     """Write where events went."""
-    rows = [
-        {
-            "id": event.id,
-            "customer_id": event.customer_id,
-            "number": event.number,
-            "changed_traits": event.changed_traits,
-            "ignored_untrusted": event.ignored_untrusted,
-        }
-        for event in events
-    ]
+    rows = list(events)  # named as the columns are
     if rows:
         await session.execute(_MARK, {"rows": orjson.dumps(rows).decode(), "as_of": as_of})
 
@@ -209,7 +201,7 @@ async def hold(session: WriteSession, event_id: UUID, *, attempts: int, until: d
 async def stand_behind(session: WriteSession, ids: Collection[UUID], until: datetime) -> None:
     """Events that must wait for an earlier one of their customer leave the window until then."""
     if ids:
-        await session.execute(update(Event).where(Event.id.in_(ids)).values(not_before=until))
+        await session.execute(update(Event).where(among(Event.id, ids)).values(not_before=until))
 
 
 async def quarantine(session: WriteSession, event_id: UUID, *, attempts: int, error: str) -> None:
@@ -248,7 +240,7 @@ async def retry_quarantined(session: WriteSession, ids: Collection[UUID] | None 
     """Give events in quarantine (all, or these) another round of tries. Answers how many."""
     statement = update(Event).where(Event.status == "quarantined")
     if ids is not None:
-        statement = statement.where(Event.id.in_(ids))
+        statement = statement.where(among(Event.id, ids))
     retried = await session.execute(statement.values(status="pending", attempts=0, not_before=None).returning(Event.id))
     count = len(retried.all())
     if count:

@@ -66,7 +66,17 @@ class Profile:
     @property
     def zone(self) -> str | None:
         """The IANA zone: the trait `timezone`, else what the device last told."""
-        return next((name for name in (self.traits.get("timezone"), self._told("timezone")) if _is_zone(name)), None)
+        trait = self.traits.get("timezone")
+        if trait is not None and _is_zone(trait):
+            return str(trait)
+        told = self._told("timezone")
+        return told if _is_zone(told) else None
+
+    @property
+    def trusted_zone(self) -> str | None:
+        """The zone where value is decided: the trait, if a trusted source set it; no device has a say."""
+        trait = self.traits.get("timezone")
+        return str(trait) if trait is not None and _is_zone(trait) and self.trusts("timezone") else None
 
     @property
     def locale(self) -> str | None:
@@ -82,7 +92,7 @@ class Profile:
     @property
     def has_untrusted(self) -> bool:
         """Whether a browser told something of it that counts: a trait, or the zone of a device."""
-        return not all(map(is_trusted, self.trait_times.values())) or self.trusted().zone != self.zone
+        return not all(map(is_trusted, self.trait_times.values())) or self.trusted_zone != self.zone
 
     def trusted(self) -> Profile:
         """What is left of it where value is decided: what a browser told is not there, and no device has a zone."""
@@ -147,7 +157,7 @@ def observe(profile: Profile, context: Mapping[str, Json], stamp: Stamp, *, trus
         return profile
     now = (*written(stamp), trusted)
     later = {name: (value, *now) for name, value in told.items() if _device_rank(profile, name) < _rank(now)}
-    return replace(profile, observed={**profile.observed, **later}) if later else profile
+    return Profile(profile.traits, profile.trait_times, {**profile.observed, **later}) if later else profile
 
 
 def merge_profiles(one: Profile, other: Profile) -> Profile:
@@ -185,8 +195,10 @@ def _differing(profile: Profile, traits: Mapping[str, Json]) -> list[str]:
 
 def _rank(writer: Writer) -> tuple[bool, tuple[str, ...]]:
     """What makes a writer count before another: trust, then the stamp. Nobody ranks lowest."""
-    stamp = [place for place in writer if not isinstance(place, bool)]
-    return bool(writer) and is_trusted(writer), as_written(stamp) if stamp else ()
+    if not writer:
+        return False, ()
+    stamp = writer[:-1] if isinstance(writer[-1], bool) else writer
+    return is_trusted(writer), as_written(stamp) if stamp else ()  # type: ignore[arg-type]  # only the last is no text
 
 
 def _device_rank(profile: Profile, name: str) -> tuple[bool, tuple[str, ...]]:

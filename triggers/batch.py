@@ -166,7 +166,7 @@ class Wave:
 
     def trusted_zone_of(self, customer: BatchCustomer) -> ZoneInfo:
         """The zone where value is decided: a device's word does not count."""
-        return resolve_zone(customer.profile.trusted().zone, self.shop.zone)
+        return resolve_zone(customer.profile.trusted_zone, self.shop.zone)
 
 
 IsDecisive = Callable[[BatchEvent], bool]

@@ -53,7 +53,7 @@ async def claim(session: WriteSession, window: Window, may_start: MayStart, as_o
         if not window.is_full or 2 * claimer.taken >= window.limit:
             break
         window = await routing.window_after(session, as_of, window, claimer.busy)
-    return Claim(claimer.groups, Ground(claimer.known, claimer.states, claimer.brakes))
+    return Claim(claimer.groups, Ground(claimer.known, claimer.states, claimer.brakes, claimer.found))
 
 
 async def ground_of(session: WriteSession, events: Sequence[PendingEvent]) -> Ground:
@@ -91,6 +91,7 @@ class _Claimer:
         self.known: dict[Key, Identity] = {}
         self.states: dict[UUID, CustomerState] = {}
         self.brakes = Brakes()
+        self.found: Resolution | None = None
         self.taken = 0
         self._session = session
         self._may_start = may_start
@@ -106,10 +107,7 @@ class _Claimer:
         """Lock whom these events concern, read all again, and keep the groups that we hold whole. Who is erased is
         asked under the locks, which an erasure takes as well: an alias that races it brings nobody back."""
         keys = {key for naming in window for key in naming.keys}
-        before = await customers.known_ids(self._session, keys)
-        wanted = {each.customer_id for each in before.values()} - self.states.keys()
-        self.states |= await customers.lock(self._session, wanted)
-        self._left |= wanted - self.states.keys()
+        self.states |= await customers.lock_named(self._session, keys)
         window = await drop_what_was_erased(self._session, window)
         self.known |= await customers.known_ids(self._session, keys)
         ids = [each.event_id for each in window]
@@ -117,8 +115,10 @@ class _Claimer:
         namings = [event.naming for event in pending.values()]
         self.brakes = await brakes_for(self._session, namings, self.known) or self.brakes
         found = Ground(self.known, self.states, self.brakes).resolve(namings)
+        is_first = not self.groups and not self._left
         for group in _grouped(namings, found):
             await self._take([pending[naming.event_id] for naming in group], found)
+        self.found = found if is_first and self.taken == len(namings) else None
 
     async def _take(self, events: list[PendingEvent], found: Resolution) -> None:
         concerned = frozenset().union(*(found.involved[event.id] for event in events)) - found.created

@@ -172,10 +172,10 @@ async def _remembered(wave: Wave) -> list[Candidate]:
     vouched = {id_ for each in told for id_ in (each.anonymous_id, each.previous_id) if id_ is not None}
     remembered = await unidentified_entries(wave.session, identifying, vouched, _MOST_REMEMBERED * len(identifying))
     found: list[Candidate] = []
+    since = {id_: min(entry.happening.received_at for entry in entries) for id_, entries in remembered.items()}
+    later = await received_since(wave.session, since, _MOST_LATER)
     for customer_id, entries in remembered.items():
-        since = min(entry.happening.received_at for entry in entries)
-        later = await received_since(wave.session, customer_id, since, _MOST_LATER)
-        found += _late_ones(wave, identifying[customer_id], entries, later)
+        found += _late_ones(wave, identifying[customer_id], entries, later[customer_id])
     return found
 
 

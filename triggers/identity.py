@@ -44,6 +44,8 @@ class Ground:
     known: Mapping[Key, Identity]
     states: Mapping[UUID, CustomerState]
     brakes: Brakes
+    found: Resolution | None = None
+    """Whose the events of the claim are, if it took all that it looked at."""
 
     def resolve(self, events: Iterable[Naming]) -> Resolution:
         """Whose the events are."""
@@ -76,7 +78,7 @@ async def brakes_for(session: ReadSession, namings: Iterable[Naming], known: Map
 
 async def identify(session: WriteSession, events: list[PendingEvent], ground: Ground, as_of: datetime) -> Identified:
     """Give each event its customer, making and merging customers where it must be. Raises ContendedError."""
-    found = ground.resolve(event.naming for event in events)
+    found = ground.found or ground.resolve(event.naming for event in events)
     await _add(session, events, found, ground)
     working = {id_: BatchCustomer.of(state) for id_, state in ground.states.items()}
     working |= {id_: _new(id_, moment) for id_, moment in _first_seen(events, found).items()}
