@@ -33,6 +33,7 @@ from database.run_changes import changes_of
 from database.run_lists import decisions_about, find_run, page_of_runs
 from database.session import ReadSession
 from database.shop_settings import shop_settings
+from domain.client_addresses import truncate_addresses
 from domain.documents import Change
 from domain.errors import Conflict, NotFound
 from domain.events import KIND_NAMES, EventKind
@@ -76,7 +77,8 @@ async def enter_journey(
         await _document(session, key)
         raise Conflict("This journey is not live: publish it first.", code="not_live")
     await require_step_scopes(session, caller, journey.definition)
-    candidate = _candidate(journey, locked, wish, as_of)
+    kept = truncate_addresses(wish.properties) if dependencies.truncate_ip else wish.properties
+    candidate = _candidate(journey, locked, wish.model_copy(update={"properties": kept}), as_of)
     [outcome] = await enrol(session, [candidate], live=live, as_of=as_of)
     if outcome.run is None:
         return EnterAnswer(entered=False, reason=outcome.reason, failed_leaf=outcome.failed_leaf)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 
 from api.auth import Caller, requires
 from api.customer_access import customer_not_found, lock_customer
-from api.dependencies import AsOf, Reading, Writing
+from api.dependencies import AsOf, Dependencies, Reading, Writing
 from api.idempotency import concerns
 from api.pagination import Page, PageRequest, page, page_request
 from api.routing import ApiRoute
@@ -20,6 +20,7 @@ from database.audit import write_audit
 from database.session import WriteSession
 from database.share_verifying import tell_decision
 from database.shares import Submission, lock_submission, submissions, submit
+from domain.client_addresses import truncate_addresses
 from domain.errors import Conflict, NotFound
 from domain.ids import new_id
 from domain.keys import Scope
@@ -77,7 +78,9 @@ class SubmissionRejection(BaseModel):
     summary="Submit something for review",
     responses={200: {"model": SubmissionAnswer, "description": "It was submitted before; it as it is now"}},
 )
-async def make_submission(wish: SubmissionWish, response: Response, session: Writing, as_of: AsOf) -> SubmissionAnswer:
+async def make_submission(
+    *, wish: SubmissionWish, response: Response, session: Writing, dependencies: Dependencies, as_of: AsOf
+) -> SubmissionAnswer:
     """One for each customer, action and object. A person decides; points and journeys follow the decision."""
     customer = await lock_customer(session, wish.customer_id)
     if customer is None:
@@ -90,7 +93,7 @@ async def make_submission(wish: SubmissionWish, response: Response, session: Wri
         object=wish.object,
         event=wish.event,
         state=SubmissionState.PENDING,
-        detail=dict(wish.detail),
+        detail=truncate_addresses(wish.detail) if dependencies.truncate_ip else dict(wish.detail),
         submitted_at=as_of,
     )
     row, is_new = await submit(session, wanted)
