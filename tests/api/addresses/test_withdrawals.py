@@ -96,6 +96,23 @@ async def test_the_shops_server_takes_back_an_address_whoever_it_names(town: Tow
     assert await town.write_to("victim") == (None, "unsubscribed")
 
 
+async def test_whoever_is_silenced_by_another_account_with_their_address_sees_it_and_says_yes_from_the_mailbox(
+    town: Town,
+) -> None:
+    await town.identify("victim", email=VICTIM)
+    await town.consent("victim")
+    await town.identify("eve", email=VICTIM)  # an account of the shop, whose address nobody has verified
+    await town.track("eve", "Consent Withdrawn", browser=True)
+
+    assert await town.write_to("victim") == (None, "unsubscribed")
+    assert [state for state, _ in await town.consents("victim")] == ["unsubscribed"]
+
+    await town.write_to("victim", "receipts")
+    await town.open(town.mails_to(VICTIM)[-1], "u", action="save", subscribed="marketing")
+    assert await town.write_to("victim") == (VICTIM, None)
+    assert await town.write_to("eve") == (None, "unsubscribed")
+
+
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 async def test_whom_a_withdrawal_reaches_does_not_depend_on_the_order_of_arrival(
     town: Town, order: tuple[int, ...]
