@@ -9,7 +9,7 @@ from sqlalchemy import select, text, update
 
 from database.earnings import Earning
 from database.events import Event
-from database.session import WriteSession
+from database.session import ReadSession, WriteSession
 from domain.earning import Unpaid
 
 
@@ -43,3 +43,22 @@ async def claim_guests(
     owners = {event_id: customer_id for customer_id, event_id in await session.execute(_CLAIM, given)}
     rows = (await session.execute(select(Event).where(Event.id.in_(owners)))).scalars() if owners else ()
     return [(owners[row.id], row) for row in rows]
+
+
+# By pk_identities; of the decisions by a guest only.
+_CLAIMED_BY_BROWSERS = text("""
+    SELECT coalesce(events.properties ->> 'order_id', events.message_id) AS what, customers.external_id AS who
+    FROM earnings
+    JOIN events ON events.id = earnings.event_id AND events.user_id IS NULL
+    JOIN identities ON identities.kind = 'anonymous' AND identities.value = events.anonymous_id
+        AND identities.linked_trusted IS FALSE
+    JOIN customers ON customers.id = earnings.customer_id
+    WHERE earnings.reason = 'guest'
+    ORDER BY events.id DESC LIMIT :limit
+""")
+
+
+async def claimed_by_browsers(session: ReadSession, limit: int) -> list[str]:
+    """What guests did that earns for nobody, since a browser alone says whose it was; the latest first."""
+    rows = await session.execute(_CLAIMED_BY_BROWSERS, {"limit": limit})
+    return [f"{row.what}: only a browser says that it is {row.who}'s" for row in rows]

@@ -22,6 +22,7 @@ from database.guarantees import (
     offenders,
     reserved_since,
 )
+from database.guest_earnings import claimed_by_browsers
 from database.keys import everything
 from database.message_guarantees import busiest_second
 from database.migrations.upgrade import current_revision, newest_revision, serves
@@ -103,6 +104,11 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             await _retention(session, as_of),
             await _overdue(session, as_of),
             await _restricted(session),
+            Verdict(
+                *("G27", "a trusted source says whose guests' orders are that would earn"),
+                await claimed_by_browsers(session, 5),
+                is_notice=True,
+            ),
             Verdict(
                 *("referrals", "no friend of a paid referral had ordered before the claim"),
                 await paid_for_customers(session, 5),

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from database.contests import ContestEntry, open_contest
 from database.tiers import tiers_of
 from domain.events import EventKind
+from perennial.doctor import examine
 from tests.challenging import TWO_ORDERS, completions, put_live
 from tests.programmes import tiers
 from tests.triggers.earning import ORDER, balance, buy, decided, open_programme
@@ -73,6 +74,20 @@ async def test_what_somebody_took_for_theirs_by_a_browser_earns_for_whom_the_sho
     shop.later(minutes=1)
     await say(shop, **BROWSER["identify"] | {"user_id": "ann"}, timestamp=shop.now - timedelta(minutes=2))
     assert (await points(shop), await points(shop, "ann")) == (0, 700)
+
+
+async def test_the_doctor_shows_what_earns_for_nobody_since_a_browser_said_first_whose_it_was(shop: Shop) -> None:
+    await open_programme(shop)
+    await buy(shop, "o-1", 700, anonymous_id="a")
+    shop.later(minutes=1)
+    await say(shop, **BROWSER["identify"], trusted=False)
+    shop.later(minutes=1)
+    await say(shop, **BROWSER["identify"] | {"user_id": "ann"})  # the earliest link keeps the history
+
+    assert (await points(shop), await points(shop, "ann")) == (0, 0)
+    verdicts = await examine(shop.database, shop.now, email_per_second=5, provider="smtp")
+    [notice] = [each for each in verdicts if "guests' orders" in each.promise]
+    assert list(notice.offenders) == ["o-1: only a browser says that it is mal's"]
 
 
 async def test_a_customer_signed_in_earns_in_a_browser_that_nobody_vouches_for(shop: Shop) -> None:
