@@ -176,6 +176,7 @@ async def _freeze(
     if definition.beacon is None and wish.beacon is not None:
         raise Conflict("No beacon was announced, so none may be chosen now.", code="beacon_not_announced")
     if row.frozen_at is None:
+        await session.take_long()
         await freeze(session, row, contest, as_of)
 
 

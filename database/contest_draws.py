@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
@@ -29,7 +28,7 @@ AT_ONCE = 500
 
 # What each person has, by the rules' limits once more, since merging may have joined the entries of two; without those
 # who are erased or known by no id, and without the winners of contests that are excluded.
-_CHANCES = text("""
+_TICKETS = text("""
     WITH rules AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rules AS jsonb)) AS r (rule text, "limit" bigint)
     ), counted AS (
@@ -38,7 +37,8 @@ _CHANCES = text("""
         ) AS number
         FROM contest_entries JOIN rules USING (rule) WHERE contest = :contest
     )
-    SELECT customer_id, CAST(sum(entries) AS bigint) AS weight
+    INSERT INTO contest_tickets (entry_id, contest, customer_id, weight)
+    SELECT gen_random_uuid(), :contest, customer_id, CAST(sum(entries) AS bigint)
     FROM counted JOIN customers ON customers.id = customer_id
     WHERE (counted."limit" IS NULL OR number <= counted."limit")
         AND customers.external_id IS NOT NULL AND customers.erased_at IS NULL
@@ -46,7 +46,8 @@ _CHANCES = text("""
             SELECT contest_tickets.customer_id FROM contest_places JOIN contest_tickets USING (entry_id)
             WHERE contest_places.contest = ANY(:excluded) AND state = 'won'
         )
-    GROUP BY customer_id ORDER BY customer_id
+    GROUP BY customer_id
+    RETURNING entry_id, weight
 """)
 
 
@@ -55,12 +56,8 @@ async def freeze(session: WriteSession, row: ContestDraw, contest: LiveContest, 
     definition = contest.definition
     rules = [{"rule": rule.rule, "limit": rule.limit} for rule in definition.entries]
     wanted = {"contest": contest.key, "rules": orjson.dumps(rules).decode(), "excluded": definition.exclude_winners_of}
-    tickets = [
-        ContestTicket(entry_id=uuid.uuid4(), contest=contest.key, customer_id=found.customer_id, weight=found.weight)
-        for found in await session.execute(_CHANCES, wanted)
-    ]
-    session.add_all(tickets)
-    row.list = canonical_list(Ticket(ticket.entry_id, ticket.weight) for ticket in tickets)
+    tickets = await session.execute(_TICKETS, wanted)
+    row.list = canonical_list(Ticket(entry_id, weight) for entry_id, weight in tickets)
     row.list_hash, row.frozen_at, row.version = list_hash(row.list), as_of, contest.version
     await session.flush()
 
@@ -97,7 +94,7 @@ async def draw_winners(
     drawn = draw(read_list(row.list), seed, definition.winners + definition.alternates)
     row.beacon, row.seed, row.drawn_at, row.drawn_by = beacon, seed.hex(), as_of, by
     places = [Place(number, ticket.entry_id) for number, ticket in enumerate(drawn, 1)]
-    people = await _people(session, contest.key)
+    people = await _people(session, [each.entry_id for each in places])
     again = {each.entry_id for number, each in enumerate(places) if _came_before(each, places[:number], people)}
     gone = {each.entry_id for each in places if each.entry_id not in people}
     places = disqualify(places, gone, Disqualification.ERASED)
@@ -165,12 +162,12 @@ def _won(row: ContestPlace, customer_id: UUID, definition: ContestDefinition | N
     return Announcement(customer_id, WON, place_key(row.contest, row.place), about)
 
 
-async def _people(session: ReadSession, contest: str) -> dict[UUID, UUID]:
+async def _people(session: ReadSession, entries: Sequence[UUID]) -> dict[UUID, UUID]:
     """Entry -> customer, without those who are erased."""
     statement = (
         select(ContestTicket.entry_id, ContestTicket.customer_id)
         .join(Customer, Customer.id == ContestTicket.customer_id)
-        .where(ContestTicket.contest == contest, Customer.erased_at.is_(None))
+        .where(ContestTicket.entry_id.in_(entries), Customer.erased_at.is_(None))
     )
     return {row.entry_id: row.customer_id for row in await session.execute(statement)}
 
