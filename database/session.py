@@ -15,6 +15,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from database.fair_pool import FairPool
+from database.incarnations import Admission
 from database.outages import FULL, sqlstate_of
 from database.pools import LONG, ROUTER, Pool
 
@@ -45,13 +46,21 @@ class WriteSession(ReadSession):
 class Database:
     """Bounded connections to one PostgreSQL database. `url` is `postgresql://user:password@host:port/name`.
 
-    `pool` says how many, and how long anything may take; `pool_size` is another number of connections.
+    `pool` says how many, and how long anything may take; `pool_size` is another number of connections. `admission`
+    refuses connections to a database that was restored meanwhile.
     """
 
     def __init__(
-        self, url: str, *, pool: Pool = ROUTER, pool_size: int | None = None, application_name: str = "perennial"
+        self,
+        url: str,
+        *,
+        pool: Pool = ROUTER,
+        pool_size: int | None = None,
+        application_name: str = "perennial",
+        admission: Admission | None = None,
     ) -> None:
         self.url = url
+        self.admission = admission
         self.pool = pool if pool_size is None else replace(pool, size=pool_size)
         self.is_full = False
         """Whether the last write that needed room found none; `database.readiness` looks again."""
@@ -76,6 +85,8 @@ class Database:
         )
         event.listen(self.engine.sync_engine, "connect", _plain_uuids)
         event.listen(self.engine.sync_engine, "connect", _take_role)
+        if admission is not None:
+            event.listen(self.engine.sync_engine, "connect", admission.admit)
         event.listen(self.engine.sync_engine, "handle_error", self._note)
 
     @asynccontextmanager

@@ -16,6 +16,7 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
+from database.incarnations import Admission
 from database.pools import COMMAND, Pool
 from database.session import Database
 from perennial import temporal
@@ -28,13 +29,16 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings, process: str, pool: Pool = COMMAND) -> AsyncIterator[Database]:
+async def open_database(
+    settings: Settings, process: str, pool: Pool = COMMAND, admission: Admission | None = None
+) -> AsyncIterator[Database]:
     """The database of this deployment, its connections named after the process and given back at the end."""
     database = Database(
         settings.database_url.get_secret_value(),
         pool=pool,
         pool_size=settings.database_pool_size,
         application_name=f"perennial {process}",
+        admission=admission,
     )
     try:
         yield database

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine
-from contextlib import AsyncExitStack, suppress
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Collection
+from contextlib import AsyncExitStack
 
-import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 
+from database.incarnations import Admission
 from database.readiness import check_writable
 from database.session import Database
 from perennial.composition import build_api, build_router_loops, link_temporal, open_database
 from perennial.health import Check, health_pages
+from perennial.known_database import until, work_on_known
 from perennial.loading import loading
 from perennial.queues import Queue
 from perennial.serving import serving, stop_on_signals
 from perennial.settings import Settings
-
-log = structlog.get_logger(__name__)
-
-_LOOK_AGAIN_SECONDS = 2.0
 
 
 async def run_api(settings: Settings) -> None:
@@ -41,18 +34,21 @@ async def run_router(settings: Settings) -> None:
     """Route events, and relay commands to Temporal; routing goes on while Temporal is away."""
     stop = stop_on_signals()
     link = link_temporal(settings)
-    async with open_database(settings, "router", settings.router_pool) as database:
+    async with open_database(settings, "router", settings.router_pool, Admission()) as database:
         client = await link.lazy_client()
         pages = health_pages(
             {"database": database_check(database)}, link.metrics, shown={"temporal": temporal_check(client)}
         )
-        async with serving(pages, settings.host, settings.router_port):
+
+        async def route(over: asyncio.Event) -> None:
             with loading():
                 loops = build_router_loops(settings, database, client)
-            await _until(stop, undo_restore(settings, database))
             async with asyncio.TaskGroup() as running:
                 for loop in loops:
-                    running.create_task(loop(stop))
+                    running.create_task(loop(over))
+
+        async with serving(pages, settings.host, settings.router_port):
+            await work_on_known(settings, database, route, stop)
 
 
 async def run_worker(settings: Settings, queues: Collection[Queue]) -> None:
@@ -62,36 +58,20 @@ async def run_worker(settings: Settings, queues: Collection[Queue]) -> None:
 
     stop = stop_on_signals()
     link = link_temporal(settings)
-    async with open_database(settings, "worker", settings.worker_pool) as database:
+    async with open_database(settings, "worker", settings.worker_pool, Admission()) as database:
         begun = asyncio.Event()
         checks = {
             "database": database_check(database),
             "temporal": temporal_check(await link.lazy_client()),
             "queues": begun_check(begun),
         }
+
+        async def serve(over: asyncio.Event) -> None:
+            await until(over, work(settings, database, link.client, queues, begun))
+            begun.clear()
+
         async with serving(health_pages(checks, link.metrics), settings.host, settings.worker_port):
-            await _until(stop, undo_restore(settings, database))
-            if not stop.is_set():
-                await _until(stop, work(settings, database, link.client, queues, begun))
-
-
-async def undo_restore(settings: Settings, database: Database) -> None:
-    """Do again what a restore of the database has undone, before anything is routed or sent."""
-    if settings.journal_dir is None:
-        return
-    from connectors.journal_folder import JournalFolder
-    from triggers.restoring import replay
-
-    while True:
-        try:
-            done = await replay(database, JournalFolder(settings.journal_dir), datetime.now(UTC))
-        except (SQLAlchemyError, OSError):
-            log.exception("the restore journal cannot be compared; nothing begins before it is")
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        else:
-            if done.count or done.unreadable:
-                log.warning("the database was restored; done again what people had asked for", **asdict(done))
-            return
+            await work_on_known(settings, database, serve, stop)
 
 
 def database_check(database: Database) -> Check:
@@ -121,13 +101,3 @@ def begun_check(begun: asyncio.Event) -> Check:
             raise InterruptedError("not begun yet")
 
     return check
-
-
-async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Work until asked to stop; the work is cancelled then, and given the time that it needs to end."""
-    task, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    await asyncio.wait((stopping, task), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from connectors.journal_folder import JournalFolder
 from database import restore_journal
+from database.completeness import check_complete
 from database.consent_addresses import settle_consents
 from database.customers import lock
 from database.erasures import keep_hashes
@@ -83,7 +84,11 @@ async def replay(
     as_of: datetime,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Replayed:
-    """Do again what the database lacks; what it has is left alone, so it may be repeated and run by several at once."""
+    """Do again what the database lacks; what it has is left alone, so it may be repeated and run by several at once.
+
+    Raises Unavailable while the restore itself goes on: whom it has not brought yet would count as unknown.
+    """
+    await check_complete(database)
     missing, unreadable = await missing_lines(database, folder)
     done = Replayed(unreadable=unreadable)
     withdrawn = [line.entry for line in missing if isinstance(line.entry, Withdrawn)]
