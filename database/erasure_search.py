@@ -1,26 +1,29 @@
 """The search that ends an erasure: every table in full, in portions, and the statistics that PostgreSQL keeps of them.
 
 Ids are looked for where ids stand, since a short one stands in other people's data by chance; addresses, phone numbers
-and long ids everywhere, in every form of domain/encoded_forms.py.
+and long ids everywhere, in every form of domain/encoded_forms.py and domain/disguises.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, false, func, literal, literal_column, text
+from sqlalchemy import ColumnElement, Text, TextClause, false, func, literal, literal_column, text
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from database.erasures import Traces
 from database.session import ReadSession, WriteSession
+from domain.disguises import DISGUISES, disguises_of, needle_of, sign
 from domain.encoded_forms import FORMS, encoded_forms
 
 BLOCKS_AT_ONCE: Final = 16_384
 """Pages of a table in one statement, 128 MB: none runs for long, however big the table is."""
+ROWS_AT_ONCE: Final = 500
+"""Rows that are held in memory at once."""
 MOST_LISTED: Final = 500
 """Events of other people that a proof names; beyond, they are only counted."""
 
@@ -42,10 +45,17 @@ _IDS: Final[Mapping[str, str]] = {
     """,
     "identities": "value = ANY(:ids)",
 }
+# Of rows that may hide something the text comes along, to be decoded here.
 _SEARCH = """
-    SELECT {own} AS is_own, {listed} FROM "{table}" AS t
-    WHERE ctid >= '({first},0)'::tid AND ctid < '({last},0)'::tid
-      AND (lower(t::text) LIKE ANY(CAST(:patterns AS text[])) OR {ids})
+    SELECT {own} AS is_own, {listed}, found.is_plain,
+        CASE WHEN {is_listed} OR NOT found.is_plain THEN written.shown END AS shown
+    FROM "{table}" AS t
+    CROSS JOIN LATERAL (SELECT lower(t::text) AS shown OFFSET 0) AS written
+    CROSS JOIN LATERAL (
+        SELECT written.shown LIKE ANY(CAST(:patterns AS text[])) OR coalesce({ids}, false) AS is_plain OFFSET 0
+    ) AS found
+    WHERE t.ctid >= '({first},0)'::tid AND t.ctid < '({last},0)'::tid
+      AND (found.is_plain OR written.shown ~ CAST(:sign AS text))
 """
 _STATISTICS = text("""
     SELECT tablename::text, count(*) AS columns FROM pg_stats
@@ -75,14 +85,14 @@ class ForeignEvent:
     forms: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sighting:
     """What a portion shows: rows of the person's own or of nobody, rows of other customers, and those of them that are
     events."""
 
-    own: int
-    others: int
-    events: Sequence[ForeignEvent] = ()
+    own: int = 0
+    others: int = 0
+    events: list[ForeignEvent] = field(default_factory=list)
 
 
 def mentions(table: SqlTable, needles: Sequence[str]) -> ColumnElement[bool]:
@@ -100,7 +110,7 @@ def searched(traces: Traces, tables: int) -> dict[str, object]:
         "user_ids": len(traces.user_ids),
         "anonymous_ids": len(traces.anonymous_ids),
         "everywhere": len(traces.needles),
-        "forms": list(FORMS),
+        "forms": [*FORMS, *DISGUISES],
         "tables": tables,
     }
 
@@ -120,26 +130,46 @@ async def portions(session: ReadSession) -> list[Portion]:
 async def look_into(session: ReadSession, portion: Portion, traces: Traces) -> Sighting:
     """Search one portion."""
     is_events = portion.table == "events"
-    listed = "t.id, t.customer_id, lower(t::text) AS shown" if is_events else "NULL AS id"
+    needles = [needle_of(each) for each in traces.needles]
+    forms = _forms(traces)
+    sighting = Sighting()
+    async for rows in (await session.stream(*_search(portion, traces))).partitions(ROWS_AT_ONCE):
+        for row in rows:
+            disguises = [] if row.is_plain else disguises_of(row.shown, needles)
+            if not (row.is_plain or disguises):
+                continue
+            if row.is_own:
+                sighting.own += 1
+                continue
+            sighting.others += 1
+            if is_events and len(sighting.events) < MOST_LISTED:
+                plainly = [form for form, texts in forms.items() if row.is_plain and _shows(row.shown, texts)]
+                sighting.events.append(ForeignEvent(row.id, row.customer_id, [*plainly, *disguises]))
+    return sighting
+
+
+def _search(portion: Portion, traces: Traces) -> tuple[TextClause, dict[str, object]]:
+    """The statement for a portion with what it is given."""
+    is_events = portion.table == "events"
     whose = {"customers": "t.id"}.get(portion.table, "t.customer_id" if "customer_id" in portion.columns else None)
-    own = "true" if whose is None else f"({whose} IS NULL OR {whose} = ANY(CAST(:customers AS uuid[])))"
-    ids, pages = _IDS.get(portion.table, "false"), {"first": portion.first, "last": portion.last}
-    statement = _SEARCH.format(own=own, listed=listed, table=portion.table, ids=ids, **pages)
+    statement = _SEARCH.format(
+        own="true" if whose is None else f"({whose} IS NULL OR {whose} = ANY(CAST(:customers AS uuid[])))",
+        listed="t.id, t.customer_id" if is_events else "NULL AS id",
+        is_listed="true" if is_events else "false",
+        table=portion.table,
+        ids=_IDS.get(portion.table, "false"),
+        first=portion.first,
+        last=portion.last,
+    )
     given = {
         "patterns": patterns_of(traces),
+        "sign": sign() if traces.needles else None,
         "customers": traces.customers,
         "subjects": traces.subjects,
         "user_ids": traces.user_ids,
         "ids": [*traces.user_ids, *traces.anonymous_ids],
     }
-    rows = (await session.execute(text(statement), _used(statement, given))).all()
-    foreign = [row for row in rows if not row.is_own]
-    forms = _forms(traces)
-    events = [
-        ForeignEvent(row.id, row.customer_id, [form for form, texts in forms.items() if _shows(row.shown, texts)])
-        for row in (foreign[:MOST_LISTED] if is_events else [])
-    ]
-    return Sighting(len(rows) - len(foreign), len(foreign), events)
+    return text(statement), _used(statement, given)
 
 
 async def look_into_statistics(session: ReadSession, traces: Traces) -> set[str]:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import quote
 
-FORMS: Final = ("plain", "percent", "base64", "hex", "md5", "sha1", "sha256", "entity", "unicode_escape")
-"""What is looked for. Hashes are those that advertising and avatar services make of an address in small letters."""
+FORMS: Final = ("plain", "percent", "base64", "hex", "md5", "sha1", "sha256")
+"""What is looked for as it stands; what has to be decoded is domain/disguises.py. Hashes are those that advertising and
+avatar services make of an address in small letters."""
 
 
 def encoded_forms(value: str) -> Mapping[str, Iterable[str]]:
@@ -21,8 +22,6 @@ def encoded_forms(value: str) -> Mapping[str, Iterable[str]]:
         "base64": _base64(value) | _base64(plain),
         "hex": [value.encode().hex(), plain.encode().hex()],
         **{name: [hashlib.new(name, plain.encode(), usedforsecurity=False).hexdigest()] for name in _HASHES},
-        "entity": [plain.replace("@", "&#64;"), plain.replace("@", "&#x40;"), plain.replace("@", "&commat;")],
-        "unicode_escape": [plain.replace("@", "\\u0040")],
     }
     return {form: sorted({text.lower() for text in texts} - _said_before(form, plain)) for form, texts in found.items()}
 

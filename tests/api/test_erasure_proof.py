@@ -66,6 +66,15 @@ async def test_the_proof_says_what_was_looked_for_without_naming_it(
         ("hex", ANN.lower().encode().hex()),
         ("sha256", hashlib.sha256(ANN.lower().encode()).hexdigest()),
         ("md5", hashlib.md5(ANN.lower().encode(), usedforsecurity=False).hexdigest()),
+        ("unicode_escape", ANN.replace("@", r"\u0040")),
+        ("unicode_escape", "".join(f"\\u{ord(each):04x}" for each in ANN)),
+        ("entity", "".join(f"&#{ord(each)};" for each in ANN)),
+        ("entity", "".join(f"&#x{ord(each):X};" for each in ANN)),
+        ("percent", "".join(f"%{ord(each):02x}" for each in ANN)),
+        ("percent", "".join(f"%25{ord(each):02x}" for each in ANN)),
+        ("wide", ANN.replace("@", "\uff20")),
+        ("invisible", ANN.replace("@", "\u200b@")),
+        ("mixed", ANN.replace("@", "\u200b%40").replace("a", "&#97;")),
     ],
 )
 async def test_another_customers_event_that_shows_the_address_is_listed_for_a_decision(
