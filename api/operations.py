@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from api.dependencies import ApiDependencies, Dependencies
 from database.migrations.upgrade import current_revision, newest_revision, serves
@@ -40,11 +41,15 @@ async def livez() -> dict[str, str]:
 
 @router.get("/readyz", summary="The process can take requests", responses={503: {"model": Readiness}})
 async def readyz(dependencies: Dependencies, response: Response) -> Readiness:
-    """200 when the database answers, can be written to and has a schema that this code runs on, else 503."""
+    """200 when the database answers, can be written to and has a schema that this code runs on, else 503.
+
+    `busy`: it answers, and every connection for events is in use. That is as ready as it can be: calls say 503 where
+    they wait too long, and other processes would wait for the same.
+    """
     is_answering, revision = await _revision(dependencies)
     is_migrated = serves(revision)
     database = await _writable(dependencies) if is_answering else "unreachable"
-    is_ready = is_migrated and database == "ok"
+    is_ready = is_migrated and database in ("ok", "busy")
     response.status_code = 200 if is_ready else 503
     return Readiness(
         ready=is_ready,
@@ -75,15 +80,26 @@ def _told(revision: str | None) -> str:
 
 
 async def _writable(dependencies: ApiDependencies) -> str:
-    """ "ok", "read_only" or, when it is full or away by now, what PostgreSQL says."""
+    """ "ok", "busy", "read_only", "full" or "unreachable"."""
     try:
         async with asyncio.timeout(_PATIENCE):
-            for database in {dependencies.intake, dependencies.database}:
-                await check_writable(database)
+            await check_writable(dependencies.database)
+        if dependencies.intake is not dependencies.database:
+            return await _intake_writable(dependencies)
     except Unavailable:
         return "read_only"
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         return "full" if sqlstate_of(error) == FULL else "unreachable"
+    return "ok"
+
+
+async def _intake_writable(dependencies: ApiDependencies) -> str:
+    """The database was writable a moment ago: that the pool of events has no connection free says that it is busy."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await check_writable(dependencies.intake)
+    except (PoolTimeoutError, TimeoutError):
+        return "busy"
     return "ok"
 
 

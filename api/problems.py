@@ -17,7 +17,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.limits import LimitReached
-from database.outages import AWAY, is_outage, sqlstate_of
+from database.outages import AWAY, is_cut_off, is_outage, sqlstate_of
 from domain.errors import (
     FieldError,
     Forbidden,
@@ -47,6 +47,13 @@ _NOT_IN_TIME = (
     "The database did not answer in time. Repeat with the same Idempotency-Key or messageId; without one, look before "
     "you repeat."
 )
+_AWAY = (
+    "The database is away or ended the connection. Repeat with the same Idempotency-Key or messageId; without one, "
+    "look before you repeat."
+)
+_OTHER_SCHEMA = "This is not a database of this release: it is another one, being restored, or not migrated yet."
+_SCHEMA_STATES = frozenset({"42P01", "42703", "3D000", "3F000"})
+"""Tables, columns, databases and schemas that are not there."""
 
 
 def problem(error: PerennialError, *, headers: Mapping[str, str] | None = None) -> Response:
@@ -155,7 +162,7 @@ async def _on_outage(request: Request, error: Exception) -> Response:
     """Whether a commit was carried out is not known when its answer is lost, so nothing is said about it."""
     what = sqlstate_of(error) or type(error).__name__
     log.warning("database_did_not_answer", route=route_template(request.scope), error=what)
-    return problem(Unavailable(_NOT_IN_TIME, retry_after=1))
+    return problem(Unavailable(_AWAY if is_cut_off(error) else _NOT_IN_TIME, retry_after=1))
 
 
 async def _on_database_error(request: Request, error: DBAPIError) -> Response:
@@ -164,6 +171,9 @@ async def _on_database_error(request: Request, error: DBAPIError) -> Response:
         return await _on_outage(request, error)
     if sqlstate_of(error) in _UNSTORABLE:
         return problem(Invalid("the request holds a value that cannot be stored, such as a NUL character"))
+    if sqlstate_of(error) in _SCHEMA_STATES:
+        log.error("another_database", route=route_template(request.scope), error=sqlstate_of(error), exc_info=error)
+        return problem(Unavailable(_OTHER_SCHEMA, code="database_not_migrated", retry_after=10))
     raise error
 
 

@@ -41,3 +41,15 @@ def is_outage(error: BaseException) -> bool:
         return False
     state = sqlstate_of(error)
     return error.connection_invalidated or state in _STATES or state.startswith(_CLASSES)
+
+
+def is_cut_off(error: BaseException) -> bool:
+    """Whether there is no connection, or no longer one; nothing was too slow."""
+    if isinstance(error, TimeoutError | PoolTimeoutError):
+        return False
+    state = sqlstate_of(error)
+    if state:
+        return state.startswith(("08", "57P"))
+    return isinstance(error, InterfaceError | ConnectionError | socket.gaierror) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )

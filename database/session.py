@@ -12,6 +12,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import event, text
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from database.fair_pool import FairPool
@@ -87,6 +88,7 @@ class Database:
         event.listen(self.engine.sync_engine, "connect", _take_role)
         if admission is not None:
             event.listen(self.engine.sync_engine, "connect", admission.admit)
+        event.listen(self.engine.sync_engine, "checkout", _replace_dead)
         event.listen(self.engine.sync_engine, "handle_error", self._note)
 
     @asynccontextmanager
@@ -120,6 +122,12 @@ class Database:
     def _note(self, context: ExceptionContext) -> None:
         if sqlstate_of(context.original_exception) == FULL:
             self.is_full = True
+
+
+def _replace_dead(connection: Any, *_: object) -> None:  # SQLAlchemy's adapter of an asyncpg connection
+    """What the server has ended is known here without asking it: the pool makes a new one in its place."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError("the server has ended this connection")
 
 
 def _plain_uuids(connection: Any, _: object) -> None:  # SQLAlchemy's adapter of an asyncpg connection

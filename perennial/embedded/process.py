@@ -66,6 +66,12 @@ class Child:
         """The pid while it runs."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
+    @property
+    def killed_by(self) -> str | None:
+        """The signal that ended it, such as `SIGKILL`; None while it runs and where it ended by itself."""
+        code = self._process.poll() if self._process else None
+        return None if code is None or code >= 0 else signal.Signals(-code).name
+
     def spawn(
         self,
         command: Sequence[str | Path],

@@ -41,7 +41,7 @@ async def _keep_running(server: Server, tell: Callable[[str], None]) -> None:
             continue
         if time.monotonic() - started > _STEADY_SECONDS:
             pause = _FIRST_PAUSE_SECONDS
-        tell(f"{server.child.name} ended: {explain_log(server.child.log)}. Starting it again in {pause:.0f} s.")
+        tell(f"{server.child.name} ended: {_cause(server.child)}. Starting it again in {pause:.0f} s.")
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
         started = time.monotonic()
@@ -51,3 +51,8 @@ async def _keep_running(server: Server, tell: Callable[[str], None]) -> None:
             tell(str(error))
         else:
             tell(f"{server.child.name} runs again.")
+
+
+def _cause(child: Child) -> str:
+    """What was killed could write nothing about it: the end of its log would mislead."""
+    return f"it was killed by {child.killed_by} (log: {child.log})" if child.killed_by else explain_log(child.log)

@@ -79,6 +79,43 @@ async def test_every_call_is_answered_within_seconds_while_the_events_are_locked
     assert (await post(api_server, client, 1))[0] == 200
 
 
+async def test_no_call_fails_once_the_database_is_back(
+    client: httpx.AsyncClient, database_url: str, api_dependencies: ApiDependencies
+) -> None:
+    together = [client.get("/v1/journeys") for _ in range(10)]
+    assert {answer.status_code for answer in await asyncio.gather(*together)} == {200}
+    others = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database()"
+    async with as_owner(database_url, f"{others} AND pid <> pg_backend_pid()"):
+        await asyncio.sleep(0.2)  # that they ended is heard by then
+        answers = [(await client.get("/v1/journeys")).status_code for _ in range(15)]
+
+    assert set(answers) == {200}
+
+
+async def test_an_api_on_a_database_of_somebody_else_says_so(client: httpx.AsyncClient, database_url: str) -> None:
+    async with as_owner(database_url, "ALTER TABLE documents RENAME TO elsewhere") as owner:
+        answer = await client.get("/v1/journeys")
+        await owner.execute("ALTER TABLE elsewhere RENAME TO documents")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_not_migrated")
+    assert answer.json()["detail"].startswith("This is not a database of this release")
+
+
+async def test_readiness_calls_locked_events_busy_and_stays_in_the_load_balancer(
+    api_server: ApiServer, client: httpx.AsyncClient, database_url: str
+) -> None:
+    async with as_owner(database_url, "BEGIN", "LOCK TABLE events"):
+        posting = [asyncio.create_task(post(api_server, client, number)) for number in range(40)]
+        answers = []
+        while not all(each.done() for each in posting):
+            answers.append(await client.get("/readyz"))
+            await asyncio.sleep(0.02)
+        await asyncio.gather(*posting)
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert "busy" in {answer.json()["database"] for answer in answers}
+
+
 async def test_events_are_taken_while_all_else_waits(
     api_server: ApiServer, client: httpx.AsyncClient, database_url: str
 ) -> None:

@@ -156,7 +156,7 @@ def test_process_that_dies_is_told_of_and_started_again(up: Up) -> None:
 
     router.kill()
 
-    up.waits_until_said(r"router ended: .*Starting it again")
+    up.waits_until_said(r"router ended: it was killed by SIGKILL.*Starting it again")
     up.waits_until_said("router runs again")
     url = f"http://127.0.0.1:{up.ports['PERENNIAL_ROUTER_PORT']}/readyz"
     assert httpx.get(url).status_code == 200
