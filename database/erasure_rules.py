@@ -153,12 +153,15 @@ Removal = tuple[type[Table], ColumnElement[bool]]
 
 IDEMPOTENCY_KEYS: Final = metadata.tables["idempotency_keys"]
 
-# Events of these customers, and those not routed yet or quarantined under their ids, each with its key. Relies on
+# Events of these customers, and those not routed yet or quarantined under their ids, each with its key; what comes in
+# after the request the router judges, so that this ends however fast the ids are named again. Relies on
 # ix_events_customer_number, ix_events_pending_subject and ix_events_quarantined.
 _REMOVE_EVENTS = text("""
     WITH gone AS MATERIALIZED (
         SELECT id, source, message_id FROM events WHERE customer_id = ANY(CAST(:customers AS uuid[]))
-        UNION SELECT id, source, message_id FROM events WHERE status = 'pending' AND subject = ANY(:subjects)
+        UNION SELECT id, source, message_id FROM events
+            WHERE status = 'pending' AND subject = ANY(:subjects)
+                AND received_at <= coalesce(CAST(:asked_at AS timestamptz), 'infinity')
         UNION SELECT id, source, message_id FROM events WHERE status = 'quarantined' AND subject = ANY(:subjects)
         LIMIT :limit
     ), keys AS (
@@ -174,7 +177,8 @@ async def remove_some_events(session: WriteSession, traces: Traces, as_of: datet
 
     The keys go too, since a message id may be personal; a hash of each stays, by which a replay is recognised.
     """
-    bounds = {"customers": traces.customers, "subjects": traces.subjects, "limit": EVENTS_AT_ONCE}
+    whose = {"customers": traces.customers, "subjects": traces.subjects, "asked_at": traces.asked_at}
+    bounds = {**whose, "limit": EVENTS_AT_ONCE}
     gone = (await session.execute(_REMOVE_EVENTS, bounds)).all()
     await remember_events(session, [(row.source, row.message_id) for row in gone], as_of)
     return len(gone)

@@ -55,8 +55,10 @@ _SEARCH = """
         SELECT written.shown LIKE ANY(CAST(:patterns AS text[])) OR coalesce({ids}, false) AS is_plain OFFSET 0
     ) AS found
     WHERE t.ctid >= '({first},0)'::tid AND t.ctid < '({last},0)'::tid
-      AND (found.is_plain OR written.shown ~ CAST(:sign AS text))
+      AND {judged} AND (found.is_plain OR written.shown ~ CAST(:sign AS text))
 """
+# The router drops, or strips of the ids, what names them after the request: it is nothing that was left.
+_JUDGED = "NOT coalesce(t.status = 'pending' AND t.received_at > CAST(:asked_at AS timestamptz), false)"
 _STATISTICS = text("""
     SELECT tablename::text, count(*) AS columns FROM pg_stats
     WHERE schemaname = current_schema() AND lower(concat_ws(
@@ -158,6 +160,7 @@ def _search(portion: Portion, traces: Traces) -> tuple[TextClause, dict[str, obj
         is_listed="true" if is_events else "false",
         table=portion.table,
         ids=_IDS.get(portion.table, "false"),
+        judged=_JUDGED if is_events else "true",
         first=portion.first,
         last=portion.last,
     )
@@ -166,6 +169,7 @@ def _search(portion: Portion, traces: Traces) -> tuple[TextClause, dict[str, obj
         "sign": sign() if traces.needles else None,
         "customers": traces.customers,
         "subjects": traces.subjects,
+        "asked_at": traces.asked_at,
         "user_ids": traces.user_ids,
         "ids": [*traces.user_ids, *traces.anonymous_ids],
     }

@@ -77,6 +77,7 @@ class Traces(BaseModel):
     anonymous_ids: list[str] = []
     addresses: list[str] = []
     phones: list[str] = []
+    asked_at: datetime | None = None  # what comes in later is the router's to judge; None: of earlier releases
     executions: list[str] = []  # those that the job found in Temporal and deleted
 
     @property

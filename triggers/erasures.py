@@ -174,7 +174,7 @@ async def _create_job(session: WriteSession, customer_id: UUID, traces: Traces, 
         requested_at=as_of,
         requested_by=by,
         completed_at=None,
-        traces=traces.model_dump(mode="json"),
+        traces=traces.model_copy(update={"asked_at": as_of}).model_dump(mode="json"),
         proof={},
     )
     session.add(job)

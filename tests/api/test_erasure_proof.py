@@ -20,6 +20,7 @@ from database.suppressions import suppress
 from domain.coupons import CouponState
 from domain.erasures import ErasureInput, ProofInput
 from domain.ids import new_id
+from tests.api.conftest import ApiServer
 from tests.api.test_journeys import CART
 from tests.factories import NOON, make_customer, make_events
 from tests.factories_journeys import make_run
@@ -94,6 +95,25 @@ async def test_another_customers_event_that_shows_the_address_is_listed_for_a_de
     assert (listed["customer_id"], form in listed["forms"]) == (str(bob), True)
     assert (done["clean"], done["proof"]["found"], done["proof"]["others"]) == (False, {}, {"events": 1})
     assert (await client.get("/v1/customers/bob/events")).json()["data"][0]["properties"] == {"note": shown}
+
+
+@pytest.mark.parametrize("is_browser", [False, True])
+async def test_an_erasure_ends_while_messages_go_on_naming_the_erased_id(
+    client: httpx.AsyncClient, api_server: ApiServer, database: Database, temporal_client: Client, *, is_browser: bool
+) -> None:
+    await make_customer(database, "ann", traits={"email": ANN})
+    job = UUID((await client.delete("/v1/customers/ann")).json()["id"])
+    headers = {"Authorization": f"Bearer {api_server.browser_key}"} if is_browser else {}
+    for number in range(5):  # no router takes them in here
+        alias = {"userId": "ann", "anonymousId": f"b-{number}", "previousId": f"ann-{number}"}
+        assert (await client.post("/v1/alias", json=alias, headers=headers)).status_code == 200
+    activities = ErasureActivities(database, temporal_client)
+
+    await ActivityEnvironment().run(activities.remove_records, ErasureInput(erasure_id=job))
+    ended = await ActivityEnvironment().run(activities.prove, ProofInput(erasure_id=job, as_of=NOON))
+
+    assert ended
+    assert (await client.get(f"/v1/erasures/{job}")).json()["proof"]["found"] == {}
 
 
 async def test_counts_are_right_however_often_the_job_is_tried(
