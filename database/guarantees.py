@@ -92,6 +92,16 @@ QUESTIONS = (
         message_guarantees.AFTER_A_WITHDRAWAL,
     ),
     Question(
+        "G19",
+        "no provider was called after a withdrawal that a restore had undone",
+        message_guarantees.AFTER_A_FORGOTTEN_WITHDRAWAL,
+    ),
+    Question(
+        "G19",
+        "no provider was called for somebody whose processing was restricted",
+        message_guarantees.WHILE_RESTRICTED,
+    ),
+    Question(
         "G18",
         "no provider was called for a message after its time",
         message_guarantees.AFTER_ITS_TIME,

@@ -39,6 +39,30 @@ AFTER_A_WITHDRAWAL = f"""
       AND m.customer_id IN (SELECT customer_id FROM consents WHERE state = 'unsubscribed')
 """  # noqa: S608  a constant of ours
 
+# A restore forgot these, and the journal knows when they were made: the event that made them may never come again.
+AFTER_A_FORGOTTEN_WITHDRAWAL = """
+    SELECT m.id::text FROM messages m
+    CROSS JOIN LATERAL (
+        SELECT coalesce(coalesce(m.called_at, m.attempting_at) - interval '1 second', m.created_at) AS at
+    ) AS call
+    JOIN consents c ON c.customer_id = m.customer_id AND c.purpose = m.purpose AND c.channel IN (m.channel, 'all')
+        AND c.state = 'unsubscribed' AND jsonb_exists(c.evidence, 'restored_at')
+    JOIN restore_journal j ON j.entry ->> 'kind' = 'withdrawn' AND j.entry ->> 'event' = c.event_id::text
+        AND j.entry ->> 'purpose' = c.purpose AND j.entry ->> 'channel' = c.channel AND j.at < call.at
+    WHERE m.created_at >= :since AND m.state = ANY(:reserved) AND m.purpose <> 'transactional' AND NOT EXISTS (
+        SELECT FROM consents again WHERE again.customer_id = c.customer_id AND again.purpose = c.purpose
+            AND again.state = 'subscribed' AND again.at > c.at AND again.at <= call.at
+    )
+"""
+
+# `at` is when it was asked for, also where it was done again after a restore.
+WHILE_RESTRICTED = """
+    SELECT m.id::text FROM messages m JOIN restrictions r ON r.customer_id = m.customer_id
+    WHERE m.created_at >= :since AND m.state = ANY(:reserved)
+        AND r.at < coalesce(m.called_at, m.attempting_at) - interval '1 second'
+        AND coalesce(r.lifted_at, 'infinity') > coalesce(m.called_at, m.attempting_at)
+"""
+
 AFTER_ITS_TIME = """
     SELECT id::text FROM messages WHERE created_at >= :since AND coalesce(called_at, attempting_at) > not_after
 """

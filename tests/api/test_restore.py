@@ -8,13 +8,13 @@ import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from typer.testing import CliRunner
 
@@ -22,8 +22,11 @@ from api.app import create_app
 from api.dependencies import ApiDependencies
 from connectors.journal_folder import JournalFolder
 from database.consent import standing
+from database.customers import Identity
 from database.erasures import IdentityRef, erased_since
+from database.guarantees import QUESTIONS, offenders
 from database.incarnations import Admission
+from database.messages import Message
 from database.secrets import PSEUDONYMS, secret
 from database.session import Database
 from database.suppressions import suppress, suppressions_of
@@ -387,3 +390,36 @@ async def test_a_disk_that_cannot_be_written_loses_no_line(
     (tmp_path / "journal").unlink()
 
     assert await JournalKeeper(database, JournalFolder(tmp_path / "journal")).write() == 1
+
+
+@pytest.mark.slow
+async def test_doctor_names_mail_that_left_before_a_withdrawal_or_restriction_was_done_again(
+    client: httpx.AsyncClient, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    people = {name: (await make_customer(database, name)) for name in ("ann", "bob", "cem")}
+    for name in people:
+        await consent(client, name, "subscribed")
+    backup, journal = await dumped(database_url, tmp_path), JournalFolder(tmp_path / "journal")
+    await consent(client, "ann", "unsubscribed")
+    assert (await client.put("/v1/customers/bob/restriction", json={"reason": "objection"})).status_code == 200
+    await JournalKeeper(database, journal).write()
+    called_at = datetime.now(UTC) + timedelta(seconds=2)
+
+    async with restored(database_url, backup) as old:
+        sent = {name: await _sent(old, name, called_at) for name in people}
+        await replay(old, journal, called_at + timedelta(seconds=30))
+        async with old.read() as session:
+            asked = [each for each in QUESTIONS if each.guarantee == "G19"]
+            found = [await offenders(session, each, called_at + timedelta(minutes=1)) for each in asked]
+
+    assert found == [[], [sent["ann"]], [sent["bob"]]]
+
+
+async def _sent(database: Database, user_id: str, called_at: datetime) -> str:
+    message_id = new_id()
+    message = {"id": message_id, "channel": "email", "purpose": "marketing", "template": "news", "state": "accepted"}
+    times = {"created_at": called_at, "attempting_at": called_at, "called_at": called_at}
+    whose = select(Identity.customer_id).where(Identity.value == user_id).scalar_subquery()
+    async with database.transaction() as session:
+        await session.execute(insert(Message).values(**message, **times, customer_id=whose))
+    return str(message_id)
