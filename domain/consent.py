@@ -237,6 +237,9 @@ def permission(
         default = defaults.get(purpose, defaults.get(MARKETING, ConsentState.UNSUBSCRIBED))
         is_given = default == ConsentState.SUBSCRIBED and to.is_confirmed
         return Permission.GIVEN if is_given else Permission.NEVER_GIVEN
+    if found.state == ConsentState.PENDING:  # it answers nothing: the no before it stands until there is a yes
+        answered = decisive([each for each in fitting if each.state != ConsentState.PENDING], purpose) or said
+        found = answered if answered is not None and answered.state == ConsentState.UNSUBSCRIBED else found
     if found.state == ConsentState.UNSUBSCRIBED:
         return _refused(found)
     return Permission.GIVEN if found.state == ConsentState.SUBSCRIBED else Permission.NEVER_GIVEN

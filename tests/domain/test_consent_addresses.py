@@ -148,3 +148,16 @@ def test_an_address_has_one_canonical_spelling() -> None:
     assert canonical_address("email", "a+b@gmail.com") != canonical_address("email", "a@gmail.com")
     assert canonical_address("sms", "+49 (151) 234-5") == "+491512345"
     assert "zoe@bücher.example" in spellings_of("email", "zoe@xn--bcher-kva.example")
+
+
+@pytest.mark.parametrize(("source", "kept"), [("one-click", "withdrawn"), ("complaint", "complained")])
+@pytest.mark.parametrize("purpose", ["marketing", "offers"])
+def test_a_request_after_a_withdrawal_leaves_the_withdrawal_as_the_reason(source: str, kept: str, purpose: str) -> None:
+    no = StandingConsent("marketing", "email", "unsubscribed", at(1)[0], source, at(1), HOME)
+    asked = StandingConsent(purpose, "email", "pending", at(2)[0], "event", at(2), HOME)
+    yes = StandingConsent(purpose, "email", "subscribed", at(3)[0], "double-opt-in", at(3), HOME)
+    to = Addressee(HOME, is_confirmed=True)
+
+    assert permission([no, asked], purpose, "email", {}, to) == kept
+    assert permission([no, asked, yes], purpose, "email", {}, to) == "given"
+    assert permission([asked], purpose, "email", {}, to) == "never_given"
