@@ -83,7 +83,12 @@ class Attempts:
 
     async def room(self, claimed: Claimed) -> TryAgain | None:
         """None if the line before the provider is short enough to stand in now."""
-        away = await self._pacer.room(claimed.channel, claimed.provider, is_transactional=claimed.is_transactional)
+        away = await self._pacer.room(
+            claimed.channel,
+            claimed.provider,
+            is_transactional=claimed.is_transactional,
+            was_refused=claimed.refused_at is not None,
+        )
         return None if away is None else TryAgain(away.code, away.delay)
 
     async def make(self, now: Now, claimed: Claimed, content: Content | None) -> StepOutcome | TryAgain:
@@ -91,7 +96,10 @@ class Attempts:
         started, pending, delay = time.monotonic(), 0.0, 0.02
         while time.monotonic() - started < _LONGEST.total_seconds():
             grant = await self._pacer.stand_in_line(
-                claimed.channel, claimed.provider, is_transactional=claimed.is_transactional
+                claimed.channel,
+                claimed.provider,
+                is_transactional=claimed.is_transactional,
+                was_refused=claimed.refused_at is not None,
             )
             if isinstance(grant, TurnedAway):
                 return TryAgain(grant.code, grant.delay)
@@ -187,6 +195,7 @@ class Attempts:
         with suppress(TimeoutError):  # of ours: providers answer their own
             async with asyncio.timeout(_LONGEST_CALL.total_seconds()):
                 answer = await self._providers.send(begun.outgoing, called_at)
+        answer = self._pacer.judged(grant, answer, claimed.refused_at)
         pause = await self._pacer.learn(grant, answer, now().as_of)
         called = _Called(grant, called_at, answer, pause)
         return await self._record(now(), claimed, called)

@@ -142,6 +142,14 @@ def last_try(message: Message) -> datetime:
     return message.not_after or message.created_at + LONGEST_TRY
 
 
+def refused_at(message: Message) -> datetime | None:
+    """When the message was last refused, if one of its refusals looked like everybody's trouble."""
+    refused = [each for each in message.attempts if each["outcome"] == "deferred"]
+    if not any(each.get("fault") == Fault.PROVIDER for each in refused):
+        return None
+    return datetime.fromisoformat(refused[-1]["answered_at"])
+
+
 def _note(message: Message, answer: ProviderAnswer, called_at: datetime, as_of: datetime) -> None:
     """The last attempt's entry gets its outcome; the list is replaced, because JSON is compared by identity."""
     entry: dict[str, Any] = {  # JSON

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from prometheus_client import Counter, Gauge
 
@@ -17,8 +17,9 @@ from activities.lines import Line
 from database import provider_rates
 from database.provider_rates import Granted, NotYet
 from database.session import Database, WriteSession
-from domain.provider_answers import ProviderAnswer
+from domain.provider_answers import Accepted, Deferred, ProviderAnswer
 from domain.provider_pace import Pace, is_lost, trouble_of
+from domain.refusals import Fault
 
 ILL = Gauge("perennial_provider_ill", "1 while a provider takes nothing, as this process last saw it", ["provider"])
 TROUBLES = Counter("perennial_provider_troubles", "Answers that pause a provider for everybody", ["provider", "code"])
@@ -52,27 +53,34 @@ class Pacer:
     def __init__(self, database: Database, rates: Mapping[str, float]) -> None:
         self._database = database
         self._paces = {provider: Pace.of(rate) for provider, rate in rates.items()}
-        self._lines = {provider: Line() for provider in rates}
+        # Who was refused before stands in a line apart, and holds up nobody who was not.
+        self._lines = {(provider, was_refused): Line() for provider in rates for was_refused in (False, True)}
         self._troubles: dict[str, str] = {}
+        self._well_at: dict[str, datetime] = {}  # when this process last saw that the provider takes mail
         self._registered: set[str] = set()
 
-    async def room(self, channel: str, provider: str, *, is_transactional: bool) -> TurnedAway | None:
+    async def room(
+        self, channel: str, provider: str, *, is_transactional: bool, was_refused: bool = False
+    ) -> TurnedAway | None:
         """None if the line is short enough to stand in now. While a provider is ill one marketing message is enough."""
         if provider not in self._paces:
             return None
-        ahead = self._lines[provider].ahead(urgent=is_transactional)
+        ahead = self._lines[provider, was_refused].ahead(urgent=is_transactional)
         is_enough = provider in self._troubles and not is_transactional and ahead
         if not is_enough and ahead * self._paces[provider].spacing <= _patience(is_transactional=is_transactional):
             return None
         return await self._turned_away(channel, provider, is_transactional=is_transactional)
 
-    async def stand_in_line(self, channel: str, provider: str, *, is_transactional: bool) -> Grant | TurnedAway:
-        """Wait for the next call of a provider."""
+    async def stand_in_line(
+        self, channel: str, provider: str, *, is_transactional: bool, was_refused: bool = False
+    ) -> Grant | TurnedAway:
+        """Wait for the next call of a provider. `was_refused`: for what looked like everybody's trouble."""
         if provider not in self._paces:
             return Grant(provider, None)
-        if (away := await self.room(channel, provider, is_transactional=is_transactional)) is not None:
+        away = await self.room(channel, provider, is_transactional=is_transactional, was_refused=was_refused)
+        if away is not None:
             return away
-        granted = await self._next(provider, is_transactional=is_transactional)
+        granted = await self._next(provider, is_transactional=is_transactional, was_refused=was_refused)
         if granted is None:
             return await self._turned_away(channel, provider, is_transactional=is_transactional)
         return Grant(provider, granted)
@@ -94,6 +102,21 @@ class Pacer:
         else:
             await provider_rates.free(session, grant.provider, place)
 
+    def judged(self, grant: Grant, answer: ProviderAnswer, refused_at: datetime | None) -> ProviderAnswer:
+        """The answer, with the fault of the message where others get through what it alone does not.
+
+        `refused_at`: when the message was last refused, None if it never was for everybody's trouble.
+        """
+        if isinstance(answer, Accepted):
+            self._well_at[grant.provider] = datetime.now(UTC)
+        well_at = self._well_at.get(grant.provider)
+        is_probe = grant.granted is None or grant.granted.is_probe
+        if is_probe or refused_at is None or well_at is None or well_at <= refused_at:
+            return answer
+        if isinstance(answer, Deferred) and answer.is_doubtful:
+            return replace(answer, fault=Fault.MESSAGE)
+        return answer
+
     async def learn(self, grant: Grant, answer: ProviderAnswer, as_of: datetime) -> timedelta | None:
         """What the answer says about the provider itself. Answers how long it is left alone, None if it is not ill.
 
@@ -109,12 +132,12 @@ class Pacer:
                 return None
             TROUBLES.labels(grant.provider, trouble.code).inc()
             self._note(grant.provider, trouble.code)
-            pause = await provider_rates.fall_ill(session, grant.provider, granted, trouble.code, trouble.pause)
+            pause = await provider_rates.fall_ill(session, grant.provider, granted, trouble)
             return _A_MOMENT if pause is None else max(pause, _A_MOMENT)
 
-    async def _next(self, provider: str, *, is_transactional: bool) -> Granted | None:
+    async def _next(self, provider: str, *, is_transactional: bool, was_refused: bool) -> Granted | None:
         """None when patience has an end. Asking itself is not interrupted: what is granted then would be lost."""
-        line, clock = self._lines[provider], asyncio.get_running_loop()
+        line, clock = self._lines[provider, was_refused], asyncio.get_running_loop()
         number = line.draw()
         until = clock.time() + _patience(is_transactional=is_transactional).total_seconds()
         while clock.time() < until:  # between two tries an urgent newcomer gets the turn
@@ -124,7 +147,7 @@ class Pacer:
                         await turn.enter_async_context(line.turn(number, urgent=is_transactional))
                 except TimeoutError:
                     return None
-                match await self._take(provider, is_transactional=is_transactional):
+                match await self._take(provider, is_transactional=is_transactional, was_refused=was_refused):
                     case Granted() as granted:
                         if not granted.is_probe:
                             self._note(provider, None)
@@ -134,14 +157,16 @@ class Pacer:
                         await asyncio.sleep(wait.total_seconds())
         return None
 
-    async def _take(self, provider: str, *, is_transactional: bool) -> Granted | NotYet:
+    async def _take(self, provider: str, *, is_transactional: bool, was_refused: bool) -> Granted | NotYet:
         pace = self._paces[provider]
         if provider not in self._registered:
             async with self._database.transaction() as session:
                 await provider_rates.register(session, provider, pace)
             self._registered.add(provider)
         async with self._database.transaction() as session:
-            return await provider_rates.take(session, provider, pace=pace, is_transactional=is_transactional)
+            return await provider_rates.take(
+                session, provider, pace=pace, is_transactional=is_transactional, was_refused=was_refused
+            )
 
     async def _turned_away(self, channel: str, provider: str, *, is_transactional: bool) -> TurnedAway:
         """Come back when about half of the line will have gone, after five minutes at most; who is urgent at once."""
@@ -156,7 +181,8 @@ class Pacer:
 
     def _note(self, provider: str, trouble: str | None) -> None:
         if trouble is None:
-            self._troubles.pop(provider, None)
+            if self._troubles.pop(provider, None) is not None:
+                self._well_at[provider] = datetime.now(UTC)
         else:
             self._troubles[provider] = trouble
         ILL.labels(provider).set(trouble is not None)

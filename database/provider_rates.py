@@ -17,7 +17,7 @@ from database.base import Table
 from database.messages import Message
 from database.session import ReadSession, WriteSession
 from domain.messages import MessageState
-from domain.provider_pace import WINDOW, Pace
+from domain.provider_pace import WINDOW, Pace, Trouble
 
 
 class ProviderRate(Table):
@@ -77,6 +77,10 @@ _ASK_AGAIN: Final = timedelta(milliseconds=250)
 """The longest wait before asking again; how long after that a transactional message keeps its mark."""
 _FIRST_PAUSE: Final = timedelta(milliseconds=500)
 _LONGEST_PAUSE: Final = timedelta(seconds=3)
+_TRIES_IN_DOUBT: Final = 10
+"""So many messages try one soon after the other before pauses grow, where refusals may belong to their recipients."""
+_PRECEDENCE: Final = timedelta(milliseconds=500)
+"""How much later than others a message probes that was refused before. More than `_ASK_AGAIN`."""
 
 _REGISTER = text("""
     WITH rate AS (
@@ -92,7 +96,8 @@ _REGISTER = text("""
 # Processes take turns by the lock on the provider's row; `now` is looked at once it is held. A place that another took
 # meanwhile is judged again by its newest version, and then nothing is granted. A transactional message that is refused
 # leaves its mark, and while that lies ahead marketing stands back; who is served takes it away, who waits renews it.
-# An ill provider is called by one at a time: a probe moves `paused_until` behind its own answer.
+# An ill provider is called by one at a time: a probe moves `paused_until` behind its own answer. Who was refused before
+# lets others probe first and leaves no mark then, lest refusals of one recipient keep everybody waiting.
 # By pk_provider_rates and pk_provider_places.
 _TAKE = text("""
     WITH rate AS MATERIALIZED (
@@ -100,7 +105,7 @@ _TAKE = text("""
         FROM provider_rates WHERE provider = :provider FOR UPDATE
     ), line AS MATERIALIZED (
         SELECT now, ill_since IS NOT NULL AS is_probe, trouble, greatest(
-            CASE WHEN ill_since IS NULL THEN tat ELSE paused_until END,
+            CASE WHEN ill_since IS NULL THEN tat ELSE paused_until + CAST(:behind AS interval) END,
             CASE WHEN CAST(:is_transactional AS boolean) THEN tat ELSE transactional_until END
         ) AS next
         FROM rate, LATERAL (SELECT coalesce(CAST(:now AS timestamptz), clock_timestamp()) AS now) AS clock
@@ -125,6 +130,7 @@ _TAKE = text("""
             tat = CASE WHEN taken.place IS NULL THEN tat ELSE line.now + CAST(:spacing AS interval) END,
             transactional_until = CASE
                 WHEN NOT CAST(:is_transactional AS boolean) THEN transactional_until
+                WHEN line.is_probe AND CAST(:behind AS interval) > interval '0' THEN transactional_until
                 WHEN taken.place IS NULL THEN greatest(transactional_until, wait.until + CAST(:ask_again AS interval))
                 ELSE line.now
             END,
@@ -158,7 +164,10 @@ _FALL_ILL = text("""
         failures = failures + 1,
         paused_until = clock_timestamp() + coalesce(
             CAST(:pause AS interval),
-            least(CAST(:first AS interval) * 2 ^ least(failures, 10), CAST(:longest AS interval))
+            least(
+                CAST(:first AS interval) * 2 ^ least(greatest(failures - CAST(:tries AS bigint), 0), 10),
+                CAST(:longest AS interval)
+            )
         )
     WHERE provider = :provider AND CASE
         WHEN ill_since IS NULL THEN well_since <= CAST(:at AS timestamptz)
@@ -184,9 +193,18 @@ async def register(session: WriteSession, provider: str, pace: Pace) -> None:
 
 
 async def take(
-    session: WriteSession, provider: str, *, pace: Pace, is_transactional: bool, now: datetime | None = None
+    session: WriteSession,
+    provider: str,
+    *,
+    pace: Pace,
+    is_transactional: bool,
+    was_refused: bool = False,
+    now: datetime | None = None,
 ) -> Granted | NotYet:
-    """Ask for the next call of a registered provider. `now` None is the database's clock, the same for all."""
+    """Ask for the next call of a registered provider. `now` None is the database's clock, the same for all.
+
+    `was_refused`: while the provider is ill, others find out first.
+    """
     inputs = {
         "provider": provider,
         "spacing": pace.spacing,
@@ -196,6 +214,7 @@ async def take(
         "longest_probe": _LONGEST_PROBE,
         "ask_again": _ASK_AGAIN,
         "is_transactional": is_transactional,
+        "behind": _PRECEDENCE if was_refused else timedelta(),
         "now": now,
     }
     row = (await session.execute(_TAKE, inputs)).one()
@@ -222,17 +241,16 @@ async def probe_again(session: WriteSession, provider: str) -> None:
     await session.execute(_PROBE_AGAIN, {"provider": provider})
 
 
-async def fall_ill(
-    session: WriteSession, provider: str, granted: Granted, trouble: str, pause: timedelta | None
-) -> timedelta | None:
-    """The provider takes nothing: leave it alone for `pause`, or for a while that grows.
+async def fall_ill(session: WriteSession, provider: str, granted: Granted, trouble: Trouble) -> timedelta | None:
+    """The provider takes nothing: leave it alone for as long as it asked, or for a while that grows.
 
     However many calls find it ill at once, they pause it once. Answers how long, None for those who come too late.
     """
     inputs = {
         "provider": provider,
-        "trouble": trouble,
-        "pause": pause,
+        "trouble": trouble.code,
+        "pause": trouble.pause,
+        "tries": _TRIES_IN_DOUBT if trouble.is_doubtful else 0,
         "first": _FIRST_PAUSE,
         "longest": _LONGEST_PAUSE,
         "at": granted.at,

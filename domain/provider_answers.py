@@ -53,6 +53,8 @@ class Deferred:
     not_before: datetime | None = None
     fault: Fault = Fault.MESSAGE
     field: str | None = None
+    is_doubtful: bool = False
+    """Whether what looks like everybody's trouble may be one recipient's: others find out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def http_answer(status: int, headers: Mapping[str, str], as_of: datetime) -> Pro
     if status in (429, 503):
         return Deferred(code, status, not_before=_retry_time(headers, as_of), fault=Fault.PROVIDER)
     if status < 400 or status in _NOT_LET_IN:
-        return Deferred(code, status, fault=Fault.PROVIDER)
+        return Deferred(code, status, fault=Fault.PROVIDER, is_doubtful=status in _PERHAPS_ONE)
     if status >= 500 or status == 408:
         return Unknown(code, status)
     return Rejected(code, status)
@@ -125,6 +127,8 @@ _NOT_LET_IN = frozenset({401, 402, 403, 404, 405, 407, 421, 451, 511})
 
 A person mends it; the message is not to blame and keeps its place.
 """
+_PERHAPS_ONE = frozenset({403, 404, 405, 451})
+"""What also a filter on the way answers that dislikes a single message."""
 
 
 def smtp_answer(status: int, text: str, stage: SmtpStage) -> ProviderAnswer:
@@ -132,12 +136,10 @@ def smtp_answer(status: int, text: str, stage: SmtpStage) -> ProviderAnswer:
     code, reply = f"smtp_{status}", read_reply(text)
     if not 400 <= status < 600:  # no SMTP, or nothing that can be said here
         return Unknown("reply_unreadable") if stage is SmtpStage.CONTENT else _deferred("reply_unreadable")
-    if (
-        stage is SmtpStage.CONNECT
-        or status in _OUR_TROUBLE
-        or fault_of(reply, ACCOUNT, Fault.MAILBOX) is Fault.PROVIDER
-    ):
+    if stage is SmtpStage.CONNECT or status in _OUR_TROUBLE:
         return _deferred(code, status)
+    if fault_of(reply, ACCOUNT, Fault.MAILBOX) is Fault.PROVIDER:
+        return _deferred(code, status, is_doubtful=stage is not SmtpStage.SENDER)
     otherwise = {SmtpStage.SENDER: Fault.PROVIDER, SmtpStage.RECIPIENT: Fault.MAILBOX}.get(stage, Fault.MESSAGE)
     if status < 500:
         return Deferred(code, status, fault=otherwise)
@@ -151,8 +153,8 @@ _OUR_TROUBLE = frozenset({421, 530, 534, 535, 538})
 """Closing, and what has to do with our credentials (RFC 4954)."""
 
 
-def _deferred(code: str, status: int | None = None) -> Deferred:
-    return Deferred(code, status, fault=Fault.PROVIDER)
+def _deferred(code: str, status: int | None = None, *, is_doubtful: bool = False) -> Deferred:
+    return Deferred(code, status, fault=Fault.PROVIDER, is_doubtful=is_doubtful)
 
 
 def _retry_time(headers: Mapping[str, str], as_of: datetime) -> datetime | None:

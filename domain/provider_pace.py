@@ -39,10 +39,14 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What is everybody's trouble, not one message's. `pause`: how long the provider asked to be left alone."""
+    """What is everybody's trouble, not one message's. `pause`: how long the provider asked to be left alone.
+
+    `is_doubtful`: it may be one recipient's trouble after all, so others try soon.
+    """
 
     code: str
     pause: timedelta | None = None
+    is_doubtful: bool = False
 
 
 def trouble_of(answer: ProviderAnswer, as_of: datetime) -> Trouble | None:
@@ -53,8 +57,8 @@ def trouble_of(answer: ProviderAnswer, as_of: datetime) -> Trouble | None:
     match answer:
         case Unknown(code=code):
             return Trouble(code)
-        case Deferred(code=code, not_before=None, fault=Fault.PROVIDER):
-            return Trouble(code)
+        case Deferred(code=code, not_before=None, fault=Fault.PROVIDER, is_doubtful=is_doubtful):
+            return Trouble(code, is_doubtful=is_doubtful)
         case Deferred(code=code, not_before=datetime() as until, fault=Fault.PROVIDER):
             return Trouble(code, min(max(until - as_of, timedelta()), _LONGEST_STATED_PAUSE))
         case _:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class FakeSmtp:
     mails: list[tuple[float, str]] = field(default_factory=list)
     talking: int = 0
     most_at_once: int = 0
+    denied: str = ""  # a regular expression: recipients that are denied relay
 
     def reply(self, stage: str) -> str:
         """What is said at a stage unless the test says otherwise."""
@@ -70,7 +72,8 @@ async def _talk(fake: FakeSmtp, reader: asyncio.StreamReader, writer: asyncio.St
         text = line.decode().rstrip("\r\n")
         fake.lines.append(text)
         verb = text.split(" ", 1)[0].upper()
-        await _say(fake.reply(verb), reader, writer)
+        is_denied = verb == "RCPT" and fake.denied and re.search(fake.denied, text)
+        await _say(f"554 5.7.1 {text[8:]}: Relay access denied" if is_denied else fake.reply(verb), reader, writer)
         to = text if verb == "RCPT" else to
         if verb == "DATA" and fake.reply("DATA").startswith("354"):
             fake.content = await reader.readuntil(b"\r\n.\r\n")

@@ -85,7 +85,7 @@ async def test_the_request_carries_our_id_and_headers_and_none_of_their_tracking
         (Reply(413), Rejected("http_413", 413)),
         (Reply(401), Deferred("http_401", 401, fault=Fault.PROVIDER)),
         (Reply(503), Deferred("http_503", 503, fault=Fault.PROVIDER)),
-        (Reply(404), Deferred("http_404", 404, fault=Fault.PROVIDER)),
+        (Reply(404), Deferred("http_404", 404, fault=Fault.PROVIDER, is_doubtful=True)),
         (Reply(407), Deferred("http_407", 407, fault=Fault.PROVIDER)),
         (Reply(511), Deferred("http_511", 511, fault=Fault.PROVIDER)),
         (Reply(304), Deferred("http_304", 304, fault=Fault.PROVIDER)),

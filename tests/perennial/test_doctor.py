@@ -24,7 +24,7 @@ from database.unread_reports import note_unread
 from domain.events import EventKind, NewEvent
 from domain.identity_resolution import Refusal, Refused
 from domain.ids import new_id
-from domain.provider_pace import Pace
+from domain.provider_pace import Pace, Trouble
 from domain.shop_settings import FrequencyCap, Sender, ShopSettings
 from perennial.doctor import Verdict, examine
 
@@ -167,7 +167,7 @@ async def test_a_call_that_began_after_the_run_had_ended_is_found(
 async def test_a_provider_that_takes_nothing_is_shown_and_breaks_no_promise(database: Database) -> None:
     async with database.transaction() as session:
         await register(session, "smtp", Pace.of(2))
-        await fall_ill(session, "smtp", Granted(NOW, 1, is_probe=False), "smtp_535", None)
+        await fall_ill(session, "smtp", Granted(NOW, 1, is_probe=False), Trouble("smtp_535"))
 
     verdicts = await examine(database, NOW, email_per_second=2, provider="smtp")
 
