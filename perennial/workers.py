@@ -62,6 +62,10 @@ _WEBHOOKS = "webhooks"  # the name of the signing key in the table of secrets
 _GRACE = timedelta(seconds=20)
 _PAUSE_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
+_DECISIONS_AT_ONCE = 8
+"""Runs that a worker carries on at once. They share one core, and Temporal gives each 10 s: with the hundred that are
+usual, thousands of runs that wake together would take longer than that, be thrown away, and begin again."""
+
 _SENDS_AT_ONCE = 100  # most of them stand in line before the provider
 
 
@@ -174,6 +178,7 @@ def _worker(client: Client, queue: Queue, work: Work, settings: Settings) -> Wor
         activities=work.activities,
         workflow_runner=sandbox(),
         max_cached_workflows=settings.max_cached_workflows,
+        max_concurrent_workflow_tasks=_DECISIONS_AT_ONCE,
         max_concurrent_activities=_SENDS_AT_ONCE,
         graceful_shutdown_timeout=_GRACE,
     )
