@@ -16,10 +16,8 @@ _RFC_5321 = "https://www.rfc-editor.org/rfc/rfc5321#section-4.2.3"
 _RFC_7505 = "https://www.rfc-editor.org/rfc/rfc7505"
 _GMAIL = "https://support.google.com/a/answer/3726730"
 _MICROSOFT = "https://learn.microsoft.com/exchange/mail-flow-best-practices/non-delivery-reports-in-exchange-online"
-_OUTLOOK = "https://www.spamresource.com/2023/09/microsoft-multiple-types-of-invalid.html"
 _YAHOO = "https://senders.yahooinc.com/smtp-error-codes/"
 _ICLOUD = "https://smtp.codes/icloud"
-_ICLOUD_AWAY = "https://status.socketlabs.com/incident/306"
 _GMX = "https://smtp.codes/unitedinternet"
 _POSTFIX = "https://www.postfix.org/postconf.5.html"
 _SES = "https://docs.aws.amazon.com/ses/latest/dg/troubleshoot-smtp.html"
@@ -60,11 +58,13 @@ _OTHERS: Final = (
     Rule(Fault.MESSAGE, _GMAIL, words=r"(message|mail|size)\b.{0,40}(too (large|big)|exceeds?.{0,30}(limit|size))"),
     Rule(Fault.MESSAGE, _GMAIL, words=r"rfc ?5322|\bheaders?\b.{0,30}(missing|invalid|malformed|duplicate)"),
     Rule(Fault.MAILBOX, _RFC_3463, words=r"quota|\bfull\b|out of storage|storage (space|alloc)|insufficient"),
+    Rule(Fault.MAILBOX, _GMX, words=r"\b(voll|überfüllt|pleine?|llen[oa]|pien[ao]|vol|cheia|saturée?|überschritten)\b"),
     Rule(Fault.MAILBOX, _GMX, words=r"too (many|quickly|frequent|fast)|over ?limit|gr[ea]y ?list|\brate\b"),
     Rule(
         Fault.MAILBOX, _ICLOUD, words=r"inactive|disabled|suspended|deactivated|discontinued|temporar|\blocked|dormant"
     ),
-    Rule(Fault.MAILBOX, _ICLOUD_AWAY, words=r"lookup success"),
+    Rule(Fault.SENDER, _RFC_5321, words=r"\byour (mail )?server\b"),
+    Rule(Fault.ADDRESS, _ICLOUD, codes=("5.1.1",), words=r"lookup success.{0,20}no user record"),
     Rule(Fault.MAILBOX, _MICROSOFT, words=r"restricted|not allowed to send|permission|only accepts|members? only"),
     Rule(Fault.MAILBOX, _POSTFIX, words=r"name (service|server)|\bdns\b|\bmx\b|lookup (failed|error)|servfail"),
     Rule(Fault.MAILBOX, _POSTFIX, words=r"timed? ?out|connection (refused|reset|lost)|no route|unrout|\bloop|expired"),
@@ -73,16 +73,8 @@ _OTHERS: Final = (
 
 _ADDRESS: Final = (
     Rule(Fault.SENDER, _RFC_3463, codes=("5.1.7", "5.1.8", "5.7.")),  # the sender's address, and policies
-    Rule(Fault.ADDRESS, _RFC_3463, codes=("5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6")),
+    Rule(Fault.ADDRESS, _RFC_3463, codes=("5.1.1", "5.1.2", "5.1.3", "5.1.6")),
     Rule(Fault.ADDRESS, _RFC_7505, codes=("5.1.10",)),  # a null MX; at Exchange Online, RecipientNotFound
-    Rule(Fault.ADDRESS, _OUTLOOK, codes=("5.4.1",), words=r"recipient address rejected: access denied"),
-    # GMX writes more behind it where it means a policy.
-    Rule(
-        Fault.ADDRESS,
-        _GMX,
-        codes=("5.5.0", ""),
-        words=r"^(550 )?(5\.5\.0 )?(: )?requested action not taken: mailbox unavailable( \(\w+\)\.?)?( ?\[[^]]*\])?$",
-    ),
     Rule(Fault.ADDRESS, _GMX, words=rf"{_PERSON}( is| was)? (unknown|not known)\b"),
     Rule(Fault.ADDRESS, _GMX, words=rf"(unknown|invalid|no such|non.?existent) {_PERSON}\b"),
     Rule(Fault.ADDRESS, _GMAIL, words=rf"{_PERSON}\b.{{0,60}}(does not|doesn't|do not) exist"),

@@ -11,25 +11,35 @@ from domain.refusal_rules import RECIPIENT
 from domain.refusals import Fault, fault_of, read_reply
 
 DEAD = [
+    "550 5.1.1 <ann@icloud.com>: user lookup success but no user record found",
     "550 5.1.1 The email account that you tried to reach does not exist. Please try double-checking the recipient's email address for typos or unnecessary spaces. Learn more at https://support.google.com/mail/?p=NoSuchUser - gsmtp",
     "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient ann@contoso.example not found by SMTP address lookup",
     "550 5.1.1 RESOLVER.ADR.RecipNotFound; not found",
-    "550 5.4.1 Recipient address rejected: Access denied. [DB5EUR01FT012.eop-EUR01.prod.protection.outlook.com]",
-    "550 5.5.0 Requested action not taken: mailbox unavailable (S2017062302). [DM6NAM10FT012 08DBB71928CA8F8E]",
     "554 delivery error: dd This user doesn't have a yahoo.com account (ann@yahoo.com) [0] - mta4212.mail.gq1.yahoo.com",
     "550 5.1.1 <ann@icloud.com>: user does not exist",
     "550 5.1.1 unknown or illegal alias: ann@icloud.com",
-    "550 <ann@gmx.de>: Requested action not taken: mailbox unavailable",
     "550 Benutzer nicht bekannt/User unknown",
     "550 5.1.1 <ann@example.com>: Recipient address rejected: User unknown in local recipient table",
     "550 5.1.1 <ann@example.com>... User unknown",
-    "550 #5.1.0 Address rejected.",
     "550 cuda_nsu 5.1.1 <ann@example.com> Recipient address rejected: User unknown",
     "554 Sorry, no mailbox here by that name. (#5.1.1)",
     "551 not our customer",
     "550 No such user here",
 ]
 NOT_DEAD = [
+    # a missing mailbox, no access, or a policy (RFC 5321, 4.2.3)
+    (
+        "550 5.4.1 Recipient address rejected: Access denied. [DB5EUR01FT012.eop-EUR01.prod.protection.outlook.com]",
+        "mailbox",
+    ),
+    (
+        "550 5.5.0 Requested action not taken: mailbox unavailable (S2017062302). [DM6NAM10FT012 08DBB71928CA8F8E]",
+        "mailbox",
+    ),
+    ("550 <ann@gmx.de>: Requested action not taken: mailbox unavailable", "mailbox"),
+    ("550 #5.1.0 Address rejected.", "mailbox"),
+    ("550 5.1.1 Postfach voll", "mailbox"),
+    ("550 5.1.3 Bad recipient: your server may not send here", "sender"),
     # full, asleep, protected
     (
         "552 5.2.2 The recipient's inbox is out of storage space. https://support.google.com/mail/?p=OverQuotaPerm",
@@ -42,7 +52,7 @@ NOT_DEAD = [
     ("554 30 Sorry, your message to ann@yahoo.com cannot be delivered. This mailbox is disabled (554.30).", "mailbox"),
     ("552 5.2.2 <ann@icloud.com>: user is over quota", "mailbox"),
     ("550 5.1.1 <ann@icloud.com>: inactive email address", "mailbox"),
-    ("550 5.1.1 : user lookup success but no user record found", "mailbox"),  # iCloud, in an outage of its own
+    ("550 5.1.1 : user lookup failed", "mailbox"),
     ("550 Benutzer hat zuviele Mails auf dem Server. / User has too many messages on the server.", "mailbox"),
     ("550 5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup; authentication required to the group", "sender"),
     # our address, our reputation
