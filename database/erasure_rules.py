@@ -187,7 +187,7 @@ async def remove_some_events(session: WriteSession, traces: Traces, as_of: datet
 def removals(traces: Traces) -> list[Removal]:
     """What goes: all rows that are the customers' own, table by table."""
     customers = traces.customers
-    kept_answer = IdempotencyKey.customer_id.in_(customers) | mentions(IDEMPOTENCY_KEYS, traces.needles)
+    kept_answer = IdempotencyKey.customer_id.in_(customers) | mentions(IDEMPOTENCY_KEYS, traces.needles, body="body")
     return [
         (Command, Command.workflow_id.in_(select(Run.workflow_id).where(Run.customer_id.in_(customers)))),
         (IdempotencyKey, kept_answer),

@@ -97,9 +97,9 @@ class Sighting:
     events: list[ForeignEvent] = field(default_factory=list)
 
 
-def mentions(table: SqlTable, needles: Sequence[str]) -> ColumnElement[bool]:
-    """Whether a row, as text, holds any of the needles as they are."""
-    row = func.lower(literal_column(f'"{table.name}"::text'))
+def mentions(table: SqlTable, needles: Sequence[str], *, body: str) -> ColumnElement[bool]:
+    """Whether a row as text, or its column `body` of bytes, holds any of the needles as they are."""
+    row = func.lower(literal_column(f"""concat("{table.name}"::text, encode("{table.name}"."{body}", 'escape'))"""))
     patterns = literal([_pattern(needle.lower()) for needle in needles], ARRAY(Text))
     return row.bool_op("LIKE")(func.any(patterns)) if needles else false()
 

@@ -15,6 +15,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.erasures import ErasureActivities
 from database.coupons import Coupon, CouponUse
+from database.keys import IdempotencyKey
 from database.session import Database
 from database.suppressions import suppress
 from domain.coupons import CouponState
@@ -95,6 +96,19 @@ async def test_another_customers_event_that_shows_the_address_is_listed_for_a_de
     assert (listed["customer_id"], form in listed["forms"]) == (str(bob), True)
     assert (done["clean"], done["proof"]["found"], done["proof"]["others"]) == (False, {}, {"events": 1})
     assert (await client.get("/v1/customers/bob/events")).json()["data"][0]["properties"] == {"note": shown}
+
+
+async def test_a_kept_answer_that_quotes_the_person_goes_with_them(
+    client: httpx.AsyncClient, database: Database, temporal_client: Client
+) -> None:
+    await make_customer(database, "ann", traits={"email": ANN})
+    async with database.transaction() as session:
+        answer = {"scope": "key", "fingerprint": b"", "status": 200, "headers": {}, "body": f'"{ANN}"'.encode()}
+        session.add(IdempotencyKey(key="import-7", customer_id=None, **answer))
+
+    proof = (await erase(client, database, temporal_client))["proof"]
+
+    assert (proof["removed"]["idempotency_keys"], proof["found"]) == (1, {})
 
 
 @pytest.mark.parametrize("is_browser", [False, True])
