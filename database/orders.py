@@ -128,7 +128,7 @@ async def known_orders(session: WriteSession, order_ids: Collection[str]) -> set
 async def orders_given_back(session: ReadSession, order_ids: Collection[str]) -> set[str]:
     """Which of these orders were cancelled or refunded in full."""
     is_gone = Order.state.in_([OrderState.CANCELLED, OrderState.REFUNDED])
-    statement = select(Order.order_id).where(Order.order_id.in_(order_ids), is_gone)
+    statement = select(Order.order_id).where(among(Order.order_id, order_ids), is_gone)
     return set((await session.execute(statement)).scalars()) if order_ids else set()
 
 
