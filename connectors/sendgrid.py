@@ -29,6 +29,8 @@ from domain.wire_addresses import needs_smtputf8
 HOST = "https://api.sendgrid.com"
 TIMEOUT = 10.0
 """Seconds; the client itself would wait for ever."""
+_TOTAL = 1.2
+"""How many time-outs a call may last in all, however slowly its answer comes."""
 _THREADS = 256
 """The client blocks. More than a process ever has under way, so that no call waits for a thread."""
 
@@ -57,7 +59,11 @@ class SendGridProvider:
             return Deferred("sender_needs_smtputf8", fault=Fault.PROVIDER)
         if needs_smtputf8(addressed.to):
             return Rejected(ADDRESS_NEEDS_SMTPUTF8, fault=Fault.MAILBOX)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._post, addressed, as_of)
+        calling = asyncio.get_running_loop().run_in_executor(self._threads, self._post, addressed, as_of)
+        try:  # the client's own limit begins again with every byte
+            return await asyncio.wait_for(calling, _TOTAL * self._timeout)
+        except TimeoutError:
+            return Unknown("timeout")
 
     def _post(self, email: OutgoingEmail, as_of: datetime) -> ProviderAnswer:
         try:

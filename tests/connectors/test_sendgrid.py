@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -329,3 +331,18 @@ def test_only_a_bounce_that_says_that_the_address_does_not_exist_is_hard(
     (told,) = read_events(orjson.dumps([entry | {"sg_event_id": "e"}]), NOW).told
 
     assert (told.report.kind, told.report.is_hard) == (kind, is_hard)
+
+
+async def test_an_answer_at_a_byte_a_moment_ends_with_the_time_limit_of_the_call() -> None:
+    async def dribble(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for byte in b"HTTP/1.1 202 Accepted":
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.1)
+        writer.close()
+
+    server = await asyncio.start_server(dribble, "127.0.0.1", 0)
+    provider = SendGridProvider("SG.x", host=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=0.5)
+    begun = time.monotonic()
+    assert await provider.send(EMAIL, NOW) == Unknown("timeout")
+    assert time.monotonic() - begun < 1.5
+    server.close()
