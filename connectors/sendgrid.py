@@ -72,9 +72,10 @@ class SendGridProvider:
             return _unreached(error)
         except (OSError, HTTPException) as error:
             return Unknown(_code(error))
-        if answer.status == 400:
+        judged = http_answer(answer.status, answer.headers, as_of)
+        if isinstance(judged, Rejected):  # for good on SendGrid's own word only
             return refused_answer(answer.status, refused_fields(answer.body))
-        return http_answer(answer.status, answer.headers, as_of)
+        return judged
 
 
 def mail_body(email: OutgoingEmail) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def mail_body(email: OutgoingEmail) -> dict[str, Any]:
 
 
 def refused_fields(body: bytes) -> list[str] | None:
-    """Which members of the request a 400 objects to (`errors[].field`); "" for one that names none.
+    """Which members of the request a refusal objects to (`errors[].field`); "" for one that names none.
 
     None: that is not what SendGrid writes, so somebody on the way has answered.
     """

@@ -97,7 +97,7 @@ def http_answer(status: int, headers: Mapping[str, str], as_of: datetime) -> Pro
 
 
 def refused_answer(status: int, fields: Sequence[str] | None) -> ProviderAnswer:
-    """The meaning of a 400 by the members that it objects to, as SendGrid names them; None: it named nothing at all.
+    """The meaning of a refusal by the members that it objects to, as SendGrid names them; None: it named nothing.
 
     Sender and Reply-To are the shop's, so what is wrong with them is wrong with every message; a person mends it. What
     somebody on the way answers proves that nothing was taken, and says nothing about the message: it is tried again.

@@ -155,6 +155,8 @@ TO = "personalizations.0.to.0.email"
         (Reply(400, body=b"<html>400 Bad Request</html>"), Deferred("http_400", 400)),
         (Reply(400, body=b'{"errors": "no"}'), Deferred("http_400", 400)),
         (Reply(400, body=b""), Deferred("http_400", 400)),
+        (Reply(413, body=b"<html>too large</html>"), Deferred("http_413", 413)),
+        (Reply(422, body=b"<h1>portal</h1>"), Deferred("http_422", 422)),
     ],
 )
 async def test_a_refusal_says_what_of_the_message_was_wrong_and_whose_fault_it_is(
