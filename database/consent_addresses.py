@@ -34,11 +34,13 @@ from domain.consent_addresses import Addressed, Fact, Joined, Move, Named, Said,
 from domain.ids import new_id
 from domain.pseudonyms import address_pseudonym
 
-# Every record with the user id that its event named; of withdrawals by browsers, what those said. By
-# ix_consents_customer and pk_events.
+# Every record with the user id that its event named; of withdrawals by browsers, and of grants for a strange address,
+# which may have lost theirs, what those said. By ix_consents_customer and pk_events.
 _RECORDS = text("""
     SELECT consents.*, events.user_id, coalesce(events.trusted, true) AS trusted,
-        CASE WHEN NOT events.trusted AND consents.state = 'unsubscribed' THEN events.properties END AS told
+        CASE WHEN consents.state = 'unsubscribed' AND NOT events.trusted
+            OR consents.state = 'subscribed' AND address_given AND address_hash IS NULL
+            THEN events.properties END AS told
     FROM consents LEFT JOIN events ON events.id = consents.event_id
     WHERE consents.customer_id = ANY(CAST(:customers AS uuid[]))
 """)
@@ -152,7 +154,7 @@ async def settle_some(session: WriteSession, limit: int) -> int:
 async def _grounds(session: WriteSession, ids: Sequence[UUID], rows: Sequence[Any]) -> list[_Ground]:
     key = await secret(session, PSEUDONYMS)
     records, facts = _by_customer(rows), await _facts(session, ids, key)
-    others = await _others(session, {id_: {each.address for each in named} for id_, named in facts[1].items()})
+    others = await _others(session, _asked(key, records, facts[1]))
     grounds = []
     for profile in await session.execute(_profiles(ids)):
         present = _present(key, profile)
@@ -196,17 +198,29 @@ async def _facts(
     return facts, names
 
 
+def _asked(
+    key: bytes, records: Mapping[UUID, Sequence[Any]], names: Mapping[UUID, Sequence[Named]]
+) -> dict[UUID, set[bytes]]:
+    """The addresses of customers who have had several, or who gave consent for one that was never theirs."""
+    asked: dict[UUID, set[bytes]] = {}
+    for id_, rows in records.items():
+        named = {each.address for each in names.get(id_, ()) if each.address}
+        said = (_said(key, row) for row in rows if row.state == ConsentState.SUBSCRIBED)
+        given = {each.consent.address for each in said if each.is_given and each.consent.address}
+        if len(named) > 1 or given - named:
+            asked[id_] = named | given
+    return asked
+
+
 async def _others(
-    session: ReadSession, addresses: Mapping[UUID, Collection[bytes | None]]
+    session: ReadSession, addresses: Mapping[UUID, Collection[bytes]]
 ) -> dict[UUID, list[StandingConsent]]:
-    """What other people withdrew for the addresses of customers who have had several."""
+    """What other people withdrew for these addresses of customers."""
     found: dict[UUID, list[StandingConsent]] = defaultdict(list)
-    several = {id_: {each for each in had if each} for id_, had in addresses.items()}
-    several = {id_: had for id_, had in several.items() if len(had) > 1}
-    if not several:
+    if not addresses:
         return found
-    for row in await session.execute(_OTHERS, {"addresses": sorted(set().union(*several.values()))}):
-        for id_, had in several.items():
+    for row in await session.execute(_OTHERS, {"addresses": sorted(set().union(*addresses.values()))}):
+        for id_, had in addresses.items():
             if row.address_hash in had and row.customer_id != id_:
                 found[id_].append(_standing(row))
     return found
@@ -241,12 +255,12 @@ def _fold(ground: _Ground) -> Addressed:
 
 
 def _said(key: bytes, row: Any) -> Said:  # a row of _RECORDS
-    """What was recorded. A browser's withdrawal may have lost its address, so that is read from the event again."""
+    """What was recorded. What may have lost its address names it in its event."""
     consent = _standing(row)
     if row.told is not None:
         named = address_of_event(row.channel, row.told)
         consent = replace(consent, address=_hash(key, addressed_channel(row.channel), named))
-        return Said(row.id, row.user_id, consent, is_given=named is not None, trusted=False)
+        return Said(row.id, row.user_id, consent, is_given=named is not None, trusted=row.trusted)
     return Said(row.id, row.user_id, consent, bool(row.address_given), row.trusted)
 
 

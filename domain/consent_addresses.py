@@ -71,7 +71,10 @@ class Move:
 
 @dataclass(slots=True)
 class Addressed:
-    """The outcome: each record's address, the grants that moved, and the withdrawals that named a strange address."""
+    """The outcome: each record's address, the grants that moved, and the withdrawals that named a strange address.
+
+    A grant for a strange address that its reader had withdrawn has none, so it permits nothing.
+    """
 
     addresses: dict[UUID, bytes | None] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
@@ -141,6 +144,7 @@ class _Person:
     present: dict[str, tuple[bool, Order, bytes | None]] = field(default_factory=dict)
     had: dict[tuple[str, bytes | None], bool] = field(default_factory=dict)  # addresses so far: whether trusted
     said: list[tuple[UUID, StandingConsent]] = field(default_factory=list)
+    overruled: list[Said] = field(default_factory=list)  # until it is known whether the address is the person's
 
 
 _ANSWERS: Final = frozenset({ConsentSource.DOUBLE_OPT_IN, ConsentSource.PREFERENCES})
@@ -195,6 +199,7 @@ class _Fold:
         for had, trusted in other.had.items():
             one.had[had] = trusted or one.had.get(had, False)
         one.said = sorted(one.said + other.said, key=lambda pair: pair[1].order)
+        one.overruled = []
         self._persons.remove(other)
 
     def _name(self, fact: Named) -> None:
@@ -210,6 +215,7 @@ class _Fold:
             return
         if before is not None and before[2] not in (None, fact.address):
             self._follow(person, fact, before[2], was_trusted=before[0])
+        self._restore(person, fact)
         self._settle(person, fact.channel, fact.address)
 
     def _say(self, fact: Said) -> None:
@@ -219,7 +225,35 @@ class _Fold:
             _, _, address = person.present.get(addressed_channel(fact.consent.channel), (False, None, None))
         if fact.consent.state == ConsentState.UNSUBSCRIBED and not fact.trusted and address is not None:
             address = self._reached(person, fact, address)
-        self._keep(person, fact.id, fact.consent, address)
+        if self._is_overruled(person, fact):
+            self.done.addresses[fact.id] = None
+        else:
+            self._keep(person, fact.id, fact.consent, address)
+
+    def _is_overruled(self, person: _Person, fact: Said) -> bool:
+        """Whether a grant names an address that is not the person's own, and that somebody else had withdrawn.
+
+        Whoever has no address yet may get this one next: then it was their own.
+        """
+        said, channel = fact.consent, addressed_channel(fact.consent.channel)
+        if not fact.is_given or said.state != ConsentState.SUBSCRIBED or said.source in _ANSWERS:
+            return False
+        if said.address is None:  # overruled before, and its event is gone
+            return True
+        _, _, own = person.present.get(channel, (False, None, self._assumed.get(channel)))
+        others = (each for other in self._persons if other is not person for _, each in other.said)
+        if own == said.address or not any(_outweighs(each, said) for each in (*self._others, *others)):
+            return False
+        if own is None:
+            person.overruled.append(fact)
+        return True
+
+    def _restore(self, person: _Person, fact: Named) -> None:
+        """What was given for the address that its giver got next counts like any grant."""
+        for each in [each for each in person.overruled if addressed_channel(each.consent.channel) == fact.channel]:
+            person.overruled.remove(each)
+            if each.consent.address == fact.address:
+                self._keep(person, each.id, each.consent, fact.address)
 
     def _reached(self, person: _Person, fact: Said, address: bytes) -> bytes | None:
         """The address that an untrusted withdrawal is one of, beside being the person's."""
@@ -278,6 +312,17 @@ class _Fold:
             for each in (*(each for _, each in person.said if each.state == ConsentState.UNSUBSCRIBED), *others)
         )
         return None if any(taken_back) else next((id_, each) for id_, each in fitting if each is latest)
+
+
+def _outweighs(withdrawal: StandingConsent, grant: StandingConsent) -> bool:
+    """Whether what somebody withdrew for an address before stands against a grant that a stranger gave for it."""
+    return (
+        withdrawal.state == ConsentState.UNSUBSCRIBED
+        and withdrawal.address == grant.address
+        and withdrawal.order < grant.order
+        and withdrawal.purpose in (grant.purpose, MARKETING)
+        and (grant.channel == EVERY_CHANNEL or withdrawal.channel in (grant.channel, EVERY_CHANNEL))
+    )
 
 
 def _with_address(consent: StandingConsent, address: bytes | None) -> StandingConsent:

@@ -94,6 +94,31 @@ def test_a_change_after_a_merge_moves_what_stood_for_the_address_that_came_first
     assert permitted([*merged, said(5, "subscribed")], THIEF) is Permission.GIVEN
 
 
+STRANGER: list[Fact] = [named(1, HOME), said(2, "unsubscribed"), named(3, WORK, who="bob")]
+MERGED: list[Fact] = [Joined(at(6), "ann", "bob"), named(7, HOME)]
+
+
+@pytest.mark.parametrize("facts", [STRANGER, STRANGER[:2]])
+def test_a_yes_that_a_stranger_gave_for_a_mailbox_does_not_outweigh_its_owners_no_after_a_merge(
+    facts: list[Fact],
+) -> None:
+    merged = [*facts, said(5, "subscribed", address=HOME, who="bob"), *MERGED]
+
+    assert permitted(merged, HOME) is Permission.WITHDRAWN
+    assert permitted([*merged, said(9, "subscribed")], HOME) is Permission.GIVEN  # her own act
+
+
+@pytest.mark.parametrize("had_another", [True, False])
+def test_a_yes_for_a_mailbox_that_somebody_else_had_silenced_counts_for_whose_own_it_was(had_another: bool) -> None:
+    no = StandingConsent("marketing", "email", "unsubscribed", at(2)[0], "one-click", at(2), HOME)
+    before: list[Fact] = [named(3, WORK)] if had_another else []
+    facts = [*before, said(4, "subscribed", address=HOME), named(5, HOME)]
+
+    assert permitted(facts, HOME, [no]) is (Permission.WITHDRAWN if had_another else Permission.GIVEN)
+    assert permitted([named(3, HOME), *facts[-2:]], HOME, [no]) is Permission.GIVEN
+    assert permitted(facts, HOME) is Permission.GIVEN
+
+
 facts_of_two = st.lists(
     st.one_of(
         st.tuples(st.just("named"), st.sampled_from([HOME, WORK, THIEF, None]), st.booleans()),

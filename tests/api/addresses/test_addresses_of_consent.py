@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import delete, func, select, update
 
@@ -167,6 +169,31 @@ async def test_after_a_merge_both_peoples_withdrawals_count(town: Town) -> None:
     await town.post("alias", {"userId": "ann", "previousId": "bob"})
 
     assert await town.write_to("ann") == (None, "unsubscribed")
+
+
+@pytest.mark.parametrize("own", [{"email": "other@shop.example"}, {"name": "Ann"}])
+@pytest.mark.parametrize("merged", [True, False])
+async def test_a_yes_for_somebody_elses_mailbox_does_not_outweigh_that_persons_no(
+    town: Town, own: dict[str, Any], merged: bool
+) -> None:
+    await town.identify("ann", email=ANN)
+    await town.consent("ann", "unsubscribed")
+    await town.identify("other", **own)
+    if merged:
+        await town.track("other", "Consent Granted", purpose="marketing", email=ANN)
+        await town.post("alias", {"userId": "ann", "previousId": "other"})
+        await town.identify("ann", email=ANN)
+    else:
+        await town.consent("other", address=ANN)
+        await town.identify("other", email=WORK)
+        await town.identify("other", email=ANN)
+
+    who = "ann" if merged else "other"
+    assert await town.write_to(who) == (None, "unsubscribed")
+    await town.identify(who, email=ANN, plan="gold")
+    assert await town.write_to(who) == (None, "unsubscribed")  # settled once more
+    await town.consent(who)
+    assert await town.write_to(who) == (ANN, None)
 
 
 @pytest.mark.parametrize("unconfirmed", [False, True])
