@@ -11,7 +11,18 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Index, LargeBinary, PrimaryKeyConstraint, exists, func, select, text, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Index,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    exists,
+    func,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -116,17 +127,24 @@ async def open_erasure(session: ReadSession, customer_id: UUID) -> Erasure | Non
 
 
 async def open_erasure_of(session: ReadSession, user_id: str) -> Erasure | None:
-    """The job under way for whom the shop knew by this id, or None. By uq_erasures_open, which holds open jobs only."""
-    theirs = Erasure.traces["user_ids"].has_key(user_id)
-    statement = select(Erasure).where(Erasure.state != "completed", theirs).order_by(Erasure.requested_at.desc())
-    return (await session.execute(statement.limit(1))).scalar_one_or_none()
+    """The job under way for whom the shop knew by this id, however it is spelt, or None. Reads open jobs only."""
+    return await _open_for(session, "user", user_id)
 
 
 async def open_erasure_of_visitor(session: ReadSession, anonymous_id: str) -> Erasure | None:
     """The job under way for a visitor whom nobody knew, by an anonymous id; never one for a customer."""
-    theirs = Erasure.traces["anonymous_ids"].has_key(anonymous_id) & (Erasure.traces["user_ids"] == [])
-    statement = select(Erasure).where(Erasure.state != "completed", theirs).order_by(Erasure.requested_at.desc())
-    return (await session.execute(statement.limit(1))).scalar_one_or_none()
+    return await _open_for(session, "anonymous", anonymous_id, Erasure.traces["user_ids"] == [])
+
+
+async def _open_for(session: ReadSession, kind: str, value: str, *conditions: ColumnElement[bool]) -> Erasure | None:
+    """The latest open job whose traces name this id: to the letter, else in another spelling. By uq_erasures_open."""
+    open_jobs = select(Erasure).where(Erasure.state != "completed", *conditions).order_by(Erasure.requested_at.desc())
+    exact = open_jobs.where(Erasure.traces[f"{kind}_ids"].has_key(value)).limit(1)
+    found = (await session.execute(exact)).scalar_one_or_none()
+    if found is not None or not await _is_erased(session, IdentityRef(kind, value)):
+        return found
+    spelt, jobs = spelling(value), (await session.scalars(open_jobs)).all()
+    return next((job for job in jobs if spelt in map(spelling, job.traces[f"{kind}_ids"])), None)
 
 
 async def start_erasure(session: WriteSession, erasure_id: UUID) -> Traces | None:
@@ -198,12 +216,17 @@ _NAMED_AGAIN = text("""
 
 
 async def was_erased(session: ReadSession, user_id: str) -> bool:
-    """Whether this id of the shop was."""
+    """Whether this id of the shop was, in whatever spelling."""
+    return await _is_erased(session, IdentityRef("user", user_id))
+
+
+async def _is_erased(session: ReadSession, ref: IdentityRef) -> bool:
     key = await known_secret(session, PSEUDONYMS)
     if key is None:
         return False
-    theirs = (ErasedIdentity.kind == "user", ErasedIdentity.hash == pseudonym(key, "user", user_id))
-    return bool(await session.scalar(select(exists().where(*theirs))))
+    hashes = [(ref.kind, pseudonym(key, ref.kind, ref.value)), _spelt(key, ref)]
+    theirs = tuple_(ErasedIdentity.kind, ErasedIdentity.hash).in_(hashes)
+    return bool(await session.scalar(select(exists().where(theirs))))
 
 
 async def erased_ids(session: WriteSession, user_ids: Collection[str]) -> set[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
+import pytest
 from sqlalchemy import select
 
 from database.audit import AuditEntry
@@ -50,6 +52,22 @@ async def test_asking_again_while_an_erasure_is_under_way_answers_that_erasure(
     async with database.transaction() as session:
         await complete_erasure(session, UUID(first.json()["id"]), {}, datetime.now(UTC))
     assert (await client.delete("/v1/customers/ann")).status_code == 404
+
+
+@pytest.mark.parametrize("spelt", ["An\u200bna-1", " anna-1", "ANNA-1"])
+async def test_an_erased_id_in_another_spelling_is_answered_as_the_id_itself(
+    client: httpx.AsyncClient, database: Database, spelt: str
+) -> None:
+    await make_customer(database, "Anna-1")
+    await make_customer(database, "anna-10")
+    first, other = [(await client.delete(f"/v1/customers/{id_}")).json() for id_ in ("Anna-1", "anna-10")]
+
+    again = await client.delete(f"/v1/customers/{quote(spelt)}")
+
+    assert (again.status_code, again.json()["id"]) == (202, first["id"])
+    assert (await client.get("/v1/runs", params={"customer_id": spelt})).status_code == 404
+    assert (await client.get("/v1/runs", params={"customer_id": "anna-2"})).status_code == 200
+    assert (await client.delete("/v1/customers/anna-10")).json()["id"] == other["id"]
 
 
 async def test_the_job_can_be_read_and_names_nobody(client: httpx.AsyncClient, database: Database) -> None:
