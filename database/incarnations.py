@@ -38,7 +38,8 @@ class Admission:
     def __init__(self, *, pins: bool = False) -> None:
         self.trusted: Incarnation | None = None
         self._pins = pins
-        self._is_strange = asyncio.Event()
+        self.is_strange = asyncio.Event()
+        """Set once a connection led to another database than the trusted one."""
 
     def admit(self, connection: Any, _: object) -> None:  # SQLAlchemy's adapter of an asyncpg connection
         """Look at a new connection before anybody uses it; raises AnotherDatabaseError, with the connection closed."""
@@ -50,18 +51,14 @@ class Admission:
             raise
 
     def check(self, found: Incarnation) -> None:
-        """Raises AnotherDatabaseError for any but the trusted one, and wakes who waits for `stranger`."""
+        """Raises AnotherDatabaseError for any but the trusted one, and sets `is_strange`."""
         if self._pins and self.trusted is None:
             self.trusted = found
         if found != self.trusted:
-            self._is_strange.set()
+            self.is_strange.set()
             raise AnotherDatabaseError("the database is another one than before; the restore journal comes first")
 
     def trust(self, incarnation: Incarnation) -> None:
         """Use this one from now on, and no other."""
         self.trusted = incarnation
-        self._is_strange.clear()
-
-    async def stranger(self) -> None:
-        """Wait until a connection led to another database than the trusted one."""
-        await self._is_strange.wait()
+        self.is_strange.clear()

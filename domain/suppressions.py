@@ -45,12 +45,13 @@ def cause_against(
     """Why a message for `purpose` may not go to an address, or None. `found`: the address's own suppressions."""
     known = [cause.value for cause in Cause]
     consents = list(consents)
-    causes = {each.cause for each in found if _covers(each, purpose) and not _is_lifted(each, consents, to)}
+    causes = {each.cause for each in found if covers(each.cause, purpose) and not _is_lifted(each, consents, to)}
     return min(causes, key=lambda cause: known.index(cause) if cause in known else -1, default=None)
 
 
-def _covers(suppressed: Suppressed, purpose: str) -> bool:
-    return purpose != TRANSACTIONAL or suppressed.cause not in MARKETING_ONLY
+def covers(cause: str, purpose: str) -> bool:
+    """Whether a suppression of that class keeps messages for `purpose` back."""
+    return purpose != TRANSACTIONAL or cause not in MARKETING_ONLY
 
 
 def _is_lifted(suppressed: Suppressed, consents: Iterable[StandingConsent], to: Addressee) -> bool:

@@ -14,6 +14,7 @@ from database import ageing
 from database.challenge_guarantees import drifted_progress
 from database.confirmed_addresses import withheld_since
 from database.doubted_suppressions import doubted_suppressions
+from database.forgotten_suppressions import sent_before_done_again
 from database.guarantees import (
     LOOK_BACK,
     QUESTIONS,
@@ -84,6 +85,10 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
         return [
             _schema(revision),
             *[await _answer(session, each, as_of) for each in QUESTIONS],
+            Verdict(
+                *("G19", "no provider was called for an address whose suppression a restore had undone"),
+                await sent_before_done_again(session, as_of - LOOK_BACK, 5),
+            ),
             Verdict("G27", "no browser key has a server's or a reserved source", clashes(await everything(session))),
             Verdict("G28", "this release reads every published document whole", await unread_documents(session)),
             await _rates(session, as_of, email_per_second, provider),

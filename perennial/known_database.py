@@ -105,11 +105,7 @@ async def _replaced(settings: Settings, database: Database) -> None:
     if database.admission is None:
         await asyncio.Event().wait()
         return
-    looking = asyncio.create_task(_keep_looking(database))
-    try:
-        await database.admission.stranger()
-    finally:
-        looking.cancel()
+    await until(database.admission.is_strange, _keep_looking(database))
     log.warning("the database is another one than before, or was started anew: the restore journal comes first")
     await undo_restore(settings, database)
 

@@ -24,6 +24,7 @@ from connectors.journal_folder import JournalFolder
 from database.consent import standing
 from database.customers import Identity
 from database.erasures import IdentityRef, erased_since
+from database.forgotten_suppressions import sent_before_done_again
 from database.guarantees import QUESTIONS, offenders
 from database.incarnations import Admission
 from database.messages import Message
@@ -415,11 +416,40 @@ async def test_doctor_names_mail_that_left_before_a_withdrawal_or_restriction_wa
     assert found == [[], [sent["ann"]], [sent["bob"]]]
 
 
-async def _sent(database: Database, user_id: str, called_at: datetime) -> str:
+@pytest.mark.slow
+async def test_doctor_names_mail_to_an_address_whose_suppression_a_restore_had_undone(
+    client: httpx.AsyncClient, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    for name in ("ann", "bob", "cem"):
+        await make_customer(database, name)
+    await _hash_of(database, "ann@example.com")  # whose key the backup has
+    backup, journal = await dumped(database_url, tmp_path), JournalFolder(tmp_path / "journal")
+    async with database.transaction() as session:
+        for address, cause in (("ann@example.com", "complaint"), ("dan@example.com", "objection")):
+            await suppress(session, "email", [address], reason=cause, at=datetime.now(UTC))
+    await JournalKeeper(database, journal).write()
+    early = datetime.now(UTC) + timedelta(seconds=2)
+    replayed, late = early + timedelta(seconds=30), early + timedelta(seconds=40)
+
+    async with restored(database_url, backup) as old:
+        before = await _sent(old, "ann", early, to="Ann@example.com")
+        await _sent(old, "bob", early, to="bob@example.com")
+        await _sent(old, "cem", early, to="dan@example.com", purpose="transactional")
+        await replay(old, journal, replayed)
+        await _sent(old, "ann", late, to="ann@example.com")  # which is the gate's to refuse
+        async with old.read() as session:
+            found = await sent_before_done_again(session, late - timedelta(days=32), 5)
+    async with database.read() as session:
+        of_the_first = await sent_before_done_again(session, late - timedelta(days=32), 5)
+
+    assert (found, of_the_first) == ([before], [])
+
+
+async def _sent(database: Database, user_id: str, called_at: datetime, **more: str) -> str:
     message_id = new_id()
     message = {"id": message_id, "channel": "email", "purpose": "marketing", "template": "news", "state": "accepted"}
     times = {"created_at": called_at, "attempting_at": called_at, "called_at": called_at}
     whose = select(Identity.customer_id).where(Identity.value == user_id).scalar_subquery()
     async with database.transaction() as session:
-        await session.execute(insert(Message).values(**message, **times, customer_id=whose))
+        await session.execute(insert(Message).values(**message | more, **times, customer_id=whose))
     return str(message_id)
