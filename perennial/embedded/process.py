@@ -84,8 +84,10 @@ class Child:
             self.log.replace(self.log.with_suffix(".previous.log"))
         self._process = _start(command, log=self.log, account=account, environment=environment)
         started_at = psutil.Process(self._process.pid).create_time()
-        self._pid_file.touch(mode=0o600)
-        self._pid_file.write_text(f"{self._process.pid} {started_at}\n")
+        whole = self._pid_file.with_suffix(".new")  # whoever reads it meanwhile reads the one before
+        whole.touch(mode=0o600)
+        whole.write_text(f"{self._process.pid} {started_at}\n")
+        whole.replace(self._pid_file)
 
     async def wait_until(self, is_ready: Callable[[], bool], *, within: float) -> None:
         """Poll until ready. Raises StartFailedError when it dies or is late; stops it then, and when cancelled."""
