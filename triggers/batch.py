@@ -174,11 +174,13 @@ IsDecisive = Callable[[BatchEvent], bool]
 
 def waves(events: Sequence[BatchEvent], is_decisive: IsDecisive) -> Iterator[list[BatchEvent]]:
     """Cut a batch: each wave takes a customer's events up to and including the first that is decisive."""
-    queues: dict[UUID, list[BatchEvent]] = {}
+    by_customer: dict[UUID, list[BatchEvent]] = {}
     for event in reversed(events):
-        queues.setdefault(event.customer.id, []).append(event)
-    while wave := [event for queue in queues.values() for event in _leading(queue, is_decisive)]:
-        yield wave
+        by_customer.setdefault(event.customer.id, []).append(event)
+    queues = list(by_customer.values())
+    while queues:
+        yield [event for queue in queues for event in _leading(queue, is_decisive)]
+        queues = [queue for queue in queues if queue]
 
 
 def _leading(queue: list[BatchEvent], is_decisive: IsDecisive) -> Iterator[BatchEvent]:

@@ -122,15 +122,16 @@ class _Claimer:
 
     async def _take(self, events: list[PendingEvent], found: Resolution) -> None:
         concerned = frozenset().union(*(found.involved[event.id] for event in events)) - found.created
-        touched = concerned | {key for event in events for key in event.naming.keys}
-        if not concerned <= self.states.keys() or not self._left.isdisjoint(touched):
-            self._left |= touched
+        if not concerned <= self.states.keys() or (
+            self._left and not self._left.isdisjoint(_touched(events, concerned))
+        ):
+            self._left |= _touched(events, concerned)
         elif not await self._stands_behind(events, concerned):
             leading = _leading(events, lambda each: found.attributions[each.id].identifies or self._may_start(each))
             self.groups.append(leading)
             self.taken += len(leading)
             if len(leading) < len(events):
-                self._left |= touched
+                self._left |= _touched(events, concerned)
 
     async def _stands_behind(self, events: Sequence[PendingEvent], concerned: frozenset[UUID]) -> bool:
         """Whether one of the customers waits for a failed event of its own; then these events wait with it."""
@@ -140,6 +141,11 @@ class _Claimer:
             return False
         await routing.stand_behind(self._session, [event.id for event in events], max(holds))
         return True
+
+
+def _touched(events: Sequence[PendingEvent], concerned: frozenset[UUID]) -> frozenset[UUID | Key]:
+    """The customers and ids that nobody may go before who is left for later."""
+    return concerned | {key for event in events for key in event.naming.keys}
 
 
 def _leading(events: Sequence[PendingEvent], is_decisive: MayStart) -> list[PendingEvent]:

@@ -79,9 +79,10 @@ async def brakes_for(session: ReadSession, namings: Iterable[Naming], known: Map
 async def identify(session: WriteSession, events: list[PendingEvent], ground: Ground, as_of: datetime) -> Identified:
     """Give each event its customer, making and merging customers where it must be. Raises ContendedError."""
     found = ground.found or ground.resolve(event.naming for event in events)
-    await _add(session, events, found, ground)
+    created = _first_seen(events, found) if found.created else {}
+    await _add(session, created, found, ground)
     working = {id_: BatchCustomer.of(state) for id_, state in ground.states.items()}
-    working |= {id_: _new(id_, moment) for id_, moment in _first_seen(events, found).items()}
+    working |= {id_: _new(id_, moment) for id_, moment in created.items()}
     doubted = [id_ for id_ in found.doubted & working.keys() if working[id_].profile.has_trusted]
     reopened = _reopened(events, found, as_of)
     gone = {each.loser: each.survivor for each in found.merges}
@@ -131,9 +132,9 @@ def _reopened(events: Iterable[PendingEvent], found: Resolution, as_of: datetime
     return reopened
 
 
-async def _add(session: WriteSession, events: list[PendingEvent], found: Resolution, ground: Ground) -> None:
+async def _add(session: WriteSession, created: Mapping[UUID, datetime], found: Resolution, ground: Ground) -> None:
     """New customers, new ids, and what changed about known ids."""
-    await customers.create(session, _first_seen(events, found))
+    await customers.create(session, created)
     new = {key: found.identities[key] for key in found.changed if key not in ground.known}
     taken = await customers.add_ids(session, new)
     if taken:

@@ -167,10 +167,11 @@ async def _settle_identities(wave: Wave, identified: Identified) -> None:
     """What merges and moved histories mean for runs and for what is folded from events."""
     settlement = Settlement()
     working = _customers_of(identified)
+    touched = identified.merged | identified.moved
     for customer in working:
         if customer.id in identified.merged:
             await end_doubles(wave.session, customer.runs, wave.versions, settlement)
-        if customer.id in identified.merged | identified.moved:
+        if customer.id in touched:
             wake_at_waits(wave, customer, settlement)
     await settlement.write(wave.session, wave.as_of)
     for survivor in sorted(identified.merged):
@@ -188,7 +189,6 @@ async def _settle_identities(wave: Wave, identified: Identified) -> None:
         named = {customer.id for customer in working}
         if left := [customer for customer in reopened if customer.id not in named]:
             await weigh_tiers(replace(wave, others=left))
-    touched = identified.merged | identified.moved
     counted = [customer for id_, customer in identified.customers.items() if id_ in touched]
     losers = {move.from_customer for move in identified.moves}
     parted = {id_: since for id_, since in identified.open_since.items() if id_ in losers}
