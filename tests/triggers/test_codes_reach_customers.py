@@ -53,14 +53,13 @@ def journey(*steps: Any) -> dict[str, Any]:
     }
 
 
-async def only_run(shop: Shop) -> Run:
-    [run] = await shop.runs()
-    return run
+async def latest_run(shop: Shop) -> Run:
+    return (await shop.runs())[-1]
 
 
 async def give(shop: Shop, step: str) -> str | None:
-    """The only run's step of value; answers why it gave nothing."""
-    at = StepInput(run_id=(await only_run(shop)).id, step=step, visit=1, as_of=shop.now)
+    """The latest run's step of value; answers why it gave nothing."""
+    at = StepInput(run_id=(await latest_run(shop)).id, step=step, visit=1, as_of=shop.now)
     library = DefinitionLibrary(lambda *_: None)
     if step == "tea":
         outcome = await RewardActivities(shop.database, library).reward(at)
@@ -71,9 +70,9 @@ async def give(shop: Shop, step: str) -> str | None:
 
 
 async def send(shop: Shop, sender: sending.Shop, step: str = "mail") -> str | None:
-    """The only run's mail; answers why it did not leave."""
+    """The latest run's mail; answers why it did not leave."""
     shop.later(minutes=1)
-    reason: str | None = (await sender.send((await only_run(shop)).id, step=step, as_of=shop.now)).reason
+    reason: str | None = (await sender.send((await latest_run(shop)).id, step=step, as_of=shop.now)).reason
     return reason
 
 
@@ -87,7 +86,8 @@ async def test_the_code_of_a_coupon_arrives_although_a_browser_began_the_run_and
     shop.later(minutes=1)
     await shop.track(INSTALLED)
 
-    assert (await only_run(shop)).state == "active"
+    assert [(run.state, run.trusted) for run in await shop.runs()] == [("exited", False), ("active", True)]
+    assert await give(shop, "tea") is None
     assert await send(shop, sender) is None
     assert [mail.to for mail in sender.provider.taken] == ["ann@example.com"]
     assert len(await redemptions_of(shop.database)) == 1
@@ -110,7 +110,7 @@ async def test_the_shops_own_word_ends_a_run_that_has_given_a_coupon(shop: Shop,
     await give(shop, "tea")
     await shop.track(REMOVED, trusted=False)
     await shop.track(REMOVED)
-    run = await only_run(shop)
+    run = await latest_run(shop)
     assert (run.state, run.reason) == ("exited", "exit: App Removed")
 
 
@@ -128,7 +128,7 @@ async def test_the_mail_about_what_a_run_gave_arrives_whenever_a_browser_told_of
         await shop.track(REMOVED, trusted=False)
 
     assert await send(shop, sender) is None
-    run = await only_run(shop)
+    run = await latest_run(shop)
     assert (run.state, run.trusted, run.silenced is not None) == ("active", True, True)
     assert len(sender.provider.taken) == 1
 
