@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
 from domain.events import NewEvent
@@ -22,23 +22,28 @@ _NAMES: Final = frozenset({"ip", "ipaddress", "ipaddr", "clientip", "remoteip", 
 
 def truncate_address(address: str) -> str:
     """The first address of its network: `93.184.216.34` is `93.184.216.0`. What is no address stays as it is."""
-    try:
-        found = ip_address(address.strip())
-    except ValueError:
+    plain = _plain(address)
+    if plain is None:
         return address
-    plain = found.ipv4_mapped or found if found.version == 6 else found
     bits = IPV4_BITS if plain.version == 4 else IPV6_BITS
     return str(ip_network((plain.packed, bits), strict=False).network_address)
 
 
 def client_of(address: str) -> str:
     """Who is one client by an address: each IPv4 address, and the /64 that a line has of IPv6."""
+    plain = _plain(address)
+    if plain is None:
+        return address
+    return str(plain) if plain.version == 4 else str(ip_network(f"{plain}/64", strict=False))
+
+
+def _plain(address: str) -> IPv4Address | IPv6Address | None:
+    """The address that is written here, of IPv4 also where IPv6 carries it; None for what is none."""
     try:
         found = ip_address(address.strip())
     except ValueError:
-        return address
-    plain = found.ipv4_mapped or found if found.version == 6 else found
-    return str(plain) if plain.version == 4 else str(ip_network(f"{plain}/64", strict=False))
+        return None
+    return found.ipv4_mapped or found if found.version == 6 else found
 
 
 def truncate_addresses(value: Any) -> Any:  # any JSON

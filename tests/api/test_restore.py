@@ -4,109 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
-import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import asyncpg
 import httpx
 import pytest
-from sqlalchemy import insert, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import insert, select
 from typer.testing import CliRunner
 
-from api.app import create_app
-from api.dependencies import ApiDependencies
 from connectors.journal_folder import JournalFolder
 from database.consent import standing
 from database.customers import Identity
 from database.erasures import IdentityRef, erased_since
 from database.forgotten_suppressions import sent_before_done_again
 from database.guarantees import QUESTIONS, offenders
-from database.incarnations import Admission
 from database.messages import Message
 from database.secrets import PSEUDONYMS, secret
 from database.session import Database
 from database.suppressions import suppress, suppressions_of
-from domain.errors import Unavailable
 from domain.ids import new_id
-from domain.keys import KeyKind, Scope
 from domain.pseudonyms import address_pseudonym
 from perennial.cli import app
 from perennial.doctor_restore import examine_journal
-from perennial.embedded.binaries import binaries_for
-from perennial.known_database import undo_restore, work_on_known
-from perennial.settings import Settings
-from tests.api.serving import serving
-from tests.api.toy import make_key
 from tests.factories import make_customer
+from tests.restoring import consent, dumped, restored, shop_of, state_of
 from tests.triggers.shop import Shop
 from triggers.journal_keeping import JournalKeeper
 from triggers.restoring import missing_lines, replay
 
 cli = CliRunner()
-BIN = binaries_for(None)
-NEWSLETTER = {"purpose": "marketing", "channel": "email"}
-
-
-@asynccontextmanager
-async def restored(database_url: str, dump: Path) -> AsyncIterator[Database]:
-    """A database of its own, restored from a dump by PostgreSQL's own tools."""
-    server, _, _ = database_url.rpartition("/")
-    name = f"restored_{uuid.uuid4().hex}"
-    owner = await asyncpg.connect(database_url)
-    await owner.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-    await _run("pg_restore", "--dbname", f"{server}/{name}", str(dump))
-    database = Database(f"{server}/{name}")
-    try:
-        yield database
-    finally:
-        await database.close()
-        await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await owner.close()
-
-
-async def _run(program: str, *arguments: str) -> None:
-    command = [str(BIN / program), *arguments]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-async def dumped(database_url: str, folder: Path) -> Path:
-    path = folder / f"{uuid.uuid4().hex}.dump"
-    await _run("pg_dump", "--format", "custom", "--file", str(path), database_url)
-    return path
-
-
-async def consent(client: httpx.AsyncClient, customer: str, state: str, **more: str) -> None:
-    answer = await client.put(f"/v1/customers/{customer}/consent", json=NEWSLETTER | {"state": state} | more)
-    assert answer.status_code == 200, answer.text
 
 
 async def _hash_of(database: Database, address: str) -> bytes:
     async with database.transaction() as session:
         return address_pseudonym(await secret(session, PSEUDONYMS), "email", address)
-
-
-async def state_of(client: httpx.AsyncClient, customer: str) -> str:
-    answer = await client.get(f"/v1/customers/{customer}/consent")
-    (found,) = answer.json()["data"]
-    return str(found["state"])
-
-
-@asynccontextmanager
-async def shop_of(database: Database) -> AsyncIterator[httpx.AsyncClient]:
-    """The API on another database."""
-    key = await make_key(database, f"ops-{uuid.uuid4().hex}", KeyKind.SECRET, Scope.ADMIN)
-    headers = {"Authorization": f"Bearer {key}"}
-    async with (
-        serving(create_app(ApiDependencies(database=database))) as url,
-        httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client,
-    ):
-        yield client
 
 
 @pytest.mark.slow
@@ -148,116 +79,6 @@ async def test_what_people_asked_for_after_the_backup_is_done_again_after_a_rest
         async with old.read() as session:  # whoever has her address later
             (withdrawal,) = await standing(session, new_id(), await _hash_of(old, "dora@example.com"))
         assert withdrawal.state == "unsubscribed"
-
-
-@pytest.mark.slow
-async def test_routers_and_workers_with_the_journal_do_it_before_they_begin(
-    client: httpx.AsyncClient, database: Database, database_url: str, tmp_path: Path
-) -> None:
-    await make_customer(database, "ann", traits={"email": "ann@example.com"})
-    await consent(client, "ann", "subscribed")
-    backup = await dumped(database_url, tmp_path)
-    await consent(client, "ann", "unsubscribed")
-    await JournalKeeper(database, JournalFolder(tmp_path)).write()
-
-    async with restored(database_url, backup) as old, shop_of(old) as shop:
-        _, undone, _ = await examine_journal(old, tmp_path, datetime.now(UTC))
-        await undo_restore(Settings(journal_dir=tmp_path), old)
-        _, mended, _ = await examine_journal(old, tmp_path, datetime.now(UTC))
-
-        assert (undone.is_kept, mended.is_kept) == (False, True)
-
-        assert await state_of(shop, "ann") == "unsubscribed"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("way", ["dropped and made again", "emptied in place"])
-async def test_processes_that_live_on_use_a_restored_database_only_after_the_journal_was_replayed(
-    client: httpx.AsyncClient, database: Database, database_url: str, tmp_path: Path, way: str
-) -> None:
-    await make_customer(database, "ann", traits={"email": "ann@example.com"})
-    await consent(client, "ann", "subscribed")
-    seen: list[str] = []
-    async with restored(database_url, await dumped(database_url, tmp_path)) as living, shop_of(living) as shop:
-        backup, name = await dumped(living.url, tmp_path), living.url.rpartition("/")[2]
-        await consent(shop, "ann", "unsubscribed")
-        await JournalKeeper(living, JournalFolder(tmp_path / "journal")).write()
-        process, stop = Database(living.url, admission=Admission()), asyncio.Event()
-        settings = Settings(journal_dir=tmp_path / "journal")
-        working = asyncio.create_task(
-            work_on_known(settings, process, lambda over: _look(process, seen, over), stop), name="process"
-        )
-        await _until(lambda: bool(seen))
-        owner = await asyncpg.connect(living.url if way == "emptied in place" else database_url)
-        if way == "emptied in place":
-            await owner.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-        else:
-            await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
-            await owner.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-        await owner.close()
-        await _run("pg_restore", "--dbname", living.url, str(backup))
-        await _until(lambda: seen.count("begun") > 1 and seen[-1] != "begun")
-        stop.set()
-        await working
-        await process.close()
-
-    if way == "dropped and made again":  # the other way is seen within a second
-        assert set(seen) == {"begun", "unsubscribed"}
-    assert seen[-1] == "unsubscribed"
-
-
-async def _look(database: Database, seen: list[str], over: asyncio.Event) -> None:
-    """What a send would find."""
-    seen.append("begun")
-    latest = "SELECT state FROM consents ORDER BY at DESC, id DESC LIMIT 1"
-    while not over.is_set():
-        try:
-            async with database.read() as session:
-                seen.append(str(await session.scalar(text(latest))))
-        except (SQLAlchemyError, OSError):
-            pass  # away, as while it is restored
-        await asyncio.sleep(0.01)
-
-
-async def _until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not is_so():  # another task sees to it
-            await asyncio.sleep(0.05)
-
-
-@pytest.mark.slow
-async def test_nothing_is_replayed_on_a_database_that_is_still_being_restored(
-    client: httpx.AsyncClient, database: Database, database_url: str, tmp_path: Path
-) -> None:
-    await make_customer(database, "ann", traits={"email": "ann@example.com"})
-    backup = await dumped(database_url, tmp_path)
-    await consent(client, "ann", "unsubscribed")
-    await JournalKeeper(database, JournalFolder(tmp_path)).write()
-    server, name = database_url.rpartition("/")[0], f"half_{uuid.uuid4().hex}"
-    owner = await asyncpg.connect(database_url)
-    await owner.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-    half, url = Database(f"{server}/{name}"), f"{server}/{name}"
-    try:
-        for section in ("pre-data", "data"):
-            await _run("pg_restore", "--no-privileges", "--section", section, "--dbname", url, str(backup))
-            await _grant(url)
-            with pytest.raises(Unavailable, match="let the restore end first"):
-                await replay(half, JournalFolder(tmp_path), datetime.now(UTC))
-        await _run("pg_restore", "--section", "post-data", "--dbname", url, str(backup))
-        done = await replay(half, JournalFolder(tmp_path), datetime.now(UTC))
-    finally:
-        await half.close()
-        await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await owner.close()
-
-    assert (done.withdrawals, done.lost) == (1, 0)
-
-
-async def _grant(url: str) -> None:
-    """As where the roles were restored otherwise, so that rights do not stand in the way."""
-    owner = await asyncpg.connect(url)
-    await owner.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO perennial_app")
-    await owner.close()
 
 
 @pytest.mark.slow
