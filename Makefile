@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile
 UV_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test prove test-fast check format bench migrate env-example reference replay-histories node-clients reference lock clean
+.PHONY: help install run demo test prove test-fast check format bench migrate env-example reference replay-histories node-clients lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ demo: $(INSTALLED) ## Like run, with a small shop brought to life
 
 test: check ## Run everything CI runs (PROCESSES=2: tests side by side)
 	$(PYTEST) tests/workflows --replay-always -q -m "not slow"
-	$(PYTEST) -q
+	$(PYTEST) -q --reruns 1
 
 prove: $(INSTALLED) ## Run the long proofs at full size (CI runs them small or not at all); prints figures
 	$(BIN)/pytest -q --full -rP tests/proofs
