@@ -305,7 +305,8 @@ def _count(values: Mapping[str, Any], name: str) -> int | None:
     told = values.get(name)
     if told is None:
         return None
-    count = int(told) if isinstance(told, str) and told.isascii() and told.isdecimal() else told
+    is_number = isinstance(told, str) and told.isascii() and told.isdecimal() and len(told) <= len(str(MOST))
+    count = int(told) if is_number else told
     if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST:
         raise RowError("count_malformed", f"{name}: write a whole number from 0 to {MOST}")
     return count
@@ -373,10 +374,10 @@ def _moment(told: Any, column: str, as_of: datetime) -> datetime:
         moment = datetime.fromisoformat(told)
     except (TypeError, ValueError):
         raise RowError("time_malformed", f"{column}: write a time such as 2026-03-01T09:30:00Z") from None
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    moment = min(moment if moment.tzinfo else moment.replace(tzinfo=UTC), as_of)
     if moment < EARLIEST:
         raise RowError("time_out_of_range", f"{column}: nothing from before the year 1990 is taken")
-    return min(moment, as_of)
+    return moment.astimezone(UTC)
 
 
 def lines_of(body: bytes) -> Iterator[str]:

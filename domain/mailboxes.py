@@ -12,8 +12,9 @@ import idna
 from domain.mailbox_providers import at_provider
 
 _DOTS: Final = re.compile("[\u3002\uff0e\uff61]")  # what IDNA takes for the dot between labels
-_NAMED: Final = re.compile(r"[^<>]*<([^<>]+)>")  # Ann <ann@example.com>
-_COMMENT: Final = re.compile(r"\([^()]*\)")
+_NAMED: Final = re.compile(r"[^<>]*<(?:@[^<>:]*:)?([^<>]+)>")  # Ann <ann@example.com>, also by way of <@a.example:...>
+_COMMENT: Final = re.compile(r'("(?:[^"\\]|\\.)*")|\((?:[^()\\]|\\.)*\)')  # a quoted part cannot have one
+_MOST_NESTED: Final = 5  # comments within each other
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
 # Unicode's Default_Ignorable_Code_Point apart from the format characters (Cf): fillers and variation selectors; and
 # the blank of Braille.
@@ -51,9 +52,11 @@ def mailbox(address: str | None) -> str | None:
     Without quotes, comments, case and ignorable characters, without `+tag`; the domain in its ASCII form (UTS 46)
     without a final dot; at large providers one address for all of the mailbox (domain/mailbox_providers.py).
     """
-    written = visible(address or "")
+    written = _bare(visible(address or "")).removeprefix("mailto:").strip(",;")
+    if written.startswith("'") and written.endswith("'"):
+        written = written.strip("'")
     named = _NAMED.fullmatch(written)
-    local, at, domain = _bare(named[1] if named else written).rpartition("@")
+    local, at, domain = (named[1] if named else written).rpartition("@")
     local, domain = folded(_QUOTED.sub(_unquoted, local)), ascii_domain(domain)
     if not (local and at and domain):
         return None
@@ -63,8 +66,10 @@ def mailbox(address: str | None) -> str | None:
 
 
 def _bare(address: str) -> str:
-    """Without comments, which a quoted part cannot have."""
-    return address if '"' in address else _COMMENT.sub("", address)
+    """Without comments, which may stand within each other."""
+    for _ in range(_MOST_NESTED):
+        address = _COMMENT.sub(r"\1", address)
+    return address
 
 
 def _unquoted(quoted: re.Match[str]) -> str:

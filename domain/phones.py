@@ -16,7 +16,7 @@ from phonenumbers import (
 
 from domain.mailboxes import folded
 
-_ENDS: Final = re.compile(r"(?:;?ext(?:ension)?\.?|;isub=|[x#~]).*$")
+_ENDS: Final = re.compile(r"(?:;?ext(?:ension)?\.?|;isub=|;phone-context=|[x#~]).*$|\([a-z.]+\)$")
 _SHORTEST: Final = 7
 """Digits that a number must have to be anybody's."""
 _NATIONAL: Final = 8

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from functools import lru_cache
 from pathlib import Path
+
+from domain.mailboxes import folded
 
 _FILE = Path(__file__).with_name("placeholder_ids.txt")
 _IDS = frozenset(
     line.strip() for line in _FILE.read_text("utf-8").splitlines() if line.strip() and not line.startswith("# ")
 )
-_QUOTES = "\"'`"
+_WORD = re.compile(r"[^\W_]+")
+_JOINED = frozenset("".join(_WORD.findall(each)) for each in _IDS if any(map(str.isalpha, each)))
 _ZEROS = frozenset("0-.:_ ")  # 0, 0000, the UUID of zeros
+_UUID_DIGITS = 32
 _UNFILLED = (("{", "}"), ("${", "}"), ("%", "%"), ("<%", "%>"), ("[[", "]]"))  # a template that nobody filled in
 
 
@@ -29,9 +33,15 @@ def somebody(user_id: str | None, anonymous_id: str | None) -> tuple[str | None,
 @lru_cache(maxsize=8_192)
 def is_placeholder(value: str) -> bool:
     """Whether an id names nobody. Customers are never merged on such an id."""
-    bare = unicodedata.normalize("NFKC", value).strip().strip(_QUOTES).strip().casefold()
-    if not any(character.isprintable() and not character.isspace() for character in bare):
+    bare = value.strip().casefold() if value.isascii() else folded(value)
+    words = _WORD.findall(bare)
+    joined = "".join(words)
+    if bare.isascii() and not joined:  # blanks and punctuation
         return True
     if "0" in bare and _ZEROS.issuperset(bare):
         return True
-    return bare in _IDS or any(bare.startswith(first) and bare.endswith(last) for first, last in _UNFILLED)
+    if len(joined) == _UUID_DIGITS and len(set(joined)) == 1:  # ffffffff-ffff-...
+        return True
+    if bare in _IDS or joined in _JOINED or (joined and _JOINED.issuperset(words)):  # not-set, undefined_undefined
+        return True
+    return any(bare.startswith(first) and bare.endswith(last) for first, last in _UNFILLED)

@@ -31,7 +31,10 @@ def due_of(rule: DateRule, traits: Mapping[str, Any], zone: ZoneInfo, as_of: dat
         return None
     clock = time.fromisoformat(rule.at)
     for day in _days(rule, local_day(moment, zone), as_of.astimezone(zone).year):
-        at = local_instant(day, clock, zone)
+        try:
+            at = local_instant(day, clock, zone)
+        except OverflowError:  # 9999-12-31, by which systems say "never", ends beyond the calendar of UTC
+            return None
         if at >= as_of:
             return DueDate(at, day)
     return None

@@ -64,10 +64,13 @@ def _end_of_date(until: UntilDate, traits: Mapping[str, Any], zone: ZoneInfo) ->
     if moment is None:
         return CannotWait("trait_not_a_date")
     day, clock = _on_the_clock(moment, zone)
-    if until.offset is not None:
-        moved = parse_duration(until.offset).after(datetime.combine(day, clock))
-        day, clock = moved.date(), moved.time()
-    return EndsAt(local_instant(day, time.fromisoformat(until.at) if until.at else clock, zone), zone.key)
+    try:
+        if until.offset is not None:
+            moved = parse_duration(until.offset).after(datetime.combine(day, clock))
+            day, clock = moved.date(), moved.time()
+        return EndsAt(local_instant(day, time.fromisoformat(until.at) if until.at else clock, zone), zone.key)
+    except (OverflowError, ValueError):  # 9999-12-31 and the like, by which systems say "never"
+        return CannotWait("date_out_of_range")
 
 
 def _on_the_clock(moment: date | datetime, zone: ZoneInfo) -> tuple[date, time]:

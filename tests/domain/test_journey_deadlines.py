@@ -74,3 +74,13 @@ def test_without_a_date_there_is_nothing_to_wait_for(traits: dict[str, Any], rea
     wait = Wait.model_validate({"until_date": {"trait": "d"}})
 
     assert end_of(wait, FRIDAY, traits, BERLIN) == CannotWait(reason)
+
+
+@pytest.mark.parametrize(
+    ("never", "until"),
+    [("9999-12-31", {"offset": "1d"}), ("9999-12-31", {"at": "23:59"}), ("9998-12-31T23:59:59Z", {"offset": "2y"})],
+)
+def test_a_date_that_means_never_is_nothing_to_wait_for(never: str, until: dict[str, str]) -> None:
+    wait = Wait.model_validate({"until_date": {"trait": "d", **until}})
+
+    assert end_of(wait, FRIDAY, {"d": never}, Zones("America/New_York", "UTC")) == CannotWait("date_out_of_range")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from sqlalchemy import select
 
 from database import consent
@@ -125,3 +126,19 @@ async def test_posts_come_with_their_figures_and_the_latest_measurement_counts(s
         ("1", 25, 1_000, None),
         ("2", 9, None, 90),
     ]
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "10013-01-01", "soon"])
+async def test_a_time_at_the_end_of_the_calendar_costs_no_other_row(shop: Shop, time: str) -> None:
+    text = f"user_id,name,timestamp\nu-1,Ann,{time}\nu-2,Bob,2025-01-02\n"
+    report = await take(shop, ImportKind.CUSTOMERS, text, ImportFormat.CSV)
+    assert report.rows == 2
+    assert {each.row for each in report.problems} <= {1}
+    assert (await shop.customer("u-2")).traits == {"name": "Bob"}
+
+
+async def test_a_count_of_thousands_of_digits_costs_no_other_post(shop: Shop) -> None:
+    rows = [f"instagram,post-{likes[:3]},2026-05-01,{likes}" for likes in ("9" * 5_000, "120")]
+    report = await take(shop, ImportKind.POSTS, "\n".join(["network,post_id,posted_at,likes", *rows]), ImportFormat.CSV)
+    assert [(each.row, each.code) for each in report.problems] == [(1, "count_malformed")]
+    assert report.imported == 1

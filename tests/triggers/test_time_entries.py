@@ -65,6 +65,13 @@ async def test_a_birthday_falls_due_in_the_customers_zone_and_follows_trait_and_
     assert await dues(shop) == []
 
 
+async def test_a_date_that_means_never_falls_due_never_and_costs_the_event_nothing(shop: Shop) -> None:
+    await shop.publish(birthday(trait="renews", at="23:00", offset="0d", yearly=False))
+    await shop.identify({"renews": "9999-12-31", "timezone": "America/New_York", "name": "Ann"})
+    assert (await shop.customer()).traits["name"] == "Ann"
+    assert await dues(shop) == []
+
+
 async def test_a_date_enters_once_and_the_next_year_follows(shop: Shop) -> None:
     await shop.publish(birthday())
     await shop.identify({"birthday": "1990-06-10"})
