@@ -114,7 +114,8 @@ class ErasureActivities:
             await session.take_long()
             await lock(session, traces.customers, skip_locked=False)
             await forfeit_points(session, traces.customers, datetime.now(UTC))
-            words = await blank_words(session, traces.customers, traces.addresses)
+            addresses = {"email": traces.addresses, "sms": traces.phones}
+            words = await blank_words(session, traces.customers, addresses)
             rows = await blank_redemptions(session, traces.customers)
             counts = rows | {name: count for name, count in words.items() if count}
             await add_to_proof(session, erasure_id, "blanked", counts)

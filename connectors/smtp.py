@@ -34,7 +34,7 @@ from domain.refusals import Fault
 from domain.wire_addresses import needs_smtputf8
 
 TIMEOUT = 20.0
-"""Seconds for each command; all commands before the content may take twice that together."""
+"""Seconds for all that is said before the content together, and again for the reply to it."""
 _LONGEST_LINE = 998
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _SEPARATORS = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")
@@ -137,7 +137,7 @@ class _Conversation:
             timeout=server.timeout,
         )
         try:
-            async with asyncio.timeout(2 * server.timeout):
+            async with asyncio.timeout(server.timeout):
                 await client.connect()
                 await _greet(client)
                 refusal = _beyond(client, email) or await self._address(client, email)

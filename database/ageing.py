@@ -156,9 +156,17 @@ async def forget_page(session: WriteSession, what: Class, since: datetime, limit
         after = await position_of(session, what) or _NOBODY
         bounds = {"after": after, "before": first_id_at(since), "limit": limit}
         ids = (await session.scalars(_BY_ID[what], bounds)).all()
-        page = Page(len(ids), max([after, *ids]), is_last=len(ids) < limit)
+        is_last = len(ids) < limit
+        starts_over = is_last and await _is_first_look_of_day(session, what, as_of)
+        page = Page(len(ids), None if starts_over else max([after, *ids]), is_last=is_last)
     await note_page(session, what, page, as_of)
     return page
+
+
+async def _is_first_look_of_day(session: ReadSession, what: Class, as_of: datetime) -> bool:
+    """The walk starts over once a day: what waited to be routed or sent when it was passed is over its time as well."""
+    looked_at = await session.scalar(select(Ageing.looked_at).where(Ageing.name == what))
+    return looked_at is not None and looked_at.date() != as_of.date()
 
 
 async def unseen(session: ReadSession, what: Class, since: datetime, limit: int) -> tuple[list[UUID], UUID | None]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Result, or_, select, text, update
+from sqlalchemy import CursorResult, Result, and_, or_, select, text, update
 
 from database.coupons import Coupon
 from database.messages import Suppression
@@ -46,9 +46,11 @@ _BLANK_AUDIT = text("""
 """)
 
 
-async def blank_words(session: WriteSession, customers: Sequence[UUID], addresses: Sequence[str]) -> dict[str, int]:
+async def blank_words(
+    session: WriteSession, customers: Sequence[UUID], addresses: Mapping[str, Sequence[str]]
+) -> dict[str, int]:
     """Blank notes of suppressions, codes made by hand, and what audit entries of earlier releases quote of either or of
-    reasons. Answers table -> rows."""
+    reasons. `addresses`: by channel. Answers table -> rows."""
     codes = (await session.scalars(select(Coupon.code).where(Coupon.customer_id.in_(customers)))).all()
     named = {"customers": [f"customer/{each}" for each in customers]}
     return {
@@ -58,12 +60,22 @@ async def blank_words(session: WriteSession, customers: Sequence[UUID], addresse
     }
 
 
-async def _blank_suppressions(session: WriteSession, addresses: Sequence[str]) -> int:
+async def _blank_suppressions(session: WriteSession, addresses: Mapping[str, Sequence[str]]) -> int:
     key = await secret(session, PSEUDONYMS)
-    hashes = [each for address in addresses for each in address_pseudonyms(key, "email", address)]
-    theirs = or_(Suppression.address_hash.in_(hashes), Suppression.address.in_(addresses))
-    has_words = or_(*(column.is_not(None) for column in (Suppression.address, Suppression.note)))
+    hashes = [
+        hashed
+        for channel, of_channel in addresses.items()
+        for address in of_channel
+        for hashed in address_pseudonyms(key, channel, address)
+    ]
+    theirs = or_(
+        Suppression.address_hash.in_(hashes),
+        *(and_(Suppression.channel == channel, Suppression.address.in_(some)) for channel, some in addresses.items()),
+    )
     blank = dict.fromkeys(("address", "note", "release_note"))
+    has_words = or_(
+        Suppression.address.is_not(None), Suppression.note.is_not(None), Suppression.release_note.is_not(None)
+    )
     return _rows(await session.execute(update(Suppression).where(theirs, has_words).values(blank)))
 
 

@@ -12,7 +12,9 @@ from database.base import Created, Table
 from database.session import ReadSession, WriteSession
 
 PSEUDONYMS = "pseudonyms"
-"""Keys the hashes of domain/pseudonyms.py: suppressed addresses and erased identities."""
+"""Keys the hashes of domain/pseudonyms.py: suppressed addresses and erased identities. Made by a migration, so that
+every backup knows it: the restore journal's hashes are worth nothing without it.
+"""
 
 
 class Secret(Table):

@@ -34,10 +34,11 @@ BEGIN
     FOR written IN
         SELECT oid::regclass FROM pg_class
         WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-            AND relname <> 'alembic_version' AND pg_relation_size(oid) > 0
+            AND relname NOT IN ('alembic_version', 'secrets') AND pg_relation_size(oid) > 0
     LOOP
         EXECUTE 'DELETE FROM ' || written;
     END LOOP;
+    DELETE FROM secrets WHERE name <> 'pseudonyms';  -- which the migrations have made
     PERFORM setval(format('%I.%I', schemaname, sequencename), start_value, false)
     FROM pg_sequences WHERE last_value IS NOT NULL;
 END $$

@@ -29,6 +29,7 @@ class FakeSmtp:
     talking: int = 0
     most_at_once: int = 0
     denied: str = ""  # a regular expression: recipients that are denied relay
+    takes: float = 0.0  # seconds that it thinks before each reply
 
     def reply(self, stage: str) -> str:
         """What is said at a stage unless the test says otherwise."""
@@ -66,12 +67,14 @@ class _DroppedError(Exception):
 
 
 async def _talk(fake: FakeSmtp, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(fake.takes)
     await _say(fake.reply("greeting"), reader, writer)
     to = ""
     while line := await reader.readline():
         text = line.decode().rstrip("\r\n")
         fake.lines.append(text)
         verb = text.split(" ", 1)[0].upper()
+        await asyncio.sleep(fake.takes)
         is_denied = verb == "RCPT" and fake.denied and re.search(fake.denied, text)
         await _say(f"554 5.7.1 {text[8:]}: Relay access denied" if is_denied else fake.reply(verb), reader, writer)
         to = text if verb == "RCPT" else to

@@ -171,6 +171,24 @@ async def test_words_that_staff_wrote_about_somebody_are_blanked_everywhere(
     assert code.startswith("ERASED-")
 
 
+async def test_a_phone_that_got_no_messages_goes_with_what_was_written_about_it_and_stays_suppressed(
+    client: httpx.AsyncClient, database: Database, temporal_client: Client
+) -> None:
+    await make_customer(database, "ann", traits={"phone": "+49 30 1234567"})
+    objection = {"address": "+49 (30) 123 45 67", "channel": "sms", "reason": "objection", "note": "Canary's mother"}
+    assert (await client.post("/v1/suppressions", json=objection)).status_code == 200
+    manual = objection | {"reason": "manual", "note": None}
+    row = (await client.post("/v1/suppressions", json=manual)).json()
+    await client.post(f"/v1/suppressions/{row['id']}/release", json={"reason": "Canary herself called"})
+
+    done = await erase(client, database, temporal_client)
+
+    assert (done["clean"], done["proof"]["blanked"]["suppressions"]) == (True, 2)
+    assert await where_is(database, "canary") == set()
+    standing = (await client.get("/v1/suppressions", params={"address": "+49301234567", "channel": "sms"})).json()
+    assert [(each["reason"], each["address"]) for each in standing["data"]] == [("objection", None)]
+
+
 async def test_nothing_of_the_person_stands_in_what_postgresql_remembers_of_its_tables(
     client: httpx.AsyncClient, database: Database, temporal_client: Client
 ) -> None:

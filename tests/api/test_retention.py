@@ -100,6 +100,27 @@ async def test_bodies_of_old_messages_go_and_their_figures_stay(client: httpx.As
     assert sorted((each["state"], each["subject"]) for each in shown) == [("accepted", None), ("claimed", "Hello Ann")]
 
 
+async def test_a_message_that_still_waited_when_older_and_newer_ones_were_forgotten_is_forgotten_too(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    ann = await make_customer(database, "ann")
+    kept = {"customer_id": ann, "channel": "email", "purpose": "marketing", "template": "t", "subject": "Hello Ann"}
+    async with database.transaction() as session:
+        for state in ("accepted", "claimed", "accepted"):
+            session.add(Message(id=new_id(), state=state, created_at=datetime.now(UTC), **kept))
+    await save(client, mail_bodies_days=365)
+    assert await forget(database, later(days=400)) == {Class.MAIL_BODIES: 2}
+    async with database.transaction() as session:
+        await session.execute(update(Message).where(Message.state == "claimed").values(state="cancelled"))
+
+    at_once = await forget(database, later(days=400))
+    days = [await forget(database, later(days=day, minutes=10 * look)) for day in (401, 402) for look in range(3)]
+
+    assert at_once == {Class.MAIL_BODIES: 0}
+    assert sum(each[Class.MAIL_BODIES] for each in days) == 1
+    assert await only(database, select(Message.subject)) == [None] * 3
+
+
 async def test_what_calls_saved_goes_once_their_runs_have_ended(client: httpx.AsyncClient, database: Database) -> None:
     ann = await make_customer(database, "ann")
     async with database.transaction() as session:
