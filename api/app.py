@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from fastapi_offline import FastAPIOffline
 
 from api import (
     browser,
@@ -26,6 +25,7 @@ from api import (
     ingest,
     journeys,
     links,
+    manual,
     merges,
     messages,
     meta_hooks,
@@ -95,16 +95,15 @@ _ROUTERS = (
     meta_hooks.router,
     inbox.router,
     icon.router,
+    manual.router,
 )
 
 
 def create_app(dependencies: ApiDependencies) -> FastAPI:
     """The application, ready to be served; its lifespan holds what runs beside the requests."""
-    app = FastAPIOffline(
-        docs_url="/docs",
+    app = FastAPI(
+        docs_url=None,  # manual.py's
         redoc_url=None,
-        static_url="/docs/files",
-        favicon_url=icon.PATH,
         title="Perennial",
         summary="Customer journeys for shops: Segment events in, journeys on Temporal, email through one gate.",
         version="1",
@@ -124,6 +123,7 @@ def create_app(dependencies: ApiDependencies) -> FastAPI:
     app.add_middleware(BodyTime)
     for router in _ROUTERS:
         app.include_router(router)
+    manual.serve_files(app)
     describe(app)
     return app
 
