@@ -87,7 +87,7 @@ class Attempts:
             claimed.channel,
             claimed.provider,
             is_transactional=claimed.is_transactional,
-            was_refused=claimed.refused_at is not None,
+            was_refused=claimed.was_refused,
         )
         return None if away is None else TryAgain(away.code, away.delay)
 
@@ -99,7 +99,7 @@ class Attempts:
                 claimed.channel,
                 claimed.provider,
                 is_transactional=claimed.is_transactional,
-                was_refused=claimed.refused_at is not None,
+                was_refused=claimed.was_refused,
             )
             if isinstance(grant, TurnedAway):
                 return TryAgain(grant.code, grant.delay)
@@ -195,7 +195,7 @@ class Attempts:
         with suppress(TimeoutError):  # of ours: providers answer their own
             async with asyncio.timeout(_LONGEST_CALL.total_seconds()):
                 answer = await self._providers.send(begun.outgoing, called_at)
-        answer = self._pacer.judged(grant, answer, claimed.refused_at)
+        answer = self._pacer.judged(grant, claimed.message_id, answer, was_refused=claimed.was_refused)
         pause = await self._pacer.learn(grant, answer, now().as_of)
         called = _Called(grant, called_at, answer, pause)
         return await self._record(now(), claimed, called)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from activities.message_content import Draft, draft_for
 from activities.message_fates import TryAgain, cancel, refuse, set_aside, what_became_of, withhold
 from activities.message_gate import Pending, address_for, pass_gate
-from activities.message_records import new_message, refused_at
+from activities.message_records import new_message, was_refused
 from activities.providers import Providers
 from activities.steps import OpenStep, open_step
 from database.messages import lock_message_of_step
@@ -29,7 +28,7 @@ from domain.runs import StepInput, StepOutcome
 class Claimed:
     """The message has passed the gate. `draft` None: an earlier attempt has rendered it already.
 
-    `refused_at`: when it was last refused, None if that never looked like everybody's trouble.
+    `was_refused`: before, for what looked like everybody's trouble.
     """
 
     message_id: UUID
@@ -37,7 +36,7 @@ class Claimed:
     provider: str
     is_transactional: bool
     draft: Draft | None
-    refused_at: datetime | None = None
+    was_refused: bool = False
 
 
 class Claims:
@@ -107,5 +106,5 @@ class Claims:
             provider=provider,
             is_transactional=message.purpose == TRANSACTIONAL,
             draft=draft,
-            refused_at=refused_at(message),
+            was_refused=was_refused(message),
         )

@@ -142,12 +142,9 @@ def last_try(message: Message) -> datetime:
     return message.not_after or message.created_at + LONGEST_TRY
 
 
-def refused_at(message: Message) -> datetime | None:
-    """When the message was last refused, if one of its refusals looked like everybody's trouble."""
-    refused = [each for each in message.attempts if each["outcome"] == "deferred"]
-    if not any(each.get("fault") == Fault.PROVIDER for each in refused):
-        return None
-    return datetime.fromisoformat(refused[-1]["answered_at"])
+def was_refused(message: Message) -> bool:
+    """Whether one of the message's refusals looked like everybody's trouble."""
+    return any(each["outcome"] == "deferred" and each.get("fault") == Fault.PROVIDER for each in message.attempts)
 
 
 def _note(message: Message, answer: ProviderAnswer, called_at: datetime, as_of: datetime) -> None:

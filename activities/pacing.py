@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 
@@ -18,7 +19,7 @@ from database import provider_rates
 from database.provider_rates import Granted, NotYet
 from database.session import Database, WriteSession
 from domain.provider_answers import Accepted, Deferred, ProviderAnswer
-from domain.provider_pace import Pace, is_lost, trouble_of
+from domain.provider_pace import MANY_IN_DOUBT, Pace, is_lost, trouble_of
 from domain.refusals import Fault
 
 ILL = Gauge("perennial_provider_ill", "1 while a provider takes nothing, as this process last saw it", ["provider"])
@@ -56,7 +57,8 @@ class Pacer:
         # Who was refused before stands in a line apart, and holds up nobody who was not.
         self._lines = {(provider, was_refused): Line() for provider in rates for was_refused in (False, True)}
         self._troubles: dict[str, str] = {}
-        self._well_at: dict[str, datetime] = {}  # when this process last saw that the provider takes mail
+        # Messages refused again since this process last saw that the provider takes mail.
+        self._refused_again: dict[str, set[UUID]] = {provider: set() for provider in rates}
         self._registered: set[str] = set()
 
     async def room(
@@ -102,20 +104,22 @@ class Pacer:
         else:
             await provider_rates.free(session, grant.provider, place)
 
-    def judged(self, grant: Grant, answer: ProviderAnswer, refused_at: datetime | None) -> ProviderAnswer:
-        """The answer, with the fault of the message where others get through what it alone does not.
+    def judged(self, grant: Grant, message_id: UUID, answer: ProviderAnswer, *, was_refused: bool) -> ProviderAnswer:
+        """The answer, with the fault of the message where others got through what it alone did not.
 
-        `refused_at`: when the message was last refused, None if it never was for everybody's trouble.
+        A message that `was_refused` for everybody's trouble made the provider ill, and while it is ill everybody
+        probes. Whose call is no probe therefore comes after somebody got through, in whatever process. That stays so
+        when nobody else is left to get through, unless many are refused in a row who were refused before.
         """
-        if isinstance(answer, Accepted):
-            self._well_at[grant.provider] = datetime.now(UTC)
-        well_at = self._well_at.get(grant.provider)
-        is_probe = grant.granted is None or grant.granted.is_probe
-        if is_probe or refused_at is None or well_at is None or well_at <= refused_at:
+        if grant.granted is None:
             return answer
-        if isinstance(answer, Deferred) and answer.is_doubtful:
-            return replace(answer, fault=Fault.MESSAGE)
-        return answer
+        again = self._refused_again[grant.provider]
+        if isinstance(answer, Accepted):
+            again.clear()
+        if grant.granted.is_probe or not was_refused or not (isinstance(answer, Deferred) and answer.is_doubtful):
+            return answer
+        again.add(message_id)
+        return answer if len(again) > MANY_IN_DOUBT else replace(answer, fault=Fault.MESSAGE)
 
     async def learn(self, grant: Grant, answer: ProviderAnswer, as_of: datetime) -> timedelta | None:
         """What the answer says about the provider itself. Answers how long it is left alone, None if it is not ill.
@@ -182,7 +186,7 @@ class Pacer:
     def _note(self, provider: str, trouble: str | None) -> None:
         if trouble is None:
             if self._troubles.pop(provider, None) is not None:
-                self._well_at[provider] = datetime.now(UTC)
+                self._refused_again[provider].clear()
         else:
             self._troubles[provider] = trouble
         ILL.labels(provider).set(trouble is not None)

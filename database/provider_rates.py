@@ -17,7 +17,7 @@ from database.base import Table
 from database.messages import Message
 from database.session import ReadSession, WriteSession
 from domain.messages import MessageState
-from domain.provider_pace import WINDOW, Pace, Trouble
+from domain.provider_pace import MANY_IN_DOUBT, WINDOW, Pace, Trouble
 
 
 class ProviderRate(Table):
@@ -77,8 +77,6 @@ _ASK_AGAIN: Final = timedelta(milliseconds=250)
 """The longest wait before asking again; how long after that a transactional message keeps its mark."""
 _FIRST_PAUSE: Final = timedelta(milliseconds=500)
 _LONGEST_PAUSE: Final = timedelta(seconds=3)
-_TRIES_IN_DOUBT: Final = 10
-"""So many messages try one soon after the other before pauses grow, where refusals may belong to their recipients."""
 _PRECEDENCE: Final = timedelta(milliseconds=500)
 """How much later than others a message probes that was refused before. More than `_ASK_AGAIN`."""
 
@@ -250,7 +248,7 @@ async def fall_ill(session: WriteSession, provider: str, granted: Granted, troub
         "provider": provider,
         "trouble": trouble.code,
         "pause": trouble.pause,
-        "tries": _TRIES_IN_DOUBT if trouble.is_doubtful else 0,
+        "tries": MANY_IN_DOUBT if trouble.is_doubtful else 0,  # so many try soon before pauses grow
         "first": _FIRST_PAUSE,
         "longest": _LONGEST_PAUSE,
         "at": granted.at,

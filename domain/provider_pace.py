@@ -13,6 +13,9 @@ from domain.refusals import Fault
 WINDOW: Final = timedelta(seconds=1)
 """A cap counts the calls in any window of this length."""
 
+MANY_IN_DOUBT: Final = 10
+"""What more messages than so many hear one after the other is hardly the trouble of each of them alone."""
+
 _MANY_PLACES: Final = 10
 _LONGEST_STATED_PAUSE: Final = timedelta(minutes=5)
 _FIRST_WAIT: Final = timedelta(seconds=1)
