@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import aliased
 
 from database.runs import Run, RunStep
 from database.session import ReadSession
@@ -54,15 +55,24 @@ async def _count_runs(session: ReadSession, which: ColumnElement[bool], found: M
 
 
 async def _count_steps(session: ReadSession, which: ColumnElement[bool], found: Mapping[bool, Funnel]) -> None:
-    runs = func.count(RunStep.run_id.distinct())
-    logged = select(Run.shadow, RunStep.step).join(Run, Run.id == RunStep.run_id).where(which)
-    reached = logged.add_columns(runs).group_by(Run.shadow, RunStep.step)
-    for shadow, step, count in await session.execute(reached):
-        found[shadow].steps[step] = StepCounts(reached=count)
-    by_outcome = logged.add_columns(RunStep.outcome, RunStep.reason, runs)
-    by_outcome = by_outcome.group_by(Run.shadow, RunStep.step, RunStep.outcome, RunStep.reason)
-    for shadow, step, outcome, reason, count in await session.execute(by_outcome):
-        _add(found[shadow].steps[step], outcome, reason, count)
+    """A run that came by a step several times counts at the first of its visits, or the first of one outcome.
+
+    Counting distinct runs would sort the version's whole log. Only later visits look for earlier ones, by pk_run_steps.
+    """
+    earlier = aliased(RunStep)
+    visits = select(earlier.visit).where(
+        earlier.run_id == RunStep.run_id, earlier.step == RunStep.step, earlier.visit < RunStep.visit
+    )
+    alike = visits.where(earlier.outcome == RunStep.outcome, earlier.reason.is_not_distinct_from(RunStep.reason))
+    reached, came_out = (
+        func.count().filter(or_(RunStep.visit == 1, ~before.correlate(RunStep).exists())) for before in (visits, alike)
+    )
+    groups = (Run.shadow, RunStep.step, RunStep.outcome, RunStep.reason)
+    statement = select(*groups, reached, came_out).join(Run, Run.id == RunStep.run_id).where(which).group_by(*groups)
+    for shadow, step, outcome, reason, first, runs in await session.execute(statement):
+        counts = found[shadow].steps.setdefault(step, StepCounts())
+        counts.reached += first
+        _add(counts, outcome, reason, runs)
 
 
 def _add(counts: StepCounts, outcome: str, reason: str | None, runs: int) -> None:
