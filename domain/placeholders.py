@@ -42,6 +42,6 @@ def is_placeholder(value: str) -> bool:
         return True
     if len(joined) == _UUID_DIGITS and len(set(joined)) == 1:  # ffffffff-ffff-...
         return True
-    if bare in _IDS or joined in _JOINED or (joined and _JOINED.issuperset(words)):  # not-set, undefined_undefined
+    if bare in _IDS or joined in _JOINED or (len(set(words)) == 1 and words[0] in _JOINED):  # not-set, null_null
         return True
     return any(bare.startswith(first) and bare.endswith(last) for first, last in _UNFILLED)

@@ -162,7 +162,17 @@ def test_ids_that_name_nobody_are_known_however_they_are_written() -> None:
     nobody += ["undefined_undefined", "null null", "anonymous-user", "(empty)", "ffffffff-ffff-ffff-ffff-ffffffffffff"]
     assert [value for value in nobody if not is_placeholder(value)] == []
     somebodies = ["ann", "nullmann", "10", "guest-4711", "anonymous@shop.example", "0815", "1", "undefined-1", "-7"]
-    somebodies += ["user-0", "guest@shop.example", "customer 1", "test-42", "\u738b", "\U0001f642", "7f" * 16]
+    somebodies += [
+        "user-0",
+        "guest@shop.example",
+        "customer 1",
+        "test-user",
+        "nobody",
+        "test-42",
+        "\u738b",
+        "\U0001f642",
+        "7f" * 16,
+    ]
     assert [value for value in somebodies if is_placeholder(value)] == []
 
 
