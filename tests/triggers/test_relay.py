@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,7 +22,7 @@ from perennial.temporal import connect
 from tests.factories import NOON
 from tests.triggers.shop import Shop, abandoned_cart
 from triggers import commands
-from triggers.relay import Relay
+from triggers.relay import Relay, Sent
 
 PATIENCE, LEASE = timedelta(seconds=0.5), timedelta(seconds=1)
 
@@ -193,47 +194,71 @@ def test_wakes_that_follow_one_another_are_one_call() -> None:
     assert [[each.id for each in call] for call in calls] == [[0], [1, 2], [3], [4]]
 
 
-@asynccontextmanager
-async def slow_temporal(monkeypatch: pytest.MonkeyPatch, seconds: float) -> AsyncIterator[list[str]]:
-    """Temporal takes its time; what was asked of it, in order."""
-    asked: list[str] = []
+@dataclass
+class SlowTemporal:
+    """Temporal, which answers one call for each release of `answers`; what was asked of it, in order."""
 
-    async def carry_out(client: Client, command: PendingCommand, patience: timedelta) -> None:
-        asked.append(f"{command.kind} {command.workflow_id}")
-        await asyncio.sleep(seconds)
+    asked: list[str] = field(default_factory=list)
+    answers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
-    monkeypatch.setattr("triggers.relay.carry_out", carry_out)
-    yield asked
+    async def carry_out(self, client: Client, command: PendingCommand, patience: timedelta) -> None:
+        self.asked.append(f"{command.kind} {command.workflow_id}")
+        await self.answers.acquire()
+
+    async def is_asked(self, calls: int) -> None:
+        """Wait until it has been asked so often."""
+        async with asyncio.timeout(60):
+            while len(self.asked) < calls:
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def slow_temporal(monkeypatch: pytest.MonkeyPatch) -> SlowTemporal:
+    slow = SlowTemporal()
+    monkeypatch.setattr("triggers.relay.carry_out", slow.carry_out)
+    return slow
 
 
 async def test_no_lock_is_held_while_temporal_is_asked_and_no_other_relay_asks_too(
-    database: Database, temporal_client: Client, monkeypatch: pytest.MonkeyPatch
+    database: Database, temporal_client: Client, slow_temporal: SlowTemporal
 ) -> None:
     await write(database, start("j/1"), wake("j/1"))
-    async with slow_temporal(monkeypatch, 0.3) as asked:
-        first = asyncio.create_task(Relay(database, temporal_client).relay_once())
-        await asyncio.sleep(0.1)
-        async with database.transaction() as session:
-            await session.execute(select(Command).with_for_update(nowait=True))
-        await write(database, NewCommand(CommandKind.CANCEL, "j/1"))
-        other = await Relay(database, temporal_client).relay_once()
-        assert (other.done, (await first).done) == (0, 2)
-        assert (await Relay(database, temporal_client).relay_once()).done == 1
+    first = asyncio.create_task(Relay(database, temporal_client).relay_once())
+    await slow_temporal.is_asked(1)
+    async with database.transaction() as session:
+        await session.execute(select(Command).with_for_update(nowait=True))
+    await write(database, NewCommand(CommandKind.CANCEL, "j/1"))
+    other = await Relay(database, temporal_client).relay_once()
+    for _ in range(3):
+        slow_temporal.answers.release()
+    assert (other.done, (await first).done) == (0, 2)
+    assert (await Relay(database, temporal_client).relay_once()).done == 1
 
-    assert asked == ["start j/1", "wake j/1", "cancel j/1"]
+    assert slow_temporal.asked == ["start j/1", "wake j/1", "cancel j/1"]
 
 
 async def test_what_a_frozen_relay_had_leased_is_taken_up_and_it_asks_nothing_late(
-    database: Database, temporal_client: Client, monkeypatch: pytest.MonkeyPatch
+    database: Database, temporal_client: Client, slow_temporal: SlowTemporal
 ) -> None:
     await write(database, start("j/1"), NewCommand(CommandKind.CANCEL, "j/1"))
-    async with slow_temporal(monkeypatch, 1.2) as asked:  # the first call lasts longer than the lease
-        frozen = asyncio.create_task(Relay(database, temporal_client, patience=PATIENCE, lease=LEASE).relay_once())
-        await asyncio.sleep(1.05)
-        taken = asyncio.create_task(Relay(database, temporal_client, lease=timedelta(seconds=20)).relay_once())
-        assert (await frozen).done == 1
-        assert await depth(database) == 2  # it removed nothing that is another's by now
-        assert (await taken).done == 2
+    lease = timedelta(seconds=3)  # its first call must begin in the time that its patience leaves of this
+    frozen = asyncio.create_task(Relay(database, temporal_client, patience=PATIENCE, lease=lease).relay_once())
+    await slow_temporal.is_asked(1)
+    taken = asyncio.create_task(_take_up(Relay(database, temporal_client, lease=timedelta(seconds=60))))
+    await slow_temporal.is_asked(2)  # the lease is over, and the first call still has no answer
+    slow_temporal.answers.release()
+    assert (await frozen).done == 1
+    assert await depth(database) == 2  # it removed nothing that is another's by now
+    for _ in range(2):
+        slow_temporal.answers.release()
+    assert (await taken).done == 2
 
-    assert asked == ["start j/1", "start j/1", "cancel j/1"]
+    assert slow_temporal.asked == ["start j/1", "start j/1", "cancel j/1"]
     assert await depth(database) == 0
+
+
+async def _take_up(relay: Relay) -> Sent:
+    """The first round that has something to do."""
+    while not (sent := await relay.relay_once()).done:
+        await asyncio.sleep(0.05)
+    return sent

@@ -156,7 +156,7 @@ async def test_a_schedule_that_fires_enters_the_audience_through_temporal(shop: 
         workflow_runner=sandbox(),
     ):
         await temporal_client.get_schedule_handle(schedule_id("weekly", 0)).trigger()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not await shop.runs("weekly"):
                 await shop.route()
                 await asyncio.sleep(0.1)
