@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -54,8 +53,8 @@ def sendgrid() -> Iterator[FakeSendGrid]:
 
 @pytest.fixture
 def provider(sendgrid: FakeSendGrid) -> Iterator[SendGridProvider]:
-    """Our provider, pointed at it, with little patience."""
-    provider = SendGridProvider("SG.fake", host=sendgrid.url, timeout=0.3)
+    """Our provider, pointed at it, with patience enough for a busy machine."""
+    provider = SendGridProvider("SG.fake", host=sendgrid.url, timeout=30)
     yield provider
     provider.close()
 
@@ -97,7 +96,6 @@ async def test_the_request_carries_our_id_and_headers_and_none_of_their_tracking
         (Reply(500), Unknown("http_500", 500)),
         (Reply(502), Unknown("http_502", 502)),
         (Reply(504), Unknown("http_504", 504)),
-        (Reply(takes=True, hangs=0.6), Unknown("timeout")),
         (Reply(takes=True, drops=True), Unknown("connection_lost")),
     ],
 )
@@ -167,10 +165,18 @@ async def test_a_refusal_says_what_of_the_message_was_wrong_and_whose_fault_it_i
     assert await provider.send(EMAIL, NOW) == meaning
 
 
+async def test_silence_after_the_request_may_mean_that_the_message_was_taken(sendgrid: FakeSendGrid) -> None:
+    sendgrid.script = [Reply(takes=True, hangs=3.0)]
+    provider = SendGridProvider("SG.fake", host=sendgrid.url, timeout=1)
+
+    assert await provider.send(EMAIL, NOW) == Unknown("timeout")
+    provider.close()
+
+
 async def test_a_provider_that_cannot_be_reached_has_taken_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    provider = SendGridProvider("SG.fake", host=f"http://127.0.0.1:{port}", timeout=1)
+    provider = SendGridProvider("SG.fake", host=f"http://127.0.0.1:{port}", timeout=30)
 
     assert await provider.send(EMAIL, NOW) == Deferred("provider_unreachable", fault=Fault.PROVIDER)
     provider.close()
@@ -344,7 +350,5 @@ async def test_an_answer_at_a_byte_a_moment_ends_with_the_time_limit_of_the_call
 
     server = await asyncio.start_server(dribble, "127.0.0.1", 0)
     provider = SendGridProvider("SG.x", host=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=0.5)
-    begun = time.monotonic()
-    assert await provider.send(EMAIL, NOW) == Unknown("timeout")
-    assert time.monotonic() - begun < 1.5
+    assert await provider.send(EMAIL, NOW) == Unknown("timeout")  # it would have ended with "connection_lost"
     server.close()
