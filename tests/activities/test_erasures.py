@@ -86,7 +86,7 @@ async def test_nothing_of_the_person_is_left_in_any_table_nor_in_temporal(
         assert await where_found(database) >= PERSONAL - OUT_OF_REACH
 
         job = await erase(database, ann)
-        await asyncio.wait_for(carry_out(temporal_client, queue, job), 60)
+        await asyncio.wait_for(carry_out(temporal_client, queue, job), 120)
 
         assert await where_found(database) == set()
         assert [each async for each in temporal_client.list_workflows(f'CustomerId = "{ann}"')] == []
@@ -110,7 +110,7 @@ async def test_tests_of_templates_are_blanked_for_they_may_have_shown_the_custom
     async with database.transaction() as session:
         session.add(shown)
     async with serving(database, temporal_client) as queue:
-        await asyncio.wait_for(carry_out(temporal_client, queue, await erase(database, ann)), 60)
+        await asyncio.wait_for(carry_out(temporal_client, queue, await erase(database, ann)), 120)
 
     async with database.read() as session:
         left = (await session.execute(select(Message))).scalar_one()
@@ -121,9 +121,9 @@ async def test_an_erasure_that_is_carried_out_twice_ends_the_same(database: Data
     ann = await make_person(database, CANARY)
     async with serving(database, temporal_client) as queue:
         job = await erase(database, ann)
-        await asyncio.wait_for(carry_out(temporal_client, queue, job), 60)
+        await asyncio.wait_for(carry_out(temporal_client, queue, job), 120)
         first = (await proof_of(database, job)).proof
-        await asyncio.wait_for(carry_out(temporal_client, queue, job), 60)
+        await asyncio.wait_for(carry_out(temporal_client, queue, job), 120)
 
     assert (await proof_of(database, job)).proof == first
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -15,17 +17,21 @@ from connectors.rendering import Renderer
 from database.customers import lock
 from database.runs import Run, RunStep
 from database.session import Database
-from domain.runs import OutcomeKind
+from domain.runs import OutcomeKind, StepOutcome
 from tests.sending import NOON, Shop, add_customer, add_event, add_run, consent_record, enter, open_shop, publish
 from tests.sending import welcome_journey as journey_of
 from triggers.restrictions import restrict
 
-# The first attempt of a message takes 1.2 s to commit, as on a disk that is busy; the customer's lock is held as long.
+# The first attempt of a message takes 1.2 s to commit, or longer if a test holds it, as on a disk that is busy; the
+# customer's lock is held as long.
 _SLOW_COMMIT = """
     CREATE SEQUENCE attempts_begun;
     CREATE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
     BEGIN
-        IF nextval('attempts_begun') = 1 THEN PERFORM pg_sleep(1.2); END IF;
+        IF nextval('attempts_begun') = 1 THEN
+            PERFORM pg_sleep(1.2);
+            PERFORM pg_advisory_xact_lock(1);
+        END IF;
         RETURN NULL;
     END $$;
     CREATE CONSTRAINT TRIGGER take_long AFTER UPDATE ON messages DEFERRABLE INITIALLY DEFERRED
@@ -50,10 +56,19 @@ async def shop(database: Database, renderer: Renderer, owner: asyncpg.Connection
         yield shop
 
 
-async def is_held_up(owner: asyncpg.Connection) -> None:
-    """Wait until the gate has looked and the first attempt is being committed."""
-    async with asyncio.timeout(20):
-        while not await owner.fetchval("SELECT is_called FROM attempts_begun"):
+@asynccontextmanager
+async def held_up(shop: Shop, owner: asyncpg.Connection, run_id: UUID) -> AsyncIterator[asyncio.Task[StepOutcome]]:
+    """A message under way: for the block, its gate has looked and its first attempt is being committed."""
+    await owner.execute("SELECT pg_advisory_lock(1)")
+    sending = asyncio.create_task(shop.send(run_id))
+    await until(owner, "SELECT is_called FROM attempts_begun")
+    yield sending
+    await owner.execute("SELECT pg_advisory_unlock(1)")
+
+
+async def until(owner: asyncpg.Connection, holds: str) -> None:
+    async with asyncio.timeout(60):
+        while not await owner.fetchval(holds):
             await asyncio.sleep(0.01)
 
 
@@ -76,9 +91,7 @@ async def test_an_exit_that_is_acknowledged_while_a_message_is_held_up_beats_it(
 ) -> None:
     run_id = await enter(shop)
 
-    sending = asyncio.create_task(shop.send(run_id))
-    await is_held_up(owner)
-    async with shop.database.transaction() as session:
+    async with held_up(shop, owner, run_id) as sending, shop.database.transaction() as session:
         await add_event(session, "ann", "Order Completed")
     with pytest.raises(ApplicationError) as held:
         await sending
@@ -97,9 +110,7 @@ async def test_consent_that_is_withdrawn_while_a_message_is_held_up_counts(
 ) -> None:
     run_id = await enter(shop)
 
-    sending = asyncio.create_task(shop.send(run_id))
-    await is_held_up(owner)
-    async with shop.database.transaction() as session:
+    async with held_up(shop, owner, run_id) as sending, shop.database.transaction() as session:
         run = await session.get_one(Run, run_id)
         session.add(consent_record(run.customer_id, "unsubscribed"))
     outcome = await sending
@@ -126,13 +137,17 @@ async def test_a_restriction_acknowledged_while_a_message_is_held_up_keeps_it_fr
     shop: Shop, owner: asyncpg.Connection
 ) -> None:
     run_id = await enter(shop)
-    sending = asyncio.create_task(shop.send(run_id))
-    await is_held_up(owner)
 
-    async with shop.database.transaction() as session:
-        customer = (await session.get_one(Run, run_id)).customer_id
-        await lock(session, [customer], skip_locked=False)
-        await restrict(session, customer, reason="objects", by="key", as_of=NOON)
+    async def objects() -> None:
+        async with shop.database.transaction() as session:
+            customer = (await session.get_one(Run, run_id)).customer_id
+            await lock(session, [customer], skip_locked=False)
+            await restrict(session, customer, reason="objects", by="key", as_of=NOON)
+
+    async with held_up(shop, owner, run_id) as sending:
+        objecting = asyncio.create_task(objects())
+        await until(owner, "SELECT count(*) >= 2 FROM pg_locks WHERE NOT granted")  # the message, and who objects
+    await objecting
 
     assert ((await sending).kind, shop.provider.calls) == (OutcomeKind.HELD, [])
     assert (await shop.message()).reason == "restricted"
