@@ -125,7 +125,7 @@ async def test_nothing_is_announced_before_the_commit(database: Database, announ
             await asyncio.sleep(0.02)
             assert not heard.is_set()
         if announce:
-            await asyncio.wait_for(heard.wait(), timeout=5)
+            await asyncio.wait_for(heard.wait(), timeout=60)
         await asyncio.sleep(0.02)
         assert heard.is_set() is announce
 
@@ -160,7 +160,7 @@ async def _until_somebody_waits(database: Database) -> None:
     waits = text(
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
-    async with asyncio.timeout(10), database.read() as session:
+    async with asyncio.timeout(60), database.read() as session:
         while True:
             await session.execute(text("SET LOCAL ROLE NONE"))  # the application itself may not look
             if await session.scalar(waits):

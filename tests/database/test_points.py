@@ -211,7 +211,7 @@ async def _spend_during_a_spending(database: Database, account: UUID) -> Sequenc
         await points.post(session, MAIN, [debit(account, 100, "first")], NOON)
         second = asyncio.create_task(move(database, debit(account, 100, "second")))
         waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await session.scalar(waiting):
                 await asyncio.sleep(0.01)
     (outcome,) = await asyncio.gather(second, return_exceptions=True)

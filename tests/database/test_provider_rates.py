@@ -13,7 +13,7 @@ from database.session import Database, WriteSession
 from domain.provider_pace import Pace, Trouble
 
 PACE = Pace.of(20.0)
-_CLOCK = text("SELECT clock_timestamp()")
+_CLOCK = text("SELECT coalesce(ill_since, clock_timestamp()) FROM provider_rates WHERE provider = 'p'")
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ async def session(database: Database) -> AsyncIterator[WriteSession]:
 
 
 async def ask(session: WriteSession, *, after: float = 0, receipt: bool = True) -> Granted | NotYet:
-    """Ask for a call so many seconds from now."""
+    """Ask for a call so many seconds from now, or from when the provider fell ill, however busy the machine is."""
     now = await session.scalar(_CLOCK)
     return await take(session, "p", pace=PACE, is_transactional=receipt, now=now + timedelta(seconds=after))
 
