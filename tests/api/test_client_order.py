@@ -55,7 +55,7 @@ class Network:
     def __init__(self, chance: random.Random, server: ApiServer) -> None:
         self._chance = chance
         self._server = server
-        self._clock = datetime.now(UTC) - timedelta(seconds=30)
+        self._clock = datetime.now(UTC) - timedelta(seconds=5)  # no latency: it would be a wrong clock after a minute
 
     def stamped(self, batch: list[Item]) -> dict[str, Any]:
         """The body of a call that leaves now."""

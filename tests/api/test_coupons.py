@@ -211,7 +211,7 @@ async def test_a_copy_of_the_code_without_its_locks_fails_the_test_above(
     """They slip through where they truly meet, which a busy machine may prevent: so more than one round."""
     monkeypatch.setattr(Select, "with_for_update", lambda self, **_: self)
     most = 0
-    for turn in range(15):
+    for turn in range(60):
         await make(client, f"ONE-{turn}", uses=1)
         orders = [f"o-{turn}-{n}" for n in range(20)]
         await asyncio.gather(*(use(client, order, f"ONE-{turn}", cart=CART) for order in orders))

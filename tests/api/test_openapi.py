@@ -65,7 +65,7 @@ async def test_fuzzing_by_the_document_finds_nothing(
     process = await asyncio.create_subprocess_exec(
         *(schemathesis, "run", f"{api_server.url}/openapi.json", "--max-time", SECONDS),
         *("-H", f"Authorization: Bearer {api_server.admin_key}", "--continue-on-failure", "--no-color"),
-        *("--suppress-health-check", "all", "--request-timeout", "20"),
+        *("--suppress-health-check", "all", "--request-timeout", "60"),
         *("--phases", "examples,coverage,fuzzing", "--max-examples", "20"),
         cwd=tmp_path,
         env={**os.environ, "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path)},

@@ -153,7 +153,7 @@ async def _release_during_a_capture(client: httpx.AsyncClient, database: Databas
     async with database.transaction() as session:
         await points.post(session, "main", [Capture(ann, "first", UUID(hold_id))], NOON)
         released = asyncio.create_task(client.post(f"/v1/holds/{hold_id}/release"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await session.scalar(waiting):
                 await asyncio.sleep(0.01)
     return await released

@@ -97,7 +97,7 @@ async def _look(database: Database, seen: list[str], over: asyncio.Event) -> Non
 
 
 async def _until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not is_so():  # another task sees to it
             await asyncio.sleep(0.05)
 

@@ -16,6 +16,7 @@ from api.dependencies import ApiDependencies
 from database.pools import API, INGEST, Pool
 from database.session import Database
 from tests.api.conftest import ApiServer
+from tests.api.repeating import until_answered
 
 HASTE = 0.1
 """Time-outs a tenth as long: what is shown is their order, and a test takes moments."""
@@ -59,7 +60,7 @@ async def post(api: ApiServer, client: httpx.AsyncClient, number: int) -> tuple[
 
 async def taken(api: ApiServer, client: httpx.AsyncClient, number: int) -> None:
     """Post an event, and again as clients do, while this machine is too busy for it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await post(api, client, number))[0] == 503:
             await asyncio.sleep(0.05)
 
@@ -69,14 +70,14 @@ async def test_every_call_is_answered_within_seconds_while_the_events_are_locked
 ) -> None:
     async with as_owner(database_url, "BEGIN", "LOCK TABLE events"):
         answers = await asyncio.gather(*(post(api_server, client, number) for number in range(40)))
-        alive = await client.get("/v1/journeys")
+        alive = await until_answered(lambda: client.get("/v1/journeys"))
 
     assert {status for status, _, _ in answers} == {503}
     assert max(seconds for _, seconds, _ in answers) < 20  # the lock is held all the while; a busy machine adds its own
     assert all(answer.headers["Retry-After"] == "1" for _, _, answer in answers)
     assert all(answer.json()["detail"].startswith(NOT_IN_TIME) for _, _, answer in answers)
     assert alive.status_code == 200  # the rest of the API has connections of its own
-    assert (await post(api_server, client, 1))[0] == 200
+    await taken(api_server, client, 1)
 
 
 async def test_no_call_fails_once_the_database_is_back(

@@ -26,6 +26,8 @@ from domain.errors import Conflict
 from domain.keys import KeyKind, Scope
 
 router = APIRouter(route_class=ApiRoute)
+UNDER_WAY, MAY_END = asyncio.Event(), asyncio.Event()
+"""A slow toy is being made; it is ready once the test says so."""
 
 
 class Toy(BaseModel):
@@ -49,6 +51,9 @@ async def make_toy(toy: Toy, session: Writing) -> Response:
     insert = text("INSERT INTO document_changes VALUES (:name || '-' || (SELECT count(*) FROM document_changes), 0)")
     await session.execute(insert, {"name": toy.name})
     await asyncio.sleep(toy.seconds)
+    if toy.mood == "slow":
+        UNDER_WAY.set()
+        await MAY_END.wait()
     if toy.mood == "refusing":
         raise Conflict("this toy does not want to be made")
     if toy.mood == "answering":
