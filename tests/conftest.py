@@ -20,6 +20,7 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from database.migrations.upgrade import upgrade
+from database.pools import ROUTER
 from database.session import Database
 from perennial.embedded.postgres import EmbeddedPostgres
 from perennial.embedded.temporal import EmbeddedTemporal, binary
@@ -100,8 +101,8 @@ async def database_url(postgres: EmbeddedPostgres, databases: Databases) -> Asyn
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """This test's database."""
-    database = Database(database_url)
+    """This test's database; its connections are worth waiting for on a busy machine."""
+    database = Database(database_url, pool=ROUTER.changed("wait=60"))
     yield database
     await database.close()
 
@@ -123,7 +124,7 @@ async def temporal_client(temporal_server: EmbeddedTemporal) -> Client:
     request = RegisterNamespaceRequest(namespace=namespace)
     request.workflow_execution_retention_period.FromSeconds(86_400)
     await client.workflow_service.register_namespace(request)
-    async with asyncio.timeout(10):  # a new namespace takes some milliseconds to reach every part of the server
+    async with asyncio.timeout(60):  # a new namespace takes some milliseconds to reach every part of the server
         while not await _has_search_attributes(client):
             await asyncio.sleep(0.02)
     return client

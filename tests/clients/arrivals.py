@@ -22,7 +22,7 @@ async def arrivals(database: Database) -> list[Arrival]:
 
 async def until_arrived(database: Database, count: int) -> list[Arrival]:
     """All stored events, once there are at least `count`."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while len(found := await arrivals(database)) < count:
             await asyncio.sleep(0.05)
     return found

@@ -31,7 +31,7 @@ def api_dependencies(database: Database) -> ApiDependencies:
 async def browser(chromium: str, node: str) -> AsyncIterator[Browser]:
     """Headless Chromium; `node` says whether the SDK is installed."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=120_000)
         yield browser
         await browser.close()
 
@@ -43,6 +43,7 @@ async def test_everything_the_browser_sdk_sends_arrives(
     shop = Starlette(routes=[Route("/", lambda _: FileResponse(HERE / "page.html"))])
     async with serving(shop) as origin:
         page = await browser.new_page()
+        page.set_default_timeout(120_000)
         complaints: list[str] = []
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         await page.goto(f"{origin}/#{api_server.url},{api_server.browser_key}{batching}")

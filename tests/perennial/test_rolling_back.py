@@ -49,7 +49,7 @@ async def schema_at(database_url: str, revision: str) -> AsyncIterator[None]:
 
 
 async def readiness(database: Database) -> tuple[int, str]:
-    async with serving(create_app(ApiDependencies(database=database))) as url, httpx.AsyncClient() as client:
+    async with serving(create_app(ApiDependencies(database=database))) as url, httpx.AsyncClient(timeout=60) as client:
         answer = await client.get(f"{url}/readyz")
     return answer.status_code, answer.json()["schema_revision"]
 
@@ -104,11 +104,11 @@ def running() -> Iterator[list[subprocess.Popen[bytes]]]:
     for process in processes:
         process.terminate()
     for process in processes:
-        process.wait(20)
+        process.wait(60)
 
 
 async def until_answered(url: str) -> None:
-    async with asyncio.timeout(60), httpx.AsyncClient() as client:
+    async with asyncio.timeout(120), httpx.AsyncClient(timeout=30) as client:
         while True:
             try:
                 await client.get(url)
@@ -119,7 +119,10 @@ async def until_answered(url: str) -> None:
 
 
 async def until_routed(url: str, key: str, customer: str) -> Mapping[str, str]:
-    async with asyncio.timeout(60), httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}) as client:
+    async with (
+        asyncio.timeout(120),
+        httpx.AsyncClient(timeout=30, headers={"Authorization": f"Bearer {key}"}) as client,
+    ):
         while (answer := await client.get(f"{url}/v1/customers/{customer}")).status_code != 200:
             await asyncio.sleep(0.2)
     traits: Mapping[str, str] = answer.json()["traits"]
@@ -148,7 +151,7 @@ async def test_the_release_before_takes_and_routes_events_on_this_schema_and_thi
     old = f"http://127.0.0.1:{port}"
     await until_answered(f"{old}/livez")
 
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}) as client:
+    async with httpx.AsyncClient(timeout=60, headers={"Authorization": f"Bearer {key}"}) as client:
         named = {"type": "identify", "userId": "ann", "traits": {"name": "Ann"}}
         order = {"order_id": "1", "total": 50, "products": [{"product_id": "rose", "price": 50, "quantity": 1}]}
         bought = {"type": "track", "userId": "ann", "event": "Order Completed", "properties": order}

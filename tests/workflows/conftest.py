@@ -321,7 +321,7 @@ class Entered:
 
     async def stands_at(self, step: str) -> None:
         """Wait until the run stands at a step."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 row = await self.row()
                 if (row.step == step and row.waiting_for is not None) or (row.held and row.step == step):

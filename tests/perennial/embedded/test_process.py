@@ -29,7 +29,7 @@ def child_in(folder: Path, *, patience: float = 0.2) -> Child:
 async def test_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
     child = child_in(tmp_path)
     child.spawn([sys.executable, "-c", STUBBORN])
-    await child.wait_until(lambda: b"up" in child.log.read_bytes(), within=10)
+    await child.wait_until(lambda: b"up" in child.log.read_bytes(), within=120)
     pid = child.pid
     assert pid is not None
 
@@ -43,7 +43,7 @@ async def test_child_that_dies_at_the_start_is_told_with_its_last_words(tmp_path
     child.spawn([sys.executable, "-c", "raise SystemExit('no such setting')"])
 
     with pytest.raises(StartFailedError, match=r"a server did not start: no such setting \(log: "):
-        await child.wait_until(lambda: False, within=10)
+        await child.wait_until(lambda: False, within=120)
 
 
 async def test_child_that_is_never_ready_is_stopped(tmp_path: Path) -> None:
