@@ -102,7 +102,7 @@ class Stack:
         return result
 
 
-def eventually(read: Callable[[], T], expected: Callable[[T], bool], within: float = 30) -> T:
+def eventually(read: Callable[[], T], expected: Callable[[T], bool], within: float = 120) -> T:
     """Read again and again until it is as expected; fails with what was read last."""
     deadline = time.monotonic() + within
     while True:

@@ -93,7 +93,7 @@ class Shopper:
         found: list[Json] = self.stack.get(f"/v1/runs?customer_id={quote(self.id, safe='')}&journey={journey}")["data"]
         return found
 
-    def run(self, journey: str, until: Callable[[Json], bool] = lambda run: True, within: float = 20) -> Json:
+    def run(self, journey: str, until: Callable[[Json], bool] = lambda run: True, within: float = 120) -> Json:
         """The customer's only run with its log, once it is as wanted."""
         (run,) = eventually(lambda: self.runs(journey), lambda runs: len(runs) == 1, within)
         return eventually(lambda: self.stack.get(f"/v1/runs/{run['id']}"), until, within)

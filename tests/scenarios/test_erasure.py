@@ -14,7 +14,7 @@ from temporalio.client import Client as Temporal
 
 from tests.scenarios.conftest import Stack, eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 JOURNEY = {
     "journey": "farewell",
@@ -58,7 +58,7 @@ def person(stack: Stack) -> Person:
     person = Person(stack)
     assert person.answer("PUT", "/consent", json={"state": "subscribed", "ip": person.canaries[2]})[0] == 200
     person.live()
-    eventually(lambda: stack.mailbox.of(person.email), lambda mails: len(mails) == 1, within=60)
+    eventually(lambda: stack.mailbox.of(person.email), lambda mails: len(mails) == 1)
     return person
 
 

@@ -39,7 +39,7 @@ from tests.scenarios.conftest import Stack, eventually
 from tests.scenarios.shoppers import Json, archive_programmes, new_key
 from tests.scenarios.warehouse import Warehouse, open_warehouse, verified
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"}
 WEBSITE = "https://shop.example/welcome"
@@ -214,7 +214,7 @@ def test_a_friend_signs_up_buys_reaches_silver_redeems_and_returns_half(
 def sign_up_by_link(stack: Stack, segment: Segment, referrer: Member) -> Member:
     """Bob follows the link, signs up, and the shop's backend claims with the code that came along."""
     link = referrer.referral()
-    followed = httpx.get(link["link"], headers=BROWSER, follow_redirects=False)
+    followed = httpx.get(link["link"], headers=BROWSER, follow_redirects=False, timeout=60)
     assert followed.status_code == 302
     landed = urlsplit(followed.headers["location"])
     assert landed._replace(query="").geturl() == WEBSITE

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.scenarios.conftest import SENDGRID_KEY, Stack, eventually
 from tests.scenarios.shoppers import Json, Shopper, is_over, note, outcomes, published, reason_of, stands_at
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TARGET = "https://shop.example/cart?id=c-1"
 LINKED = (
@@ -42,7 +42,7 @@ def settings(stack: Stack) -> Iterator[Json]:
 def browser() -> Iterator[httpx.Client]:
     """A customer's browser, which has no key."""
     agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
-    with httpx.Client(headers={"User-Agent": agent}) as client:
+    with httpx.Client(headers={"User-Agent": agent}, timeout=60) as client:
         yield client
 
 
@@ -81,7 +81,7 @@ def test_a_click_leads_to_the_target_and_on_in_the_journey(stack: Stack, browser
     clicked = {"message": "clicked", "step": "mail", "steps": [{"update": {"id": "seen", "traits": {"seen": True}}}]}
     steps: list[Json] = [
         {"send": {"id": "mail", "template": note(stack, html=LINKED)}},
-        {"wait_for": {"id": "answer", "timeout": "60s", "any": [clicked]}},
+        {"wait_for": {"id": "answer", "timeout": "300s", "any": [clicked]}},
     ]
     journey = published(stack, steps)
     ann = Shopper(stack, first_name="<Ann>")
@@ -119,7 +119,7 @@ def test_preferences_change_by_post_only_and_count_at_once(stack: Stack, browser
     template = note(stack, html=LINKED)
     steps: list[Json] = [
         {"send": {"id": "first", "template": template}},
-        {"wait_for": {"timeout": "60s", "any": [{"message": "unsubscribed"}]}},
+        {"wait_for": {"timeout": "300s", "any": [{"message": "unsubscribed"}]}},
         {"send": {"id": "second", "template": template, "on_skip": [{"update": {"id": "sorry", "traits": {"s": 1}}}]}},
         {"send": {"id": "receipt", "template": template, "category": "transactional"}},
         {"send": {"id": "third", "template": template, "on_skip": "exit"}},
@@ -225,7 +225,7 @@ def test_a_complaint_told_by_the_provider_counts_once_and_ends_marketing(stack: 
     template = note(stack)
     steps: list[Json] = [
         {"send": {"id": "first", "template": template}},
-        {"wait_for": {"timeout": "60s", "any": [{"message": "complained"}]}},
+        {"wait_for": {"timeout": "300s", "any": [{"message": "complained"}]}},
         {"send": {"id": "second", "template": template}},
     ]
     journey = published(stack, steps, purpose="marketing")
@@ -256,4 +256,4 @@ def hook(stack: Stack, events: list[dict[str, Any]], *, forged: bool = False) ->
         "X-Twilio-Email-Event-Webhook-Timestamp": timestamp,
     }
     content = body + b" " if forged else body
-    return httpx.post(f"{stack.addresses['api']}/v1/hooks/sendgrid", content=content, headers=headers)
+    return httpx.post(f"{stack.addresses['api']}/v1/hooks/sendgrid", content=content, headers=headers, timeout=60)

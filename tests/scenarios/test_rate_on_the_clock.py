@@ -22,7 +22,7 @@ from domain.journeys.library import DefinitionLibrary
 from tests.sending import PUBLIC_URL, Shop, add_customer, add_run, open_shop
 from tests.task_queue import SECOND, TaskQueue, busiest_second, crowding
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 RATE = 20.0
 OVERDUE = 120

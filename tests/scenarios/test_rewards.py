@@ -12,7 +12,7 @@ from tests.scenarios.conftest import Stack, eventually
 from tests.scenarios.shoppers import Json, Shopper, archive_programmes
 from tests.scenarios.warehouse import Warehouse, open_warehouse, verified
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def redeem(shopper: Shopper, reward: str) -> Json:
 def ended(stack: Stack, redemption: Json) -> Json:
     """The redemption once it has ended."""
     path = f"/v1/redemptions/{redemption['id']}"
-    return eventually(lambda: stack.get(path), lambda now: now["ended_at"] is not None, within=60)
+    return eventually(lambda: stack.get(path), lambda now: now["ended_at"] is not None)
 
 
 def points(shopper: Shopper) -> tuple[int, int]:

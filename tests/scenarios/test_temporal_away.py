@@ -20,6 +20,7 @@ from temporalio.client import Client as Temporal
 
 from tests.scenarios.conftest import Stack, eventually
 from tests.scenarios.shoppers import Json, is_over, published, started
+from tests.task_queue import crowding
 
 OUTAGE_SECONDS = float(os.environ.get("PERENNIAL_TEST_OUTAGE_SECONDS", "15"))
 SHOPS = 2
@@ -29,7 +30,7 @@ PACE_SECONDS = 0.3
 VIEWS = 18
 """Events of each call that enter nobody."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180 + 5 * OUTAGE_SECONDS)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 + 5 * OUTAGE_SECONDS)]
 
 
 @dataclass
@@ -120,12 +121,12 @@ def test_while_temporal_is_away_events_are_taken_and_every_entry_has_its_one_run
 
     assert set(load.statuses) == {200}
     assert len(in_the_dark) > OUTAGE_SECONDS  # it never ceased to answer
-    assert sorted(load.seconds)[int(len(load.seconds) * 0.95)] < 2
+    assert sorted(load.seconds)[int(len(load.seconds) * 0.95)] < 2 * crowding()
     assert [(run["state"], run["temporal"]["run_id"]) for run in latest] == [("active", None)]  # it was truly away
     runs = eventually(
         lambda: all_runs(stack, journey),
         lambda runs: len(runs) >= len(load.entered) and all(map(is_over, runs)),
-        within=60 + 2 * OUTAGE_SECONDS,
+        within=240 + 2 * OUTAGE_SECONDS,
     )
     assert sorted(run["customer_id"] for run in runs) == sorted(load.entered)
     assert {run["state"] for run in runs} == {"completed"}

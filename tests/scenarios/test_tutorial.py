@@ -15,7 +15,7 @@ from perennial.reference import DOCS
 from tests.scenarios.conftest import Stack
 from tests.scenarios.shoppers import archive_programmes
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

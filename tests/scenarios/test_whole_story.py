@@ -15,7 +15,7 @@ from temporalio.client import Client as Temporal
 
 from tests.scenarios.conftest import Stack, eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 JOURNEY = {
     "journey": "story-cart",

@@ -29,7 +29,7 @@ from tests.scenarios.conftest import Mailbox, Stack, eventually
 from tests.scenarios.shoppers import Json, Shopper, is_over, note, published
 from workflows.activity_options import MESSAGES_QUEUE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 EACH = 4
 SETTLED = timedelta(minutes=16)
@@ -141,7 +141,7 @@ def try_again_now(stack: Stack, runs: Sequence[Json]) -> None:
     in_temporal(stack, reset)
 
 
-def send_when_settled(stack: Stack, runs: Sequence[Json]) -> None:
+def send_when_settled(stack: Stack, runs: Sequence[Json], lasts: timedelta) -> None:
     """The next attempts, made by the real worker when the settling time is over."""
 
     async def send(client: Temporal) -> None:
@@ -152,7 +152,7 @@ def send_when_settled(stack: Stack, runs: Sequence[Json]) -> None:
                     StepInput(run_id=run["id"], step="mail", visit=1, as_of=datetime.now(UTC) + SETTLED),
                     id=f"settled/{run['id']}",
                     task_queue=MESSAGES_QUEUE,
-                    start_to_close_timeout=5 * MOMENT,
+                    start_to_close_timeout=lasts,
                 )
                 for run in runs
             )
@@ -189,7 +189,7 @@ def test_a_killed_worker_never_sends_marketing_twice_nor_loses_a_receipt(stack: 
     time.sleep(2)  # too early: nothing may leave
     assert [recipients.got() for recipients in everybody] == [[1] * EACH, [0] * EACH, [1] * EACH, [0] * EACH]
 
-    send_when_settled(stack, [*receipts.runs, *unsent_receipts.runs])
+    send_when_settled(stack, [*receipts.runs, *unsent_receipts.runs], 60 * MOMENT)
 
     try_again_now(stack, [*receipts.runs, *unsent_receipts.runs])
     assert [*receipts.are_over(), *unsent_receipts.are_over()] == [("done", None)] * 2 * EACH
@@ -210,7 +210,7 @@ def test_a_worker_killed_in_the_second_attempt_makes_no_third(stack: Stack, inbo
     inbox.unanswered |= receipts.addresses
 
     with ThreadPoolExecutor(1) as later:
-        second = later.submit(send_when_settled, stack, receipts.runs)
+        second = later.submit(send_when_settled, stack, receipts.runs, 5 * MOMENT)
         eventually(receipts.got, lambda got: got == [2] * EACH)
         kill_the_worker(stack, inbox)
         second.result()
