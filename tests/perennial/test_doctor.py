@@ -59,7 +59,7 @@ async def test_new_deployment_keeps_every_promise(database: Database) -> None:
 async def test_a_check_that_takes_too_long_is_left_out_and_the_others_are_made(
     database: Database, database_url: str
 ) -> None:
-    hurried = Database(database_url, pool=COMMAND.changed("statement=0.5"))
+    hurried = Database(database_url, pool=COMMAND.changed("statement=3"))
     async with database.transaction() as session:
         await session.execute(text("LOCK TABLE coupons IN ACCESS EXCLUSIVE MODE"))
         verdicts = await examine(hurried, NOW, email_per_second=2, provider="smtp")

@@ -10,6 +10,7 @@ import pytest
 
 from api.app import create_app
 from api.dependencies import ApiDependencies
+from database.pools import ROUTER
 from database.session import Database
 from domain.keys import KeyKind, Scope
 from perennial.embedded.postgres import EmbeddedPostgres
@@ -24,7 +25,7 @@ from tests.triggers.shop import Shop
 async def club(postgres: EmbeddedPostgres, databases: Databases) -> AsyncIterator[Club]:
     """The club of a module, on a database of its own."""
     name = await databases.take()
-    database = Database(postgres.url(name))
+    database = Database(postgres.url(name), pool=ROUTER.changed("wait=60"))
     shop = Shop(database, now=datetime(2026, 5, 4, 12, tzinfo=UTC))
     key = await make_key(database, "admin", KeyKind.SECRET, Scope.ADMIN)
     async with (

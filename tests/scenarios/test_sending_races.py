@@ -39,15 +39,19 @@ async def shop(database: Database) -> AsyncIterator[Shop]:
 
 @dataclass
 class Race:
-    """What one race came to: how many messages the exit saw, how many there were in the end, and whether both met."""
+    """What one race came to: how many messages the exit saw, how many there were in the end, and whether both met.
+
+    `claim_took` is in seconds.
+    """
 
     seen_by_exit: int
     in_the_end: int
     overlapped: bool
+    claim_took: float
 
 
-async def exit_race(shop: Shop, number: int) -> Race:
-    """An exit event is acknowledged and routed while the run's message is being claimed."""
+async def exit_race(shop: Shop, number: int, within: float) -> Race:
+    """An exit event is acknowledged and routed, begun within so many seconds, while the run's message is claimed."""
     user = f"user-{number}"
     async with shop.database.transaction() as session:
         customer_id = await add_customer(session, user)
@@ -56,7 +60,7 @@ async def exit_race(shop: Shop, number: int) -> Race:
     clock = asyncio.get_running_loop().time
 
     async def route_the_exit() -> int:
-        await asyncio.sleep(random.random() * 0.004)
+        await asyncio.sleep(random.random() * within)
         times["exit begins"] = clock()
         async with shop.database.transaction() as session:
             await add_event(session, user, "Order Completed")
@@ -78,7 +82,7 @@ async def exit_race(shop: Shop, number: int) -> Race:
     async with shop.database.read() as reading:
         final = await _claimed(reading, run_id)
     overlapped = times["claim begins"] < times["exit ends"] and times["exit begins"] < times["claim ends"]
-    return Race(seen, final, overlapped)
+    return Race(seen, final, overlapped, times["claim ends"] - times["claim begins"])
 
 
 async def _claimed(session: ReadSession, run_id: UUID) -> int:
@@ -91,7 +95,10 @@ async def run_races(shop: Shop, overlapping: int, *, may_deadlock: bool = False)
     races: list[Race] = []
     numbers = itertools.count()
     while sum(race.overlapped for race in races) < overlapping:
-        batch = [exit_race(shop, number) for number in itertools.islice(numbers, AT_ONCE)]
+        within = random.choice(
+            [0.004, races[-1].claim_took if races else 0.0]
+        )  # whatever this machine makes of a claim
+        batch = [exit_race(shop, number, within) for number in itertools.islice(numbers, AT_ONCE)]
         for ended in await asyncio.gather(*batch, return_exceptions=True):
             match ended:
                 case Race():
