@@ -37,6 +37,8 @@ _SLOW_COMMIT = """
     CREATE CONSTRAINT TRIGGER take_long AFTER UPDATE ON messages DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW WHEN (NEW.state = 'attempting') EXECUTE FUNCTION take_long();
 """
+TWO_WAIT = "SELECT count(*) >= 2 FROM pg_locks WHERE NOT granted"
+"""The message for its test, and somebody for the customer, whose turn comes before the message's next one."""
 
 
 @pytest.fixture
@@ -110,9 +112,15 @@ async def test_consent_that_is_withdrawn_while_a_message_is_held_up_counts(
 ) -> None:
     run_id = await enter(shop)
 
-    async with held_up(shop, owner, run_id) as sending, shop.database.transaction() as session:
-        run = await session.get_one(Run, run_id)
-        session.add(consent_record(run.customer_id, "unsubscribed"))
+    async def withdraws() -> None:
+        async with shop.database.transaction() as session:
+            run = await session.get_one(Run, run_id)
+            session.add(consent_record(run.customer_id, "unsubscribed"))
+
+    async with held_up(shop, owner, run_id) as sending:
+        withdrawing = asyncio.create_task(withdraws())
+        await until(owner, TWO_WAIT)
+    await withdrawing
     outcome = await sending
 
     assert (outcome.kind, outcome.reason) == (OutcomeKind.SKIPPED, "unsubscribed")
@@ -146,7 +154,7 @@ async def test_a_restriction_acknowledged_while_a_message_is_held_up_keeps_it_fr
 
     async with held_up(shop, owner, run_id) as sending:
         objecting = asyncio.create_task(objects())
-        await until(owner, "SELECT count(*) >= 2 FROM pg_locks WHERE NOT granted")  # the message, and who objects
+        await until(owner, TWO_WAIT)
     await objecting
 
     assert ((await sending).kind, shop.provider.calls) == (OutcomeKind.HELD, [])

@@ -207,7 +207,7 @@ async def test_a_connection_that_never_came_about_has_taken_nothing_however_long
     provider: SendGridProvider,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:  # speaks no TLS, ever
-        secured = SendGridProvider("SG.fake", host=f"https://127.0.0.1:{listener.getsockname()[1]}", timeout=0.3)
+        secured = SendGridProvider("SG.fake", host=f"https://127.0.0.1:{listener.getsockname()[1]}", timeout=2)
 
         assert await secured.send(EMAIL, NOW) == Deferred("provider_unreachable", fault=Fault.PROVIDER)
         secured.close()
