@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from perennial.loopback import any_free_port
 
 T = TypeVar("T")
-STARTED_WITHIN = 120
+STARTED_WITHIN = 300
 SENDGRID_KEY = ec.generate_private_key(ec.SECP256R1())
 """Stands in for the key with which SendGrid signs what it tells."""
 _SILENCE = 0.05  # seconds between two looks whether it is over

@@ -111,6 +111,7 @@ async def run_races(shop: Shop, overlapping: int, *, may_deadlock: bool = False)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_200)
 async def test_no_message_is_claimed_after_its_exit_was_routed(shop: Shop) -> None:
     races = await run_races(shop, 1_000)
 
@@ -119,6 +120,7 @@ async def test_no_message_is_claimed_after_its_exit_was_routed(shop: Shop) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_200)
 async def test_without_the_customers_lock_a_message_slips_through(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof that the test above can fail: the same races, with the lock taken out of the claim."""
 
