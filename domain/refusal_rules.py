@@ -29,6 +29,11 @@ _OUR_LIMIT = (
     rf"|(exceed|reach)\w* (your|the|its|our) (\w+ ){{0,3}}{_LIMITED} (\w+ )?(limits?|quota)"
     r"|maximum (credits|sending rate) exceeded|submissionquotaexceeded|throttling failure"
 )
+_NOT_NOW = (
+    r"try (again|later)|internal (server )?error|database (error|fail)|\bldap\b|access denied|licen[cs]e"
+    r"|\b(service|server|system|back.?end)\b.{0,20}\b(unavailable|not available|down|fail)"
+)
+_UNVERIFIED = r"(unable to|cannot|can't|could not|couldn't) (be )?(verif|validat|check)"
 _PERSON = r"(user|recipient|mailbox|addressee|account|address|alias|customer|local.?part)"
 
 ACCOUNT: Final = (
@@ -73,6 +78,7 @@ _OTHERS: Final = (
 
 _ADDRESS: Final = (
     Rule(Fault.SENDER, _RFC_3463, codes=("5.1.7", "5.1.8", "5.7.")),  # the sender's address, and policies
+    Rule(Fault.MAILBOX, _RFC_5321, words=rf"{_NOT_NOW}|{_UNVERIFIED}"),
     Rule(Fault.ADDRESS, _RFC_3463, codes=("5.1.1", "5.1.2", "5.1.3", "5.1.6")),
     Rule(Fault.ADDRESS, _RFC_7505, codes=("5.1.10",)),  # a null MX; at Exchange Online, RecipientNotFound
     Rule(Fault.ADDRESS, _GMX, words=rf"{_PERSON}( is| was)? (unknown|not known)\b"),

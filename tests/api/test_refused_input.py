@@ -23,6 +23,7 @@ from tests.api.conftest import ApiServer
 from tests.factories import make_customer
 
 CANARY = "Kanarienvogel-4711"
+NOBODY = "01930a8e-7c1c-7b6e-b4a4-0d6f3a2b9c11"
 WRONG = {"name": CANARY, CANARY: CANARY}
 
 REFUSED: list[tuple[str, str, Any]] = [  # method, path, body: JSON, or text as it is
@@ -40,6 +41,16 @@ REFUSED: list[tuple[str, str, Any]] = [  # method, path, body: JSON, or text as 
     ("PUT", "/v1/customers/ann/consent", {"state": CANARY, "text": CANARY, CANARY: CANARY}),
     ("PATCH", "/v1/customers/ann", {"traits": CANARY, CANARY: CANARY}),
     ("PUT", "/v1/customers/ann/restriction", {"reason": CANARY * 100}),
+    ("PUT", f"/v1/customers/{CANARY}/restriction", {"reason": CANARY}),
+    ("POST", "/v1/suppressions", {"address": CANARY, "reason": CANARY, "note": CANARY}),
+    ("POST", "/v1/suppressions", {"address": f"{CANARY}@example.com", "reason": "erased", "note": CANARY}),
+    ("POST", "/v1/suppressions/import", f'{{"address": "{CANARY}"}}\n["{CANARY}"]\n{CANARY}\n'),
+    ("POST", "/v1/suppressions/import", json.dumps({"address": f"{CANARY}@example.com", "reason": CANARY})),
+    ("POST", "/v1/suppressions/import", json.dumps({"address": f"{CANARY}@example.com", "at": CANARY})),
+    ("POST", f"/v1/suppressions/{NOBODY}/release", {"reason": CANARY}),
+    ("GET", f"/v1/suppressions?address=ann@example.com&reason={CANARY}", None),
+    ("POST", f"/v1/runs/{NOBODY}/exit", {"reason": CANARY}),
+    ("POST", "/v1/customers/ann/points/adjust", {"points": CANARY, "reason": CANARY}),
     ("POST", "/v1/customers/ann/merge", {"from": CANARY}),
     ("PUT", "/v1/journeys/welcome", {"journey": "welcome", "purpose": CANARY, "steps": [{CANARY: CANARY}]}),
     ("PUT", "/v1/templates/hello", {"template": "hello", "channel": CANARY, "html": CANARY}),

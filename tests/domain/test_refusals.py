@@ -25,6 +25,10 @@ DEAD = [
     "554 Sorry, no mailbox here by that name. (#5.1.1)",
     "551 not our customer",
     "550 No such user here",
+    "550 5.1.1 <ann@orange.fr>: Adresse d au moins un destinataire invalide. Invalid recipient. OFR204_416 [416]",
+    "550 Mailbox not found. https://service.mail.qq.com/",
+    "550 5.1.1 <ann@example.com>: Recipient address rejected: User unknown in virtual mailbox table",
+    "550 5.1.2 Domain does not exist",
 ]
 NOT_DEAD = [
     # a missing mailbox, no access, or a policy (RFC 5321, 4.2.3)
@@ -87,6 +91,14 @@ NOT_DEAD = [
     ("550 5.1.2 <ann@gone.example>... Host unknown (Name server: gone.example.: host not found)", "mailbox"),
     ("550 Requested action not taken: mailbox unavailable\ninvalid DNS MX or A/AAAA resource record", "mailbox"),
     ("550 unrouteable address", "mailbox"),
+    # a server that cannot tell now, whatever code it puts on that
+    ("550 5.1.1 Sorry, the address could not be verified, try again later", "mailbox"),
+    ("550 5.1.1 Unable to verify user: backend down", "mailbox"),
+    ("550 5.1.1 internal error: LDAP lookup", "mailbox"),
+    ("550 unknown user database error", "mailbox"),
+    ("550 5.1.1 Service not available", "mailbox"),
+    ("550 5.1.1 <ann@example.com>: Access denied", "mailbox"),
+    ("550 5.1.1 User license exceeded", "mailbox"),
     # nothing that says anything, and names that say too much
     ("550 mailbox unavailable", "mailbox"),
     ("550 who is that", "mailbox"),
