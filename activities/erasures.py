@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -32,6 +33,7 @@ from database.erasure_rules import (
 )
 from database.erasure_search import refresh_statistics
 from database.erasures import (
+    Erasure,
     Traces,
     add_to_proof,
     complete_erasure,
@@ -46,20 +48,43 @@ from domain.erasures import ErasureInput, ProofInput
 
 POLL_SECONDS: Final = 0.5
 POLLS: Final = 60
+BEAT_SECONDS: Final = 20.0
 
 
 class ErasureActivities:
-    """`client` is of the namespace where journeys run, `portion` how many rows are blanked in a transaction."""
+    """`client` is of the namespace where journeys run, `portion` how many rows are blanked in a transaction, and
+    `beat_seconds` how often Temporal hears that the worker lives."""
 
-    def __init__(self, database: Database, client: Client, *, portion: int = ROWS_AT_ONCE) -> None:
+    def __init__(
+        self, database: Database, client: Client, *, portion: int = ROWS_AT_ONCE, beat_seconds: float = BEAT_SECONDS
+    ) -> None:
         self._database = database
         self._portion = portion
+        self._beat_seconds = beat_seconds
         self._client = client
 
     @activity.defn
     async def delete_executions(self, erasure: ErasureInput) -> None:
         """Delete every execution of the customer's runs, running or closed; waits a little until Temporal has forgotten
         them. What it still lists then is found by the search."""
+        async with self._beating():
+            await self._delete_executions(erasure)
+
+    @activity.defn
+    async def remove_records(self, erasure: ErasureInput) -> None:
+        """Remove events and other rows in portions, blank what reports need, and take anew the samples that PostgreSQL
+        keeps of what was in these tables."""
+        async with self._beating():
+            await self._remove_records(erasure)
+
+    @activity.defn
+    async def prove(self, proof: ProofInput) -> bool:
+        """Search Temporal and every table. True when the job is complete: nothing of the person's own was found, or it
+        was the last round."""
+        async with self._beating():
+            return await self._prove(proof)
+
+    async def _delete_executions(self, erasure: ErasureInput) -> None:
         traces = await self._traces(erasure.erasure_id)
         if traces is None:
             return
@@ -71,10 +96,7 @@ class ErasureActivities:
             activity.heartbeat()
         await self._wait_until_forgotten(traces)
 
-    @activity.defn
-    async def remove_records(self, erasure: ErasureInput) -> None:
-        """Remove events and other rows in portions, blank what reports need, and take anew the samples that PostgreSQL
-        keeps of what was in these tables."""
+    async def _remove_records(self, erasure: ErasureInput) -> None:
         traces = await self._traces(erasure.erasure_id)
         if traces is None:
             return
@@ -92,10 +114,7 @@ class ErasureActivities:
                 await refresh_statistics(session, table)
             activity.heartbeat()
 
-    @activity.defn
-    async def prove(self, proof: ProofInput) -> bool:
-        """Search Temporal and every table. True when the job is complete: nothing of the person's own was found, or it
-        was the last round."""
+    async def _prove(self, proof: ProofInput) -> bool:
         traces = await self._traces(proof.erasure_id)
         if traces is None:
             return True
@@ -106,7 +125,22 @@ class ErasureActivities:
             return False
         async with self._database.transaction() as session:
             await complete_erasure(session, proof.erasure_id, found.as_proof(), proof.as_of)
+            await refresh_statistics(session, Erasure.__tablename__)
         return True
+
+    @asynccontextmanager
+    async def _beating(self) -> AsyncIterator[None]:
+        """Temporal hears that this worker lives, also while one statement reads a big table or waits for a lock."""
+        beat = asyncio.create_task(self._beat())
+        try:
+            yield
+        finally:
+            beat.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._beat_seconds)
+            activity.heartbeat()
 
     async def _blank(self, erasure_id: UUID, traces: Traces) -> None:
         """In portions, so that locks are short. What is blank already is not counted again, whatever was cut off."""
@@ -139,12 +173,12 @@ class ErasureActivities:
         return removed
 
     async def _touched(self, erasure_id: UUID) -> list[str]:
-        """The tables in which anything was removed or blanked."""
+        """The tables in which anything was removed or blanked, also by the request itself (triggers/erasures.py)."""
         async with self._database.read() as session:
             job = await find_erasure(session, erasure_id)
         parts = [] if job is None else [job.proof.get("removed", {}), job.proof.get("blanked", {})]
         touched = {name for counts in parts for name, count in counts.items() if count}
-        return sorted(touched | ({"event_keys"} if "events" in touched else set()))
+        return sorted(touched | {"identities", "events", "event_keys", "outbox"})
 
     async def _traces(self, erasure_id: UUID) -> Traces | None:
         async with self._database.transaction() as session:

@@ -61,10 +61,19 @@ _SEARCH = """
 _JUDGED = "NOT coalesce(t.status = 'pending' AND t.received_at > CAST(:asked_at AS timestamptz), false)"
 _STATISTICS = text("""
     SELECT tablename::text, count(*) AS columns FROM pg_stats
-    WHERE schemaname = current_schema() AND lower(concat_ws(
+    WHERE schemaname = current_schema() AND tablename <> 'erasures' AND lower(concat_ws(
         ' ', most_common_vals::text, histogram_bounds::text, most_common_elems::text, range_bounds_histogram::text
     )) LIKE ANY(CAST(:patterns AS text[]))
     GROUP BY tablename
+""")
+
+_FORGET_SAMPLE = text("""
+    SELECT pg_clear_attribute_stats(schemaname, tablename, attname, inherited)
+    FROM pg_stats CROSS JOIN LATERAL (SELECT format('%I.%I', schemaname, tablename)::regclass AS sampled) AS its
+    WHERE schemaname = current_schema() AND has_table_privilege(sampled, 'MAINTAIN') AND (
+        tablename = CAST(:table AS text)
+        OR sampled IN (SELECT relid FROM pg_partition_tree(CAST(:table AS text)::regclass))
+    )
 """)
 
 
@@ -177,12 +186,19 @@ def _search(portion: Portion, traces: Traces) -> tuple[TextClause, dict[str, obj
 
 
 async def look_into_statistics(session: ReadSession, traces: Traces) -> set[str]:
-    """The tables of whose values PostgreSQL still keeps a sample that shows the person."""
+    """The tables of whose values PostgreSQL still keeps a sample that shows the person; of jobs it is taken anew when
+    this one has completed."""
     return set(await session.scalars(_STATISTICS, {"patterns": patterns_of(traces)}))
 
 
 async def refresh_statistics(session: WriteSession, table: str) -> None:
-    """Take the sample of a table's values anew, so that nothing of removed rows is left in it."""
+    """Take the sample of a table's values anew, so that nothing of removed rows is left in it.
+
+    The last statements of a transaction: only the owner may do so, and PostgreSQL passes over the wish of anybody else
+    without an error. The old sample goes first, for it would stay where the table is empty now.
+    """
+    await session.execute(text("SET LOCAL ROLE NONE"))
+    await session.execute(_FORGET_SAMPLE, {"table": table})
     await session.execute(text(f'ANALYZE "{table}"'))
 
 

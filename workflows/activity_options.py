@@ -73,6 +73,7 @@ def entering(summary: str) -> ActivityConfig:
 
 _ERASING = ActivityConfig(
     start_to_close_timeout=timedelta(hours=2),
+    heartbeat_timeout=timedelta(minutes=2),  # what a worker that dies costs; a living one beats, whatever it waits for
     retry_policy=RetryPolicy(
         initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(minutes=5)
     ),
