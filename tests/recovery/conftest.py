@@ -44,6 +44,8 @@ from triggers.routing import Routing
 
 EVERY = timedelta(seconds=1)
 """How often the router looks in these tests."""
+PATIENCE = 300.0
+"""Seconds that anything may take where every processor has many to serve; a test that passes does not wait for it."""
 WAITING: dict[str, Any] = {
     "journey": "waiting",
     "enter": {"on": {"event": "Started"}},
@@ -55,7 +57,9 @@ WAITING: dict[str, Any] = {
 }
 
 
-async def until(read: Callable[[], Awaitable[Any]], expected: Callable[[Any], bool] = bool, within: float = 60) -> Any:
+async def until(
+    read: Callable[[], Awaitable[Any]], expected: Callable[[Any], bool] = bool, within: float = PATIENCE
+) -> Any:
     """Read again and again until it is as expected; answers what was read."""
     value = None
     try:
@@ -106,7 +110,7 @@ class World:
         names = [f"{prefix}-{number}" for number in range(count)]
         for start in range(0, count, 200):
             await self.shop.post(*[self.shop.event("Started", user_id=name) for name in names[start : start + 200]])
-        await until(self.waiting, lambda found: found >= count, within=60 + count / 5)
+        await until(self.waiting, lambda found: found >= count, within=PATIENCE + count / 5)
 
     async def go(self, count: int, prefix: str = "u") -> None:
         """What those customers wait for."""
@@ -164,10 +168,15 @@ class World:
 
     @asynccontextmanager
     async def unattended(self) -> AsyncIterator[None]:
-        """No router looks after Temporal while the block runs."""
-        async with self.database.transaction() as session:
-            values = {"leased_by": new_id(), "leased_until": datetime.now(UTC) + timedelta(hours=1)}
-            await session.execute(update(Mark).values(values))
+        """No router looks after Temporal while the block runs; one that is at it ends its turn first."""
+        values = {"leased_by": new_id(), "leased_until": datetime.now(UTC) + timedelta(hours=1)}
+        free = update(Mark).where(Mark.leased_until.is_(None)).values(values).returning(Mark.id)
+
+        async def is_taken() -> bool:
+            async with self.database.transaction() as session:
+                return (await session.execute(free)).first() is not None
+
+        await until(is_taken)
         yield
         async with self.database.transaction() as session:
             await session.execute(update(Mark).values(leased_until=None))
@@ -176,6 +185,10 @@ class World:
         """Which promises the doctor finds broken."""
         verdicts = await examine_temporal(self.database, self.client, datetime.now(UTC))
         return {verdict.promise for verdict in verdicts if not verdict.is_kept}
+
+    async def doctor_finds(self, *promises: str) -> None:
+        """Wait until these are the promises that the doctor finds broken: what ends takes a while to show."""
+        await until(self.crosses, lambda found: found == set(promises))
 
     async def mark_anew(self) -> None:
         """A minute passes, as far as the mark goes."""

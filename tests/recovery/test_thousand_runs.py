@@ -17,7 +17,7 @@ from tests.rewarding import TENNER, award, buy, make_member, publish_reward, red
 from tests.triggers.test_time_entries import birthday, weekly
 from triggers.reconciler import EVERY
 
-pytestmark = [pytest.mark.slow, pytest.mark.prove, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.prove, pytest.mark.timeout(1_800)]
 
 RUNS = 1_000
 MEMBERS = 20
@@ -43,12 +43,12 @@ async def test_a_thousand_waiting_runs_are_back_within_a_minute_of_temporals_ans
         member = await make_member(world.database, f"member-{number}")
         await award(world.database, member, 100, at=datetime.now(UTC))
         await buy(world.database, member, "tenner", datetime.now(UTC))
-    await until(lambda: _due(world, "schedule"), lambda events: len(events) >= MEMBERS, within=150)
+    await until(lambda: _due(world, "schedule"), lambda events: len(events) >= MEMBERS)
 
     await world.lose()
     answered, lost_at = time.monotonic(), datetime.now(UTC)
     done = await world.recovered_since(lost_at)
-    await until(lambda: _under_way(world), lambda count: count == RUNS + MEMBERS, within=60)
+    await until(lambda: _under_way(world), lambda count: count == RUNS + MEMBERS)
     seconds = time.monotonic() - answered
 
     print(f"\n{RUNS} runs and {MEMBERS} redemptions under way again {seconds:.0f} s after Temporal answered: {done}")  # noqa: T201
@@ -56,19 +56,19 @@ async def test_a_thousand_waiting_runs_are_back_within_a_minute_of_temporals_ans
     assert seconds < 60
     world.warehouse.statuses = []
     await world.go(RUNS)
-    await until(world.states, lambda states: states == {"completed": RUNS}, within=300)
+    await until(world.states, lambda states: states == {"completed": RUNS})
     assert await world.told("Before") == await world.told("After") == {f"u-{n}": 1 for n in range(RUNS)}
     await until(
         lambda: redemptions_of(world.database), lambda rows: {row.state for row in rows} == {"fulfilled"}, within=400
     )
     assert len({headers["webhook-id"] for headers, _ in world.warehouse.asked}) == MEMBERS
-    born = await until(lambda: _due(world, "date"), lambda events: len(events) == MEMBERS, within=240)
+    born = await until(lambda: _due(world, "date"), lambda events: len(events) == MEMBERS)
     assert set(Counter(event.user_id for event in born).values()) == {1}
     fired = await _due(world, "schedule")
     times = sorted({datetime.fromisoformat(event.properties["properties"]["scheduled_for"]) for event in fired})
     assert len(fired) == len(times) * MEMBERS
     assert {later - earlier for earlier, later in pairwise(times)} == {A_MINUTE}  # none was left out
-    assert await world.crosses() == set()
+    await world.doctor_finds()
 
 
 async def _under_way(world: World) -> int:
