@@ -83,5 +83,8 @@ def busiest_second(moments: Sequence[datetime]) -> int:
 
 
 def crowding() -> float:
-    """How much longer everything takes than on a machine with a processor for each process that wants one."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    """How much longer everything may take than on a fast machine with a processor for each process that wants one.
+
+    The load is an average of the last minute: what has just begun to crowd a machine does not show yet.
+    """
+    return max(3.0, os.getloadavg()[0] / (os.cpu_count() or 1))
