@@ -97,12 +97,7 @@ async def surroundings(session: ReadSession, seen: Seen = NOTHING_KNOWN, *, has_
 _EVENTS = text(f"""
     SELECT
         events.id, events.customer_id, events.name, events.timestamp, events.properties, events.context,
-        orders.total, CASE
-            WHEN orders.cancelled THEN NULL
-            WHEN orders.refunded > 0 AND (orders.total IS NULL OR orders.refunded >= orders.total) THEN NULL
-            ELSE orders.refunded
-        END AS refunded,
-        orders.order_id IS NOT NULL AS is_order,
+        coalesce(orders.returned, '0') AS returned,
         orders.order_id IS NULL OR orders.changed_at -> 'customer' ->> -1 = CAST(events.id AS text) AS is_first
     FROM jsonb_to_recordset(CAST(:wanted AS jsonb)) AS wanted (customer_id uuid, names text[], since timestamptz)
     JOIN events ON events.customer_id = wanted.customer_id AND events.name = ANY(wanted.names)
@@ -121,16 +116,10 @@ async def recorded_events(session: ReadSession, wanted: Sequence[Wanted]) -> dic
         return found
     rows = [{"customer_id": each.customer_id, "names": sorted(each.names), "since": each.since} for each in wanted]
     for row in await session.execute(_EVENTS, {"wanted": orjson.dumps(rows).decode()}):
-        kept = _kept(row.total, row.refunded) if row.is_order else Fraction(1)
+        kept = 1 - Fraction(row.returned)
         event = RecordedEvent(row.id, row.name, row.timestamp, row.properties, row.context, kept, row.is_first)
         found[row.customer_id].append(event)
     return found
-
-
-def _kept(total: int | None, refunded: int | None) -> Fraction:
-    if refunded is None:
-        return Fraction(0)
-    return Fraction(total - refunded, total) if total and refunded else Fraction(1)
 
 
 async def community_figure(session: ReadSession, challenge: str, period: str) -> Decimal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +17,11 @@ from database.base import Json, JsonList, Table, among
 from database.session import ReadSession, WriteSession
 from domain.carts import Cart as CartFact
 from domain.carts import CartState
-from domain.commerce import OrderFold, OrderState, RefundFact
+from domain.commerce import OrderFold, OrderState
 from domain.customers import as_written
 from domain.identities import Stamp
+from domain.money import digits_of, minor_units
+from domain.refunds import GivenBack, RefundFact, Told
 
 
 class Order(Table):
@@ -37,6 +40,7 @@ class Order(Table):
     tax: Mapped[int | None]
     discount: Mapped[int | None]
     refunded: Mapped[int] = mapped_column(server_default=text("0"))
+    returned: Mapped[str] = mapped_column(server_default=text("'0'"))  # exact share of the goods, such as 1/3
     coupon: Mapped[str | None]
     lines: Mapped[JsonList]  # product_id, sku, name, price (minor), quantity, ...
     completed_at: Mapped[datetime | None]
@@ -49,7 +53,10 @@ class Order(Table):
 
 
 class Refund(Table):
-    """One `Order Refunded` event, kept even when it comes before its order."""
+    """One `Order Refunded` event, kept even when it comes before its order.
+
+    `told` is null where an earlier release kept it, which knew `total` only.
+    """
 
     __tablename__ = "refunds"
 
@@ -58,9 +65,13 @@ class Refund(Table):
     customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"))
     at: Mapped[datetime]
     sent: Mapped[datetime] = mapped_column(server_default=text("'1970-01-01 00:00:00+00'"))
-    total: Mapped[int | None]  # minor units; null when the event said neither total nor products: everything
-    currency: Mapped[str | None]
+    total: Mapped[int | None]  # for earlier releases: minor units, null when the event said neither total nor products
+    currency: Mapped[str | None]  # null where the event named none: the order's
     lines: Mapped[JsonList]
+    refund_id: Mapped[str | None]  # the shop's own
+    told: Mapped[str | None]  # absent | unreadable | stated: what it said of the amount
+    amount: Mapped[Decimal | None]  # major units, as sent
+    shipping: Mapped[Decimal | None]  # major units of the amount that were for shipping
 
     __table_args__ = (Index("ix_refunds_order", "order_id"), Index("ix_refunds_customer_id", "customer_id"))
 
@@ -116,7 +127,7 @@ async def lock_orders(session: WriteSession, customers: Mapping[str, UUID]) -> d
     new = {"order_ids": list(customers), "customer_ids": list(customers.values())}
     await session.execute(_MAKE_ORDERS, new)
     rows = (await session.execute(_LOCK_ORDERS.where(among(Order.order_id, customers)))).scalars()
-    return {row.order_id: _fold(row) if row.changed_at else None for row in rows}
+    return {row.order_id: order_of(row) if row.changed_at else None for row in rows}
 
 
 async def known_orders(session: WriteSession, order_ids: Collection[str]) -> set[str]:
@@ -132,7 +143,14 @@ async def orders_given_back(session: ReadSession, order_ids: Collection[str]) ->
     return set((await session.execute(statement)).scalars()) if order_ids else set()
 
 
-def _fold(row: Order) -> OrderFold:
+async def orders_by_id(session: ReadSession, order_ids: Collection[str]) -> dict[str, OrderFold]:
+    """These orders as their events have left them, without those that no event told about."""
+    found = (await session.execute(select(Order).where(among(Order.order_id, order_ids)))).scalars()
+    return {row.order_id: order_of(row) for row in found}
+
+
+def order_of(row: Order) -> OrderFold:
+    """The order that a row keeps."""
     return OrderFold(
         *(row.order_id, row.customer_id, row.currency),
         amounts={name: getattr(row, name) for name in _AMOUNTS if getattr(row, name) is not None},
@@ -144,23 +162,24 @@ def _fold(row: Order) -> OrderFold:
     )
 
 
-async def write_orders(session: WriteSession, orders: Iterable[tuple[OrderFold, int]]) -> None:
-    """Write orders with how much of each was refunded, in the order of ids."""
-    rows = [_order_row(order, refunded) for order, refunded in sorted(orders, key=lambda pair: pair[0].order_id)]
+async def write_orders(session: WriteSession, orders: Iterable[tuple[OrderFold, GivenBack]]) -> None:
+    """Write orders with what was given back of each, in the order of ids."""
+    rows = [_order_row(order, back) for order, back in sorted(orders, key=lambda pair: pair[0].order_id)]
     if rows:
         statement = insert(Order)
         changed = {name: statement.excluded[name] for name in rows[0] if name != "order_id"}
         await session.execute(statement.on_conflict_do_update(index_elements=["order_id"], set_=changed), rows)
 
 
-def _order_row(order: OrderFold, refunded: int) -> dict[str, Any]:
+def _order_row(order: OrderFold, back: GivenBack) -> dict[str, Any]:
     return {
         "order_id": order.order_id,
         "customer_id": order.customer_id,
-        "state": order.state(refunded),
+        "state": order.state(back.refunded, back.returned),
         "currency": order.currency,
         **{name: order.amounts.get(name) for name in _AMOUNTS},
-        "refunded": refunded,
+        "refunded": back.refunded,
+        "returned": str(back.returned),
         "coupon": order.coupon,
         "lines": list(order.lines),
         "completed_at": order.completed_at,
@@ -178,9 +197,13 @@ async def add_refunds(session: WriteSession, refunds: Iterable[RefundFact]) -> N
             "customer_id": refund.customer_id,
             "at": refund.at,
             "sent": refund.sent,
-            "total": refund.total,
+            "total": _total_as_before(refund),
             "currency": refund.currency,
             "lines": list(refund.lines),
+            "refund_id": refund.refund_id,
+            "told": refund.told,
+            "amount": refund.amount,
+            "shipping": refund.shipping,
         }
         for refund in refunds
     ]
@@ -188,13 +211,46 @@ async def add_refunds(session: WriteSession, refunds: Iterable[RefundFact]) -> N
         await session.execute(insert(Refund).on_conflict_do_nothing(), rows)
 
 
+def _total_as_before(refund: RefundFact) -> int | None:
+    """What the release before, which may run beside this one, is to read: nothing where everything was refunded."""
+    if refund.told is Told.STATED:
+        return minor_units(refund.amount, refund.currency or "")
+    if refund.told is Told.UNREADABLE:
+        return 0
+    return _worth(refund.lines) if refund.lines else None
+
+
 async def refunds_of(session: ReadSession, order_ids: Collection[str]) -> dict[str, list[RefundFact]]:
-    """All refunds of these orders. Relies on ix_refunds_order."""
+    """All refunds of these orders. Relies on ix_refunds_order and pk_orders."""
     found: dict[str, list[RefundFact]] = {order_id: [] for order_id in order_ids}
-    for row in (await session.execute(select(Refund).where(among(Refund.order_id, order_ids)))).scalars():
-        told = (row.total, row.currency, row.lines, row.sent)
-        found[row.order_id].append(RefundFact(row.event_id, row.order_id, row.customer_id, row.at, *told))
+    statement = select(Refund, Order.currency).outerjoin(Order, Order.order_id == Refund.order_id)
+    for row, currency in await session.execute(statement.where(among(Refund.order_id, order_ids))):
+        told, amount = (Told(row.told), row.amount) if row.told else _told_before(row, row.currency or currency or "")
+        found[row.order_id].append(
+            RefundFact(
+                *(row.event_id, row.order_id, row.customer_id, row.at, told, amount),
+                shipping=row.shipping,
+                currency=row.currency,
+                lines=row.lines,
+                refund_id=row.refund_id,
+                sent=row.sent,
+            )
+        )
     return found
+
+
+def _told_before(row: Refund, currency: str) -> tuple[Told, Decimal | None]:
+    """What a row of an earlier release says of its amount.
+
+    That release kept the worth of the products where no amount was stated.
+    """
+    if row.total is None or (row.lines and row.total == _worth(row.lines)):
+        return Told.ABSENT, None
+    return Told.STATED, abs(Decimal(row.total)).scaleb(-digits_of(currency))
+
+
+def _worth(lines: Iterable[Mapping[str, Any]]) -> int:
+    return sum((line.get("price") or 0) * line["quantity"] for line in lines)
 
 
 async def carts_of(session: ReadSession, customer_ids: Collection[UUID]) -> dict[UUID, dict[str, CartFact]]:

@@ -57,9 +57,3 @@ async def owners_of_orders(
     """
     given = {"programme": programme, "ids": list(order_ids), "referred": referred}
     return {(order_id, owner) for order_id, owner in await session.execute(_OWNERS, given)} if order_ids else set()
-
-
-async def cancelled_orders(session: ReadSession, order_ids: Collection[str]) -> set[str]:
-    """Which of these orders are cancelled."""
-    statement = select(Order.order_id).where(among(Order.order_id, order_ids), Order.cancelled)
-    return set((await session.execute(statement)).scalars()) if order_ids else set()

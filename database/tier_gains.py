@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
+from math import floor
 from typing import Any, assert_never
 from uuid import UUID
 
 from sqlalchemy import Text, cast, func, select, text
 
-from database.orders import Order, refunds_of
+from database.orders import Order, order_of, refunds_of
 from database.session import ReadSession
 from database.vouching import doubted_events
-from domain.commerce import MAKES_ORDERS, OrderFold, RefundFact, refunded_total
+from domain.commerce import MAKES_ORDERS
 from domain.points import CORRECTION
+from domain.refunds import GivenBack, RefundFact, given_back
 from domain.tier_figures import Gain, Loss
 from domain.tiers import Measure, Measured
 
@@ -98,15 +101,24 @@ def _gain(order: Order, refunds: Sequence[RefundFact], measured: Measured) -> Ga
     """An order's worth, or 1; a refund takes back what it gave back, or the 1 once everything is given back."""
     assert order.completed_at is not None  # noqa: S101  the query says so
     worth = _worth(order, measured)
-    returned = list(_returned(order, sorted(refunds, key=lambda refund: refund.stamp)))
-    if measured.measure is Measure.ORDERS:
-        whole = [at for at, so_far in returned if order.total is None or so_far >= order.total]
-        losses = [Loss(at, 1) for at in whole[:1]]
-    else:
-        sums = [0, *(so_far for _, so_far in returned)]
-        losses = [Loss(at, after - before) for (at, after), before in zip(returned, sums, strict=False)]
+    losses: list[Loss] = []
+    standing, lost = replace(order_of(order), cancelled=False), 0
+    in_order = sorted(refunds, key=lambda refund: refund.stamp)
+    for count, refund in enumerate(in_order, 1):
+        gone = _lost(worth, given_back(standing, in_order[:count]), measured)
+        losses.append(Loss(refund.at, gone - lost))
+        lost = gone
     cancelled = _cancelled_at(order)
     return Gain(order.completed_at, worth, [*losses, *([Loss(cancelled, worth)] if cancelled else [])])
+
+
+def _lost(worth: int, back: GivenBack, measured: Measured) -> int:
+    """Of the total the money that went back; of the goods' worth the share that did; an order only as a whole."""
+    if back.returned == 1:
+        return worth
+    if measured.measure is Measure.ORDERS:
+        return 0
+    return min(worth, back.refunded) if measured.of == "total" else floor(worth * back.returned)
 
 
 def _worth(order: Order, measured: Measured) -> int:
@@ -114,13 +126,6 @@ def _worth(order: Order, measured: Measured) -> int:
         return 1
     told = getattr(order, measured.of)
     return max(0, (order.total if told is None else told) or 0)
-
-
-def _returned(order: Order, refunds: Sequence[RefundFact]) -> Iterator[tuple[datetime, int]]:
-    """How much was given back altogether, after each refund."""
-    fold = OrderFold(order.order_id, order.customer_id, order.currency, amounts={"total": order.total})
-    for count, refund in enumerate(refunds, 1):
-        yield refund.at, refunded_total(fold, refunds[:count])
 
 
 def _cancelled_at(order: Order) -> datetime | None:

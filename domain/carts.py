@@ -72,8 +72,8 @@ def _changed(cart: Cart, event: CommerceEvent, default_currency: str) -> Cart:
         case "Product Added" | "Product Removed":
             [line] = lines_of([event.properties], currency)
             before = () if cart.state is CartState.ORDERED else cart.lines
-            sign = 1 if event.name == PRODUCT_ADDED else -1
-            return replace(cart, state=CartState.OPEN, lines=_with(before, line, sign))
+            pieces = abs(line["quantity"]) * (1 if event.name == PRODUCT_ADDED else -1)
+            return replace(cart, state=CartState.OPEN, lines=_with(before, line, pieces))
         case "Order Completed":
             return replace(cart, state=CartState.ORDERED)
         case name:
@@ -83,9 +83,9 @@ def _changed(cart: Cart, event: CommerceEvent, default_currency: str) -> Cart:
             )
 
 
-def _with(lines: Sequence[Mapping[str, Any]], line: Mapping[str, Any], sign: int) -> list[Mapping[str, Any]]:
-    """The lines with this much more (or less) of one product; a line with nothing left goes."""
+def _with(lines: Sequence[Mapping[str, Any]], line: Mapping[str, Any], pieces: int) -> list[Mapping[str, Any]]:
+    """The lines with so many pieces more (or less) of one product; a line with nothing left goes."""
     same = [each for each in lines if each.get("product_id") == line["product_id"]]
     others = [each for each in lines if each.get("product_id") != line["product_id"]]
-    quantity = sum(each["quantity"] for each in same) + sign * line["quantity"]
+    quantity = sum(each["quantity"] for each in same) + pieces
     return [*others, {**line, "quantity": quantity}] if quantity > 0 else others

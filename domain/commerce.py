@@ -6,16 +6,17 @@ in the same order. Only trusted sources make orders and refunds; a browser's wor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
 from domain.customers import Written, written
-from domain.identities import SENT_UNKNOWN, Stamp
-from domain.money import currency_of, minor_units
+from domain.identities import Stamp
+from domain.money import amount_of, currency_of, is_stated, minor_units
 
 ORDER_COMPLETED = "Order Completed"
 ORDER_UPDATED = "Order Updated"
@@ -71,35 +72,15 @@ class OrderFold:
     cancelled: bool = False
     writers: Mapping[str, Written] = field(default_factory=dict)
 
-    def state(self, refunded: int) -> OrderState:
-        """Cancelled beats refunded beats completed."""
-        total = self.amounts.get("total")
+    def state(self, refunded: int, returned: Fraction) -> OrderState:
+        """Cancelled beats refunded beats completed. Refunded: nothing is left of its goods (domain/refunds.py)."""
         if self.cancelled:
             return OrderState.CANCELLED
-        if refunded and (total is None or refunded >= total):
+        if returned == 1:
             return OrderState.REFUNDED
-        if refunded:
+        if refunded or returned:
             return OrderState.PARTIALLY_REFUNDED
         return OrderState.STARTED if self.completed_at is None else OrderState.COMPLETED
-
-
-@dataclass(frozen=True, slots=True)
-class RefundFact:
-    """One refund. `total` None: the event named no amount, so the whole order was refunded."""
-
-    event_id: UUID
-    order_id: str
-    customer_id: UUID
-    at: datetime
-    total: int | None
-    currency: str | None
-    lines: Sequence[Mapping[str, Any]]
-    sent: datetime = SENT_UNKNOWN
-
-    @property
-    def stamp(self) -> Stamp:
-        """Its place among the refunds of its order."""
-        return Stamp(self.at, self.sent, self.event_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +100,9 @@ def order_id_of(event: CommerceEvent) -> str | None:
 
 
 def text_id(value: Any) -> str | None:
-    """An id as text: shops send numbers too. None if it is neither or absurdly long."""
+    """An id as text: shops send numbers too, and 1001.0 is 1001. None if it is neither or absurdly long."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_ID else None
@@ -177,49 +160,48 @@ def _write(order: OrderFold, name: str, value: Any, now: Written) -> OrderFold:
             return replace(order, cancelled=value, writers=writers)
 
 
-def refund_of(event: CommerceEvent, default_currency: str) -> RefundFact | None:
-    """The refund that an `Order Refunded` tells: `total`, else the worth of its products, else all of the order."""
-    order_id = order_id_of(event)
-    if order_id is None:
-        return None
-    properties = event.properties
-    currency = currency_of(properties.get("currency"), default_currency)
-    products = properties.get("products")
-    lines = lines_of(products, currency) if isinstance(products, list) else []
-    total = minor_units(properties.get("total"), currency)
-    if total is None and lines:
-        total = sum((line.get("price") or 0) * line["quantity"] for line in lines)
-    told = currency if "currency" in properties else None
-    return RefundFact(
-        event.id, order_id, event.customer_id, event.stamp.timestamp, total, told, lines, event.stamp.sent
-    )
-
-
-def refunded_total(order: OrderFold, refunds: Iterable[RefundFact]) -> int:
-    """How much of the order was given back, in minor units: never more than its total."""
-    total = order.amounts.get("total")
-    parts = [refund.total if refund.total is not None else total or 0 for refund in refunds]
-    return sum(parts) if total is None else min(sum(parts), total)
-
-
 def lines_of(products: Sequence[Any], currency: str) -> list[dict[str, Any]]:
-    """The lines of an order or cart: each product with its price in minor units and its quantity (1 if not said)."""
+    """The lines of an order or cart: each product with its price in minor units and its quantity.
+
+    The quantity is 1 where none is stated that can be read, and negative for what an order takes back.
+    """
     return [_line(product, currency) for product in products if isinstance(product, Mapping)]
+
+
+def returned_lines_of(products: Any, currency: str) -> list[dict[str, Any]]:
+    """The products of a refund, without their signs. What is stated and cannot be read stays, as a line of nothing."""
+    if not is_stated(products):
+        return []
+    listed = products if isinstance(products, list) else [products]
+    return [_returned_line(product if isinstance(product, Mapping) else {}, currency) for product in listed]
+
+
+def _returned_line(product: Mapping[str, Any], currency: str) -> dict[str, Any]:
+    line, stated = _line(product, currency), product.get("quantity")
+    pieces = 0 if is_stated(stated) and whole_number(stated) is None else abs(line["quantity"])
+    return {**line, "quantity": pieces, "price": None if line["price"] is None else abs(line["price"])}
 
 
 def _line(product: Mapping[str, Any], currency: str) -> dict[str, Any]:
     kept = {
         name: product[name]
-        for name in ("sku", "name", "category", "brand", "variant", "url", "image_url", "coupon")
+        for name in ("name", "category", "brand", "url", "image_url", "coupon")
         if isinstance(product.get(name), str)
     }
-    quantity = product.get("quantity")
+    kept |= {name: id_ for name in ("sku", "variant") if (id_ := text_id(product.get(name))) is not None}
+    quantity = whole_number(product.get("quantity"))
     return {
         **kept,
         "product_id": product_id_of(product),
         "price": minor_units(product.get("price"), currency),
-        "quantity": quantity if isinstance(quantity, int) and not isinstance(quantity, bool) and quantity >= 0 else 1,
+        "quantity": 1 if quantity is None else quantity,
     }
+
+
+def whole_number(value: Any) -> int | None:
+    """A number of pieces as shops write it: 3, 3.0 or "3"; None if it is none."""
+    amount = amount_of(value)
+    return int(amount) if amount is not None and amount == amount.to_integral_value() else None
 
 
 def product_id_of(product: Mapping[str, Any]) -> str | None:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any, assert_never
 
-from domain.commerce import lines_of
+from domain.commerce import lines_of, whole_number
 from domain.conditions.memory import Scope, compile_where
 from domain.conditions.model import Predicate
 from domain.conditions.paths import reader
@@ -41,12 +41,14 @@ class Worth:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One line's part of the basis, for `quantity` pieces of a product."""
+    """One line's part of the basis, for `quantity` pieces of a product. What was decided earlier kept no price."""
 
     product_id: str | None
     sku: str | None
     quantity: int
     amount: int
+    price: int | None = None
+    variant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def worth_of(amount: FixedAmount | RatedAmount, sale: Sale, scope: Scope) -> Wor
     per = amount.per
     if isinstance(per, Money):
         return _with_basis(exactly(amount.points) * counted / per.amount, counted, counted, sale, lines)
-    basis = sale.worth if amount.lines is None else _sane(sum(line.amount for line in lines))
+    basis = sale.worth if amount.lines is None else _sane(max(sum(line.amount for line in lines), 0))
     return _with_basis(exactly(amount.points) * counted / per.quantity, counted, basis, sale, lines)
 
 
@@ -110,10 +112,11 @@ class Line:
     sku: str | None
     quantity: int
     price: int | None
+    variant: str | None = None
 
     @property
     def amount(self) -> int:
-        """What the line came to."""
+        """What the line came to: less than nothing for what an order takes back."""
         return max(self.price or 0, 0) * self.quantity
 
 
@@ -133,14 +136,17 @@ def sale_of(properties: JsonObject, default_currency: str) -> Sale:
     products = properties.get("products")
     listed = [product for product in products if isinstance(product, Mapping)] if isinstance(products, list) else []
     read = zip(listed, lines_of(listed, currency), strict=True)
-    lines = [Line(raw, line["product_id"], line.get("sku"), line["quantity"], line["price"]) for raw, line in read]
+    lines = [
+        Line(raw, line["product_id"], line.get("sku"), line["quantity"], line["price"], line.get("variant"))
+        for raw, line in read
+    ]
     return Sale(properties, currency, lines, _told_worth(properties, currency, lines))
 
 
 def _told_worth(properties: JsonObject, currency: str, lines: Sequence[Line]) -> int | None:
     """The goods' worth if it is told, else all that was paid, else the sum of the lines."""
     told = (minor_units(properties.get(name), currency) for name in ("subtotal", "total", "revenue"))
-    return next((amount for amount in told if amount), _sane(sum(line.amount for line in lines))) or None
+    return next((amount for amount in told if amount), _sane(max(sum(line.amount for line in lines), 0))) or None
 
 
 def _matching(where: Sequence[Predicate], lines: Sequence[Line], scope: Scope) -> list[Line]:
@@ -152,9 +158,10 @@ def _counted(amount: RatedAmount, sale: Sale, lines: Sequence[Line]) -> int | No
     """Minor units or pieces; None where the event lacks them or says something that is none."""
     by_money = isinstance(amount.per, Money)
     if amount.of is None:
-        return _sane(sum(line.amount if by_money else line.quantity for line in lines)) if lines else None
+        counted = sum(line.amount if by_money else line.quantity for line in lines)
+        return _sane(max(counted, 0)) if lines else None
     values = reader(amount.of)({"properties": sale.properties})
-    found = [minor_units(value, sale.currency) if by_money else _pieces(value) for value in values]
+    found = [minor_units(value, sale.currency) if by_money else whole_number(value) for value in values]
     told = [each for each in found if each is not None]
     return _sane(sum(told)) if told and len(told) == len(found) else None
 
@@ -164,23 +171,17 @@ def _sane(amount: int) -> int | None:
     return amount if abs(amount) <= _LARGEST else None
 
 
-def _pieces(value: Any) -> int | None:  # any JSON
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
-        return None
-    return int(value)
-
-
 def _with_basis(
     points: Fraction, counted: int | None, basis: int | None, sale: Sale, counting: Sequence[Line]
 ) -> Worth:
     """Freeze each line's share; lines that did not count have none. Lines without prices share by their quantities."""
     counts = {id(line) for line in counting}
-    weights = [line.amount if id(line) in counts else 0 for line in sale.lines]
+    weights = [max(line.amount, 0) if id(line) in counts else 0 for line in sale.lines]
     if not any(weights):
-        weights = [line.quantity if id(line) in counts else 0 for line in sale.lines]
+        weights = [max(line.quantity, 0) if id(line) in counts else 0 for line in sale.lines]
     whole = basis or _sane(sum(weights)) or None
     shares = [
-        Share(line.product_id, line.sku, line.quantity, part)
+        Share(line.product_id, line.sku, max(line.quantity, 0), part, line.price, line.variant)
         for line, part in zip(sale.lines, shared(whole or 0, weights), strict=True)
     ]
     return Worth(points, counted, whole, sale.currency if whole else None, shares)

@@ -23,15 +23,28 @@ _LARGEST = 2**53
 
 def minor_units(amount: Any, currency: str) -> int | None:
     """Decimal major units (a number, or one in a text) as minor units, rounded half-even; None if it is no amount."""
-    if isinstance(amount, bool) or not isinstance(amount, int | float | str):
+    read = amount_of(amount)
+    if read is None:
+        return None
+    exact = read.scaleb(digits_of(currency))
+    return None if abs(exact) > _LARGEST else int(exact.to_integral_value(rounding=ROUND_HALF_EVEN))
+
+
+def amount_of(value: Any) -> Decimal | None:
+    """Decimal major units: a number, or one in a text; None if it is no amount of money."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
-        exact = Decimal(str(amount)).scaleb(digits_of(currency))
+        exact = Decimal(str(value))
+        is_sane = exact.is_finite() and abs(exact) <= _LARGEST
     except DecimalException:
         return None
-    if not exact.is_finite() or abs(exact) > _LARGEST:
-        return None
-    return int(exact.to_integral_value(rounding=ROUND_HALF_EVEN))
+    return exact if is_sane else None
+
+
+def is_stated(value: Any) -> bool:
+    """Whether a shop says anything there, understood or not: null and what is empty is absent."""
+    return value is not None and value not in ([], {})
 
 
 def digits_of(currency: str) -> int:

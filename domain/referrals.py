@@ -10,14 +10,17 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
+from math import isfinite
 from typing import Any, Final
 from uuid import UUID
 
 from domain.mailboxes import mailbox
 from domain.money import digits_of
 from domain.phones import is_same_phone
+from domain.refunds import GivenBack
 
 
 class ReferralState(StrEnum):
@@ -186,33 +189,32 @@ Holds = Callable[[Mapping[str, Any]], bool]
 
 @dataclass(frozen=True, slots=True)
 class OrderFacts:
-    """The order behind a qualifying event, as all its events have left it; `refunded` in minor units."""
+    """The order behind a qualifying event, as all its events have left it, and what came back of it."""
 
     currency: str
-    refunded: int
-    is_gone: bool  # cancelled, or refunded whole
+    back: GivenBack
 
 
 def still_qualifies(properties: Mapping[str, Any], order: OrderFacts | None, holds: Holds) -> bool:
     """Whether an event qualifies with what was given back taken off its amounts. `order` None: no order is named."""
-    if order is not None and order.is_gone:
+    if order is not None and order.back.returned == 1:
         return False
     return holds(properties if order is None else _less_refunds(properties, order))
 
 
 def _less_refunds(properties: Mapping[str, Any], order: OrderFacts) -> dict[str, Any]:
-    refunded = Decimal(order.refunded).scaleb(-digits_of(order.currency))
-    return {
-        name: _less(value, refunded) if name in _AMOUNTS and order.refunded else value
-        for name, value in properties.items()
-    }
+    """The total less the money that went back, the goods' amounts less their share."""
+    refunded = Fraction(Decimal(order.back.refunded).scaleb(-digits_of(order.currency)))
+    less: dict[str, Any] = dict(properties)
+    for name in _AMOUNTS:
+        value = properties.get(name)
+        if (order.back.refunded or order.back.returned) and _is_amount(value):
+            told = Fraction(str(value))
+            left = told - refunded if name == "total" else told * (1 - order.back.returned)
+            less[name] = float(max(Fraction(0), left))
+    return less
 
 
-def _less(value: Any, refunded: Decimal) -> Any:  # any JSON
-    """An amount as shops send it, lowered; texts and anything else stay as they are."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    try:
-        return float(max(Decimal(0), Decimal(str(value)) - refunded))
-    except InvalidOperation:
-        return value
+def _is_amount(value: Any) -> bool:  # any JSON
+    """A finite number. Texts and anything else stay as they are."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

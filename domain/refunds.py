@@ -1,21 +1,65 @@
-"""How much of what an order earned is taken back: a pure function of the frozen decision and of all its refunds.
+"""What refunds give back of an order: one function of the order and all its refunds, for money, points and figures.
 
-It does not matter in which order refunds come or in how many parts: the target is always worked out from all of them
+It does not matter in which order refunds come or in how many parts: everything is always worked out from all of them
 (Open Loyalty 3 rounded each return by itself, so that seven returns of one took 100.03 of 100 points).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from math import floor
 from typing import Any
+from uuid import UUID
 
-from domain.commerce import RefundFact
+from domain.commerce import CommerceEvent, OrderFold, order_id_of, returned_lines_of, text_id
 from domain.earned_amounts import Share
+from domain.identities import SENT_UNKNOWN, Stamp
+from domain.money import amount_of, currency_of, is_stated, minor_units
 
 ORDER_REVISED = "Order Revised"
 """Our own event to the owner of an order that somebody else's event refunded, cancelled or changed: it says which."""
+
+_AMOUNTS = ("total", "amount", "value", "revenue")
+"""Where shops say how much a refund gives back: the first that says anything is meant."""
+
+
+class Told(StrEnum):
+    """What a refund says of its amount. What cannot be read is not what was never said."""
+
+    ABSENT = "absent"
+    UNREADABLE = "unreadable"
+    STATED = "stated"
+
+
+@dataclass(frozen=True, slots=True)
+class RefundFact:
+    """One `Order Refunded`. Amounts in major units, as they were sent: their currency may be known by the order only.
+
+    `currency` None: the event names none, so it is the order's.
+    """
+
+    event_id: UUID
+    order_id: str
+    customer_id: UUID
+    at: datetime
+    told: Told = Told.ABSENT
+    amount: Decimal | None = None  # without its sign
+    shipping: Decimal | None = None  # how much of the amount the event says was for shipping
+    currency: str | None = None
+    lines: Sequence[Mapping[str, Any]] = ()
+    refund_id: str | None = None
+    sent: datetime = SENT_UNKNOWN
+
+    @property
+    def stamp(self) -> Stamp:
+        """Its place among the refunds of its order."""
+        return Stamp(self.at, self.sent, self.event_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,58 +71,212 @@ class Frozen:
     currency: str | None
     shares: Sequence[Share] = ()
 
-
-def taken_back(frozen: Frozen, refunds: Sequence[RefundFact], *, is_cancelled: bool) -> int:
-    """The points of a decision that all these refunds together take back: `floor(points * returned / basis)`."""
-    if not frozen.points:
-        return 0
-    basis = frozen.basis
-    if is_cancelled or any(_is_everything(refund) for refund in refunds):
-        return frozen.points
-    if basis is None:
-        return frozen.points if refunds else 0
-    refunds = sorted(refunds, key=lambda refund: refund.stamp)
-    returned = min(_of_lines(frozen, refunds) + _of_totals(frozen, refunds), basis)
-    return frozen.points * returned // basis
-
-
-def _is_everything(refund: RefundFact) -> bool:
-    """It says neither which products nor how much."""
-    return not refund.lines and refund.total is None
+    def as_order(self, order_id: str, customer_id: UUID) -> OrderFold:
+        """What the decision knows of its order, where no event of orders told about it."""
+        lines = [
+            {
+                "product_id": share.product_id,
+                "sku": share.sku,
+                "variant": share.variant,
+                "price": share.amount // max(share.quantity, 1),
+                "quantity": share.quantity,
+            }
+            for share in self.shares
+        ]
+        return OrderFold(order_id, customer_id, self.currency or "", amounts={"total": self.basis}, lines=lines)
 
 
-def _of_totals(frozen: Frozen, refunds: Sequence[RefundFact]) -> int:
-    """Amounts of refunds that name no product of the order. Another currency cannot be measured and counts nothing."""
-    return sum(
-        max(refund.total or 0, 0)
-        for refund in refunds
-        if not _matched(frozen, refund) and refund.currency in (None, frozen.currency)
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """`refunded`: minor units of the order's currency, its total at most. `returned`: the share of its goods, exact."""
+
+    refunded: int = 0
+    returned: Fraction = Fraction(0)
+
+
+# Reading -------------------------------------------------------------------------------------------------
+
+
+def refund_of(event: CommerceEvent, default_currency: str) -> RefundFact | None:
+    """The refund that an `Order Refunded` states; None if it names no order."""
+    order_id = order_id_of(event)
+    if order_id is None:
+        return None
+    properties = event.properties
+    currency = currency_of(properties.get("currency"), default_currency)
+    sent = next((properties[name] for name in _AMOUNTS if is_stated(properties.get(name))), None)
+    amount = amount_of(sent)
+    shipping = amount_of(properties.get("shipping"))
+    return RefundFact(
+        *(event.id, order_id, event.customer_id, event.stamp.timestamp),
+        told=Told.ABSENT if sent is None else Told.UNREADABLE if amount is None else Told.STATED,
+        amount=None if amount is None else abs(amount),
+        shipping=None if shipping is None else abs(shipping),
+        currency=currency if is_stated(properties.get("currency")) else None,
+        lines=returned_lines_of(properties.get("products"), currency),
+        refund_id=text_id(properties.get("refund_id")),
+        sent=event.stamp.sent,
     )
 
 
-def _of_lines(frozen: Frozen, refunds: Sequence[RefundFact]) -> int:
-    """The returned pieces' parts of their lines' shares: never more pieces than were bought."""
-    pieces: Counter[int] = Counter()
-    for refund in refunds:
-        for line in _matched(frozen, refund):
-            _return(frozen.shares, line, pieces)
-    return sum(share.amount * pieces[at] // share.quantity for at, share in enumerate(frozen.shares) if pieces[at])
+# What all of them give back ------------------------------------------------------------------------------
 
 
-def _return(shares: Sequence[Share], line: Mapping[str, Any], pieces: Counter[int]) -> None:  # a line of commerce.py
-    """Fill the order's lines of this product, in their order; what is more than was bought is no return."""
-    left = line["quantity"]
-    for at, share in enumerate(shares):
-        if _is_of(share, line):
-            taken = min(left, share.quantity - pieces[at])
-            pieces[at] += taken
-            left -= taken
+def given_back(order: OrderFold, refunds: Iterable[RefundFact], frozen: Frozen | None = None) -> GivenBack:
+    """What all refunds of an order give back together. `frozen`: by what a decision paid for, else by its own lines.
+
+    Known limit: half the goods and the shipping in one amount that says no more count as goods (70 of 130: 70 of 100).
+    """
+    told = last_statements(refunds)
+    total, lines = total_of(order), _shares_of(order)
+    whole = Fraction(total or 0)
+    shipping = min(Fraction(max(order.amounts.get("shipping") or 0, 0)), whole)
+    goods = whole - shipping
+    pieces = allot(told, lines)
+    parts = _parts(pieces, lines, sum(line.amount for line in lines))
+    each = [
+        _Returned(refund, counted(refund, order.currency), goods * part, bool(found))
+        for refund, found, part in zip(told, pieces, parts, strict=True)
+    ]
+    money = sum((one.money for one in each), Fraction())
+    refunded = floor(money if total is None else min(money, whole))
+    if any(is_everything(refund) for refund in told):
+        return GivenBack(refunded if total is None else total, Fraction(1))
+    if order.cancelled or _is_whole(total, money, each):
+        return GivenBack(refunded, Fraction(1))
+    if frozen is not None and frozen.basis:
+        parts = _parts(allot(told, frozen.shares), frozen.shares, frozen.basis)
+    returned = sum(parts, Fraction())
+    loose = sum((one.loose(order.currency) for one in each), Fraction())
+    if goods and loose > shipping:
+        returned += min(loose, goods) / goods
+    return GivenBack(refunded, min(returned, Fraction(1)))
 
 
-def _matched(frozen: Frozen, refund: RefundFact) -> list[Mapping[str, Any]]:  # lines of commerce.py
-    return [line for line in refund.lines if any(_is_of(share, line) for share in frozen.shares)]
+def taken_back(frozen: Frozen, order: OrderFold, refunds: Iterable[RefundFact]) -> int:
+    """The points of a decision that all these refunds together take back, rounded down once."""
+    return floor(frozen.points * given_back(order, refunds, frozen).returned)
 
 
-def _is_of(share: Share, line: Mapping[str, Any]) -> bool:  # a line of commerce.py
-    ids = {share.product_id, share.sku} - {None}
-    return line.get("product_id") in ids or line.get("sku") in ids
+def last_statements(refunds: Iterable[RefundFact]) -> list[RefundFact]:
+    """Each refund once, as it was stated last, in the order of events: shops repeat and correct a `refund_id`."""
+    last: dict[str | UUID, RefundFact] = {}
+    for refund in sorted(refunds, key=lambda refund: refund.stamp):
+        last[refund.refund_id or refund.event_id] = refund
+    return sorted(last.values(), key=lambda refund: refund.stamp)
+
+
+def is_everything(refund: RefundFact) -> bool:
+    """It says neither which products nor how much, so the whole order came back."""
+    return refund.told is Told.ABSENT and not refund.lines
+
+
+def counted(refund: RefundFact, currency: str) -> int | None:
+    """The amount in minor units of the order's currency; None where it is not stated, not readable or of another."""
+    return _minor(refund.amount, currency) if refund.currency in (None, currency) else None
+
+
+def total_of(order: OrderFold) -> int | None:
+    """What the order came to, by the first of its amounts that is known; None: nothing is."""
+    lines = sum((line.get("price") or 0) * line["quantity"] for line in order.lines)
+    told = (order.amounts.get("total"), order.amounts.get("revenue"), lines or None, order.amounts.get("subtotal"))
+    return next((max(amount, 0) for amount in told if amount is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Returned:
+    """One refund, with what its products cost in the end."""
+
+    refund: RefundFact
+    amount: int | None
+    worth: Fraction
+    has_pieces: bool
+
+    @property
+    def money(self) -> Fraction:
+        return self.worth if self.amount is None else Fraction(self.amount)
+
+    def loose(self, currency: str) -> Fraction:
+        """The part of the amount that neither its products nor its shipping account for."""
+        shipping = _minor(self.refund.shipping, currency) or 0
+        return Fraction(0) if self.amount is None else max(Fraction(0), self.amount - shipping - self.worth)
+
+
+def _is_whole(total: int | None, money: Fraction, each: Sequence[_Returned]) -> bool:
+    if total:
+        return money >= total
+    return any(one.amount is not None and not (one.has_pieces and (total == 0 or not one.amount)) for one in each)
+
+
+def _minor(amount: Decimal | None, currency: str) -> int | None:
+    return None if amount is None else minor_units(amount, currency)
+
+
+def _shares_of(order: OrderFold) -> list[Share]:
+    """The order's lines by what they cost; by their pieces where no line has a price."""
+    lines = [(line, max(line["quantity"], 0)) for line in order.lines]
+    weights = [max(line.get("price") or 0, 0) * pieces for line, pieces in lines]
+    if not any(weights):
+        weights = [pieces for _, pieces in lines]
+    return [
+        Share(
+            *(line.get("product_id"), line.get("sku"), pieces, weight),
+            price=line.get("price"),
+            variant=line.get("variant"),
+        )
+        for (line, pieces), weight in zip(lines, weights, strict=True)
+    ]
+
+
+def _parts(pieces: Sequence[Counter[int]], shares: Sequence[Share], basis: int) -> list[Fraction]:
+    """For each refund, the part of the basis that the pieces it returned had."""
+    each = [Fraction(share.amount, (share.quantity * basis) or 1) for share in shares]
+    return [sum((each[at] * count for at, count in found.items()), Fraction(0)) for found in pieces]
+
+
+# Which pieces came back ----------------------------------------------------------------------------------
+
+_Line = Mapping[str, Any]  # a line of commerce.py
+
+
+def allot(told: Sequence[RefundFact], shares: Sequence[Share]) -> list[Counter[int]]:
+    """For each refund, how many pieces of which lines it returned: never more than were bought.
+
+    The best matches of all refunds come first, then the next best: a vague one takes nothing from a precise one.
+    """
+    found: list[Counter[int]] = [Counter() for _ in told]
+    left = [share.quantity for share in shares]
+    wanted = [(at, line, [line["quantity"]]) for at, refund in enumerate(told) for line in refund.lines]
+    for is_match in _MATCHES:
+        for at, line, missing in wanted:
+            for place, share in enumerate(shares):
+                if missing[0] and left[place] > 0 and is_match(share, line):
+                    taken = min(missing[0], left[place])
+                    found[at][place] += taken
+                    left[place] -= taken
+                    missing[0] -= taken
+    return found
+
+
+def _has_sku(share: Share, line: _Line) -> bool:
+    return share.sku is not None and share.sku == line.get("sku")
+
+
+def _has_product(share: Share, line: _Line) -> bool:
+    product = line.get("product_id")
+    return product is not None and product in (share.product_id, share.sku)
+
+
+def _may_be(share: Share, line: _Line) -> bool:
+    """The product, where nothing says that it is another kind of it."""
+    skus, variants = (share.sku, line.get("sku")), (share.variant, line.get("variant"))
+    return _has_product(share, line) and None in skus and (None in variants or variants[0] == variants[1])
+
+
+_MATCHES: Sequence[Callable[[Share, _Line], bool]] = (
+    lambda share, line: _has_sku(share, line) and _has_product(share, line),
+    _has_sku,
+    lambda share, line: _may_be(share, line) and share.variant is not None and share.variant == line.get("variant"),
+    lambda share, line: _may_be(share, line) and share.price is not None and share.price == line.get("price"),
+    _may_be,
+)

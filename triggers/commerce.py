@@ -20,9 +20,8 @@ from domain.commerce import (
     order_id_of,
     product_id_of,
     products_of,
-    refund_of,
-    refunded_total,
 )
+from domain.refunds import given_back, refund_of
 from triggers.batch import Wave
 
 
@@ -96,4 +95,4 @@ async def _fold_orders(session: WriteSession, events: Sequence[CommerceEvent], c
 
 async def _write(session: WriteSession, folds: Sequence[OrderFold]) -> None:
     refunds = await orders.refunds_of(session, [fold.order_id for fold in folds])
-    await orders.write_orders(session, [(fold, refunded_total(fold, refunds[fold.order_id])) for fold in folds])
+    await orders.write_orders(session, [(fold, given_back(fold, refunds[fold.order_id])) for fold in folds])

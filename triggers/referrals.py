@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from database.programmes import LiveProgramme
 from database.referral_gains import customer_of, take_back, version_of
 from database.referrals import Referral, tell
 from database.undertakings import NewUndertaking, undertake
-from domain.commerce import ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, OrderState, text_id
+from domain.commerce import ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, text_id
 from domain.conditions.memory import Scope, compile_where
 from domain.durations import parse_duration
 from domain.programmes.definition import Referral as Terms
@@ -42,6 +43,7 @@ from domain.referrals import (
     Side,
     still_qualifies,
 )
+from domain.refunds import GivenBack
 from triggers.batch import BatchEvent, Wave
 from triggers.guests import told_as_guests, told_since
 from triggers.refunds import is_revision
@@ -187,11 +189,11 @@ async def _order(wave: Wave, order_id: str | None) -> OrderFacts | None:
     """The order as the events up to this wave have left it; None where the event names none that we know."""
     if order_id is None:
         return None
-    statement = select(Order.currency, Order.refunded, Order.state).where(Order.order_id == order_id)
+    statement = select(Order.currency, Order.refunded, Order.returned).where(Order.order_id == order_id)
     row = (await wave.session.execute(statement)).one_or_none()
     if row is None:
         return None
-    return OrderFacts(row.currency, row.refunded, row.state in (OrderState.CANCELLED, OrderState.REFUNDED))
+    return OrderFacts(row.currency, GivenBack(row.refunded, Fraction(row.returned)))
 
 
 async def _end(wave: Wave, row: Referral, state: ReferralState, reason: Reason) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 from database import refunds
 from database.announcements import Announcement, announce
 from database.earnings import Stored
-from database.orders import refunds_of
+from database.orders import orders_by_id, refunds_of
 from domain.commerce import MAKES_ORDERS, text_id
 from domain.programmes.rules import Clawback
 from domain.refunds import ORDER_REVISED, taken_back
@@ -77,11 +77,12 @@ async def take_back(wave: Wave, order_ids: Collection[str]) -> None:
         return
     ids = {row.order_id for row in rows if row.order_id is not None}
     given_back = await refunds_of(wave.session, ids)
-    cancelled = await refunds.cancelled_orders(wave.session, ids)
+    orders = await orders_by_id(wave.session, ids)
     dues: list[Due] = []
     for row in rows:
         order_id = row.order_id or ""
-        target = taken_back(row.frozen, given_back[order_id], is_cancelled=order_id in cancelled)
+        order = orders.get(order_id) or row.frozen.as_order(order_id, row.customer_id)
+        target = taken_back(row.frozen, order, given_back[order_id])
         policy = _policy(wave, row)
         if policy == "keep":
             target = 0

@@ -13,11 +13,8 @@ from domain.carts import Cart, CartState, fold_carts
 from domain.commerce import (
     CommerceEvent,
     OrderFold,
-    OrderState,
     fold_order,
     products_of,
-    refund_of,
-    refunded_total,
 )
 from domain.identities import Stamp
 from domain.ids import new_id
@@ -70,20 +67,6 @@ def _fold(events: Any) -> OrderFold:
     order: OrderFold | None = reduce(lambda order, each: fold_order(order, each, "EUR"), events, None)
     assert order is not None
     return order
-
-
-def test_refunds_add_up_to_the_total_at_most() -> None:
-    order = _fold([event("Order Completed", order_id=7, total=20)])
-    by_total = refund_of(event("Order Refunded", order_id=7, total=5), "EUR")
-    by_products = refund_of(event("Order Refunded", order_id=7, products=[{"price": 2.5, "quantity": 2}]), "EUR")
-    all_of_it = refund_of(event("Order Refunded", order_id="7"), "EUR")
-    assert by_total
-    assert by_products
-    assert all_of_it
-    assert refunded_total(order, [by_total, by_products]) == 1000
-    assert order.state(1000) is OrderState.PARTIALLY_REFUNDED
-    assert refunded_total(order, [by_total, all_of_it]) == 2000
-    assert order.state(2000) is OrderState.REFUNDED
 
 
 def test_a_cart_follows_what_is_put_in_and_taken_out_until_it_is_ordered() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from uuid import UUID, uuid4
 
 import pytest
@@ -32,6 +33,7 @@ from domain.referrals import (
     refusal_of,
     still_qualifies,
 )
+from domain.refunds import GivenBack
 
 ANN, BOB, CID = (UUID(int=n) for n in range(1, 4))
 
@@ -233,17 +235,23 @@ def over_thirty(properties: object) -> bool:
     ("refunded", "qualifies"), [(0, True), (1_000, True), (2_000, True), (2_001, False), (4_999, False)]
 )
 def test_an_order_qualifies_while_what_is_left_of_it_does(refunded: int, qualifies: bool) -> None:
-    order = OrderFacts("EUR", refunded, is_gone=False)
+    order = OrderFacts("EUR", GivenBack(refunded, Fraction(refunded, 5_000)))
     assert still_qualifies({"subtotal": 50.0, "order_id": "1"}, order, over_thirty) is qualifies
 
 
 def test_an_order_that_is_gone_never_qualifies() -> None:
-    assert not still_qualifies({"subtotal": 500}, OrderFacts("EUR", 0, is_gone=True), lambda _: True)
+    assert not still_qualifies({"subtotal": 500}, OrderFacts("EUR", GivenBack(0, Fraction(1))), lambda _: True)
     assert still_qualifies({"any": "thing"}, None, lambda _: True)
 
 
 def test_yen_have_no_cents() -> None:
-    assert not still_qualifies({"subtotal": 50}, OrderFacts("JPY", 21, is_gone=False), over_thirty)
+    order = OrderFacts("JPY", GivenBack(21, Fraction(21, 60)))
+    assert not still_qualifies({"total": 50}, order, lambda properties: properties["total"] >= 30)
+
+
+def test_shipping_that_came_back_leaves_the_goods_of_the_friend_as_they_were() -> None:
+    order = OrderFacts("EUR", GivenBack(1_000, Fraction(0)))
+    assert still_qualifies({"subtotal": 30, "total": 40}, order, over_thirty)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from database import points
+from database.orders import Order, Refund
+from domain.ids import new_id
 from domain.points import Balance, Debit, DebitKind
 from tests.programmes import publish_programme
 from tests.triggers.earning import PURCHASE, balance, buy, open_programme, refunded
@@ -191,3 +197,95 @@ async def test_a_customer_says_in_vain_that_an_order_was_revised(shop: Shop) -> 
     await shop.track("Order Revised", {"order_id": "o-1"}, user_id="u-2")
 
     assert (await balance(shop)).available == 200
+
+
+async def order_page(shop: Shop, order_id: str = "o-1") -> tuple[str, int]:
+    async with shop.database.read() as session:
+        order = await session.get(Order, order_id)
+    assert order is not None
+    return order.state, order.refunded
+
+
+async def test_order_and_points_agree_on_what_came_back_of_a_discounted_order(shop: Shop) -> None:
+    await open_programme(shop)
+    await buy(shop, "o-1", 100, properties={"discount": 10, "total": 90})
+
+    await shop.post(refunded(shop, "o-1", 90))
+    await shop.route()
+
+    assert (await balance(shop)).available == 0
+    assert await order_page(shop) == ("refunded", 9_000)
+
+
+async def test_a_refund_of_shipping_takes_money_and_no_points(shop: Shop) -> None:
+    await open_programme(shop)
+    await buy(shop, "o-1", 100, properties={"shipping": 10, "tax": 20, "total": 130})
+
+    await shop.post(refunded(shop, "o-1", 10))
+    await shop.route()
+
+    assert (await balance(shop)).available == 100
+    assert await order_page(shop) == ("partially_refunded", 1_000)
+
+
+async def test_a_refund_that_is_reported_twice_counts_once_in_points_and_on_the_order(shop: Shop) -> None:
+    await open_programme(shop)
+    await buy(shop, "o-1", 100, properties={"total": 100})
+
+    for _ in range(2):
+        await shop.post(refunded(shop, "o-1", 30, properties={"refund_id": "r-1"}))
+        await shop.route()
+
+    assert (await balance(shop)).available == 70
+    assert await order_page(shop) == ("partially_refunded", 3_000)
+
+
+async def test_an_amount_that_cannot_be_read_gives_nothing_back(shop: Shop) -> None:
+    await open_programme(shop)
+    await buy(shop, "o-1", 100, properties={"total": 100})
+
+    await shop.post(refunded(shop, "o-1", 0, properties={"total": "10,00"}))
+    await shop.post(refunded(shop, "o-1", 10, properties={"currency": "USD"}))
+    await shop.route()
+
+    assert (await balance(shop)).available == 100
+    assert await order_page(shop) == ("completed", 0)
+
+
+async def test_an_order_of_the_id_1001_is_refunded_under_the_id_1001_0(shop: Shop) -> None:
+    await open_programme(shop)
+    await buy(shop, "1001", 100, properties={"total": 100})
+
+    await shop.post(refunded(shop, "1001", 40, properties={"order_id": 1001.0}))
+    await shop.route()
+
+    assert (await balance(shop)).available == 60
+    assert await order_page(shop, "1001") == ("partially_refunded", 4_000)
+
+
+@pytest.mark.parametrize(
+    ("kept", "left"),
+    [
+        ({"total": 2_500, "currency": "EUR"}, 75),
+        ({"total": 2_500}, 75),
+        ({"total": None}, 0),
+        ({"total": 1_000, "lines": [{"product_id": "tea", "price": 1_000, "quantity": 1}]}, 80),
+    ],
+)
+async def test_refunds_that_an_earlier_release_kept_count_as_they_did(
+    shop: Shop, kept: dict[str, Any], left: int
+) -> None:
+    """The last one stated products only, a fifth of the order: that release kept their prices as the total."""
+    await open_programme(shop)
+    lines = [{"product_id": "tea", "price": 10}, {"product_id": "cup", "price": 40}]
+    await buy(shop, "o-1", 100, properties={"total": 100, "products": lines})
+    customer = await shop.customer()
+    async with shop.database.transaction() as session:
+        session.add(
+            Refund(event_id=new_id(), order_id="o-1", customer_id=customer.id, at=shop.now, **{"lines": [], **kept})
+        )
+
+    await shop.track("Order Updated", {"order_id": "o-1"})
+    await shop.route()
+
+    assert (await balance(shop)).available == left
