@@ -14,7 +14,7 @@ from domain.findings import Finding, has_errors
 
 
 class PublishRequest(BaseModel):
-    """`{}` publishes, `dry_run` answers the plan, `plan` confirms it by its digest; `policy` is per step."""
+    """`{}` publishes where no runs are in flight, `dry_run` answers the plan, `plan` confirms it by its digest."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,6 +23,7 @@ class PublishRequest(BaseModel):
     policy: dict[str, Literal["stay", "move", "finish"]] = Field(
         default={}, description="What becomes of the runs that stand at a step; `stay` where nothing is said."
     )
+    revive: bool = Field(default=False, description="Publish an archived journey: customers enter it again.")
 
 
 class DocumentSummary(BaseModel):

@@ -7,6 +7,7 @@ kind is `document_router(Kind, read=Scope.X_READ, write=Scope.X_WRITE)`, to be i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -32,6 +33,7 @@ from api.pagination import Number, Page, PageRequest, Text, page, page_request
 from api.routing import ApiRoute, only_asks
 from database import documents
 from database.audit import write_audit
+from database.document_users import users_of
 from database.documents import DocumentRow
 from database.session import WriteSession
 from domain.document import Document
@@ -80,9 +82,9 @@ class DocumentKind(Protocol):
     async def publish(
         self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime
     ) -> Published | Planned:
-        """The document to keep as the version, or the plan. Moves and ends runs in flight in this transaction.
+        """The document to keep as the version; for a dry run the plan. Moves and ends runs in this transaction.
 
-        Called only for drafts without errors. Raises Conflict when the plan that is confirmed is no longer true, and
+        Called only for drafts without errors. Raises Conflict when a plan was not confirmed or is no longer true, and
         Forbidden when the document does what the key may not do.
         """
         ...
@@ -238,7 +240,10 @@ def _add_publishing(router: APIRouter, kind_of: type[DocumentKind], scope: Scope
         wish: PublishRequest | None = None,
         if_match: IfMatch = None,
     ) -> PublishAnswer:
-        """Publishes the saved draft as an immutable version, or answers the plan that is to be confirmed first."""
+        """Publishes the saved draft as an immutable version; a dry run answers the plan and changes nothing.
+
+        409 `plan_required` publishes nothing: the journey has runs, and the answer holds the plan to confirm.
+        """
         row = _found(await documents.lock(session, name, key), name, key)
         check_if_match(if_match, row.etag)
         kind = kind_of(dependencies)
@@ -285,11 +290,22 @@ def _add_change(
         check_if_match(if_match, row.etag)
         state, runs = state_after(change, DocumentState(row.state)), None
         if state != row.state:
+            if change is Change.ARCHIVE:
+                await _refuse_if_used(session, name, key)
             await documents.set_state(session, row, state, as_of)
             runs = await kind_of(dependencies).changed(session, key, change, as_of)
             write_audit(session, actor=caller.id, action=change, target=f"{name}/{key}", at=as_of)
         response.headers["ETag"] = f'"{row.etag}"'
         return ChangedAnswer.of_changed(row, runs)
+
+
+async def _refuse_if_used(session: WriteSession, name: str, key: str) -> None:
+    """What a journey sends, gives or starts stays: its runs would skip those steps, and nobody would notice."""
+    users = await users_of(session, name, key)
+    if users:
+        named = ", ".join(f"{user.journey} (version {user.version}, step {user.step})" for user in users)
+        detail = f"Journeys use the {name} {key}: {named}. Publish them without it, or archive them, first."
+        raise Conflict(detail, code="in_use", members={"users": [asdict(user) for user in users]})
 
 
 async def _findings(kind: DocumentKind, session: WriteSession, key: str, draft: Draft) -> Sequence[Finding]:

@@ -47,7 +47,7 @@ class JourneyKind:
     async def publish(
         self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime
     ) -> Published | Planned:
-        """The version with all ids written out; the plan first wherever runs are in flight."""
+        """The version with all ids written out; wherever runs are in flight their plan is confirmed."""
         previous = publication.live_document and read_published(JourneyDefinition, publication.live_document)
         definition = with_ids(JourneyDefinition.model_validate(publication.document), previous or None)
         plan = make_plan(
@@ -57,13 +57,15 @@ class JourneyKind:
             standing=await standing(session, publication.key),
             policy=request.policy,
         )
-        if request.dry_run or (request.plan is None and plan.in_flight):
+        if request.dry_run:
             return Planned(plan.as_json())
         await require_step_scopes(session, publication.by, definition)
+        row = await documents.load(session, self.name, publication.key)
+        state = None if row is None else row.state
+        _refuse_unless_revived(publication.key, state, request)
         _confirm(plan, request)
         reached = await _decide_about_runs(session, publication, request, plan, as_of)
-        row = await documents.load(session, self.name, publication.key)
-        is_paused = row is not None and row.state == DocumentState.PAUSED
+        is_paused = state == DocumentState.PAUSED
         await follow_publish(session, definition, previous or None, is_paused=is_paused, as_of=as_of)
         await watch_thresholds(session, publication.key, definition.enter.thresholds)
         return Published(as_json(definition), reached)
@@ -122,7 +124,17 @@ async def _live_definition(session: ReadSession, key: str) -> JourneyDefinition 
     return None if version is None else read_published(JourneyDefinition, version.document)
 
 
+def _refuse_unless_revived(key: str, state: str | None, request: PublishRequest) -> None:
+    """Somebody ended it for everybody in it; a push of all files, say, is not to bring it back unseen."""
+    if state == DocumentState.ARCHIVED and not request.revive:
+        detail = f'The journey {key} is archived. To bring it back, publish it with "revive": true.'
+        raise Conflict(detail, code="archived")
+
+
 def _confirm(plan: Plan, request: PublishRequest) -> None:
+    if request.plan is None and plan.in_flight:
+        detail = "Nothing was published: runs are in flight. Read the plan and confirm it by its digest, as `plan`."
+        raise Conflict(detail, code="plan_required", members=plan.as_json())
     if request.plan not in (None, plan.digest):
         raise Conflict("The draft or the live version has changed since this plan was made.", code="plan_changed")
 

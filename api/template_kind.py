@@ -62,7 +62,7 @@ class TemplateKind:
         return Published(publication.document)
 
     async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> None:
-        """Nothing follows: journeys that send an archived template fail that step and go on."""
+        """Nothing follows: no live journey sends it, else it could not be archived."""
 
     async def _rendered(
         self, draft: TemplateDocument, frame: TemplateDocument | None, settings: ShopSettings

@@ -65,7 +65,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """Nothing was published: this plan is to be read and confirmed first."""
+    """A dry run: nothing was published, and this is what publishing would do."""
 
     plan: Mapping[str, Any]
 

@@ -84,6 +84,16 @@ class EmailContent:
     language: str = "en"
 
 
+def takes_layout(template: TemplateDocument) -> bool:
+    """Whether the layout frames it, in any of its languages."""
+    bodies = [wording.mjml for wording in (template, *template.locales.values()) if wording.mjml is not None]
+    return template.template != LAYOUT and any(_is_a_part(mjml) for mjml in bodies)
+
+
+def _is_a_part(mjml: str) -> bool:
+    return "<mjml" not in mjml.lower()
+
+
 def email_content(
     template: TemplateDocument,
     languages: Iterable[str],
@@ -95,7 +105,7 @@ def email_content(
     language, wording = _wording(template, languages, default_language)
     own_body = wording.mjml is not None or wording.html is not None
     mjml, html = (wording.mjml, wording.html) if own_body else (template.mjml, template.html)
-    if mjml is not None and "<mjml" not in mjml.lower() and layout is not None and layout.mjml is not None:
+    if mjml is not None and _is_a_part(mjml) and layout is not None and layout.mjml is not None:
         mjml = layout.mjml.replace(CONTENT_MARK, mjml)
     return EmailContent(
         subject=_first(wording.subject, template.subject) or "",

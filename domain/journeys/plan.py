@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import orjson
 
-from domain.errors import Conflict
+from domain.errors import Conflict, FieldError, Invalid
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.flow import Flow
 from domain.journeys.identity import as_json, kind_of, nested
 from domain.journeys.repeats import likely_done, likely_paid_again
+from domain.payload import escape_pointer
 
 Policy = Literal["stay", "move", "finish"]
 
@@ -56,8 +57,12 @@ def make_plan(
     standing: Sequence[Standing],
     policy: Mapping[str, Policy],
 ) -> Plan:
-    """The plan for a draft with ids. Raises Conflict where a policy asks to move runs to a step that is gone."""
+    """The plan for a draft with ids.
+
+    Raises Invalid for a policy about a step that nobody knows, Conflict where it moves runs to a step that is gone.
+    """
     movable = movable_steps(definition, previous)
+    _refuse_unknown_steps(policy, definition, previous, standing)
     for step, wanted in policy.items():
         if wanted == "move" and step not in movable:
             raise Conflict(
@@ -78,6 +83,30 @@ def make_plan(
         for at in standing
     ]
     return Plan(_digest(definition, version), version, _changes(definition, previous), in_flight)
+
+
+def _refuse_unknown_steps(
+    policy: Mapping[str, Policy],
+    definition: JourneyDefinition,
+    previous: JourneyDefinition | None,
+    standing: Sequence[Standing],
+) -> None:
+    """A mistyped step would leave its runs where they are, and nobody would notice."""
+    versions = [definition] if previous is None else [definition, previous]
+    known = {step.id for version in versions for step in version.walk()} | {at.step for at in standing}
+    if unknown := sorted(policy.keys() - known):
+        faults = tuple(
+            FieldError(
+                f"/policy/{escape_pointer(step)}", "no version of this journey with runs has this step", "unknown_step"
+            )
+            for step in unknown
+        )
+        steps = ", ".join(sorted(step for step in known if step is not None))
+        raise Invalid(
+            f"The policy names unknown steps: {', '.join(unknown)}. The journey's steps are {steps}.",
+            code="unknown_step",
+            errors=faults,
+        )
 
 
 def _for_runs_at(

@@ -123,10 +123,11 @@ class BackOffice:
             await self._call("POST", f"/v1/journeys/{key}/pause", {})
 
     async def _publish(self, kind: str, document: dict[str, Any]) -> None:
-        """`document` names its key under the singular of its kind."""
+        """`document` names its key under the singular of its kind. Runs in flight stay on their version."""
         path = f"/v1/{kind}/{document[kind.removesuffix('s')]}"
         await self._call("PUT", path, document)
-        await self._call("POST", f"{path}/publish", {})
+        plan = await self._call("POST", f"{path}/publish", {"dry_run": True})
+        await self._call("POST", f"{path}/publish", {"plan": plan["plan"]})
 
     async def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         answer = await self._client.request(method, path, json=body)

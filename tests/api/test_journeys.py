@@ -105,14 +105,20 @@ async def test_with_runs_in_flight_the_plan_comes_first_and_is_confirmed_by_its_
     await publish(client, CART)
     await make_run(database, "cart", step="quiet", outcome="waiting")
     changed = CART | {"steps": [*CART["steps"], {"wait": {"for": "1d"}}]}
-    plan = await publish(client, changed)
+    await save(client, changed)
 
-    assert "published" not in plan
+    refused = await client.post("/v1/journeys/cart/publish", json={})
+
+    plan = refused.json()
+    assert (refused.status_code, plan["code"]) == (409, "plan_required")
+    assert (await client.get("/v1/journeys/cart")).json()["version"] == 1
     assert plan["version"] == 2
     assert [(at["step"], at["runs"], at["policy"]) for at in plan["in_flight"]] == [("quiet", 1, "stay")]
     assert {"change": "added", "step": "wait-3", "kind": "wait"} in plan["changes"]
     confirmed = await client.post("/v1/journeys/cart/publish", json={"plan": plan["plan"], "policy": {"quiet": "move"}})
     assert confirmed.json()["version"] == 2, confirmed.text
+    runs = confirmed.json()["runs"]
+    assert (runs["stay"], runs["moved"], runs["finished"]) == (0, 1, 0)
     [run] = (await client.get("/v1/runs", params={"journey": "cart"})).json()["data"]
     assert run["version"] == 2
 
@@ -126,6 +132,19 @@ async def test_a_plan_is_stale_once_the_draft_has_changed(client: httpx.AsyncCli
     stale = await client.post("/v1/journeys/cart/publish", json={"plan": plan["plan"]})
 
     assert (stale.status_code, stale.json()["code"]) == (409, "plan_changed")
+
+
+async def test_a_policy_about_an_unknown_step_publishes_nothing(client: httpx.AsyncClient, database: Database) -> None:
+    await publish(client, CART)
+    await make_run(database, "cart", step="quiet", outcome="waiting")
+    plan = (await client.post("/v1/journeys/cart/publish", json={"dry_run": True})).json()
+
+    wish = {"plan": plan["plan"], "policy": {"queit": "finish"}}
+    refused = await client.post("/v1/journeys/cart/publish", json=wish)
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "unknown_step")
+    assert [fault["pointer"] for fault in refused.json()["errors"]] == ["/policy/queit"]
+    assert (await client.get("/v1/journeys/cart")).json()["version"] == 1
 
 
 async def test_finish_ends_the_runs_at_a_step(client: httpx.AsyncClient, database: Database) -> None:
@@ -148,6 +167,18 @@ async def test_archiving_ends_all_runs(client: httpx.AsyncClient, database: Data
     assert archived.json()["state"] == "archived"
     run = (await client.get(f"/v1/runs/{run_id}")).json()
     assert (run["state"], run["reason"], run["steps"][0]["outcome"]) == ("exited", "archived", "cancelled")
+
+
+async def test_an_archived_journey_is_published_again_only_with_revive(client: httpx.AsyncClient) -> None:
+    await publish(client, CART)
+    await client.post("/v1/journeys/cart/archive")
+
+    refused = await client.post("/v1/journeys/cart/publish", json={})
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "archived")
+    assert (await client.get("/v1/journeys/cart")).json()["state"] == "archived"
+    revived = await client.post("/v1/journeys/cart/publish", json={"revive": True})
+    assert (revived.status_code, revived.json()["state"], revived.json()["version"]) == (200, "live", 2)
 
 
 async def test_a_call_enters_a_customer_once_while_the_run_is_active(

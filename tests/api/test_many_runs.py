@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -18,7 +19,7 @@ from database.runs import Run, Wait
 from database.session import Database
 from domain.journeys.library import DefinitionLibrary
 from domain.runs import OutcomeKind, StepInput, StepOutcome
-from tests.api.test_journeys import CART, publish, template
+from tests.api.test_journeys import CART, publish, save, template
 from tests.factories_journeys import NOW, make_run
 from triggers.run_changes import RunChanges
 
@@ -45,6 +46,13 @@ _MANY_RUNS = text("""
     SELECT id, 'quiet', 1, customer_id, 1, 'waiting', :now FROM begun
 """)
 CHANGED = CART | {"steps": [*CART["steps"], {"wait": {"for": "1d"}}]}
+
+
+async def planned(client: httpx.AsyncClient, document: dict[str, Any]) -> dict[str, Any]:
+    """The plan of publishing this, for runs in flight."""
+    assert (await save(client, document)).status_code == 200
+    plan: dict[str, Any] = (await client.post("/v1/journeys/cart/publish", json={"dry_run": True})).json()
+    return plan
 
 
 @pytest.fixture
@@ -117,9 +125,9 @@ async def test_a_journey_published_again_after_its_archive_keeps_its_new_runs(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     await client.post("/v1/journeys/cart/archive")
-    plan = await publish(client, CHANGED)
-    if "published" not in plan:
-        await client.post("/v1/journeys/cart/publish", json={"plan": plan["plan"]})
+    plan = await planned(client, CHANGED)
+    wish = {"plan": plan["plan"], "revive": True}
+    assert (await client.post("/v1/journeys/cart/publish", json=wish)).status_code == 200
     new = await make_run(database, "cart", step="quiet", outcome="waiting", version=2)
 
     await carry_out(database)
@@ -133,7 +141,7 @@ async def test_no_message_leaves_for_a_run_that_a_plan_finishes_before_its_page_
     client: httpx.AsyncClient, database: Database
 ) -> None:
     elsewhere = await make_run(database, "cart", step="send-2", outcome="held")
-    plan = await publish(client, CHANGED)
+    plan = await planned(client, CHANGED)
     wish = {"plan": plan["plan"], "policy": {"quiet": "finish"}}
     confirmed = (await client.post("/v1/journeys/cart/publish", json=wish)).json()
 
@@ -152,7 +160,7 @@ async def test_no_message_leaves_for_a_run_that_a_plan_finishes_before_its_page_
 async def test_a_plan_moves_many_runs_page_by_page_and_whoever_asks_before_goes_on_in_the_new_version(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    plan = await publish(client, CHANGED)
+    plan = await planned(client, CHANGED)
     wish = {"plan": plan["plan"], "policy": {"quiet": "move"}}
     assert (await client.post("/v1/journeys/cart/publish", json=wish)).json()["runs"]["under_way"] == MANY
     answer = await ask(database, await some_run(database), "quiet")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from domain.errors import Conflict
+from domain.errors import Conflict, Invalid
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.identity import with_ids
 from domain.journeys.plan import Policy, Standing, make_plan
@@ -117,3 +117,22 @@ def test_the_plan_names_steps_of_value_that_moved_runs_would_be_paid_by_again(
     plan = make_plan(journey(*after), journey(*before), version=2, standing=[Standing("pause", 3)], policy={})
 
     assert plan.in_flight[0]["paid_again"] == named
+
+
+def test_a_policy_about_a_step_that_nobody_knows_is_refused_by_name() -> None:
+    with pytest.raises(Invalid) as refusal:
+        make_plan(
+            journey(WAIT, SEND), journey(WAIT), version=2, standing=[Standing("old", 1)], policy={"pasue": "finish"}
+        )
+
+    assert refusal.value.code == "unknown_step"
+    assert [fault.pointer for fault in refusal.value.errors] == ["/policy/pasue"]
+    assert "hello, old, pause" in refusal.value.detail
+
+
+def test_a_policy_may_name_steps_of_the_draft_of_the_live_version_and_those_at_which_runs_of_older_ones_stand() -> None:
+    policy: dict[str, Policy] = {"hello": "stay", "pause": "finish", "old": "finish"}
+
+    plan = make_plan(journey(SEND), journey(WAIT), version=3, standing=[Standing("old", 1)], policy=policy)
+
+    assert [(at["step"], at["policy"]) for at in plan.in_flight] == [("old", "finish")]
