@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from structlog.testing import capture_logs
 
 from api import body_time
 from api.app import create_app
@@ -152,3 +153,19 @@ async def test_a_body_that_does_not_come_is_408_and_holds_nothing(
 
     assert [answer.split(b" ")[1] for answer in answers] == [b"408"] * 4
     assert all(b"connection: close" in answer.lower() for answer in answers)
+
+
+async def test_who_leaves_in_the_middle_of_a_body_is_no_defect_of_ours(database: Database) -> None:
+    port = any_free_port()
+    with capture_logs() as logged:
+        async with serving(create_app(ApiDependencies(database=database)), HOST, port):
+            await until_open(port)
+            _, writer = await asyncio.open_connection(HOST, port)
+            writer.write(b"POST /v1/hooks/meta HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            await writer.drain()
+            writer.close()
+            async with asyncio.timeout(60):
+                while not logged:
+                    await asyncio.sleep(0.02)
+
+    assert [(entry["event"], entry["log_level"]) for entry in logged] == [("client_left", "info")]
