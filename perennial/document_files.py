@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from domain.errors import Malformed
+from domain.errors import Malformed, NotFound
 from domain.yaml import read_yaml
+from perennial.document_kinds import KINDS, Document, Name, in_documented_order, plural
 
-Document = Mapping[str, Any]  # any JSON object
+Documents = Mapping[Name, Document]
+
+
+def read_files(paths: Iterable[Path]) -> Documents:
+    """The documents of files and folders; of a folder its own .yaml files and those in a folder named after a kind.
+
+    Raises NotFound for what is not there, and Malformed by file.
+    """
+    found: dict[Name, Document] = {}
+    read_from: dict[Name, Path] = {}
+    for path in _files(paths):
+        name, document = _read(path)
+        if name in found:
+            raise Malformed(f"{path}: {read_from[name]} is the {name.kind} {name.key} already.")
+        found[name], read_from[name] = document, path
+    return found
 
 
 def read_folder(folder: Path, kind: str) -> dict[str, Document]:
-    """The documents of every .yaml file, by key; `kind` names the member that holds it. Raises Malformed by file."""
-    return dict(_read(path, kind) for path in sorted(folder.glob("*.yaml")))
+    """The documents of one kind in a folder, by key."""
+    return {name.key: document for name, document in read_files([folder]).items() if name.kind == kind}
 
 
-def write_document(folder: Path, key: str, document: Document) -> Path:
-    """Write `<key>.yaml`, making the folder if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{key}.yaml"
-    path.write_text(write_yaml(document), encoding="utf-8")
+def write_document(folder: Path, name: Name, document: Document) -> Path:
+    """Write its file, making the folder if it is not there: a journey stands in it, others under their kind."""
+    path = folder / _file_of(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(write_yaml(in_documented_order(name.kind, document)), encoding="utf-8")
     return path
 
 
@@ -33,12 +48,13 @@ def write_yaml(document: Document) -> str:
     return yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def difference(key: str, there: Document | None, here: Document | None) -> str:
+def difference(name: Name, there: Document | None, here: Document | None) -> str:
     """A unified diff from the API's draft to the file; empty when they are the same document."""
     if there == here:
         return ""
-    before, after = (write_yaml(side).splitlines(keepends=True) if side else [] for side in (there, here))
-    return "".join(difflib.unified_diff(before, after, f"api/{key}.yaml", f"files/{key}.yaml"))
+    ordered = ({} if side is None else in_documented_order(name.kind, side) for side in (there, here))
+    before, after = (write_yaml(side).splitlines(keepends=True) if side else [] for side in ordered)
+    return "".join(difflib.unified_diff(before, after, f"api/{_file_of(name)}", f"files/{_file_of(name)}"))
 
 
 class _Dumper(yaml.SafeDumper):
@@ -62,11 +78,31 @@ def _reads_as_other_than_text(text: str) -> bool:
         return True
 
 
-def _read(path: Path, kind: str) -> tuple[str, Document]:
+def _file_of(name: Name) -> str:
+    return f"{name.key}.yaml" if name.kind == "journey" else f"{plural(name.kind)}/{name.key}.yaml"
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            folders = [path, *(path / plural(kind) for kind in KINDS)]
+            found = [file for folder in folders for file in sorted(folder.glob("*.yaml"))]
+            if not found:
+                raise NotFound(f"{path}: there is no .yaml file in this folder.")
+            yield from found
+        elif path.exists():
+            yield path
+        else:
+            raise NotFound(f"{path}: there is no such file or folder.")
+
+
+def _read(path: Path) -> tuple[Name, Document]:
     try:
         document = read_yaml(path.read_bytes())
     except Malformed as error:
         raise Malformed(f"{path}: {error.detail}") from None
-    if not isinstance(document, dict) or not isinstance(document.get(kind), str):
-        raise Malformed(f"{path}: a {kind} document begins with `{kind}: <key>`.")
-    return document[kind], document
+    kind = next((member for member in document if member in KINDS), None) if isinstance(document, dict) else None
+    if kind is None or not isinstance(document[kind], str):
+        known = ", ".join(f"`{each}: <key>`" for each in KINDS)
+        raise Malformed(f"{path}: a document begins with what it is, one of {known}.")
+    return Name(kind, document[kind]), document

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +73,19 @@ class DocumentsApi:
         answer = await self._call("PUT", self._of(key), json=document)
         return Saved(answer["findings"])
 
+    async def check(self, key: str) -> Saved:
+        """What is wrong with the saved draft now."""
+        answer = await self._call("POST", f"{self._of(key)}/check")
+        return Saved(answer["findings"])
+
+    async def is_published(self, key: str) -> bool:
+        """Whether the live version is the saved draft, of kinds whose versions are their drafts: all but journeys."""
+        row = await self.load(key)
+        if row["state"] in ("draft", "archived"):
+            return False
+        live = await self._call("GET", f"{self._of(key)}/versions/{row['version']}")
+        return bool(live["document"] == row["draft"])
+
     async def plan(self, key: str) -> Plan:
         """What publishing the saved draft would do."""
         answer = await self._call("POST", f"{self._of(key)}/publish", json={"dry_run": True})
@@ -98,6 +111,10 @@ class DocumentsApi:
         if answer.status_code == httpx.codes.NOT_FOUND:
             raise NotFound(detail)
         raise RefusedError(f"{method} {path}: {detail}")
+
+
+ApiOf = Callable[[str], DocumentsApi]
+"""The API of a kind of documents."""
 
 
 @asynccontextmanager

@@ -1,23 +1,28 @@
-"""`perennial journeys`: journeys as YAML files in git."""
+"""`perennial journeys`: journeys, and the documents that they need, as YAML files in git."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from perennial.cli.terminal import console, errors, load_settings, run
 
 if TYPE_CHECKING:
-    from perennial.documents import DocumentsApi
+    from perennial.document_files import Documents
+    from perennial.documents import ApiOf
 
 T = TypeVar("T")
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with one <key>.yaml per journey.")]
+Paths = Annotated[
+    list[Path],
+    typer.Argument(metavar="PATH...", help="Files, and folders with .yaml files, also under templates/, rewards/, ..."),
+]
 
 _journeys = typer.Typer(
-    help="Keep journeys as YAML files: push them to the API, pull them from it, show what differs.",
+    help="Keep journeys, templates, rewards and the like as YAML files: push them, pull them, show what differs.",
     rich_markup_mode="rich",
     no_args_is_help=True,
 )
@@ -30,110 +35,102 @@ def register(app: typer.Typer) -> None:
 
 @_journeys.command("push")
 def push(
-    folder: Folder,
+    paths: Paths,
     publish: Annotated[bool, typer.Option("--publish", help="Publish what changed, not only save it.")] = False,
     confirm: Annotated[
         bool, typer.Option("--confirm", help="Confirm plans for runs in flight: they stay on their version.")
     ] = False,
 ) -> None:
-    """Save the files' journeys as drafts; findings are shown, and nothing with an error is published.
+    """Save the files' documents as drafts; findings are shown, and nothing with an error is published.
 
-    Uses PERENNIAL_API_URL and PERENNIAL_API_KEY, else the `perennial up` that runs here. Ends with 1 if anything
-    could not be saved without errors, so that CI can run it.
+    Documents of every kind, in the order in which they need each other: a journey may send a template that is pushed
+    with it. Uses PERENNIAL_API_URL and PERENNIAL_API_KEY, else the `perennial up` that runs here. Ends with 1 if a path
+    is missing or anything could not be saved without errors, so that CI can run it.
 
     [dim]Examples:[/dim]
-      perennial journeys push journeys/
-      perennial journeys push journeys/ --publish --confirm
+      perennial journeys push shop/
+      perennial journeys push shop/ --publish --confirm
+      perennial journeys push shop/welcome.yaml shop/templates/hello.yaml
     """
-    if not run(_with_api(lambda api: _push(api, folder, publish=publish, confirm=confirm))):
+    if not run(_with_api(lambda api: _push(api, paths, publish=publish, confirm=confirm))):
         raise typer.Exit(1)
 
 
 @_journeys.command("pull")
 def pull(folder: Folder) -> None:
-    """Write every journey's draft to <key>.yaml, replacing files of that name.
+    """Write every draft to a file, replacing those of that name: journeys to <key>.yaml, others under their kind.
 
     [dim]Example:[/dim]
-      perennial journeys pull journeys/ && git diff journeys/
+      perennial journeys pull shop/ && git diff shop/
     """
-    run(_with_api(lambda api: _pull(api, folder)))
-
-
-@_journeys.command("diff")
-def diff(folder: Folder) -> None:
-    """Show what a push would change; ends with 1 if anything differs.
-
-    [dim]Example:[/dim]
-      perennial journeys diff journeys/
-    """
-    if run(_with_api(lambda api: _diff(api, folder))):
+    if not run(_with_api(lambda api: _pull(api, folder))):
         raise typer.Exit(1)
 
 
-async def _with_api(work: Callable[[DocumentsApi], Awaitable[T]]) -> T:
+@_journeys.command("diff")
+def diff(paths: Paths) -> None:
+    """Show what a push would change, of the kinds that the files have; ends with 1 if anything differs.
+
+    [dim]Example:[/dim]
+      perennial journeys diff shop/
+    """
+    if run(_with_api(lambda api: _diff(api, paths))):
+        raise typer.Exit(1)
+
+
+async def _with_api(work: Callable[[ApiOf], Awaitable[T]]) -> T:
+    from perennial.document_kinds import plural
     from perennial.documents import DocumentsApi, find_api, open_client
 
     async with open_client(*find_api(load_settings())) as client:
-        return await work(DocumentsApi(client, "journeys"))
+        return await work(lambda kind: DocumentsApi(client, plural(kind)))
 
 
-async def _push(api: DocumentsApi, folder: Path, *, publish: bool, confirm: bool) -> bool:
+async def _push(api: ApiOf, paths: list[Path], *, publish: bool, confirm: bool) -> bool:
     """Whether everything went well."""
-    from perennial.document_files import read_folder
+    from perennial.cli.pushing import Push
+    from perennial.document_files import read_files
 
-    there = await api.drafts()
-    went_well = True
-    for key, document in read_folder(folder, "journey").items():
-        if there.get(key) == document and not publish:
-            console.print(f"{key}: unchanged")
-            continue
-        saved = await api.save(key, document)
-        _show_findings(key, saved.findings)
-        if not saved.is_publishable:
-            went_well = False
-        elif publish:
-            went_well = await _publish(api, key, confirm=confirm) and went_well
-        else:
-            console.print(f"{key}: saved")
-    return went_well
+    here = read_files(paths)
+    push = Push(api, here, await _drafts(api, {name.kind for name in here}))
+    return await (push.publish(confirm=confirm) if publish else push.save())
 
 
-async def _publish(api: DocumentsApi, key: str, *, confirm: bool) -> bool:
-    plan = await api.plan(key)
-    if not plan.changes and (await api.load(key))["state"] != "draft":
-        console.print(f"{key}: unchanged")
-        return True
-    if plan.in_flight and not confirm:
-        for step in plan.in_flight:
-            errors.print(f"{key}: {step['runs']} runs stand at {step['step']}", markup=False)
-        errors.print(f"{key}: saved, not published; --confirm publishes and lets them stay on their version")
-        return False
-    console.print(f"{key}: published as version {await api.publish(key, plan=plan.digest)}")
-    return True
-
-
-async def _pull(api: DocumentsApi, folder: Path) -> None:
+async def _pull(api: ApiOf, folder: Path) -> bool:
+    """Whether the key may read documents of every kind; those that it may read are written anyhow."""
     from perennial.document_files import write_document
+    from perennial.document_kinds import KINDS, plural
+    from perennial.documents import RefusedError
 
-    for key, draft in (await api.drafts()).items():
-        console.print(str(write_document(folder, key, draft)), soft_wrap=True, highlight=False)
+    read_all = True
+    for kind in KINDS:
+        try:
+            drafts = await _drafts(api, {kind})
+        except RefusedError as refused:
+            errors.print(f"{plural(kind)}: {refused.detail}", style="red", markup=False)
+            read_all = False
+            continue
+        for name, draft in drafts.items():
+            console.print(str(write_document(folder, name, draft)), soft_wrap=True, highlight=False, markup=False)
+    return read_all
 
 
-async def _diff(api: DocumentsApi, folder: Path) -> bool:
+async def _diff(api: ApiOf, paths: list[Path]) -> bool:
     """Whether anything differs."""
-    from perennial.document_files import difference, read_folder
+    from perennial.document_files import difference, read_files
 
-    there, here = await api.drafts(), read_folder(folder, "journey")
-    differences = [text for key in sorted(there | here) if (text := difference(key, there.get(key), here.get(key)))]
+    here = read_files(paths)
+    there = await _drafts(api, {name.kind for name in here})
+    differences = [
+        text for name in sorted({**there, **here}) if (text := difference(name, there.get(name), here.get(name)))
+    ]
     for text in differences:
         console.print(text, markup=False, highlight=False, soft_wrap=True, end="")
     return bool(differences)
 
 
-def _show_findings(key: str, findings: Any) -> None:
-    finding: Mapping[str, Any]
-    for finding in findings:
-        colour = "red" if finding["severity"] == "error" else "yellow"
-        where = finding.get("pointer") or ""
-        sentence = f"{key} {where} {finding['severity']} {finding['code']}: {finding['message']}"
-        errors.print(sentence, style=colour, markup=False)
+async def _drafts(api: ApiOf, kinds: Collection[str]) -> Documents:
+    """All drafts of these kinds that are not archived."""
+    from perennial.document_kinds import Name
+
+    return {Name(kind, key): draft for kind in sorted(kinds) for key, draft in (await api(kind).drafts()).items()}

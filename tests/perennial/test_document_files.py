@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import Malformed
+from domain.errors import Malformed, NotFound
 from domain.yaml import read_yaml
-from perennial.document_files import difference, read_folder, write_document, write_yaml
+from perennial.document_files import difference, read_files, write_document, write_yaml
+from perennial.document_kinds import Name, in_documented_order, in_order
 
 # What a JSON body can hold and YAML can write: no control characters but those of ordinary text.
 text = st.text(st.characters(codec="utf-8", categories=("L", "M", "N", "P", "S", "Zs")), max_size=20)
@@ -37,21 +38,97 @@ def test_texts_of_several_lines_are_written_as_lines() -> None:
     assert write_yaml({"body": "Dear {{ name }},\nthank you.\n"}) == "body: |\n  Dear {{ name }},\n  thank you.\n"
 
 
-def test_folder_gives_its_documents_by_key(tmp_path: Path) -> None:
-    write_document(tmp_path, "welcome", {"journey": "welcome", "steps": []})
+WELCOME = Name("journey", "welcome")
+HELLO = Name("template", "hello")
 
-    assert read_folder(tmp_path, "journey") == {"welcome": {"journey": "welcome", "steps": []}}
+
+def test_a_folder_gives_documents_of_every_kind_as_they_were_written_to_it(tmp_path: Path) -> None:
+    documents: dict[Name, dict[str, Any]] = {
+        WELCOME: {"journey": "welcome", "steps": []},
+        HELLO: {"template": "hello", "subject": "Hello"},
+        Name("reward", "welcome"): {"reward": "welcome", "gives": {"gift": "tea"}},
+    }
+    for name, document in documents.items():
+        write_document(tmp_path, name, document)
+
+    assert read_files([tmp_path]) == documents
+    assert read_files([tmp_path / "templates" / "hello.yaml"]) == {HELLO: documents[HELLO]}
+
+
+@pytest.mark.parametrize("missing", ["welcome.yaml", "journeys"])
+def test_a_path_that_is_not_there_is_no_empty_folder(tmp_path: Path, missing: str) -> None:
+    with pytest.raises(NotFound, match=f"{missing}: there is no such file or folder"):
+        read_files([tmp_path / missing])
+
+
+def test_a_folder_without_documents_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"no \.yaml file"):
+        read_files([tmp_path])
+
+
+def test_two_files_of_one_document_are_named(tmp_path: Path) -> None:
+    for file in ("a.yaml", "b.yaml"):
+        (tmp_path / file).write_text("journey: welcome")
+
+    with pytest.raises(Malformed, match=r"b\.yaml: .*a\.yaml is the journey welcome already"):
+        read_files([tmp_path])
 
 
 def test_file_that_is_no_document_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.yaml").write_text("just words")
 
-    with pytest.raises(Malformed, match=r"notes\.yaml: a journey document begins with `journey: <key>`"):
-        read_folder(tmp_path, "journey")
+    with pytest.raises(Malformed, match=r"notes\.yaml: a document begins with what it is"):
+        read_files([tmp_path])
 
 
 def test_difference_is_shown_line_by_line() -> None:
     there, here = {"journey": "welcome", "name": "Hello"}, {"journey": "welcome", "name": "Hi"}
 
-    assert "-name: Hello\n+name: Hi" in difference("welcome", there, here)
-    assert difference("welcome", here, here) == ""
+    assert "-name: Hello\n+name: Hi" in difference(WELCOME, there, here)
+    assert difference(WELCOME, here, here) == ""
+
+
+def lines(name: Name, document: dict[str, Any]) -> list[str]:
+    return [line.strip() for line in write_yaml(in_documented_order(name.kind, document)).splitlines()]
+
+
+def test_members_are_written_in_the_order_of_the_reference_however_the_database_keeps_them() -> None:
+    document: dict[str, Any] = {
+        "exit": [{"event": "Left"}],
+        "name": "Welcome",
+        "steps": [
+            {"wait": {"for": "1d", "days": ["mon"], "until": "10:00"}},
+            {"branch": [{"steps": [{"exit": "rich"}], "if": {"gte": 3, "over": "Order", "aggregate": "count"}}]},
+        ],
+        "enter": {"if": {"ne": "staff", "trait": "plan"}, "on": {"where": [], "event": "E"}},
+        "journey": "welcome",
+    }
+
+    assert in_documented_order("journey", document) == document
+    assert lines(WELCOME, document) == [
+        *("journey: welcome", "name: Welcome"),
+        *("enter:", "'on':", "event: E", "where: []", "if:", "trait: plan", "ne: staff"),
+        *("exit:", "- event: Left"),
+        *("steps:", "- wait:", "for: 1d", "until: '10:00'", "days:", "- mon"),
+        *("- branch:", "- if:", "aggregate: count", "over: Order", "gte: 3", "steps:", "- exit: rich"),
+    ]
+
+
+def test_documents_come_after_those_that_they_need() -> None:
+    sends: dict[str, Any] = {"journey": "welcome", "enter": {"on": "api"}, "steps": [{"send": {"template": "hello"}}]}
+    starts: dict[str, Any] = {"journey": "aaa", "enter": {"on": "api"}, "steps": [{"start": {"journey": "welcome"}}]}
+    layout, first = Name("template", "layout"), Name("journey", "aaa")
+
+    order = in_order({first: starts, WELCOME: sends, HELLO: {"template": "hello"}, layout: {"template": "layout"}})
+
+    assert order == [layout, HELLO, WELCOME, first]
+
+
+def test_journeys_that_start_each_other_still_have_an_order() -> None:
+    one: dict[str, Any] = {"journey": "one", "enter": {"on": "api"}, "steps": [{"start": {"journey": "two"}}]}
+    two: dict[str, Any] = {"journey": "two", "enter": {"on": "api"}, "steps": [{"start": {"journey": "one"}}]}
+
+    assert set(in_order({Name("journey", "one"): one, Name("journey", "two"): two})) == {
+        Name("journey", "one"),
+        Name("journey", "two"),
+    }
