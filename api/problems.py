@@ -31,6 +31,7 @@ from domain.errors import (
     Unauthorized,
     Unavailable,
 )
+from domain.fault_texts import fault_text
 from domain.payload import escape_pointer
 from domain.pointers import pointer_to
 
@@ -132,8 +133,7 @@ async def _on_validation_error(_: Request, error: RequestValidationError) -> Res
     if any(fault["type"] == "json_invalid" for fault in found):
         return problem(Malformed("the body is not JSON: " + str(found[0].get("ctx", {}).get("error", "")).rstrip(": ")))
     faults = tuple(
-        FieldError(_pointer(fault, error.body), str(fault["msg"]).removeprefix("Value error, "), str(fault["type"]))
-        for fault in found[:_MOST_ERRORS]
+        FieldError(_pointer(fault, error.body), fault_text(fault), str(fault["type"])) for fault in found[:_MOST_ERRORS]
     )
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return problem(Invalid(f"{faults[0].pointer or 'the body'}: {faults[0].detail}{more}", errors=faults))

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from domain.document import Document
 from domain.errors import FieldError, Invalid
+from domain.fault_texts import fault_text
 from domain.findings import Finding
 from domain.pointers import pointer_to
 
@@ -55,13 +56,12 @@ def _whole(value: Any) -> Any:  # any JSON
 
 def _field_error(fault: ErrorDetails, written: Mapping[str, Any]) -> FieldError:
     pointer = pointer_to(fault["loc"], written, missing=fault["type"] == "missing", value=fault["input"])
-    return FieldError(pointer, fault["msg"], fault["type"])
+    return FieldError(pointer, fault_text(fault), fault["type"])
 
 
 def _finding(fault: ErrorDetails, written: Mapping[str, Any]) -> Finding:
-    message = fault["msg"].removeprefix("Value error, ")
     pointer = pointer_to(fault["loc"], written, value=fault["input"])
-    return Finding(code="contradiction", pointer=pointer, message=message)
+    return Finding(code="contradiction", pointer=pointer, message=fault_text(fault))
 
 
 def _invalid(errors: list[FieldError]) -> Invalid:

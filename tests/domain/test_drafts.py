@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from database.published import MODELS
 from domain.drafts import read_draft
-from domain.errors import Invalid
+from domain.errors import FieldError, Invalid
+from domain.fault_texts import FORMS
 from domain.journeys.definition import JourneyDefinition, TierEntry
 
 
@@ -76,3 +78,46 @@ def test_a_bucket_is_two_numbers(bucket: Any) -> None:
         read_draft(JourneyDefinition, asking({"bucket": bucket}))
 
     assert refused.value.errors[0].pointer.startswith("/enter/if/bucket")
+
+
+def fault_of(**members: Any) -> FieldError:
+    """The one fault of a journey with these members."""
+    with pytest.raises(Invalid) as refused:
+        read_draft(JourneyDefinition, {**asking({"all": []}), **members})
+    (fault,) = refused.value.errors
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ({"purpose": "Black Friday"}, "Write a small letter, then small letters, digits, hyphens and underscores"),
+        ({"steps": [{"wait": {"until": "9:00"}}]}, "Write a time of day from 00:00 to 23:59: 09:30."),
+        ({"steps": [{"id": "First mail", "exit": "done"}]}, "first-reminder"),
+        ({"goal": {"event": "E", "where": [{"property": "a..b", "exists": True}]}}, "items[].sku"),
+        ({"steps": [{"send": {"template": "t", "cahnnel": "email"}}]}, "check its spelling"),
+        ({"steps": [{"send": {}}]}, "add it"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words_that_tell_what_to_write(members: dict[str, Any], said: str) -> None:
+    detail = fault_of(**members).detail
+
+    assert said in detail
+    assert "^" not in detail
+
+
+def test_every_form_of_text_in_documents_has_words() -> None:
+    def patterns(schema: Any) -> set[str]:
+        if isinstance(schema, list):
+            return set().union(*map(patterns, schema))
+        if not isinstance(schema, dict):
+            return set()
+        own = {schema["pattern"]} if isinstance(schema.get("pattern"), str) else set()
+        return own.union(*map(patterns, schema.values()))
+
+    found = set().union(*(patterns(model.model_json_schema()) for model in MODELS.values()))
+    by_themselves = {
+        text for text in found if text.startswith(("^((999999|", "^-?((999999|", "^https?://", "^(?!0000"))
+    }
+
+    assert found - by_themselves - set(FORMS) == set()
