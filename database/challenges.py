@@ -16,6 +16,7 @@ from sqlalchemy.orm import aliased
 
 from database.challenge_totals import totals_of
 from database.documents import DocumentRow, DocumentVersion
+from database.order_ids import ORDER_ID
 from database.published import VersionText, readable
 from database.session import ReadSession
 from database.vouching import VOUCHED
@@ -102,7 +103,7 @@ _EVENTS = text(f"""
     FROM jsonb_to_recordset(CAST(:wanted AS jsonb)) AS wanted (customer_id uuid, names text[], since timestamptz)
     JOIN events ON events.customer_id = wanted.customer_id AND events.name = ANY(wanted.names)
         AND events.timestamp >= coalesce(wanted.since, '-infinity')
-    LEFT JOIN orders ON orders.order_id = events.properties ->> 'order_id'
+    LEFT JOIN orders ON orders.order_id = {ORDER_ID}
         AND events.name IN ('Order Completed', 'Order Updated')
     WHERE events.status = 'routed' AND {VOUCHED}
     ORDER BY events.timestamp, events.sent, events.id

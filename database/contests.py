@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Table
 from database.documents import DocumentRow, DocumentVersion
+from database.order_ids import ORDER_ID
 from database.published import VersionText, readable
 from database.session import ReadSession, WriteSession
 from domain.conditions.predicates import Judge, compile_where
@@ -264,13 +265,13 @@ async def remove_entries(session: WriteSession, contests: Collection[str], sourc
     await session.execute(statement)
 
 
-_REMOVE_MOVED = text("""
+_REMOVE_MOVED = text(f"""
     DELETE FROM contest_entries AS entry USING events
     WHERE entry.contest = ANY(CAST(:contests AS text[])) AND entry.customer_id = :from_customer AND entry.at > :since
       AND events.customer_id = :to_customer AND events.subject = :subject
-      AND entry.source IN ('event/' || events.id, 'order/' || (events.properties ->> 'order_id'))
+      AND entry.source IN ('event/' || events.id, 'order/' || ({ORDER_ID}))
     RETURNING entry.contest
-""")
+""")  # noqa: S608  a condition, written in our own code
 
 
 async def remove_moved(session: WriteSession, contests: Collection[str], move: Move, since: datetime) -> set[str]:

@@ -9,6 +9,7 @@ from sqlalchemy import select, text, update
 
 from database.earnings import Earning
 from database.events import Event
+from database.order_ids import ORDER_ID
 from database.session import ReadSession, WriteSession
 from domain.earning import Unpaid
 
@@ -46,8 +47,8 @@ async def claim_guests(
 
 
 # By pk_identities; of the decisions by a guest only.
-_CLAIMED_BY_BROWSERS = text("""
-    SELECT coalesce(events.properties ->> 'order_id', events.message_id) AS what, customers.external_id AS who
+_CLAIMED_BY_BROWSERS = text(f"""
+    SELECT coalesce({ORDER_ID}, events.message_id) AS what, customers.external_id AS who
     FROM earnings
     JOIN events ON events.id = earnings.event_id AND events.user_id IS NULL
     JOIN identities ON identities.kind = 'anonymous' AND identities.value = events.anonymous_id
@@ -55,7 +56,7 @@ _CLAIMED_BY_BROWSERS = text("""
     JOIN customers ON customers.id = earnings.customer_id
     WHERE earnings.reason = 'guest'
     ORDER BY events.id DESC LIMIT :limit
-""")
+""")  # noqa: S608  a condition, written in our own code
 
 
 async def claimed_by_browsers(session: ReadSession, limit: int) -> list[str]:

@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import text
 
 from database.earnings import Earning, Stored, stored
+from database.order_ids import ORDER_ID
 from database.session import ReadSession, WriteSession
 from database.vouching import VOUCHED
 
@@ -51,7 +52,7 @@ _COME = text(f"""
           WHERE events.customer_id = earnings.customer_id AND events.name = earnings.activates_on AND {VOUCHED}
             AND events.status = 'routed'
             AND CASE WHEN earnings.order_id IS NULL THEN events.timestamp > earnings.at
-                ELSE events.properties ->> 'order_id' = earnings.order_id END
+                ELSE {ORDER_ID} = earnings.order_id END
       )
 """)  # noqa: S608  a condition, written in our own code
 

@@ -23,7 +23,7 @@ from domain.addresses import TRAIT_OF_CHANNEL
 from domain.commerce import ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, ProductFact, text_id
 from domain.consent import CONSENT_GRANTED, CONSENT_WITHDRAWN, PURPOSE, ConsentState
 from domain.events import EARLIEST, KIND_NAMES, EventKind, NewEvent
-from domain.money import currency_of, minor_units
+from domain.money import UNKNOWN_CURRENCY, currency_of, minor_units
 from domain.payload import find_fault
 from domain.social import COUNTED, MOST, NETWORK, MeasuredPost
 
@@ -246,7 +246,7 @@ def _order(values: dict[str, Any], currency: str, as_of: datetime) -> list[NewEv
     refunded, state = values.pop("refunded", None), values.pop("state", None)
     make = _Maker(ImportKind.ORDERS, user_id, content, at, as_of)
     events = [make.event(EventKind.TRACK, ORDER_COMPLETED, properties=values)]
-    about = {"order_id": order_id, "currency": currency_of(values.get("currency"), currency)}
+    about = {"order_id": order_id, "currency": _currency_of(values.get("currency"), currency)}
     if state == "cancelled":
         events.append(make.event(EventKind.TRACK, ORDER_CANCELLED, properties=about, place=1))
     if refunded or state == "refunded":
@@ -260,6 +260,12 @@ def _check_amount(values: dict[str, Any], name: str, currency: str) -> None:
         raise RowError("amount_malformed", f"{name}: write an amount such as 49.90")
 
 
+def _currency_of(value: Any, default: str) -> str:
+    if (found := currency_of(value, default)) == UNKNOWN_CURRENCY:
+        raise RowError("currency_unknown", "currency: write an ISO 4217 code such as EUR")
+    return found
+
+
 def _product(values: dict[str, Any], currency: str, as_of: datetime) -> ProductFact:
     product_id = (
         text_id(values.pop("product_id", None)) or text_id(values.pop("id", None)) or text_id(values.get("sku"))
@@ -268,7 +274,7 @@ def _product(values: dict[str, Any], currency: str, as_of: datetime) -> ProductF
         raise RowError("product_id_missing", "each product needs a product_id (or a sku)")
     at = _time_of(values, as_of, ("timestamp", "updated_at"))
     _check_amount(values, "price", currency)
-    own = currency_of(values.pop("currency", None), currency)
+    own = _currency_of(values.pop("currency", None), currency)
     price = minor_units(values.pop("price", None), own)
     texts = {name: values.pop(name, None) for name in ("sku", "name", "category", "brand", "url", "image_url")}
     described: dict[str, Any] = {name: None if value is None else str(value) for name, value in texts.items()}

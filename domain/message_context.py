@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from domain.commerce import lines_of
+from domain.money import currency_of
 from domain.shop_settings import ShopSettings
 
 Json = Mapping[str, Any]  # any JSON object
@@ -40,7 +41,7 @@ def cart_context(lines: Sequence[Json] | None, entry: Json, settings: ShopSettin
     """
     properties = entry.get("properties")
     told: Json = properties if isinstance(properties, Mapping) else {}
-    currency = _text(told, "currency") or settings.currency
+    currency = currency_of(told.get("currency"), settings.currency)
     products = [_product(line, currency) for line in (lines or _told_lines(told, currency))]
     known = [product["total"]["amount"] for product in products if product["total"] is not None]
     return {

@@ -8,15 +8,14 @@ from __future__ import annotations
 from decimal import ROUND_HALF_EVEN, Decimal, DecimalException
 from typing import Any
 
-# ISO 4217: the currencies whose minor unit is not a hundredth.
-_DIGITS = {
-    **dict.fromkeys(
-        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF"), 0
-    ),
-    **dict.fromkeys(("XOF", "XPF"), 0),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
-    **dict.fromkeys(("CLF", "UYW"), 4),
-}
+from babel.numbers import get_currency_precision
+
+UNKNOWN_CURRENCY = "XXX"
+"""ISO 4217's code for none: a currency was stated and cannot be read. It is no shop's, so nothing is counted in it."""
+
+_SPELLINGS = {"€": "EUR", "EURO": "EUR", "EUROS": "EUR", "US$": "USD", "£": "GBP"}
+"""What else shops write for one currency only. `$` and `¥` are several."""
+
 _LARGEST = 2**53
 """Beyond this many minor units an amount is a mistake, not money."""
 
@@ -48,11 +47,14 @@ def is_stated(value: Any) -> bool:
 
 
 def digits_of(currency: str) -> int:
-    """How many decimal digits the currency's minor unit has."""
-    return _DIGITS.get(currency, 2)
+    """How many decimal digits the currency's minor unit has, by CLDR, as it is written in messages too."""
+    return get_currency_precision(currency)
 
 
 def currency_of(value: Any, default: str) -> str:
-    """An ISO 4217 code as shops write it, or `default`."""
+    """An ISO 4217 code as shops write it; `default` where nothing is stated, never for what cannot be read."""
+    if not is_stated(value) or value == "":
+        return default
     code = value.strip().upper() if isinstance(value, str) else ""
-    return code if len(code) == 3 and code.isascii() and code.isalpha() else default
+    code = _SPELLINGS.get(code, code)
+    return code if len(code) == 3 and code.isascii() and code.isalpha() else UNKNOWN_CURRENCY

@@ -51,7 +51,16 @@ def test_numbers_and_texts_agree_with_exact_decimal_arithmetic(amount: Decimal, 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("eur", "EUR"), (" USD ", "USD"), (None, "CHF"), ("EURO", "CHF"), ("€€€", "CHF"), (5, "CHF")],
+    [
+        *[("eur", "EUR"), (" USD ", "USD"), ("Euro", "EUR"), ("€", "EUR"), ("US$", "USD"), ("£", "GBP")],
+        *[(None, "CHF"), ("", "CHF"), ([], "CHF")],
+        *[("$", "XXX"), ("€€€", "XXX"), (5, "XXX"), ("dollars", "XXX"), (["EUR"], "XXX"), (" ", "XXX")],
+    ],
 )
-def test_a_currency_is_a_code_of_three_letters_else_the_shops(value: Any, expected: str) -> None:
+def test_a_currency_that_is_stated_is_recognised_or_none_and_never_the_shops(value: Any, expected: str) -> None:
     assert currency_of(value, "CHF") == expected
+
+
+@pytest.mark.parametrize(("currency", "digits"), [("EUR", 2), ("JPY", 0), ("KWD", 3), ("CLF", 4), ("XXX", 2), ("", 2)])
+def test_minor_units_are_those_of_messages(currency: str, digits: int) -> None:
+    assert minor_units(1, currency) == 10**digits

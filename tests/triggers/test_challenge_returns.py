@@ -188,3 +188,14 @@ async def test_a_prize_that_is_sold_out_is_told_as_not_given(shop: Shop) -> None
     assert (done.points, done.redemption_id, done.not_given) == (50, None, {"reward": "sold_out"})
     [said] = await told(shop, "Challenge Completed")
     assert (said["reward"], said["not_given"]) == (None, {"reward": "sold_out"})
+
+
+async def test_an_order_of_the_number_1001_0_is_the_order_1001_when_it_comes_back(shop: Shop) -> None:
+    await put_live(shop, "challenge", TWO_ORDERS | {"refunds": "uncount"})
+    await shop.track("Order Completed", {"order_id": 1001.0, "total": 10, "currency": "EUR"})
+    await order(shop, "o-2")
+
+    shop.later(days=1)
+    await shop.track("Order Refunded", {"order_id": "1001"})
+
+    assert await progress(shop) == {("two-orders", "ever"): 1}

@@ -119,6 +119,16 @@ async def test_a_replay_never_decides_again(shop: Shop) -> None:
     assert [each.points for each in await decided(shop)] == [20]
 
 
+async def test_dollars_that_may_be_anybodys_are_never_taken_for_the_shops_euros(shop: Shop) -> None:
+    await open_programme(shop)
+
+    await buy(shop, "o-1", 20, properties={"currency": "$"})
+    shop.later(minutes=1)
+    await buy(shop, "o-2", 20, properties={"currency": "Euro"})
+
+    assert [(each.points, each.reason) for each in await decided(shop)] == [(0, "currency_mismatch"), (20, None)]
+
+
 async def test_another_currency_is_kept_as_a_decision_that_pays_nothing(shop: Shop) -> None:
     await open_programme(shop)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import orjson
 import pytest
 from sqlalchemy import select
 
@@ -74,6 +75,19 @@ async def test_orders_come_with_what_became_of_them(shop: Shop) -> None:
     assert (first.state, first.total, first.refunded) == ("partially_refunded", 4990, 1000)
     assert first.completed_at == datetime(2025, 3, 1, tzinfo=UTC)
     assert (second.state, second.total) == ("cancelled", 1234)
+
+
+async def test_a_currency_that_cannot_be_read_refuses_its_row_and_is_never_the_shops(shop: Shop) -> None:
+    rows = [
+        {"order_id": name, "user_id": "u-1", "total": 10, "currency": name, "completed_at": "2025-03-01"}
+        for name in ("Euro", "US$", "$")
+    ]
+    body = "\n".join(orjson.dumps(row).decode() for row in rows)
+    report = await take(shop, ImportKind.ORDERS, body, ImportFormat.JSON_LINES)
+    assert [(each.row, each.code) for each in report.problems] == [(3, "currency_unknown")]
+    async with shop.database.read() as session:
+        found = (await session.execute(select(Order).order_by(Order.order_id))).scalars().all()
+    assert [(each.order_id, each.currency) for each in found] == [("Euro", "EUR"), ("US$", "USD")]
 
 
 async def test_products_fill_the_catalogue_and_a_browser_cannot_change_them(shop: Shop) -> None:
