@@ -140,6 +140,12 @@ class World:
             found = select(func.count()).select_from(Run).where(Run.state == "active", Run.waiting_for.is_not(None))
             return await session.scalar(found) or 0
 
+    async def bound(self) -> int:
+        """How many waiting runs have been heard of by the execution that Temporal has now."""
+        async with self.database.read() as session:
+            found = select(func.count()).select_from(Run).where(Run.state == "active", Run.execution_id.is_not(None))
+            return await session.scalar(found) or 0
+
     async def states(self, journey: str = "waiting") -> Counter[str]:
         """Where the runs of a journey stand."""
         return Counter(run.state for run in await self.shop.runs(journey))
