@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO ?=
 PROCESSES ?= 2
-PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile
+PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --reruns 1
 UV_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .DEFAULT_GOAL := help
@@ -24,7 +24,7 @@ demo: $(INSTALLED) ## Like run, with a small shop brought to life
 
 test: check ## Run everything CI runs (PROCESSES=2: tests side by side)
 	$(PYTEST) tests/workflows --replay-always -q -m "not slow"
-	$(PYTEST) -q --reruns 1
+	$(PYTEST) -q
 
 prove: $(INSTALLED) ## Run the long proofs at full size (CI runs them small or not at all); prints figures
 	$(BIN)/pytest -q --full -rP tests/proofs

@@ -266,6 +266,7 @@ async def test_a_temporal_without_the_routers_mark_ends_no_run(stage: Stage, is_
 async def test_a_run_that_was_failed_for_another_execution_goes_on_when_ops_reset_its_workflow(stage: Stage) -> None:
     run = await stage.enter("welcome")
     await run.stands_at("pause")
+    await first_task(run)  # the row is written within it; without it there is nothing to reset to
     await run.handle.terminate()
     values = {"first_run_id": "since", "execution_id": "since", "state": "failed", "reason": "workflow_closed"}
     async with stage.database.transaction() as session:
