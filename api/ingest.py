@@ -6,7 +6,7 @@ real clients lie in both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
@@ -26,6 +26,7 @@ from database.session import WriteSession
 from domain.errors import Conflict, Forbidden, PerennialError, TooLarge
 from domain.events import EventKind, NewEvent
 from domain.keys import Scope, StoredKey
+from domain.misread import misread
 
 router = APIRouter(tags=["events"])
 
@@ -48,11 +49,12 @@ INGEST_PATHS = frozenset({*SINGLE_PATHS, *BATCH_PATHS, METRICS_PATH})
 
 _received = Counter("perennial_events_received", "Events at ingest, by what became of them", ["result"])
 _rejected = Counter("perennial_events_rejected", "Events rejected at ingest, by code", ["code"])
+_misread = Counter("perennial_events_misread", "Events taken with something that nobody can read, by code", ["code"])
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why one item of a batch was not taken."""
+    """Why one item of a batch was not taken, or what of it cannot be read."""
 
     index: int
     code: str
@@ -91,7 +93,7 @@ async def take_one(request: Request) -> Response:
         raise Forbidden(ERASED.message, code=ERASED.code)
     if taken.conflicts:
         raise Conflict(REUSED.message, code=REUSED.code)
-    return _answer({"success": True})
+    return _answer({"success": True, **_warnings([(0, event)])})
 
 
 async def take_batch(request: Request) -> Response:
@@ -113,6 +115,7 @@ async def take_batch(request: Request) -> Response:
             "accepted": len(result.accepted),
             "duplicates": len(result.duplicates),
             "rejected": sorted(rejected, key=lambda rejection: rejection.index),
+            **_warnings([events[position] for position in (*result.accepted, *result.duplicates)]),
         }
     )
 
@@ -207,6 +210,18 @@ async def _of_the_erased(session: WriteSession, events: Sequence[NewEvent]) -> s
     }
     erased = await erased_ids(session, set(named.values()))
     return {position for position, user_id in named.items() if user_id in erased}
+
+
+def _warnings(events: Iterable[tuple[int, NewEvent]]) -> dict[str, object]:
+    """What was taken and counts nothing, since it cannot be read; nothing at all where everything can."""
+    found = [
+        Rejection(index, each.code, each.message)
+        for index, event in events
+        for each in misread(event.name, event.properties)
+    ]
+    for warning in found:
+        _misread.labels(warning.code).inc()
+    return {"warnings": sorted(found, key=lambda warning: warning.index)} if found else {}
 
 
 def _count_rejected(code: str) -> None:

@@ -71,8 +71,8 @@ def _request(schema: Schema) -> Schema:
     }
 
 
-def _answer(properties: Schema) -> dict[int | str, Schema]:
-    schema = {"type": "object", "required": list(properties), "properties": properties}
+def _answer(properties: Schema, at_times: Schema) -> dict[int | str, Schema]:
+    schema = {"type": "object", "required": list(properties), "properties": {**properties, **at_times}}
     return {200: {"description": "Taken", "content": {"application/json": {"schema": schema}}}}
 
 
@@ -107,12 +107,18 @@ BATCH_CALL = _request(
         },
     }
 )
-SINGLE_ANSWER = _answer({"success": _SUCCESS})
+_WARNINGS: Schema = {
+    "type": "array",
+    "items": _REJECTED,
+    "description": "What was taken and cannot be read, so that it counts nothing; left out where everything can be",
+}
+SINGLE_ANSWER = _answer({"success": _SUCCESS}, {"warnings": _WARNINGS})
 BATCH_ANSWER = _answer(
     {
         "success": _SUCCESS,
         "accepted": _COUNT,
         "duplicates": _COUNT,
         "rejected": {"type": "array", "items": _REJECTED},
-    }
+    },
+    {"warnings": _WARNINGS},
 )

@@ -29,6 +29,14 @@ _AMOUNTS = ("total", "amount", "value", "revenue")
 """Where shops say how much a refund gives back: the first that says anything is meant."""
 
 
+class Doubt(StrEnum):
+    """Why a refund does not count as much as its shop may think."""
+
+    UNREADABLE = "refund_unreadable"
+    CURRENCY = "refund_currency"
+    UNMATCHED = "refund_unmatched"
+
+
 class Told(StrEnum):
     """What a refund says of its amount. What cannot be read is not what was never said."""
 
@@ -156,6 +164,20 @@ def given_back(order: OrderFold, refunds: Iterable[RefundFact], frozen: Frozen |
 def taken_back(frozen: Frozen, order: OrderFold, refunds: Iterable[RefundFact]) -> int:
     """The points of a decision that all these refunds together take back, rounded down once."""
     return floor(frozen.points * given_back(order, refunds, frozen).returned)
+
+
+def doubts(order: OrderFold, refunds: Iterable[RefundFact]) -> dict[UUID, Doubt]:
+    """Which refunds of an order, by their events, state an amount that is not counted, or products that it has not."""
+    told = last_statements(refunds)
+    found: dict[UUID, Doubt] = {}
+    for refund, pieces in zip(told, allot(told, _shares_of(order)), strict=True):
+        if refund.told is Told.UNREADABLE:
+            found[refund.event_id] = Doubt.UNREADABLE
+        elif refund.told is Told.STATED and counted(refund, order.currency) is None:
+            found[refund.event_id] = Doubt.CURRENCY
+        elif refund.told is Told.ABSENT and refund.lines and not pieces:
+            found[refund.event_id] = Doubt.UNMATCHED
+    return found
 
 
 def last_statements(refunds: Iterable[RefundFact]) -> list[RefundFact]:

@@ -14,6 +14,7 @@ from database import ageing
 from database.challenge_guarantees import drifted_progress
 from database.confirmed_addresses import withheld_since
 from database.doubted_suppressions import doubted_suppressions
+from database.doubtful_refunds import doubtful_refunds
 from database.forgotten_suppressions import sent_before_done_again
 from database.guarantees import (
     LOOK_BACK,
@@ -54,7 +55,7 @@ ILL_FOR_LONG = timedelta(minutes=15)
 """Longer than what passes by itself."""
 
 UNREAD_SHOWN = timedelta(days=30)
-"""How long webhook items that could not be read are listed after the last of their kind."""
+"""How long what could not be read, of webhooks and refunds, is listed after the last of its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             await _sender(session),
             await _unread(session, as_of),
             await _doubted(session, as_of),
+            await _refunds(session, as_of),
             Verdict(
                 "G27", "every e-mail and phone has a known source", await presumed_addresses(session, 5), is_notice=True
             ),
@@ -200,6 +202,14 @@ async def _unread(session: ReadSession, as_of: datetime) -> Verdict:
         for each in await unread_since(session, as_of - UNREAD_SHOWN)
     ]
     return Verdict("G3", "every item of providers' webhooks could be read", unread, is_notice=True)
+
+
+async def _refunds(session: ReadSession, as_of: datetime) -> Verdict:
+    """An amount in no or another currency, or products of another order: points and figures know nothing of it."""
+    found = await doubtful_refunds(session, as_of - UNREAD_SHOWN)
+    shown = [f"order {each.order_id}, {each.at:%Y-%m-%d %H:%M}: {each.doubt}" for each in found[:5]]
+    more = [f"and {len(found) - 5} more" for _ in found[5:6]]
+    return Verdict("refunds", "every refund counts as it was stated", [*shown, *more], is_notice=True)
 
 
 async def _doubted(session: ReadSession, as_of: datetime) -> Verdict:

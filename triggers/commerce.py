@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
+
+from prometheus_client import Counter
 
 from database import orders, products
 from database.session import WriteSession
@@ -21,8 +23,10 @@ from domain.commerce import (
     product_id_of,
     products_of,
 )
-from domain.refunds import given_back, refund_of
+from domain.refunds import doubts, given_back, refund_of
 from triggers.batch import Wave
+
+UNCOUNTED = Counter("perennial_refunds_uncounted", "Refunds of known orders that do not count as stated", ["reason"])
 
 
 async def project_commerce(wave: Wave) -> None:
@@ -90,9 +94,13 @@ async def _fold_orders(session: WriteSession, events: Sequence[CommerceEvent], c
     folds = await orders.lock_orders(session, makers)
     for order_id, event in told:
         folds[order_id] = fold_order(folds[order_id], event, currency)
-    await _write(session, [fold for fold in folds.values() if fold is not None])
+    await _write(session, [fold for fold in folds.values() if fold is not None], {each.event_id for each in refunds})
 
 
-async def _write(session: WriteSession, folds: Sequence[OrderFold]) -> None:
+async def _write(session: WriteSession, folds: Sequence[OrderFold], new: Collection[UUID]) -> None:
     refunds = await orders.refunds_of(session, [fold.order_id for fold in folds])
+    for fold in folds:
+        for event_id, doubt in doubts(fold, refunds[fold.order_id]).items() if new else ():
+            if event_id in new:
+                UNCOUNTED.labels(doubt).inc()
     await orders.write_orders(session, [(fold, given_back(fold, refunds[fold.order_id])) for fold in folds])

@@ -41,3 +41,27 @@ async def post(api: ApiServer, event: dict[str, Any]) -> None:
     async with httpx.AsyncClient(timeout=30) as client:
         answer = await client.post(f"{api.url}/v1/track", json=event | {"writeKey": api.write_key})
     assert answer.json() == {"success": True}
+
+
+async def test_what_is_taken_and_cannot_be_read_is_told_in_the_answer(
+    api_server: ApiServer, database: Database
+) -> None:
+    refund = {
+        "type": "track",
+        "event": "Order Refunded",
+        "userId": "ann",
+        "properties": {"order_id": 1, "total": "10,00"},
+    }
+    other = {"type": "track", "event": "Signed Up", "userId": "ann", "properties": {"total": "10,00"}}
+    async with httpx.AsyncClient(timeout=30) as client:
+        body = {"batch": [{"type": "unheard"}, other, refund], "writeKey": api_server.write_key}
+        batch = (await client.post(f"{api_server.url}/v1/batch", json=body)).json()
+        single = await client.post(f"{api_server.url}/v1/track", json=refund | {"writeKey": api_server.write_key})
+        metrics = (await client.get(f"{api_server.url}/metrics")).text
+
+    assert (batch["accepted"], [each["index"] for each in batch["rejected"]]) == (2, [0])
+    assert [(each["index"], each["code"]) for each in batch["warnings"]] == [(2, "refund_unreadable")]
+    assert [each["code"] for each in single.json()["warnings"]] == ["refund_unreadable"]
+    assert 'perennial_events_misread_total{code="refund_unreadable"}' in metrics
+    async with database.read() as session:
+        assert len((await session.scalars(select(Event.id))).all()) == 3

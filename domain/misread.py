@@ -1,0 +1,65 @@
+"""What e-commerce events state that nobody can read: money, currencies, quantities and products. It counts nothing.
+
+The event is taken all the same; the shop hears of it in the answer to its call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from domain.carts import CART_EVENTS
+from domain.commerce import MAKES_ORDERS, ORDER_REFUNDED, text_id, whole_number
+from domain.money import UNKNOWN_CURRENCY, amount_of, currency_of, is_stated
+
+_AMOUNTS = ("total", "subtotal", "revenue", "shipping", "tax", "discount")
+_REFUNDS = ("total", "amount", "value", "revenue", "shipping")
+
+
+@dataclass(frozen=True, slots=True)
+class Misread:
+    """One kind of what cannot be read, and where it stands first. `message` says what to write instead."""
+
+    code: str
+    message: str
+
+
+def misread(name: str, properties: Mapping[str, Any]) -> list[Misread]:
+    """What this event states and nobody can read, each kind once; nothing for events that are not about goods."""
+    if not (name in MAKES_ORDERS or name in CART_EVENTS or name.startswith("Product ")):
+        return []
+    found: dict[str, Misread] = {}
+    for each in _misread(name, properties):
+        found.setdefault(each.code, each)
+    return list(found.values())
+
+
+def _misread(name: str, properties: Mapping[str, Any]) -> Iterator[Misread]:
+    if name in MAKES_ORDERS and text_id(properties.get("order_id")) is None:
+        yield Misread("order_id_missing", "order_id: an order without an id is not kept; write a text or whole number")
+    if currency_of(properties.get("currency"), "") == UNKNOWN_CURRENCY:
+        yield Misread("currency_unreadable", "currency: write an ISO 4217 code such as EUR")
+    for amount in _REFUNDS if name == ORDER_REFUNDED else _AMOUNTS:
+        yield from _amount(amount, properties.get(amount), "refund" if name == ORDER_REFUNDED else "amount")
+    yield from _product("", properties)
+    products = properties.get("products")
+    if is_stated(products) and not isinstance(products, list):
+        yield Misread("products_unreadable", "products: write a list of objects")
+    for position, product in enumerate(products if isinstance(products, list) else []):
+        if isinstance(product, Mapping):
+            yield from _product(f"products[{position}].", product)
+        else:
+            yield Misread("products_unreadable", f"products[{position}]: write an object")
+
+
+def _product(place: str, product: Mapping[str, Any]) -> Iterator[Misread]:
+    yield from _amount(f"{place}price", product.get("price"), "amount")
+    quantity = product.get("quantity")
+    if is_stated(quantity) and whole_number(quantity) is None:
+        yield Misread("quantity_unreadable", f"{place}quantity: write a whole number such as 3")
+
+
+def _amount(place: str, value: Any, kind: str) -> Iterator[Misread]:
+    if is_stated(value) and amount_of(value) is None:
+        yield Misread(f"{kind}_unreadable", f"{place}: write an amount such as 49.90, with a point and no currency")
