@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -13,27 +14,32 @@ from database.rewards import live_rewards
 from database.session import ReadSession
 from database.shop_settings import shop_settings
 from domain.conditions.checks import Reporters, Seen
-from domain.conditions.inputs import inputs_of, union_of
+from domain.conditions.inputs import inputs_of, inputs_of_where, union_of
 from domain.conditions.model import AggregateIs, Did
 from domain.conditions.walk import leaves
 from domain.documents import DocumentState
 from domain.events import KIND_NAMES, EventKind
 from domain.journeys.checks import Surroundings
-from domain.journeys.definition import JourneyDefinition
+from domain.journeys.definition import DateEntry, JourneyDefinition
 from domain.journeys.identity import with_ids
-from domain.journeys.matches import EventMatch
-from domain.journeys.places import conditions_with_places, matches_with_places
+from domain.journeys.matches import EventMatch, TraitMatch
+from domain.journeys.places import conditions_with_places, matches_with_places, predicates_with_places
+from domain.journeys.steps import WaitStep
 
 
 async def surroundings(
     session: ReadSession, definition: JourneyDefinition, *, allow_private_calls: bool
 ) -> Surroundings:
     """What this journey refers to, as it stands now."""
+    known = await _known_keys(session)
+    seen = await seen_facts(session, *_read_by(definition))
     return Surroundings(
         templates=await _templates(session),
         journeys=await _journeys(session),
         rewards=frozenset(reward.key for reward in await live_rewards(session)),
-        seen=replace(await seen_facts(session, *_read_by(definition)), tiers=await _tiers(session)),
+        seen=replace(
+            seen, tiers=await _tiers(session), templates=known.get("template", ()), journeys=known.get("journey", ())
+        ),
         caps=(await shop_settings(session)).frequency_caps,
         allow_private_calls=allow_private_calls,
     )
@@ -64,6 +70,15 @@ async def _journeys(session: ReadSession) -> frozenset[str]:
         DocumentRow.kind == "journey", DocumentRow.state != DocumentState.ARCHIVED
     )
     return frozenset((await session.execute(statement)).scalars())
+
+
+async def _known_keys(session: ReadSession) -> dict[str, set[str]]:
+    """The keys of all templates and journeys by kind, archived ones too: messages of theirs may be asked for."""
+    found: dict[str, set[str]] = {}
+    statement = select(DocumentRow.kind, DocumentRow.key).where(DocumentRow.kind.in_(["template", "journey"]))
+    for kind, key in await session.execute(statement):
+        found.setdefault(kind, set()).add(key)
+    return found
 
 
 # The latest events of each name, as samples of what its properties look like. By ix_events_name_timestamp.
@@ -99,6 +114,21 @@ _TRAIT_REPORTERS = text("""
 """)
 _REPORTS = 2_000
 
+# What traits have come as: in the latest events that set some, and in profiles (imports need not have events). A sample
+# is enough for a warning. Without any traits at all nothing can be said (`known`).
+_TRAIT_SAMPLES = text("""
+    WITH told AS MATERIALIZED (
+        (SELECT traits FROM events WHERE name = :identified ORDER BY timestamp DESC LIMIT :samples)
+        UNION ALL
+        (SELECT traits FROM customers LIMIT :samples)
+    )
+    SELECT wanted.name, sample.value, (SELECT bool_or(traits <> CAST('{}' AS jsonb)) FROM told) AS known
+    FROM unnest(CAST(:names AS text[])) AS wanted (name)
+    LEFT JOIN LATERAL (
+        SELECT traits -> wanted.name AS value FROM told WHERE jsonb_exists(traits, wanted.name) LIMIT :values
+    ) AS sample ON true
+""")
+
 
 async def seen_facts(session: ReadSession, events: frozenset[str], traits: frozenset[str] = frozenset()) -> Seen:
     """What has come in of these events and traits so far: of what types, and who told of it."""
@@ -108,6 +138,7 @@ async def seen_facts(session: ReadSession, events: frozenset[str], traits: froze
     trait_reporters = await session.execute(_TRAIT_REPORTERS, asked) if traits else ()
     return replace(
         await _seen_events(session, events),
+        traits=await _seen_traits(session, traits),
         event_reporters={name: Reporters(browsers, trusted) for name, browsers, trusted in event_reporters},
         trait_reporters={name: Reporters(browsers, trusted) for name, browsers, trusted in trait_reporters},
     )
@@ -119,6 +150,22 @@ async def _seen_events(session: ReadSession, names: frozenset[str]) -> Seen:
     for name, properties in await session.execute(_SAMPLES, {"names": sorted(names), "samples": _SAMPLED}):
         _add_types(properties, "", found.setdefault(name, {}))
     return Seen(events=found)
+
+
+async def _seen_traits(session: ReadSession, names: frozenset[str]) -> dict[str, set[str]] | None:
+    """The types of these traits and of what is in them; None where no customer has any trait yet."""
+    if not names:
+        return None
+    asked = {
+        "names": sorted(names), "samples": _REPORTS, "values": _SAMPLED, "identified": KIND_NAMES[EventKind.IDENTIFY],
+    }  # fmt: skip
+    found: dict[str, set[str]] = {}
+    is_known = False
+    for name, value, known in await session.execute(_TRAIT_SAMPLES, asked):
+        is_known = bool(known)
+        if value is not None:
+            _add_types(value, name, found)
+    return found if is_known else None
 
 
 def _add_types(value: Any, path: str, types: dict[str, set[str]]) -> None:  # any JSON
@@ -139,9 +186,23 @@ _JSON_TYPES = {
 
 
 def _read_by(definition: JourneyDefinition) -> tuple[frozenset[str], frozenset[str]]:
-    """The names of all events that a journey speaks of, and the traits that its conditions look at."""
-    conditions = conditions_with_places(with_ids(definition))
-    return names_of(definition), union_of(inputs_of(condition) for condition, _ in conditions).traits
+    """The names of all events that a journey speaks of, and the traits that it looks at."""
+    written = with_ids(definition)
+    looked_at = union_of(inputs_of(condition) for condition, _ in conditions_with_places(written)).traits
+    compared = union_of(inputs_of_where([predicate]) for predicate, _ in predicates_with_places(written)).traits
+    return names_of(definition), looked_at | compared | _traits_by_path(written)
+
+
+def _traits_by_path(definition: JourneyDefinition) -> frozenset[str]:
+    """The top-level keys of traits that entries, matches and waits name by their path."""
+    paths = [entry.date.trait for entry in definition.enter.entries if isinstance(entry, DateEntry)]
+    paths += [match.trait for match, _ in matches_with_places(definition) if isinstance(match, TraitMatch)]
+    paths += [
+        step.wait.until_date.trait
+        for step in definition.walk()
+        if isinstance(step, WaitStep) and step.wait.until_date is not None
+    ]
+    return frozenset(re.split(r"[.\[]", path, maxsplit=1)[0] for path in paths)
 
 
 def names_of(definition: JourneyDefinition) -> frozenset[str]:

@@ -13,6 +13,7 @@ from domain.conditions.model import (
     Condition,
     Did,
     EventIs,
+    MessageWas,
     NotOf,
     Predicate,
     PropertyIs,
@@ -63,6 +64,8 @@ class Seen:
     events: Mapping[str, Types] | None = None
     traits: Types | None = None
     tiers: Collection[str] | None = None  # of the live programme; none without one
+    templates: Collection[str] | None = None  # every key that there is or was
+    journeys: Collection[str] | None = None
     event_reporters: Mapping[str, Reporters] = field(default_factory=dict)
     trait_reporters: Mapping[str, Reporters] = field(default_factory=dict)
 
@@ -88,8 +91,8 @@ ANYWHERE = Place()
 
 
 def check_condition(condition: Condition, seen: Seen = NOTHING_KNOWN, place: Place = ANYWHERE) -> list[Finding]:
-    """Errors not_available_yet, never_true, needs_a_run, unknown_path; warnings *_never_seen, wrong_type and
-    unknown_tier.
+    """Errors not_available_yet, never_true, needs_a_run, unknown_path; warnings *_never_seen, wrong_type, unknown_tier,
+    unknown_template and unknown_journey.
     """
     never = _never_true(impossible(condition, place.pointer), place)
     return [*_of_leaves(condition, seen, place), *never]
@@ -111,10 +114,28 @@ def check_event(event: str, pointer: str, seen: Seen = NOTHING_KNOWN, place: Pla
     return [_finding("event_never_seen", Severity.WARNING, pointer, message, place)]
 
 
+def check_trait(path: str, pointer: str, seen: Seen = NOTHING_KNOWN, place: Place = ANYWHERE) -> list[Finding]:
+    """A warning when no customer has come with that trait so far."""
+    if seen.traits is None or path in seen.traits:
+        return []
+    return [_never_seen("trait", path, pointer, place)]
+
+
+def check_event_path(
+    path: str, events: Collection[str], pointer: str, seen: Seen = NOTHING_KNOWN, place: Place = ANYWHERE
+) -> list[Finding]:
+    """A warning when none of these events has come with that property so far; `path` starts at the event."""
+    known = None if seen.events is None else _merged([seen.events[name] for name in events if name in seen.events])
+    root, *keys = steps_of(path)
+    if known is None or root != "properties" or not keys or path.removeprefix("properties.") in known:
+        return []
+    return [_never_seen("property", path.removeprefix("properties."), pointer, place)]
+
+
 def _of_leaves(condition: Condition, seen: Seen, place: Place) -> Iterator[Finding]:
     for pointer, leaf in leaves(condition, place.pointer):
         if isinstance(leaf, Compared):
-            yield from _references(leaf, pointer, place)
+            yield from _references(leaf, pointer, seen, place)
         match leaf:
             case TraitIs(trait=path):
                 yield from _types(leaf, path, seen.traits, pointer, place, kind="trait")
@@ -122,15 +143,12 @@ def _of_leaves(condition: Condition, seen: Seen, place: Place) -> Iterator[Findi
                 yield from _of_entry(leaf, path, seen, pointer, place)
             case VariantIs() if not place.in_run:
                 yield _needs_a_run("a variant", pointer, place)
-            case Did(did=name):
-                yield from check_event(name, f"{pointer}/did", seen, place)
-                yield from _of_events(leaf, name, seen, pointer, place)
-            case AggregateIs(over=name):
-                yield from check_event(name, f"{pointer}/over", seen, place)
-                yield from _of_events(leaf, name, seen, pointer, place)
-                yield from _of_figure(leaf, seen, pointer, place)
+            case Did() | AggregateIs():
+                yield from _of_events(leaf, seen, pointer, place)
             case TierIs():
                 yield from _of_tier(leaf, seen, pointer, place)
+            case MessageWas():
+                yield from _of_message(leaf, seen, pointer, place)
             case SegmentIs() | ScoreIs():
                 kind = next(iter(leaf.model_fields_set & {"segment", "score"}))
                 message = f"Conditions on {kind} come with a later release; remove this one for now."
@@ -144,6 +162,13 @@ def _of_tier(leaf: TierIs, seen: Seen, pointer: str, place: Place) -> Iterator[F
     if seen.tiers is not None and name not in seen.tiers:
         message = f"The live programme has no tier {name!r}, so this holds for nobody until it has."
         yield _finding("unknown_tier", Severity.WARNING, f"{pointer}/tier", message, place)
+
+
+def _of_message(leaf: MessageWas, seen: Seen, pointer: str, place: Place) -> Iterator[Finding]:
+    for kind, key, known in (("template", leaf.template, seen.templates), ("journey", leaf.journey, seen.journeys)):
+        if key is not None and known is not None and key not in known:
+            message = f"There never was a {kind} {key!r}, so no message is counted; check the spelling."
+            yield _finding(f"unknown_{kind}", Severity.WARNING, f"{pointer}/{kind}", message, place)
 
 
 def _of_entry(leaf: EventIs, path: str, seen: Seen, pointer: str, place: Place) -> Iterator[Finding]:
@@ -163,10 +188,14 @@ def _merged(each: Sequence[Types]) -> Types | None:
     return {path: {one for types in each for one in types.get(path, ())} for path in paths} or None
 
 
-def _of_events(leaf: Did | AggregateIs, name: str, seen: Seen, pointer: str, place: Place) -> Iterator[Finding]:
+def _of_events(leaf: Did | AggregateIs, seen: Seen, pointer: str, place: Place) -> Iterator[Finding]:
+    name, member = (leaf.did, "did") if isinstance(leaf, Did) else (leaf.over, "over")
+    yield from check_event(name, f"{pointer}/{member}", seen, place)
     if leaf.since_entry and not place.in_run:
         yield _needs_a_run("since_entry", f"{pointer}/since_entry", place)
     yield from _of_where(leaf.where, name, seen, place, f"{pointer}/where")
+    if isinstance(leaf, AggregateIs):
+        yield from _of_figure(leaf, seen, pointer, place)
 
 
 def _of_figure(leaf: AggregateIs, seen: Seen, pointer: str, place: Place) -> Iterator[Finding]:
@@ -175,7 +204,9 @@ def _of_figure(leaf: AggregateIs, seen: Seen, pointer: str, place: Place) -> Ite
     root, *_ = steps_of(leaf.of)
     if root not in EVENT_ROOTS:
         yield _unknown_path(leaf.of, EVENT_ROOTS, f"{pointer}/of", place)
-    elif root == "properties" and leaf.aggregate in ("sum", "avg", "min", "max") and seen.events is not None:
+        return
+    yield from check_event_path(leaf.of, [leaf.over], f"{pointer}/of", seen, place)
+    if root == "properties" and leaf.aggregate in ("sum", "avg", "min", "max") and seen.events is not None:
         path = leaf.of.removeprefix("properties.")
         found = set(seen.events.get(leaf.over, {}).get(path, ())) - {"null"}
         if found and "number" not in found:
@@ -183,23 +214,23 @@ def _of_figure(leaf: AggregateIs, seen: Seen, pointer: str, place: Place) -> Ite
 
 
 def _of_where(where: Sequence[Predicate], event: str, seen: Seen, place: Place, pointer: str) -> Iterator[Finding]:
-    types = None if seen.events is None else seen.events.get(event)
     for position, predicate in enumerate(where):
-        yield from _of_predicate(predicate, types, f"{pointer}/{position}", place)
+        yield from _of_predicate(predicate, event, f"{pointer}/{position}", seen, place)
 
 
-def _of_predicate(predicate: Predicate, types: Types | None, pointer: str, place: Place) -> Iterator[Finding]:
+def _of_predicate(predicate: Predicate, event: str, pointer: str, seen: Seen, place: Place) -> Iterator[Finding]:
     match predicate:
         case AllOf(all=inner):
             for position, one in enumerate(inner):
-                yield from _of_predicate(one, types, f"{pointer}/all/{position}", place)
+                yield from _of_predicate(one, event, f"{pointer}/all/{position}", seen, place)
         case AnyOf(any=inner):
             for position, one in enumerate(inner):
-                yield from _of_predicate(one, types, f"{pointer}/any/{position}", place)
+                yield from _of_predicate(one, event, f"{pointer}/any/{position}", seen, place)
         case NotOf(not_=one):
-            yield from _of_predicate(one, types, f"{pointer}/not", place)
+            yield from _of_predicate(one, event, f"{pointer}/not", seen, place)
         case PropertyIs(property=path):
-            yield from _references(predicate, pointer, place)
+            types = None if seen.events is None else seen.events.get(event)
+            yield from _references(predicate, pointer, seen, place)
             yield from _types(predicate, path, types, pointer, place, kind="property")
 
 
@@ -210,8 +241,7 @@ def _types(
         return
     found, needed = set(types.get(path, ())) - {"null"}, _needed(compared.comparison)
     if path not in types:
-        message = f"No {kind} {path!r} has been seen so far; check the spelling, which is exact."
-        yield _finding(f"{kind}_never_seen", Severity.WARNING, pointer, message, place)
+        yield _never_seen(kind, path, pointer, place)
     elif found and needed and not found & needed:
         yield _wrong_type(path, found, needed, pointer, place)
 
@@ -246,12 +276,19 @@ def _type_of(operand: object) -> JsonType | None:
             return None
 
 
-def _references(compared: Compared, pointer: str, place: Place) -> Iterator[Finding]:
+def _references(compared: Compared, pointer: str, seen: Seen, place: Place) -> Iterator[Finding]:
     operator, operand, _ = compared.comparison
     operands = operand if isinstance(operand, list | tuple) else [operand]
     for one in operands:
-        if isinstance(one, Reference) and one.customer is None and not place.in_run:
-            yield _needs_a_run("a reference to the entry or to saved answers", f"{pointer}/{operator}", place)
+        if not isinstance(one, Reference):
+            continue
+        at = f"{pointer}/{operator}"
+        if one.customer is None and not place.in_run:
+            yield _needs_a_run("a reference to the entry or to saved answers", at, place)
+        elif one.entry is not None:
+            yield from check_event_path(one.entry, place.entry_events, at, seen, place)
+        elif one.customer is not None and one.customer.startswith("traits."):
+            yield from check_trait(one.customer.removeprefix("traits."), at, seen, place)
 
 
 def _never_true(found: Iterator[Impossible], place: Place) -> list[Finding]:
@@ -259,6 +296,11 @@ def _never_true(found: Iterator[Impossible], place: Place) -> list[Finding]:
         _finding("never_true", Severity.ERROR, pointer, f"This can never be true: {why}.", place)
         for pointer, why in found
     ]
+
+
+def _never_seen(kind: str, path: str, pointer: str, place: Place) -> Finding:
+    message = f"No {kind} {path!r} has been seen so far; check the spelling, which is exact."
+    return _finding(f"{kind}_never_seen", Severity.WARNING, pointer, message, place)
 
 
 def _wrong_type(path: str, found: set[JsonType], needed: set[JsonType], pointer: str, place: Place) -> Finding:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from domain.conditions import paths
-from domain.conditions.checks import NOTHING_KNOWN, Seen, check_condition, check_event, check_where
+from domain.conditions.checks import (
+    NOTHING_KNOWN,
+    Seen,
+    check_condition,
+    check_event,
+    check_where,
+)
 from domain.conditions.checks import Place as ConditionPlace
 from domain.conditions.model import VariantIs
 from domain.conditions.value_checks import check_value
@@ -23,6 +27,7 @@ from domain.journeys.flow import Flow
 from domain.journeys.graph import Graph
 from domain.journeys.identity import with_ids
 from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
+from domain.journeys.path_checks import check_path_into, check_trait_path, entry_events
 from domain.journeys.places import (
     Place,
     conditions_with_places,
@@ -53,7 +58,6 @@ from domain.template_language import faults
 CHANNELS = frozenset({"email", "webhook"})
 """The channels that can be sent on; the others answer `channel_unavailable`."""
 
-_ENTRY_PATHS = ("properties", "event", "timestamp")
 _MOST_COUNTED = 200
 
 
@@ -112,7 +116,7 @@ def _entry(definition: JourneyDefinition, around: Surroundings) -> Iterator[Find
                 yield from _cron(cron, place.within("/schedule"))
                 yield from _zone(zone, place.within("/zone"))
             case DateEntry(date=rule):
-                yield from _path(rule.trait, place.within("/date/trait"))
+                yield from check_trait_path(rule.trait, place.within("/date/trait"), around.seen)
             case _:
                 pass
     if not 0 <= definition.enter.holdout <= 100:
@@ -123,9 +127,10 @@ def _entry(definition: JourneyDefinition, around: Surroundings) -> Iterator[Find
 
 def _event_paths(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
     if definition.enter.occasion is not None:
-        yield from _event_path(definition.enter.occasion, Place("/enter/occasion"))
+        at = Place("/enter/occasion")
+        yield from check_path_into(definition.enter.occasion, entry_events(definition), at, around.seen)
     if definition.goal is not None and definition.goal.value is not None:
-        yield from _event_path(definition.goal.value, Place("/goal/value"))
+        yield from check_path_into(definition.goal.value, [definition.goal.event], Place("/goal/value"), around.seen)
 
 
 def _matches(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
@@ -137,17 +142,20 @@ def _matches(definition: JourneyDefinition, around: Surroundings) -> Iterator[Fi
             case MessageMatch(step=step) if step is not None and step not in sends:
                 yield _error("unknown_step", place.within("/step"), f"{step} is not the id of a send step here.")
             case TraitMatch(trait=trait):
-                yield from _path(trait, place.within("/trait"))
+                yield from check_trait_path(trait, place.within("/trait"), around.seen)
             case EventMatch():
-                yield from _event_match(match, place, around)
+                yield from _event_match(match, place, entry_events(definition), around)
             case _:
                 pass
 
 
-def _event_match(match: EventMatch, place: Place, around: Surroundings) -> Iterator[Finding]:
+def _event_match(
+    match: EventMatch, place: Place, entry_events: Sequence[str], around: Surroundings
+) -> Iterator[Finding]:
     """At the entry there is no run yet to refer to."""
     in_run = not place.pointer.startswith("/enter")
-    where = ConditionPlace(pointer=place.pointer + "/where", step=place.step, in_run=in_run)
+    pointer = place.pointer + "/where"
+    where = ConditionPlace(pointer=pointer, step=place.step, in_run=in_run, entry_events=entry_events)
     yield from check_event(match.event, place.pointer + "/event", around.seen, where)
     yield from check_where(match.where, match.event, around.seen, where)
 
@@ -203,7 +211,8 @@ def _waits(definition: JourneyDefinition, around: Surroundings) -> Iterator[Find
                 if body.zone not in ("customer", "shop"):
                     yield from _zone(body.zone, place.within("/wait/zone"))
                 if body.until_date is not None:
-                    yield from _path(body.until_date.trait, place.within("/wait/until_date/trait"))
+                    at = place.within("/wait/until_date/trait")
+                    yield from check_trait_path(body.until_date.trait, at, around.seen)
             case WaitForStep(wait_for=body):
                 yield from _length(body.timeout, definition, place.within("/wait_for/timeout"))
                 if body.timeout is None:
@@ -319,18 +328,6 @@ def _sentence(text: str) -> str:
 def _zone(name: str | None, place: Place) -> Iterator[Finding]:
     if name is not None and name not in ZONES:
         yield _error("unknown_zone", place, f"{name} is not an IANA time zone; write one such as Europe/Berlin.")
-
-
-def _path(path: str, place: Place) -> Iterator[Finding]:
-    if not re.match(paths.PATTERN, path):
-        yield _error("malformed_path", place, f"{path!r} is not a path; write names joined by dots: address.country.")
-
-
-def _event_path(path: str, place: Place) -> Iterator[Finding]:
-    yield from _path(path, place)
-    if re.match(paths.PATTERN, path) and path.split(".", maxsplit=1)[0] not in _ENTRY_PATHS:
-        message = f"{path!r} starts nowhere in an event; write properties.{path}."
-        yield _error("malformed_path", place, message)
 
 
 def _length(duration: str | None, definition: JourneyDefinition, place: Place) -> Iterator[Finding]:

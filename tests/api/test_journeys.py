@@ -12,6 +12,7 @@ from sqlalchemy import select
 from database.documents import DocumentRow, DocumentVersion
 from database.keys import IdempotencyKey
 from database.session import Database
+from tests.factories import make_events
 from tests.factories_journeys import NOW, make_customer, make_run
 
 CART: dict[str, Any] = {
@@ -309,3 +310,23 @@ async def test_lists_of_runs_filter_and_page(client: httpx.AsyncClient, database
     assert rest["next_cursor"] is None
     assert (await client.get("/v1/runs", params={"state": "gone"})).status_code == 422
     assert (await client.get("/v1/runs", params={"customer_id": "nobody"})).json()["data"] == []
+
+
+async def test_names_that_nothing_has_ever_seen_are_findings_of_the_draft(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    ann = await make_customer(database, "ann", traits={"plan": "pro", "address": {"country": "DE"}})
+    await make_events(database, ann, "ann", "Product Added")  # its properties: {"of": "ann"}
+    told = {"all": [{"trait": "address.contry", "eq": "DE"}, {"message": "opened", "template": "cart-remindr"}]}
+    sound = {"all": [{"trait": "address.country", "eq": "DE"}, {"message": "opened", "template": "cart-reminder"}]}
+    enter = {"on": {"event": "Product Added"}}
+
+    wrong = await save(client, CART | {"enter": {**enter, "if": told, "occasion": "properties.cart"}})
+    right = await save(client, CART | {"enter": {**enter, "if": sound, "occasion": "properties.of"}})
+
+    assert {(each["code"], each["pointer"], each["severity"]) for each in wrong.json()["findings"]} >= {
+        ("trait_never_seen", "/enter/if/all/0", "warning"),
+        ("unknown_template", "/enter/if/all/1/template", "warning"),
+        ("property_never_seen", "/enter/occasion", "warning"),
+    }
+    assert [each for each in right.json()["findings"] if each["pointer"].startswith("/enter/")] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -205,3 +206,42 @@ def test_the_inputs_are_all_that_can_change_a_condition(document: dict[str, Any]
 def test_a_predicate_over_an_event_can_hang_on_a_trait() -> None:
     where = _WHERE.validate_python([{"not": {"property": "size", "in": ["m", {"customer": "traits.size"}]}}])
     assert inputs_of_where(where) == Inputs(traits=frozenset({"size"}))
+
+
+@pytest.mark.parametrize(
+    ("document", "found"),
+    [
+        ({"trait": "plann", "eq": "x"}, ("trait_never_seen", "")),
+        (
+            {"aggregate": "count_distinct", "of": "properties.sku", "over": "Order Completed", "gte": 1},
+            ("property_never_seen", "/of"),
+        ),
+        (
+            {"did": "Order Completed", "where": [{"property": "coupon", "eq": {"entry": "properties.code"}}]},
+            ("property_never_seen", "/where/0/eq"),
+        ),
+        ({"trait": "plan", "eq": {"customer": "traits.plann"}}, ("trait_never_seen", "/eq")),
+        ({"message": "opened", "template": "helo"}, ("unknown_template", "/template")),
+        ({"message": "clicked", "journey": "welcom"}, ("unknown_journey", "/journey")),
+    ],
+)
+def test_names_that_nothing_has_ever_seen_are_warned_of(document: dict[str, Any], found: tuple[str, str]) -> None:
+    seen = replace(_SEEN, templates={"hello"}, journeys={"welcome"})
+    place = Place(entry_events=["Order Completed"])
+
+    [finding] = check_condition(_CONDITION.validate_python(document), seen, place)
+
+    assert (finding.code, finding.pointer, finding.severity) == (*found, Severity.WARNING)
+
+
+def test_names_that_have_been_seen_or_of_which_nothing_is_known_are_not_warned_of() -> None:
+    wanted: list[dict[str, Any]] = [
+        {"aggregate": "count_distinct", "of": "properties.coupon", "over": "Order Completed", "gte": 1},
+        {"did": "Order Completed", "where": [{"property": "coupon", "eq": {"entry": "properties.coupon"}}]},
+        {"trait": "plan", "eq": {"customer": "traits.plan"}},
+        {"message": "opened", "template": "hello", "journey": "welcome"},
+    ]
+    place = Place(entry_events=["Order Completed"])
+
+    assert codes({"all": wanted}, replace(_SEEN, templates={"hello"}, journeys={"welcome"}), place) == []
+    assert codes({"all": [*wanted, {"message": "opened", "template": "other"}]}, _SEEN, Place()) == []

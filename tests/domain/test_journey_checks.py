@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -267,3 +268,46 @@ def test_values_filled_in_from_the_customer_are_no_secrets() -> None:
     }
 
     assert check({"call": call}) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "steps", "found"),
+    [
+        ({"enter": {"on": {"event": "Order Completed"}, "occasion": "properties.order"}}, [], "/enter/occasion"),
+        ({"goal": {"event": "Order Completed", "value": "properties.totl"}}, [], "/goal/value"),
+        ({"exit": [{"trait": "plann"}]}, [], "/exit/0/trait"),
+        ({"enter": {"on": {"date": {"trait": "birthdy"}}}}, [], "/enter/on/date/trait"),
+        ({}, [{"wait": {"until_date": {"trait": "trial.ends"}}}], "/steps/0/wait/until_date/trait"),
+        (
+            {
+                "enter": {"on": {"event": "Order Completed"}},
+                "exit": [
+                    {"event": "Order Completed", "where": [{"property": "total", "eq": {"entry": "properties.sum"}}]}
+                ],
+            },
+            [],
+            "/exit/0/where/0/eq",
+        ),
+    ],
+)
+def test_paths_to_what_nothing_has_ever_come_with_are_warned_of(
+    members: dict[str, Any], steps: list[Any], found: str
+) -> None:
+    around = replace(AROUND, seen=replace(AROUND.seen, traits={"plan": {"string"}, "birthday": {"string"}}))
+    document = {
+        "journey": "jj",
+        "purpose": "marketing",
+        "enter": {"on": {"event": "Signed Up"}},
+        "steps": [*steps, SEND],
+    }
+
+    [finding] = check_journey(JourneyDefinition.model_validate(document | members), around)
+
+    assert (finding.pointer, finding.severity) == (found, Severity.WARNING)
+    assert finding.code in ("trait_never_seen", "property_never_seen")
+
+
+def test_what_a_call_brings_into_a_journey_is_not_compared_with_events() -> None:
+    enter = {"on": {"any": [{"api": {}}, {"event": "Order Completed"}]}, "occasion": "properties.ticket"}
+
+    assert check(SEND, enter=enter) == []
