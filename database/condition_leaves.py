@@ -184,8 +184,8 @@ def _aggregate(condition: AggregateIs, frame: Frame) -> ColumnElement[bool]:
 def _payload(event: type[Event], path: str, elements: list[FromClause]) -> Sql:
     """The values at a path into the event; each array that it goes into joins `elements`, the FROM list."""
     root, *steps = steps_of(path)
-    columns: dict[str | None, Sql] = {"properties": event.properties.expression, "context": event.context.expression}
-    return spread(columns.get(root, literal(None, JSONB)), tuple(steps), elements)
+    columns = {"properties": event.properties.expression, "context": event.context.expression}
+    return spread(columns.get(str(root), literal(None, JSONB)), tuple(steps), elements)
 
 
 def _figure(aggregate: str, value: Sql) -> tuple[Sql, Sql]:

@@ -78,7 +78,7 @@ def found(root: Sql, steps: Steps, holds: Holds) -> ColumnElement[bool]:
     for position, step in enumerate(steps):
         if step is EACH:
             return _any_element(root, lambda element: found(element, steps[position + 1 :], holds))  # noqa: B023  used at once
-        root = _member(root, step)
+        root = _element(root, step) if isinstance(step, int) else _member(root, step)
     return func.coalesce(holds(root), false())
 
 
@@ -90,12 +90,18 @@ def spread(root: Sql, steps: Steps, elements: list[FromClause]) -> Sql:
             elements.append(each)
             root = each.c.value
         else:
-            root = _member(root, step)
+            root = _element(root, step) if isinstance(step, int) else _member(root, step)
     return root
 
 
 def _member(root: Sql, key: str) -> Sql:
     return root.op("->", return_type=JSONB())(literal(key, Text))
+
+
+def _element(array: Sql, index: int) -> Sql:
+    """Of an array only: PostgreSQL takes a lone value for an array of one."""
+    guarded = case((_is(array, "array"), array), else_=literal([], JSONB))
+    return guarded.op("->", return_type=JSONB())(literal(index, Integer))
 
 
 def _any_element(array: Sql, holds: Holds) -> ColumnElement[bool]:

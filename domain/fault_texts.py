@@ -21,8 +21,8 @@ FORMS: Final[Mapping[str, str]] = {
     r"^(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$": "month and day: 12-31",
     r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$": "a day: 2026-12-31",
     r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8}){0,2}$": "a language, with a region or without: de, en-GB",
-    r"^[^.\[\]]+(\[\])*(\.[^.\[\]]+(\[\])*)*$": (
-        "keys joined by dots, with [] after a list: total, address.country, items[].sku"
+    r"^[^.\[\]]+(\[[0-9]{0,4}\])*(\.[^.\[\]]+(\[[0-9]{0,4}\])*)*$": (
+        "keys joined by dots, with [] after a list for any element or [0] for one: total, items[].sku"
     ),
     r"^#[0-9a-fA-F]{6}$": "a colour by six hexadecimal digits: #2f6f4e",
 }

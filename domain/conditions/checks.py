@@ -32,7 +32,7 @@ from domain.conditions.operators import (
     Operator,
     Reference,
 )
-from domain.conditions.paths import steps_of
+from domain.conditions.paths import as_any, steps_of
 from domain.conditions.values import NEGATED
 from domain.conditions.walk import leaves
 from domain.findings import Finding, Severity
@@ -116,7 +116,7 @@ def check_event(event: str, pointer: str, seen: Seen = NOTHING_KNOWN, place: Pla
 
 def check_trait(path: str, pointer: str, seen: Seen = NOTHING_KNOWN, place: Place = ANYWHERE) -> list[Finding]:
     """A warning when no customer has come with that trait so far."""
-    if seen.traits is None or path in seen.traits:
+    if seen.traits is None or as_any(path) in seen.traits:
         return []
     return [_never_seen("trait", path, pointer, place)]
 
@@ -127,7 +127,7 @@ def check_event_path(
     """A warning when none of these events has come with that property so far; `path` starts at the event."""
     known = None if seen.events is None else _merged([seen.events[name] for name in events if name in seen.events])
     root, *keys = steps_of(path)
-    if known is None or root != "properties" or not keys or path.removeprefix("properties.") in known:
+    if known is None or root != "properties" or not keys or as_any(path.removeprefix("properties.")) in known:
         return []
     return [_never_seen("property", path.removeprefix("properties."), pointer, place)]
 
@@ -208,7 +208,7 @@ def _of_figure(leaf: AggregateIs, seen: Seen, pointer: str, place: Place) -> Ite
     yield from check_event_path(leaf.of, [leaf.over], f"{pointer}/of", seen, place)
     if root == "properties" and leaf.aggregate in ("sum", "avg", "min", "max") and seen.events is not None:
         path = leaf.of.removeprefix("properties.")
-        found = set(seen.events.get(leaf.over, {}).get(path, ())) - {"null"}
+        found = set(seen.events.get(leaf.over, {}).get(as_any(path), ())) - {"null"}
         if found and "number" not in found:
             yield _wrong_type(path, found, {"number"}, f"{pointer}/of", place)
 
@@ -239,8 +239,8 @@ def _types(
 ) -> Iterator[Finding]:
     if types is None:
         return
-    found, needed = set(types.get(path, ())) - {"null"}, _needed(compared.comparison)
-    if path not in types:
+    found, needed = set(types.get(as_any(path), ())) - {"null"}, _needed(compared.comparison)
+    if as_any(path) not in types:
         yield _never_seen(kind, path, pointer, place)
     elif found and needed and not found & needed:
         yield _wrong_type(path, found, needed, pointer, place)

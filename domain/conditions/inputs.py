@@ -111,4 +111,4 @@ def _of_comparison(compared: Compared) -> Inputs:
 
 def _first_key(path: str) -> frozenset[str]:
     first = steps_of(path)[0]
-    return frozenset([first] if first else [])
+    return frozenset([first] if isinstance(first, str) else [])

@@ -44,7 +44,7 @@ PathText = Annotated[
     AfterValidator(_storable),
     Field(examples=["total", "address.country", "items[].sku"]),
 ]
-"""Keys joined by dots; `[]` after a key goes into every element of an array."""
+"""Keys joined by dots; `[]` after a key goes into every element of an array, `[0]` into the first, and so on."""
 
 MomentText = Annotated[str, AfterValidator(_moment), Field(examples=["2026-05-01", "2026-05-01T09:00:00Z"])]
 """A day, which counts as a whole in the customer's zone, or an instant."""

@@ -1,36 +1,43 @@
-"""Paths into JSON: `a.b.c` names keys of nested objects, `items[].sku` any element of an array. There is no index."""
+"""Paths into JSON: `a.b.c` names keys of nested objects, `items[].sku` any element of an array, `items[0].sku` one."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
 EACH: Final = None
-"""The step of a path that goes into every element of an array; all other steps are keys."""
+"""The step of a path that goes into every element of an array. A number goes into one, all other steps are keys."""
 
-PATTERN = r"^[^.\[\]]+(\[\])*(\.[^.\[\]]+(\[\])*)*$"
+PATTERN = r"^[^.\[\]]+(\[[0-9]{0,4}\])*(\.[^.\[\]]+(\[[0-9]{0,4}\])*)*$"
+_INDEX: Final = re.compile(r"\[([0-9]*)\]")
 
-Steps = tuple[str | None, ...]
+Steps = tuple[str | int | None, ...]
 Read = Callable[[Any], list[Any]]  # any JSON in, what is found there out
 
 
 @lru_cache(maxsize=4_096)
 def steps_of(path: str) -> Steps:
-    """The steps of a path that matches PATTERN: `items[].sku` is `("items", EACH, "sku")`."""
-    steps: list[str | None] = []
+    """The steps of a path that matches PATTERN: `items[].tags[0]` is `("items", EACH, "tags", 0)`."""
+    steps: list[str | int | None] = []
     for part in path.split("."):
-        key = part.rstrip("[]")
-        steps += [key, *[EACH] * ((len(part) - len(key)) // 2)]
+        key, *_ = part.partition("[")
+        steps += [key, *(int(index) if index else EACH for index in _INDEX.findall(part))]
     return tuple(steps)
+
+
+def as_any(path: str) -> str:
+    """The same path to any element in place of a certain one: `items[0].sku` is `items[].sku`."""
+    return _INDEX.sub("[]", path)
 
 
 @lru_cache(maxsize=4_096)
 def reader(path: str) -> Read:
     """A function from any JSON to the values that the path finds in it, without nulls: null counts as missing."""
     steps = steps_of(path)
-    if EACH not in steps:
-        return _single_reader(tuple(step for step in steps if step is not None))
+    if all(isinstance(step, str) for step in steps):
+        return _single_reader(tuple(str(step) for step in steps))
     return lambda root: _found(root, steps)
 
 
@@ -61,6 +68,8 @@ def _found(root: Any, steps: Steps) -> list[Any]:
     for step in steps:
         if step is EACH:
             values = [element for value in values if isinstance(value, list) for element in value]
+        elif isinstance(step, int):
+            values = [value[step] for value in values if isinstance(value, list) and step < len(value)]
         else:
             values = [value.get(step) for value in values if isinstance(value, dict)]
     return [value for value in values if value is not None]

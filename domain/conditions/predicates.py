@@ -7,7 +7,7 @@ from typing import Any, TypeVar, assert_never
 
 from domain.conditions.model import AllOf, AnyOf, NotOf, Predicate, PropertyIs
 from domain.conditions.operators import MOMENT_OPERATORS, PERIOD_OPERATORS, Comparison, Operator, Reference
-from domain.conditions.paths import EACH, reader, steps_of
+from domain.conditions.paths import reader, steps_of
 from domain.conditions.scope import JsonObject, Scope
 from domain.conditions.values import NEGATED, PAIRS, Pair, folded
 
@@ -84,7 +84,7 @@ def compile_comparison(path: str, comparison: Comparison) -> Judge:
 def _at(path: str, test: Test) -> Judge:
     """Whether a value at the path passes. A key of the object itself, the usual case, skips the reading of paths."""
     key, *deeper = steps_of(path)
-    if deeper or key is EACH:
+    if deeper or not isinstance(key, str):
         return _deep(path, test)
 
     def judge(root: JsonObject | None, scope: Scope) -> bool:

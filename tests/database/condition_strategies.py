@@ -10,9 +10,11 @@ from domain.conditions.operators import FIGURE_OPERATORS
 from tests.database.condition_world import DATES, KEYS, NAMES, SCALARS, STEPS, TEXTS
 from tests.database.loyalty_world import loyalty_leaves
 
-_parts = st.sampled_from(KEYS[:4]).flatmap(lambda key: st.sampled_from([key, key, key, f"{key}[]", f"{key}[][]"]))
+_parts = st.sampled_from(KEYS[:4]).flatmap(
+    lambda key: st.sampled_from([key, key, key, f"{key}[]", f"{key}[][]", f"{key}[0]", f"{key}[1][]"])
+)
 _paths = st.one_of(
-    *(st.sampled_from(KEYS[:3]), st.sampled_from(["a[]", "b[]", "items[]"]), st.sampled_from(KEYS)),
+    *(st.sampled_from(KEYS[:3]), st.sampled_from(["a[]", "b[]", "items[]", "items[0]", "a[1]"]), st.sampled_from(KEYS)),
     st.lists(_parts, min_size=1, max_size=3).map(".".join),
 )
 _event_paths = _paths.map(lambda path: f"properties.{path}")

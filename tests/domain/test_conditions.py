@@ -361,7 +361,7 @@ def test_a_form_of_a_later_release_cannot_be_compiled(leaf: dict[str, Any]) -> N
         ({"trait": "x", "within_last": "-1d"}, "duration"),
         ({"trait": "", "eq": 1}, "string_pattern_mismatch"),
         ({"trait": "a..b", "eq": 1}, "string_pattern_mismatch"),
-        ({"trait": "a[0]", "eq": 1}, "string_pattern_mismatch"),
+        ({"trait": "a[-1]", "eq": 1}, "string_pattern_mismatch"),
         ({"trait": "x", "in": ["a"] * 10_001}, "too_long"),
         ({"did": "x", "since": "last week"}, "moment"),
         ({"did": "x", "exactly": 1, "at_least": 1}, "value_error"),
@@ -392,3 +392,24 @@ def test_a_condition_survives_being_written_and_read_again() -> None:
     }
     condition = _CONDITION.validate_python(document)
     assert _CONDITION.dump_python(condition, mode="json", exclude_unset=True) == document
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("products[0].sku", True),
+        ("products[1].sku", False),
+        ("products[2].sku", False),
+        ("products[].sku", True),
+        ("first[0]", False),
+        ("nested[1][0].sku", True),
+        ("nested[][0].sku", True),
+        ("nested[0][0].sku", False),
+    ],
+)
+def test_a_path_with_a_number_reaches_one_element_of_a_list(path: str, expected: bool) -> None:
+    lines = [{"sku": "rose"}, {"sku": "fern"}]
+    properties = {"products": lines, "first": "rose", "nested": [[], lines]}
+
+    assert compile_where(_WHERE.validate_python([{"property": path, "eq": "rose"}]))(properties, _SCOPE) is expected
+    assert compile_where(_WHERE.validate_python([{"property": path, "ne": "rose"}]))(properties, _SCOPE) is not expected

@@ -245,3 +245,11 @@ def test_names_that_have_been_seen_or_of_which_nothing_is_known_are_not_warned_o
 
     assert codes({"all": wanted}, replace(_SEEN, templates={"hello"}, journeys={"welcome"}), place) == []
     assert codes({"all": [*wanted, {"message": "opened", "template": "other"}]}, _SEEN, Place()) == []
+
+
+def test_one_element_of_a_list_is_known_by_what_any_has_come_as() -> None:
+    def priced(path: str) -> dict[str, Any]:
+        return {"did": "Order Completed", "where": [{"property": path, "eq": "9.99"}]}
+
+    assert codes(priced("products[0].price")) == []
+    assert codes(priced("products[0].cost")) == [("property_never_seen", "/where/0")]
