@@ -22,7 +22,7 @@ from connectors.rendering import Renderer
 from database.messages import cancel_stranded, lock_message_of_step, mark_lost_attempts, settle_unknown
 from database.outages import AWAY, is_outage
 from database.session import Database
-from domain.errors import TemplateFailed, Unavailable
+from domain.errors import TemplateAborted, TemplateFailed, Unavailable
 from domain.journeys.library import DefinitionLibrary
 from domain.messages import MessageState
 from domain.provider_answers import SETTLING_TIME
@@ -108,11 +108,22 @@ class MessageActivities:
             return away  # rather than render what is thrown away
         try:
             content = await render(self._renderer, claimed.draft)
+        except TemplateAborted as refusal:
+            return await self._skip(now(), refusal.detail)
         except TemplateFailed as error:
             return await self._fail(now(), error.code)
         except Unavailable as error:  # starved or killed: no verdict on the template
             return TryAgain(error.code, _RENDERER_AGAIN)
         return await self._attempts.make(now, claimed, content)
+
+    async def _skip(self, at: StepInput, reason: str) -> StepOutcome:
+        """The template refuses to be sent to this customer now."""
+        async with self._database.transaction() as session:
+            opened = await open_step(session, self._library, at)
+            message = await lock_message_of_step(session, at.run_id, at.step, at.visit)
+            if message is not None and message.state == MessageState.CLAIMED:
+                message.state, message.reason = MessageState.SKIPPED, reason
+            return opened if isinstance(opened, StepOutcome) else opened.skipped(reason)
 
     async def _fail(self, at: StepInput, code: str) -> StepOutcome:
         """The template cannot be rendered for this customer: the message is lost, the run is not."""

@@ -16,7 +16,7 @@ from database.shop_settings import shop_settings
 from database.templates import layout
 from domain.document import Document
 from domain.documents import Change, Planned, Publication, Published
-from domain.errors import TemplateFailed
+from domain.errors import TemplateAborted, TemplateFailed
 from domain.findings import Finding, Severity, has_errors
 from domain.journeys.call_checks import check_call
 from domain.journeys.places import Place
@@ -83,10 +83,15 @@ class TemplateKind:
                 return
             for language in (None, *draft.locales):
                 content = email_content(draft, [language] if language else [], layout=frame)
-                rendered = await self._renderer.render(content, context)
+                try:
+                    rendered = await self._renderer.render(content, context)
+                except TemplateAborted:
+                    continue  # it does what it is meant to do with such a sample
                 if draft.sample and language is None:
                     for finding in _gaps(rendered.missing):
                         yield finding
+        except TemplateAborted:
+            return
         except TemplateFailed as error:
             yield Finding(code=error.code, pointer=_body(draft), message=error.detail)
 

@@ -129,3 +129,9 @@ class TemplateFailed(PerennialError):
     """A template cannot be rendered with this data: it is faulty, too slow, too large or crashed its renderer."""
 
     code, status, title = "template_error", 422, "The template cannot be rendered"
+
+
+class TemplateAborted(TemplateFailed):
+    """The template itself refuses to be sent with this data (`{% abort %}`); the detail is its reason."""
+
+    code, title = "template_aborted", "The template refuses to be sent"

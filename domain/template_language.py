@@ -1,6 +1,6 @@
 """The part of Jinja2 that templates may use: an allow-list over the parsed source, checked before anything is run.
 
-Everything that is not named here is refused: calls (but `range` and `loop.cycle`), macros, imports, includes,
+Everything that is not named here is refused: calls (but `range`, `loop.cycle` and `abort`), macros, imports, includes,
 inheritance, raw attribute access. The sandbox in connectors/rendering/ is the second line, killable child processes
 are the third.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from domain.findings import Finding, Severity
+from domain.template_abort import Abort
 from domain.templates import LAYOUT, TemplateDocument
 
 CONTEXT_NAMES = frozenset({"cart", "customer", "entry", "links", "saved", "shop"})
@@ -39,10 +40,10 @@ _NODES: tuple[type[nodes.Node], ...] = (
     nodes.Name, nodes.NSRef, nodes.Const, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair, nodes.Getattr, nodes.Getitem,
     nodes.Slice, nodes.Filter, nodes.Test, nodes.Call, nodes.Keyword, nodes.CondExpr, nodes.Compare, nodes.Operand,
     nodes.And, nodes.Or, nodes.Not, nodes.Concat, nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod,
-    nodes.Neg, nodes.Pos,
+    nodes.Neg, nodes.Pos, nodes.ExprStmt, nodes.ExtensionAttribute,
 )  # fmt: skip
 
-_PARSER = Environment(autoescape=True)  # only parses: nothing is ever rendered with it
+_PARSER = Environment(autoescape=True, extensions=[Abort])  # only parses: nothing is ever rendered with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,8 @@ def _fault_of_name(node: nodes.Node) -> Fault | None:
 
 def _fault_of_call(node: nodes.Call) -> Fault | None:
     match node.node:
+        case nodes.ExtensionAttribute():  # what `abort` is made of; no source can name it
+            listed = True
         case nodes.Name(name="range") | nodes.Getattr(node=nodes.Name(name="loop"), attr="cycle"):
             listed = node.dyn_args is None and node.dyn_kwargs is None
         case _:

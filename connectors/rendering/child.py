@@ -20,6 +20,8 @@ from jinja2 import TemplateError
 from connectors.rendering import sandbox
 from connectors.rendering.compiled import CompiledEmail, compile_email, fill_strings
 from connectors.rendering.mjml import MjmlError
+from domain.errors import TemplateAborted
+from domain.template_abort import AbortedError
 
 _CACHED = 200
 _cache: OrderedDict[str, CompiledEmail] = OrderedDict()
@@ -58,8 +60,8 @@ def answer(request: Mapping[str, Any], output: int) -> dict[str, Any]:
             return _failure("template_too_large", f"The result is larger than {output // 1024} KB.")
     except _UnknownKeyError:
         return {"unknown": True}
-    except MjmlError as error:
-        return _failure("mjml_error", str(error))
+    except (AbortedError, MjmlError) as error:
+        return _failure(TemplateAborted.code if isinstance(error, AbortedError) else "mjml_error", str(error))
     except MemoryError:
         return _failure("template_too_large", "The template needs more memory than it may use.")
     except RecursionError:

@@ -15,7 +15,7 @@ from typing import Any, Self  # contexts are any JSON
 
 import orjson
 
-from domain.errors import TemplateFailed, Unavailable
+from domain.errors import TemplateAborted, TemplateFailed, Unavailable
 from domain.findings import Severity
 from domain.template_language import faults
 from domain.templates import EmailContent
@@ -183,6 +183,8 @@ class Renderer:
     async def _with_child(self, ask: Callable[[_Child], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
         for _ in range(_TRIES):
             reply = await self._try(ask)
+            if reply is not None and reply.get("code") == TemplateAborted.code:
+                raise TemplateAborted(reply["detail"])
             if reply is not None and "code" in reply:
                 raise TemplateFailed(reply["detail"], code=reply["code"])
             if reply is not None:

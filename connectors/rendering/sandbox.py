@@ -14,6 +14,7 @@ from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from connectors.rendering.formats import FORMATS
+from domain.template_abort import Abort
 from domain.template_language import FILTERS, LOOP_ATTRIBUTES, TESTS
 
 RANGE_LIMIT = 1_000
@@ -65,6 +66,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             undefined=Missing,
             finalize=_without_none,
             keep_trailing_newline=True,
+            extensions=[Abort],
         )
         self.filters = {name: code for name, code in (self.filters | FORMATS).items() if name in FILTERS}
         self.tests = {name: code for name, code in self.tests.items() if name in TESTS}
@@ -91,8 +93,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return obj if isinstance(obj, Missing) else Missing(name=str(argument))
 
     def is_safe_callable(self, obj: Any) -> bool:
-        """`range` and `loop.cycle`, which is all that the allow-list lets through."""
-        return obj is _range or getattr(obj, "__func__", None) is LoopContext.cycle
+        """`range`, `loop.cycle` and `abort`, which is all that the allow-list lets through."""
+        return obj is _range or getattr(obj, "__func__", None) in (LoopContext.cycle, Abort.stop)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Arithmetic on numbers; texts that hold numbers count as such, gaps stay gaps, texts never multiply."""

@@ -83,6 +83,20 @@ async def test_a_link_that_a_customer_wrote_is_no_redirect_under_the_shops_domai
     assert '<a href="https://evil.example/login">blog</a>' in shop.provider.taken[0].html
 
 
+async def test_a_template_that_refuses_to_be_sent_skips_the_message_with_its_reason(shop: Shop) -> None:
+    refuses = '{% if customer.traits.cold %}{% abort "stayed away" %}{% endif %}<p>x</p>'
+    async with shop.database.transaction() as session:
+        await publish(session, "template", "hello", hello_template(html=f"<html><body>{refuses}</body></html>"))
+    run_id = await enter(shop, cold=True)
+
+    outcome = await shop.send(run_id)
+
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.SKIPPED, "stayed away")
+    message = await shop.message()
+    assert (message.state, message.reason, shop.provider.taken) == ("skipped", "stayed away", [])
+    assert await shop.send(run_id) == outcome
+
+
 async def test_marketing_shows_a_way_out_even_if_the_template_forgot_it(shop: Shop) -> None:
     run_id = await enter(shop)
 

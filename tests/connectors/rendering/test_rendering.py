@@ -10,6 +10,7 @@ from connectors.rendering import Renderer
 from connectors.rendering.mjml import MjmlError, compile_mjml
 from connectors.rendering.plain_text import plain_text
 from connectors.rendering.sandbox import Sandbox
+from domain.errors import TemplateAborted
 from domain.message_context import cart_context, customer_context, shop_context
 from domain.shop_settings import ShopSettings
 from domain.template_language import FILTERS, TESTS, faults, template_findings
@@ -255,3 +256,22 @@ def test_sandbox_and_allow_list_name_the_same_filters_and_tests() -> None:
 def test_a_name_from_nowhere_is_a_warning(source: str) -> None:
     (fault,) = faults(source)
     assert (fault.code, fault.severity) == ("unknown_variable", "warning")
+
+
+@pytest.mark.parametrize("part", ["subject", "html", "text", "mjml"])
+async def test_a_template_stops_where_it_refuses_to_be_sent(renderer: Renderer, part: str) -> None:
+    source = '{% if not cart %}{% abort "cart is empty" %}{% endif %}Hello'
+    parts = {"html": None, "mjml": FRAME.format(TEXT.format(source))} if part == "mjml" else {part: source}
+
+    with pytest.raises(TemplateAborted) as refused:
+        await renderer.render(content(**parts), {})
+
+    assert refused.value.detail == "cart is empty"
+    assert (await renderer.render(content(**parts), {"cart": {"total": 1}})).subject
+
+
+@pytest.mark.parametrize(
+    "source", ["{% abort %}", "{% abort customer.id %}", '{% abort "" %}', '{% abort "holdout" %}', '{{ abort("x") }}']
+)
+def test_the_reason_of_a_refusal_is_written_out(source: str) -> None:
+    assert {fault.code for fault in faults(source)} & {"template_syntax", "template_call"}
