@@ -19,7 +19,7 @@ from domain.journeys.library import DefinitionLibrary
 from domain.journeys.steps import WaitForStep, WaitStep
 from domain.journeys.waiting import CompiledWait, Happening, Met, Standing, Watcher, compile_wait
 from domain.local_time import resolve_zone
-from domain.runs import Doubt, StepInput, StepOutcome
+from domain.runs import DATE_MISSING, Doubt, StepInput, StepOutcome
 
 _ROUTING_TIME = timedelta(milliseconds=200)
 _MOST_PATIENCE = timedelta(minutes=1)
@@ -68,7 +68,7 @@ async def _wait(session: WriteSession, opened: OpenStep, step: WaitStep) -> Step
     match end:
         case CannotWait(reason):
             await _leave(session, opened, "timed_out")
-            return opened.skipped(reason)
+            return opened.skipped(DATE_MISSING, date=reason)
         case EndsAt(when, zone) if when > opened.at.as_of:
             row = await _wait_row(session, opened) or _register(session, opened)
             row.status, row.deadline, row.version = "waiting", when, opened.run.version

@@ -23,6 +23,11 @@ ALREADY_DONE = "already_done"
 """Why a moved run leaves a step out: it did it before a new version placed it where the run has yet to come."""
 
 
+DATE_MISSING = "date_missing"
+"""Why a wait for a date is skipped: the date is missing or cannot be read. Releases before skipped it with the detail
+as the reason and went on, and histories of theirs still do."""
+
+
 class Doubt(StrEnum):
     """What would have come out otherwise on trusted facts alone, and so made a run untrusted."""
 

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 from domain.conditions.dates import moment_of
 from domain.conditions.paths import reader
 from domain.durations import Duration, parse_duration
-from domain.journeys.step_bodies import UntilDate, Wait
+from domain.journeys.step_bodies import UntilDate
+from domain.journeys.steps import Wait
 from domain.local_time import first_at, local_instant, resolve_zone
 
 DATE_TIME_OF_DAY = time(9)
@@ -40,7 +41,7 @@ class EndsAt:
 
 @dataclass(frozen=True, slots=True)
 class CannotWait:
-    """There is nothing to wait for; the step is skipped with this reason."""
+    """There is nothing to wait for, for this reason; `on_missing` says what follows."""
 
     reason: str
 

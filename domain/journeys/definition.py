@@ -21,6 +21,7 @@ from domain.journeys.steps import (
     SplitStep,
     Step,
     WaitForStep,
+    WaitStep,
 )
 from domain.thresholds import EVENT_OF, PointsFigure, Threshold
 from domain.tier_events import TIER_LEFT, TIER_REACHED
@@ -259,6 +260,8 @@ def blocks(step: Step) -> list[list[Step]]:
             return [block for block in (body.on_skip, body.on_failure) if isinstance(block, list)]
         case CallStep(call=body):
             return [body.on_failure] if isinstance(body.on_failure, list) else []
+        case WaitStep(wait=body):
+            return [body.on_missing] if isinstance(body.on_missing, list) else []
         case WaitForStep(wait_for=body):
             return [*(alternative.steps for alternative in body.any), body.on_timeout]
         case BranchStep(branch=arms):

@@ -136,6 +136,8 @@ def _ways_within(step: Step) -> list[list[Step]]:
             return [told for told in (body.on_skip, body.on_failure) if isinstance(told, list)]
         case CallStep(call=body):
             return [body.on_failure] if isinstance(body.on_failure, list) else []
+        case WaitStep(wait=body):
+            return [body.on_missing] if isinstance(body.on_missing, list) else []
         case WaitForStep(wait_for=body):
             timeout = [body.on_timeout] if body.timeout is not None else []
             return [*(alternative.steps for alternative in body.any), *timeout]

@@ -52,8 +52,8 @@ def nested(step: RawStep) -> Iterator[tuple[str, Block]]:
     kind = kind_of(step)
     body = step[kind]
     match kind:
-        case "send" | "call":
-            for key in ("on_skip", "on_failure"):
+        case "send" | "call" | "wait":
+            for key in ("on_skip", "on_failure", "on_missing"):
                 if isinstance(body.get(key), list):
                     yield f"/{kind}/{key}", body[key]
         case "wait_for":

@@ -26,7 +26,7 @@ from domain.journeys.steps import (
     WaitForStep,
     WaitStep,
 )
-from domain.runs import ALREADY_DONE, HOLDOUT, Ending, OutcomeKind, Position, RunState, StepOutcome
+from domain.runs import ALREADY_DONE, DATE_MISSING, HOLDOUT, Ending, OutcomeKind, Position, RunState, StepOutcome
 
 Next = Step | Ending | None
 """What follows a step: another step, an ending, or None at the end of the journey."""
@@ -125,7 +125,7 @@ class Interpreter:
             case SendStep():
                 return self._after_send(step, outcome)
             case WaitStep():
-                return self._after_wait(step)
+                return self._after_wait(step, outcome)
             case WaitForStep():
                 return self._after_wait_for(step, outcome)
             case BranchStep():
@@ -147,7 +147,10 @@ class Interpreter:
             return self._as_told(step, step.send.on_failure, outcome)
         return self._flow.after(step)
 
-    def _after_wait(self, step: WaitStep) -> Next:
+    def _after_wait(self, step: WaitStep, outcome: StepOutcome) -> Next:
+        if outcome.kind is OutcomeKind.SKIPPED and outcome.reason == DATE_MISSING:
+            told = step.wait.on_missing
+            return self._as_told(step, "continue" if told == "skip" else told, outcome)
         return self._flow.after(step)
 
     def _after_wait_for(self, step: WaitForStep, outcome: StepOutcome) -> Next:
@@ -182,7 +185,7 @@ class Interpreter:
         return self._flow.into(step, arms[index] if index < len(arms) else [])
 
     def _as_told(self, step: Step, told: Literal["continue", "exit"] | list[Step], outcome: StepOutcome) -> Next:
-        """What `on_skip` or `on_failure` says: go on, end the run with this reason, or take the nested steps."""
+        """What `on_skip` and the like say: go on, end the run with this reason, or take the nested steps."""
         if told == "exit":
             return Ending(state=RunState.EXITED, reason=outcome.reason or outcome.kind.value)
         return self._flow.after(step) if told == "continue" else self._flow.into(step, told)

@@ -36,7 +36,7 @@ from domain.journeys.steps import (
 )
 from domain.journeys.waiting import CompiledWait, Happening, Met, Restarted, Standing, Watcher, compile_wait
 from domain.messages import Hold, Reason, Send, Skip
-from domain.runs import HOLDOUT, Ending, OutcomeKind, Position, RunState, StepOutcome
+from domain.runs import DATE_MISSING, HOLDOUT, Ending, OutcomeKind, Position, RunState, StepOutcome
 from domain.simulations import Costs, LoggedStep
 
 DONE = StepOutcome(kind=OutcomeKind.DONE)
@@ -238,8 +238,8 @@ class SimulatedRun:
         if step.wait.until_date is not None:
             self.trusted &= end == end_of(step.wait, reached_at, customer.record.trusted_traits, customer.zones)
         match end:
-            case CannotWait(reason):
-                return self._leave(StepOutcome(kind=OutcomeKind.SKIPPED, reason=reason))
+            case CannotWait():
+                return self._leave(_skipped(DATE_MISSING))
             case EndsAt(when) if when > self.world.now:
                 return StepOutcome(kind=OutcomeKind.LATER, at=when)
             case EndsAt():

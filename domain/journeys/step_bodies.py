@@ -21,26 +21,6 @@ class UntilDate(Document):
     at: LocalTime | None = None
 
 
-class Wait(Document):
-    """`for` and `until`: the first such local time at or after the duration. `zone`: customer, shop or an IANA name."""
-
-    for_: PeriodText | None = Field(default=None, alias="for")
-    until: LocalTime | None = None
-    days: list[Weekday] | None = Field(default=None, min_length=1)
-    zone: str = "customer"
-    until_date: UntilDate | None = None
-
-    @model_validator(mode="after")
-    def _waits_for_something(self) -> Wait:
-        if self.until_date is not None and (self.for_ or self.until or self.days):
-            raise ValueError("until_date stands alone; it has its own offset and at")
-        if self.for_ is None and self.until is None and self.until_date is None:
-            raise ValueError("say how long: for, until or until_date")
-        if self.days and not self.until:
-            raise ValueError("days needs until: the local time on those days")
-        return self
-
-
 MOST_POINTS = 1_000_000_000
 """No single step moves more: beyond it an amount is a mistake."""
 

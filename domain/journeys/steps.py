@@ -15,7 +15,18 @@ from domain.conditions.model import Condition
 from domain.document import Document, by_key
 from domain.durations import PeriodText
 from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
-from domain.journeys.step_bodies import Emit, Exit, Goto, Points, Reward, Start, Update, Wait
+from domain.journeys.step_bodies import (
+    Emit,
+    Exit,
+    Goto,
+    LocalTime,
+    Points,
+    Reward,
+    Start,
+    UntilDate,
+    Update,
+    Weekday,
+)
 
 STEP_ID = r"^[a-z0-9][a-z0-9_./-]{0,99}$"
 Channel = Literal["email", "push", "sms", "webhook"]
@@ -65,6 +76,42 @@ class Send(Document):
     not_after: PeriodText | None = None
     on_skip: Literal["continue", "exit"] | list[Step] = "continue"
     on_failure: Literal["continue", "exit"] | list[Step] = "continue"
+
+
+class Wait(Document):
+    """`for` and `until`: the first such local time at or after the duration. `zone`: customer, shop or an IANA name.
+
+    `on_missing` says what follows when the date is missing or cannot be read: by default the run ends.
+    """
+
+    for_: PeriodText | None = Field(default=None, alias="for")
+    until: LocalTime | None = None
+    days: list[Weekday] | None = Field(default=None, min_length=1)
+    zone: str = "customer"
+    until_date: UntilDate | None = None
+    on_missing: Literal["exit", "skip"] | list[Step] = "exit"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lift_on_missing(cls, raw: Any) -> Any:  # raw document, any JSON
+        """It may stand beside the date that it is about."""
+        date = raw.get("until_date") if isinstance(raw, dict) else None
+        if not isinstance(date, dict) or "on_missing" not in date or "on_missing" in raw:
+            return raw
+        bare = {key: value for key, value in date.items() if key != "on_missing"}
+        return {**raw, "until_date": bare, "on_missing": date["on_missing"]}
+
+    @model_validator(mode="after")
+    def _waits_for_something(self) -> Wait:
+        if self.until_date is not None and (self.for_ or self.until or self.days):
+            raise ValueError("until_date stands alone; it has its own offset and at")
+        if self.for_ is None and self.until is None and self.until_date is None:
+            raise ValueError("say how long: for, until or until_date")
+        if self.days and not self.until:
+            raise ValueError("days needs until: the local time on those days")
+        if self.until_date is None and "on_missing" in self.model_fields_set:
+            raise ValueError("on_missing is about the date of until_date; only that can be missing")
+        return self
 
 
 class EventAlternative(EventMatch):

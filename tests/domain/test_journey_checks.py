@@ -254,10 +254,12 @@ def test_nested_steps_have_pointers_into_the_document() -> None:
     nested = {"split": {"variants": [{"variant": "a", "steps": [{"send": {"template": "x"}}]}]}, "id": "s"}
     on_skip = {"send": {"template": "hello", "on_skip": [{"send": {"template": "y"}}]}, "id": "h"}
 
+    on_missing = {"wait": {"until_date": {"trait": "d"}, "on_missing": [{"send": {"template": "z"}}]}, "id": "m"}
     assert {pointer for _, _, pointer in told(check(nested, on_skip))} == {
         "/steps/0/split/variants/0/steps/0/send/template",
         "/steps/1/send/on_skip/0/send/template",
     }
+    assert [pointer for _, _, pointer in told(check(on_missing))] == ["/steps/0/wait/on_missing/0/send/template"]
 
 
 def test_values_filled_in_from_the_customer_are_no_secrets() -> None:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from domain.journeys.deadlines import CannotWait, EndsAt, Zones, end_of
-from domain.journeys.step_bodies import Wait
+from domain.journeys.steps import Wait
 
 BERLIN = Zones("Europe/Berlin", "UTC")
 FRIDAY = datetime(2026, 3, 27, 12, 0, tzinfo=UTC)  # two days before clocks go forward in Berlin
@@ -84,3 +85,19 @@ def test_a_date_that_means_never_is_nothing_to_wait_for(never: str, until: dict[
     wait = Wait.model_validate({"until_date": {"trait": "d", **until}})
 
     assert end_of(wait, FRIDAY, {"d": never}, Zones("America/New_York", "UTC")) == CannotWait("date_out_of_range")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"until_date": {"trait": "d"}, "on_missing": "skip"},
+        {"until_date": {"trait": "d", "on_missing": "skip"}},
+    ],
+)
+def test_what_a_missing_date_does_may_stand_beside_the_date_or_with_it(written: dict[str, Any]) -> None:
+    assert Wait.model_validate(written).on_missing == "skip"
+
+
+def test_only_a_date_can_be_missing() -> None:
+    with pytest.raises(ValidationError, match="on_missing is about the date"):
+        Wait.model_validate({"for": "1d", "on_missing": "skip"})

@@ -93,6 +93,33 @@ def test_a_run_that_is_over_in_the_database_ends_without_writing_it_again() -> N
     assert fake.asked == [("a", 1)]
 
 
+@pytest.mark.parametrize(
+    ("told", "reason", "asked"),
+    [
+        ({}, "date_missing", ["w"]),
+        ({"on_missing": "exit"}, "date_missing", ["w"]),
+        ({"on_missing": "skip"}, None, ["w", "after"]),
+        ({"on_missing": [send("ask")]}, None, ["w", "ask", "after"]),
+    ],
+)
+def test_a_missing_date_ends_the_run_unless_the_wait_says_what_follows(
+    told: dict[str, Any], reason: str | None, asked: list[str]
+) -> None:
+    fake = Fake({"w": [skipped("date_missing")]})
+
+    ending = walk(flow_of({"wait": {"until_date": {"trait": "d"}, **told}, "id": "w"}, send("after")), fake)
+
+    assert (ending.reason, [step for step, _ in fake.asked]) == (reason, asked)
+
+
+def test_a_date_that_was_missed_under_an_earlier_release_still_goes_on() -> None:
+    fake = Fake({"w": [skipped("trait_missing")]})
+
+    walk(flow_of({"wait": {"until_date": {"trait": "d"}}, "id": "w"}, send("after")), fake)
+
+    assert [step for step, _ in fake.asked] == ["w", "after"]
+
+
 def test_arms_rejoin_after_the_branch() -> None:
     arms = [{"if": {"all": []}, "steps": [send("gold")]}, {"else": [send("plain")]}]
     fake = Fake({"b": [StepOutcome(kind=OutcomeKind.DONE, arm="1")]})
@@ -203,6 +230,7 @@ class Chaos(Fake):
 def _nest(inner: st.SearchStrategy[list[Any]]) -> st.SearchStrategy[list[Any]]:
     containers = st.one_of(
         inner.map(lambda steps: {"send": {"template": "t", "on_skip": steps}}),
+        inner.map(lambda steps: {"wait": {"until_date": {"trait": "d"}, "on_missing": steps}}),
         inner.map(lambda steps: {"branch": [{"if": {"all": []}, "steps": steps}, {"else": steps}]}),
         inner.map(lambda steps: {"split": {"variants": {"a": {"steps": steps}, "b": {}}}}),
         inner.map(lambda steps: {"wait_for": {"any": [{"event": "E", "steps": steps}], "timeout": "1d"}}),

@@ -48,18 +48,34 @@ async def test_a_wait_ends_at_the_customers_own_clock(stage: Stage) -> None:
     assert (tokyo.weekday(), tokyo.hour, tokyo.minute) == (0, 9, 0)
 
 
-async def test_a_date_in_the_past_goes_on_at_once_and_a_missing_one_skips_the_step(stage: Stage) -> None:
+async def test_a_date_in_the_past_goes_on_at_once_and_a_missing_one_does_what_the_step_says(stage: Stage) -> None:
     await stage.publish(
         journey(
             {"wait": {"until_date": {"trait": "birthday"}}, "id": "past"},
-            {"wait": {"until_date": {"trait": "renewal"}}, "id": "missing"},
+            {"wait": {"until_date": {"trait": "renewal"}, "on_missing": "skip"}, "id": "skipped"},
+            {
+                "wait": {
+                    "until_date": {"trait": "renewal"},
+                    "on_missing": [{"update": {"traits": {"asked": True}}, "id": "ask"}],
+                },
+                "id": "asked",
+            },
+            {"wait": {"until_date": {"trait": "renewal"}}, "id": "ends"},
+            {"send": {"template": "t"}, "id": "never"},
         )
     )
     run = await stage.enter("welcome", await stage.customer(birthday="1990-05-04"))
 
-    await run.ends()
+    ended = await run.ends()
 
-    assert sorted(await run.log()) == [("missing", 1, "skipped", "trait_missing"), ("past", 1, "done", None)]
+    assert (ended.state, ended.reason) == ("exited", "date_missing")
+    assert sorted(await run.log()) == [
+        ("ask", 1, "done", None),
+        ("asked", 1, "skipped", "date_missing"),
+        ("ends", 1, "skipped", "date_missing"),
+        ("past", 1, "done", None),
+        ("skipped", 1, "skipped", "date_missing"),
+    ]
 
 
 async def test_a_wait_is_met_by_what_came_since_the_run_left_its_last_wait(stage: Stage) -> None:
