@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from email.message import Message
+from typing import Annotated, TextIO
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
@@ -13,7 +13,7 @@ from api.beforehand import beforehand
 from api.dependencies import AsOf, Dependencies, Writing
 from api.routing import ApiRoute
 from domain.errors import Malformed
-from domain.imports import ImportFormat, ImportKind, RowError, lines_of
+from domain.imports import ImportFormat, ImportKind, RowError, encoding_named, lines_of
 from domain.keys import Scope
 from triggers.importing import ImportReport, import_rows
 
@@ -70,7 +70,8 @@ async def import_customers(
     as_of: AsOf,
     enter: Annotated[bool, Query(description="Whether journeys may start from what is imported.")] = False,
 ) -> ImportAnswer:
-    """CSV if the Content-Type says `text/csv`, else one JSON object a line. A bad row never rejects its neighbours."""
+    """CSV (commas, semicolons or tabs) if the Content-Type says `text/csv`, else one JSON object a line, in UTF-8 or in
+    the `charset` windows-1252. A bad row never rejects its neighbours."""
     lines, format_ = await lines_and_format(request)
     database = dependencies.database
     report = await beforehand(
@@ -86,13 +87,15 @@ async def import_customers(
     return ImportAnswer.of(report)
 
 
-async def lines_and_format(request: Request) -> tuple[Iterator[str], ImportFormat]:
+async def lines_and_format(request: Request) -> tuple[TextIO, ImportFormat]:
     """The lines of a file that was posted, and how it is written by its Content-Type. Raises Malformed."""
     body = await request.body()
     if not body:
         raise Malformed("the body is empty: send CSV or JSON lines")
-    is_csv = request.headers.get("content-type", "").partition(";")[0].strip() == "text/csv"
+    told = Message()
+    told["Content-Type"] = request.headers.get("content-type", "")
+    format_ = ImportFormat.CSV if told.get_content_type() == "text/csv" else ImportFormat.JSON_LINES
     try:
-        return lines_of(body), ImportFormat.CSV if is_csv else ImportFormat.JSON_LINES
+        return lines_of(body, encoding_named(told.get_content_charset(""))), format_
     except RowError as error:
         raise Malformed(str(error), code=error.code) from None

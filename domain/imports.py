@@ -1,35 +1,28 @@
-"""Past data as people keep it in files, one row at a time: what a row becomes, or what is wrong with it.
+"""Past data as people keep it in files: one reader, whoever sends them, that accounts for each row.
 
-Customers and orders become events like any others, with the source `import`: they fill profiles and orders, and start
-nothing. The message id is a hash of the row, so a file that is imported twice changes nothing the second time.
-Products and posts of the shop are rows of their own, of which the latest counts.
+What a row becomes is in `domain/imported_rows.py`.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, BinaryIO, TextIO
 
 import orjson
 
-from domain.addresses import TRAIT_OF_CHANNEL
-from domain.commerce import ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, ProductFact, text_id
-from domain.consent import CONSENT_GRANTED, CONSENT_WITHDRAWN, PURPOSE, ConsentState
-from domain.events import EARLIEST, KIND_NAMES, EventKind, NewEvent
-from domain.money import UNKNOWN_CURRENCY, currency_of, minor_units
-from domain.payload import find_fault
-from domain.social import COUNTED, MOST, NETWORK, MeasuredPost
-
-SOURCE = "import"
 MOST_COLUMNS = 500
 LONGEST_LINE = 1_000_000
+MOST_LINES = 1_000
+"""Lines that one row of a CSV may have: cells in quotes may break lines. What goes on for longer was never closed."""
+_DELIMITERS = ",;\t"
+_FEWEST_COLUMNS = 3
+"""Of a file whose whole lines tell themselves apart from the lines of a cell by their number of cells."""
 
 
 class ImportKind(StrEnum):
@@ -46,6 +39,26 @@ class ImportFormat(StrEnum):
 
     CSV = "csv"
     JSON_LINES = "jsonl"
+
+
+class Encoding(StrEnum):
+    """How the characters of a file are written."""
+
+    UTF_8 = "utf-8"
+    WINDOWS_1252 = "windows-1252"
+
+
+_CODECS = {Encoding.UTF_8: "utf-8-sig", Encoding.WINDOWS_1252: "cp1252"}
+_ENCODINGS = {
+    "": Encoding.UTF_8,
+    "utf8": Encoding.UTF_8,
+    "us-ascii": Encoding.UTF_8,
+    # As browsers read it: what calls itself Latin-1 is Windows' extension of it.
+    "iso-8859-1": Encoding.WINDOWS_1252,
+    "latin-1": Encoding.WINDOWS_1252,
+    "latin1": Encoding.WINDOWS_1252,
+    "cp1252": Encoding.WINDOWS_1252,
+} | {each.value: each for each in Encoding}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,48 +86,139 @@ class RowError(ValueError):
         self.code = code
 
 
-def read_rows(lines: Iterable[str], format_: ImportFormat) -> Iterator[Row | RowProblem]:
-    """The rows of a file, read as they come. An empty CSV cell is no value; `name:number` and `:boolean` are typed."""
-    return _read_csv(lines) if format_ is ImportFormat.CSV else _read_json_lines(lines)
-
-
-def _read_csv(lines: Iterable[str]) -> Iterator[Row | RowProblem]:
-    reader = csv.reader(_bounded(lines), strict=True)
+def encoding_named(charset: str) -> Encoding:
+    """The encoding that a `charset` names; none is UTF-8. Raises RowError for one that is not read here."""
     try:
-        header = _header(next(reader, []))
-    except (csv.Error, RowError) as error:
-        yield RowProblem(0, "csv_malformed", f"the header cannot be read: {error}")
+        return _ENCODINGS[charset.strip().strip('"').lower()]
+    except KeyError:
+        raise RowError("encoding", f"the charset may be {' or '.join(Encoding)}") from None
+
+
+def text_of(file: BinaryIO, encoding: Encoding = Encoding.UTF_8) -> TextIO:
+    """The lines of a file, ended by LF, CR LF or CR, without a byte order mark. It is looked through once beforehand:
+    raises RowError where it is in another encoding, so that no character is ever replaced by another."""
+    for number, line in enumerate(file, 1):
+        try:
+            line.decode(_CODECS[encoding])
+        except UnicodeDecodeError as error:
+            at = number + line[: error.start].count(b"\r")
+            what = f"line {at:,} is not {encoding}: save the file as UTF-8, or say that it is {Encoding.WINDOWS_1252}"
+            raise RowError("encoding", what) from None
+    file.seek(0)
+    return io.TextIOWrapper(file, _CODECS[encoding], newline="")
+
+
+def lines_of(body: bytes, encoding: Encoding = Encoding.UTF_8) -> TextIO:
+    """The lines of a file that came whole, as `text_of`."""
+    return text_of(io.BytesIO(body), encoding)
+
+
+def read_rows(lines: Iterable[str], format_: ImportFormat) -> Iterator[Row | RowProblem]:
+    """The rows of a file, read as they come; every line that is not blank is part of a row or of a problem.
+
+    The cells of a CSV are parted by what its header uses: commas, semicolons or tabs. An empty cell is no value;
+    `name:number` and `:boolean` are typed. A quote that is never closed costs its own line.
+    """
+    return _read_csv(_Lines(lines)) if format_ is ImportFormat.CSV else _read_json_lines(lines)
+
+
+class _Lines:
+    """The lines of a file one by one. Those of a row that turned out to be none are put back."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self._put_back = deque[str]()
+        self.number = 0
+        """Of the line that was handed out last; the first is 1."""
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._put_back.popleft() if self._put_back else next(self._lines)
+        self.number += 1
+        return line
+
+    def put_back(self, lines: list[str]) -> None:
+        self._put_back.extendleft(reversed(lines))
+        self.number -= len(lines)
+
+
+def _read_csv(lines: _Lines) -> Iterator[Row | RowProblem]:
+    delimiter = _delimiter(lines)
+    names, taken, fault = _cells(lines, delimiter)
+    if fault is not None:
+        yield RowProblem(0, "csv_malformed", f"the header cannot be read: {fault}")
         return
-    if len(header) > MOST_COLUMNS:
+    if len(names) > MOST_COLUMNS:
         yield RowProblem(0, "too_many_columns", f"at most {MOST_COLUMNS} columns")
         return
-    number = 0
+    header = _header(names)
+    number = opened = swallowed = 0  # `opened`: the line of the last quote without end; `swallowed`: how far it went
     while True:
         number += 1
-        try:
-            cells = next(reader, None)
-            if cells is None:
-                return
-            if cells:
+        cells, taken, fault = _cells(lines, delimiter)
+        if not taken:
+            return
+        at = lines.number - len(taken) + 1
+        if len(taken) > 1 and (fault or len(cells) > len(header) or _are_rows(taken, delimiter, len(header))):
+            opened, swallowed = at, max(swallowed, lines.number)
+            lines.put_back(taken[1:])
+            yield RowProblem(number, "csv_malformed", f"line {at:,}: a quote is opened and not closed")
+        elif fault is not None:
+            yield RowProblem(number, fault.code, f"line {at:,}: this row cannot be read: {fault}")
+        elif cells and at <= swallowed and len(cells) != len(header):
+            what = f"line {at:,}: after the quote that is not closed in line {opened:,}, this is no whole row"
+            yield RowProblem(number, "csv_malformed", what)
+        elif cells:
+            try:
                 yield Row(number, _from_cells(header, cells))
-        except RowError as error:
-            yield RowProblem(number, error.code, str(error))
-        except csv.Error as error:
-            yield RowProblem(number, "csv_malformed", f"this row cannot be read: {error}")
+            except RowError as error:
+                yield RowProblem(number, error.code, str(error))
+
+
+def _delimiter(lines: _Lines) -> str:
+    """What parts most columns in the header."""
+    first = next(lines, "")
+    lines.put_back([first])
+    with suppress(csv.Error):
+        return max(_DELIMITERS, key=lambda each: len(next(csv.reader([first], delimiter=each), [])))
+    return _DELIMITERS[0]
+
+
+def _cells(lines: _Lines, delimiter: str) -> tuple[list[str], list[str], RowError | None]:
+    """The next row's cells, the lines they stand in, and what is wrong with them. No lines: the file is at its end."""
+    taken: list[str] = []
+    try:
+        return next(csv.reader(_kept(lines, taken), delimiter=delimiter, strict=True), []), taken, None
+    except csv.Error as error:
+        return [], taken, RowError("csv_malformed", str(error))
+    except RowError as error:
+        return [], taken, error
+
+
+def _kept(lines: _Lines, taken: list[str]) -> Iterator[str]:
+    length = 0
+    for line in lines:
+        taken.append(line)
+        length += len(line)
+        if length > LONGEST_LINE:
+            raise RowError("line_too_long", f"a row may have {LONGEST_LINE:,} characters")
+        if len(taken) > MOST_LINES:
+            raise RowError("line_too_long", f"a row may have {MOST_LINES:,} lines")
+        yield line
+
+
+def _are_rows(lines: list[str], delimiter: str, columns: int) -> bool:
+    """Whether the lines of one row are whole rows each: a quote was opened, and one much later happens to close it."""
+    return columns >= _FEWEST_COLUMNS and all(line.count(delimiter) == columns - 1 for line in lines)
 
 
 def _header(names: Iterable[str]) -> list[str]:
     """The columns' names; `consent.marketing` is the state where columns such as `consent.marketing.at` stand by it."""
-    header = [name.strip().removeprefix("\ufeff") for name in names]
+    header = [name.strip() for name in names]
     objects = {name.rpartition(".")[0] for name in header if name.count(".") > 1 and name.startswith("consent.")}
     return [f"{name}.state" if name in objects else name for name in header]
-
-
-def _bounded(lines: Iterable[str]) -> Iterator[str]:
-    for line in lines:
-        if len(line) > LONGEST_LINE:
-            raise RowError("line_too_long", f"a line may have {LONGEST_LINE:,} characters")
-        yield line
 
 
 def _from_cells(header: list[str], cells: list[str]) -> dict[str, Any]:
@@ -124,7 +228,7 @@ def _from_cells(header: list[str], cells: list[str]) -> dict[str, Any]:
     for column, cell in zip(header, cells, strict=False):
         name, _, kind = column.partition(":")
         if cell.strip() and name:
-            _place(values, name.split("."), _typed(cell.strip(), kind, name))
+            _place(values, name.split("."), typed(cell.strip(), kind, name))
     return values
 
 
@@ -138,7 +242,8 @@ def _place(values: dict[str, Any], path: list[str], value: Any) -> None:
     values[path[-1]] = value
 
 
-def _typed(cell: str, kind: str, name: str) -> Any:
+def typed(cell: str, kind: str, name: str) -> Any:
+    """A cell as what its column says it is. Raises RowError."""
     try:
         match kind:
             case "":
@@ -171,224 +276,3 @@ def _read_json_lines(lines: Iterable[str]) -> Iterator[Row | RowProblem]:
             yield Row(number, values)
         else:
             yield RowProblem(number, "not_an_object", "each line must be one JSON object")
-
-
-Imported = list[NewEvent] | ProductFact | MeasuredPost
-
-
-def take_row(kind: ImportKind, row: Row, *, currency: str, as_of: datetime) -> Imported | RowProblem:
-    """What a row becomes. `currency` is the shop's, for rows that name none."""
-    readers: dict[ImportKind, Callable[[dict[str, Any], str, datetime], Imported]] = {
-        ImportKind.CUSTOMERS: _customer,
-        ImportKind.PRODUCTS: _product,
-        ImportKind.ORDERS: _order,
-        ImportKind.POSTS: _post,
-    }
-    if fault := find_fault(dict(row.values)):
-        return RowProblem(row.number, fault.code, f"{fault.pointer}: {fault.message}")
-    try:
-        return readers[kind](dict(row.values), currency, as_of)
-    except RowError as error:
-        return RowProblem(row.number, error.code, str(error))
-
-
-_USER_COLUMNS = ("user_id", "userId", "customer_id", "external_id", "id")
-_TIME_COLUMNS = ("timestamp", "completed_at", "completedAt", "ordered_at")
-
-
-def _customer(values: dict[str, Any], _: str, as_of: datetime) -> list[NewEvent]:
-    content = dict(values)
-    user_id = _user_of(values, _USER_COLUMNS)
-    at = _time_of(values, as_of, ("timestamp",))
-    consents = values.pop("consent", {})
-    nested = values.pop("traits", None)
-    traits = {**values, **(nested if isinstance(nested, dict) else {})}
-    make = _Maker(ImportKind.CUSTOMERS, user_id, content, at, as_of)
-    events = [make.event(EventKind.IDENTIFY, KIND_NAMES[EventKind.IDENTIFY], traits=traits)]
-    if not isinstance(consents, dict):
-        raise RowError("consent_malformed", "consent is an object, or columns consent.<purpose>")
-    return events + [_consent(make, purpose, told, traits) for purpose, told in consents.items()]
-
-
-_CONSENTS: Final[Mapping[str, str]] = {
-    ConsentState.SUBSCRIBED: CONSENT_GRANTED,
-    ConsentState.UNSUBSCRIBED: CONSENT_WITHDRAWN,
-}
-
-
-def _consent(make: _Maker, purpose: str, told: Any, traits: Mapping[str, Any]) -> NewEvent:
-    """A state alone says how things stand. An object says what was done: state, `at`, and what proves it."""
-    said = dict(told) if isinstance(told, dict) else {"state": told}
-    state = said.pop("state", None)
-    name = _CONSENTS.get(state.strip().lower()) if isinstance(state, str) else None
-    if name is None or (name == CONSENT_GRANTED and not re.fullmatch(PURPOSE, purpose.strip().lower())):
-        what = 'write subscribed or unsubscribed, or {"state": .., "at": .., "text": ..}'
-        raise RowError("consent_unknown", f"consent.<purpose>: {what}; a purpose is a word such as marketing")
-    given_at = _own_time(said, make.as_of, ("at", "timestamp"))
-    if given_at is None:
-        return make.event(EventKind.TRACK, name, properties={**said, "purpose": purpose})
-    named = {trait: traits[trait] for trait in TRAIT_OF_CHANNEL.values() if traits.get(trait) is not None}
-    return replace(make, at=given_at).event(EventKind.TRACK, name, properties={**named, **said, "purpose": purpose})
-
-
-def _order(values: dict[str, Any], currency: str, as_of: datetime) -> list[NewEvent]:
-    """`Order Completed`, and what became of it: `state` cancelled, or `refunded` with an amount."""
-    content = dict(values)
-    order_id = text_id(values.get("order_id"))
-    if order_id is None:
-        raise RowError("order_id_missing", "each order needs an order_id")
-    user_id = _user_of(values, _USER_COLUMNS[:-1])
-    at = _time_of(values, as_of, _TIME_COLUMNS)
-    if isinstance(values.get("products"), str):
-        values["products"] = _typed(values["products"], "json", "products")
-    for amount in ("total", "subtotal", "revenue", "shipping", "tax", "discount", "refunded"):
-        _check_amount(values, amount, currency)
-    refunded, state = values.pop("refunded", None), values.pop("state", None)
-    make = _Maker(ImportKind.ORDERS, user_id, content, at, as_of)
-    events = [make.event(EventKind.TRACK, ORDER_COMPLETED, properties=values)]
-    about = {"order_id": order_id, "currency": _currency_of(values.get("currency"), currency)}
-    if state == "cancelled":
-        events.append(make.event(EventKind.TRACK, ORDER_CANCELLED, properties=about, place=1))
-    if refunded or state == "refunded":
-        told = about if refunded is None else {**about, "total": refunded}
-        events.append(make.event(EventKind.TRACK, ORDER_REFUNDED, properties=told, place=2))
-    return events
-
-
-def _check_amount(values: dict[str, Any], name: str, currency: str) -> None:
-    if values.get(name) is not None and minor_units(values[name], currency) is None:
-        raise RowError("amount_malformed", f"{name}: write an amount such as 49.90")
-
-
-def _currency_of(value: Any, default: str) -> str:
-    if (found := currency_of(value, default)) == UNKNOWN_CURRENCY:
-        raise RowError("currency_unknown", "currency: write an ISO 4217 code such as EUR")
-    return found
-
-
-def _product(values: dict[str, Any], currency: str, as_of: datetime) -> ProductFact:
-    product_id = (
-        text_id(values.pop("product_id", None)) or text_id(values.pop("id", None)) or text_id(values.get("sku"))
-    )
-    if product_id is None:
-        raise RowError("product_id_missing", "each product needs a product_id (or a sku)")
-    at = _time_of(values, as_of, ("timestamp", "updated_at"))
-    _check_amount(values, "price", currency)
-    own = _currency_of(values.pop("currency", None), currency)
-    price = minor_units(values.pop("price", None), own)
-    texts = {name: values.pop(name, None) for name in ("sku", "name", "category", "brand", "url", "image_url")}
-    described: dict[str, Any] = {name: None if value is None else str(value) for name, value in texts.items()}
-    described |= {"price": price, "currency": None if price is None else own}
-    return ProductFact(product_id, described, values, at, trusted=True)
-
-
-def _post(values: dict[str, Any], _: str, as_of: datetime) -> MeasuredPost:
-    """`engagements`, or the figures that add up to them."""
-    network, post_id = (text_id(values.get(name)) for name in ("network", "post_id"))
-    if network is None or re.fullmatch(NETWORK, network) is None or post_id is None:
-        raise RowError("post_id_missing", "each post needs a network, such as instagram, and the network's post_id")
-    if values.get("posted_at") is None:
-        raise RowError("time_missing", "each post needs posted_at, a time such as 2026-03-01T09:30:00Z")
-    nested = values.get("figures")
-    figures = [_count(nested if isinstance(nested, dict) else values, name) for name in COUNTED]
-    engagements = _count(values, "engagements")
-    if (engagements is None) == (figures == [None] * len(figures)):
-        raise RowError("engagements_missing", f"write engagements, or some of {', '.join(COUNTED)}; not both")
-    return MeasuredPost(
-        network=network,
-        post_id=post_id,
-        posted_at=_time_of(values, as_of, ("posted_at",)),
-        measured_at=_time_of(values, as_of, ("measured_at",)),
-        engagements=sum(figure or 0 for figure in figures) if engagements is None else engagements,
-        url=text_id(values.get("url")),
-        reach=_count(values, "reach"),
-        impressions=_count(values, "impressions"),
-        followers=_count(values, "followers"),
-    )
-
-
-def _count(values: Mapping[str, Any], name: str) -> int | None:
-    told = values.get(name)
-    if told is None:
-        return None
-    is_number = isinstance(told, str) and told.isascii() and told.isdecimal() and len(told) <= len(str(MOST))
-    count = int(told) if is_number else told
-    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST:
-        raise RowError("count_malformed", f"{name}: write a whole number from 0 to {MOST}")
-    return count
-
-
-@dataclass(frozen=True, slots=True)
-class _Maker:
-    """Makes the events of one row, each with a message id of its own that the row's content decides."""
-
-    kind: ImportKind
-    user_id: str
-    content: Mapping[str, Any]
-    at: datetime
-    as_of: datetime
-
-    def event(
-        self,
-        kind: EventKind,
-        name: str,
-        *,
-        properties: dict[str, Any] | None = None,
-        traits: dict[str, Any] | None = None,
-        place: int = 0,
-    ) -> NewEvent:
-        """`place` puts the events of one row in their order, a microsecond apart."""
-        told = [self.kind, self.user_id, name, properties, self.content]
-        digest = hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)).hexdigest()
-        return NewEvent(
-            source=SOURCE,
-            message_id=f"{self.kind}/{digest[:40]}",
-            kind=kind,
-            name=name,
-            timestamp=min(self.at + timedelta(microseconds=place), self.as_of),
-            received_at=self.as_of,
-            user_id=self.user_id,
-            properties=properties or {},
-            traits=traits or {},
-            is_history=True,
-        )
-
-
-def _user_of(values: dict[str, Any], columns: Iterable[str]) -> str:
-    for column in columns:
-        found = text_id(values.pop(column, None))
-        if found is not None:
-            return found
-    raise RowError("user_id_missing", f"each row needs the customer's id in one of: {', '.join(columns)}")
-
-
-def _time_of(values: dict[str, Any], as_of: datetime, columns: Iterable[str]) -> datetime:
-    """When it was so; a row that does not say is of now."""
-    return _own_time(values, as_of, columns) or as_of
-
-
-def _own_time(values: dict[str, Any], as_of: datetime, columns: Iterable[str]) -> datetime | None:
-    for column in columns:
-        told = values.pop(column, None)
-        if told is not None:
-            return _moment(told, column, as_of)
-    return None
-
-
-def _moment(told: Any, column: str, as_of: datetime) -> datetime:
-    try:
-        moment = datetime.fromisoformat(told)
-    except (TypeError, ValueError):
-        raise RowError("time_malformed", f"{column}: write a time such as 2026-03-01T09:30:00Z") from None
-    moment = min(moment if moment.tzinfo else moment.replace(tzinfo=UTC), as_of)
-    if moment < EARLIEST:
-        raise RowError("time_out_of_range", f"{column}: nothing from before the year 1990 is taken")
-    return moment.astimezone(UTC)
-
-
-def lines_of(body: bytes) -> Iterator[str]:
-    """The lines of a file that came whole. Raises RowError for text that is not UTF-8."""
-    try:
-        return iter(io.StringIO(body.decode("utf-8-sig"), newline=""))
-    except UnicodeDecodeError as error:
-        raise RowError("encoding", f"the file must be UTF-8; byte {error.start} is not") from None

@@ -15,7 +15,8 @@ from database.social_posts import write_posts
 from domain.client_addresses import with_networks_only
 from domain.commerce import ProductFact
 from domain.events import NewEvent
-from domain.imports import Imported, ImportFormat, ImportKind, RowProblem, read_rows, take_row
+from domain.imported_rows import Imported, take_row
+from domain.imports import ImportFormat, ImportKind, RowProblem, read_rows
 from domain.social import MeasuredPost
 from triggers.consent_statements import find_withdrawn, statement_of
 from triggers.erased_addresses import find_erased_addresses

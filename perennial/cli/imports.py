@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from domain.imports import ImportFormat, ImportKind
-from perennial.cli.terminal import console, load_settings, run
+from domain.imports import Encoding, ImportFormat, ImportKind, RowError, text_of
+from perennial.cli.terminal import console, errors, load_settings, run
 
 if TYPE_CHECKING:
     from triggers.importing import ImportReport
@@ -28,6 +27,7 @@ def import_file(
     format_: Annotated[
         ImportFormat | None, typer.Option("--format", help="If the file's name does not end in .csv or .jsonl.")
     ] = None,
+    encoding: Annotated[Encoding, typer.Option(help="How the file's characters are written.")] = Encoding.UTF_8,
     enter: Annotated[bool, typer.Option("--enter", help="Let journeys start from what is imported.")] = False,
 ) -> None:
     """Bring in the past: it fills profiles, orders, the catalogue and the shop's posts, and starts no journey.
@@ -35,7 +35,10 @@ def import_file(
     Live events are routed first, however large the file is.
 
     A file may be imported again at any time: rows that were taken before are recognised. Each row that cannot be taken
-    is reported with its number and reason; the others are taken. Exit code 1 if any row was refused.
+    is reported with its number and reason; the others are taken. Exit code 1 if any row was refused, 2 if the file is
+    in another encoding: then nothing was taken.
+
+    The columns of a .csv are parted by commas, semicolons or tabs, as its header shows.
 
     [dim]customers[/dim] need [bold]user_id[/bold] (or id); other columns are traits: [dim]address.city[/dim] nests,
     [dim]age:number[/dim] and [dim]vip:boolean[/dim] are typed, [dim]consent.marketing[/dim] is subscribed or
@@ -52,24 +55,32 @@ def import_file(
       perennial import posts instagram.csv
     """
     chosen = format_ or (ImportFormat.CSV if file.suffix.lower() == ".csv" else ImportFormat.JSON_LINES)
-    report = run(_import(kind, file, chosen, enter=enter))
+    try:
+        report = run(_import(kind, file, chosen, encoding, enter=enter))
+    except RowError as error:
+        errors.print(str(error), highlight=False)
+        raise typer.Exit(2) from None
     _tell(report)
     if report.refused:
         raise typer.Exit(1)
 
 
-async def _import(kind: ImportKind, file: Path, format_: ImportFormat, *, enter: bool) -> ImportReport:
+async def _import(
+    kind: ImportKind, file: Path, format_: ImportFormat, encoding: Encoding, *, enter: bool
+) -> ImportReport:
     from perennial.composition import open_database
     from triggers.importing import import_rows
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
     settings = load_settings()
+    size = file.stat().st_size  # noqa: ASYNC240 as the reading below: nothing else runs in this process
     async with open_database(settings, "import") as database:
-        with Progress(*columns, console=console) as shown, _Lines(file) as lines:
-            task = shown.add_task(f"Importing {kind}", total=lines.size)
+        with Progress(*columns, console=console) as shown, file.open("rb") as opened:
+            lines = text_of(opened, encoding)
+            task = shown.add_task(f"Importing {kind}", total=size)
 
             def progress(report: ImportReport) -> None:
-                shown.update(task, completed=lines.read, description=f"{report.rows:,} {kind}")
+                shown.update(task, completed=opened.tell(), description=f"{report.rows:,} {kind}")
 
             as_of = datetime.now(UTC)
             return await import_rows(
@@ -79,26 +90,6 @@ async def _import(kind: ImportKind, file: Path, format_: ImportFormat, *, enter:
                 truncate_ip=settings.truncate_ip,
                 progress=progress,
             )
-
-
-class _Lines:
-    """The lines of a file as text, and how many bytes of it were read. Bytes that are no UTF-8 become U+FFFD."""
-
-    def __init__(self, file: Path) -> None:
-        self.size = file.stat().st_size
-        self.read = 0
-        self._file = file.open("rb")
-
-    def __enter__(self) -> _Lines:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def __iter__(self) -> Iterator[str]:
-        for line in self._file:
-            self.read += len(line)
-            yield line.decode("utf-8", errors="replace")
 
 
 def _tell(report: ImportReport) -> None:

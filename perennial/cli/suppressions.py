@@ -14,6 +14,7 @@ from uuid import UUID
 import typer
 from rich.table import Table
 
+from domain.imports import Encoding, RowError
 from domain.suppression_files import IMPORTED
 from domain.suppressions import Cause
 from perennial.cli.terminal import console, errors, load_settings, run
@@ -87,6 +88,7 @@ def release(
 @_app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A .csv or .jsonl file.")],
+    encoding: Annotated[Encoding, typer.Option(help="How the file's characters are written.")] = Encoding.UTF_8,
 ) -> None:
     """Suppress the addresses of a file: address, and optionally channel, reason, at, note. Exit code 1 if a row was
     refused.
@@ -94,7 +96,11 @@ def import_(
     [dim]Example:[/dim]
       perennial suppressions import bounces.csv
     """
-    report = run(_import(file.read_bytes(), is_csv=file.suffix.lower() == ".csv"))
+    try:
+        report = run(_import(file.read_bytes(), encoding, is_csv=file.suffix.lower() == ".csv"))
+    except RowError as error:
+        errors.print(str(error), highlight=False)
+        raise typer.Exit(2) from None
     for problem in report.problems:
         console.print(f"row {problem.row}: [bold]{problem.code}[/bold] {problem.message}", highlight=False)
     console.print(f"{report.rows:,} rows: {report.imported:,} taken, {report.refused:,} refused")
@@ -174,11 +180,13 @@ async def _release(suppression_id: UUID, reason: str) -> bool:
         return done
 
 
-async def _import(body: bytes, *, is_csv: bool) -> ImportReport:
+async def _import(body: bytes, encoding: Encoding, *, is_csv: bool) -> ImportReport:
     from domain.imports import ImportFormat, lines_of
     from perennial.composition import open_database
     from triggers.suppression_files import import_suppressions
 
     format_ = ImportFormat.CSV if is_csv else ImportFormat.JSON_LINES
     async with open_database(load_settings(), "suppressions") as database:
-        return await import_suppressions(database, lines_of(body), format_, as_of=datetime.now(UTC), actor=ACTOR)
+        return await import_suppressions(
+            database, lines_of(body, encoding), format_, as_of=datetime.now(UTC), actor=ACTOR
+        )

@@ -43,6 +43,28 @@ async def test_a_file_that_is_not_utf8_is_malformed(client: httpx.AsyncClient) -
     assert (answer.status_code, answer.json()["code"]) == (400, "encoding")
 
 
+async def test_a_file_is_read_in_the_charset_that_its_content_type_names(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    body = "user_id;name\r\nu-1;Zoë\r\n".encode("latin-1")
+    refused = await client.post("/v1/customers/import", content=body, headers={"Content-Type": "text/csv"})
+    assert (refused.status_code, refused.json()["code"]) == (400, "encoding")
+    assert "line 2" in refused.json()["detail"]
+    named = {"Content-Type": "text/csv; charset=ISO-8859-1"}
+    assert (await client.post("/v1/customers/import", content=body, headers=named)).json()["imported"] == 1
+    async with database.read() as session:
+        assert (await session.scalars(select(Event.traits))).one() == {"name": "Zoë"}
+
+
+async def test_an_unclosed_quote_costs_one_row(client: httpx.AsyncClient) -> None:
+    rows = [f"u-{n},Ann,Rome" for n in range(1, 1_201)]
+    rows[599] = 'u-600,"Ann,Rome'
+    body = "\n".join(["user_id,name,city", *rows])
+    answer = (await client.post("/v1/customers/import", content=body, headers={"Content-Type": "text/csv"})).json()
+    assert (answer["rows"], answer["imported"], answer["rejected"]) == (1_200, 1_199, 1)
+    assert [(each["row"], each["code"]) for each in answer["errors"]] == [(600, "csv_malformed")]
+
+
 async def test_importing_needs_the_right_to_write_customers(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/customers/import", content=CSV, headers={"Authorization": "Bearer nonsense"})
     assert answer.status_code == 401

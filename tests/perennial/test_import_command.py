@@ -30,6 +30,17 @@ async def test_a_file_is_imported_and_each_bad_row_is_told(database_url: str, tm
     assert "2 rows: 1 imported, 0 known already, 1 refused" in said
 
 
+async def test_a_file_in_another_encoding_is_taken_only_by_its_name(database_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "customers.csv"
+    file.write_bytes('\ufeff"user_id";"name"\r"u-1";"Bob"\r'.encode() + "u-2;Zoë\r".encode("cp1252"))
+    code, said = await perennial(database_url, "import", "customers", file)
+    assert (code, "line 3 is not utf-8" in said, "rows" in said) == (2, True, False)
+
+    file.write_bytes("user_id;name\ru-1;Bob\ru-2;Zoë\r".encode("cp1252"))
+    code, said = await perennial(database_url, "import", "customers", file, "--encoding", "windows-1252")
+    assert (code, "2 rows: 2 imported" in said) == (0, True)
+
+
 async def test_a_whole_file_without_faults_exits_with_zero(database_url: str, tmp_path: Path) -> None:
     file = tmp_path / "products.jsonl"
     file.write_text("".join(f'{{"product_id": "p-{n}", "price": 4.5}}\n' for n in range(1_200)))

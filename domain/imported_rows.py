@@ -1,0 +1,240 @@
+"""What a row of past data becomes, or what is wrong with it.
+
+Customers and orders become events like any others, with the source `import`: they fill profiles and orders, and start
+nothing. The message id is a hash of the row, so a file that is imported twice changes nothing the second time.
+Products and posts of the shop are rows of their own, of which the latest counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from domain.addresses import TRAIT_OF_CHANNEL
+from domain.commerce import ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, ProductFact, text_id
+from domain.consent import CONSENT_GRANTED, CONSENT_WITHDRAWN, PURPOSE, ConsentState
+from domain.events import EARLIEST, KIND_NAMES, EventKind, NewEvent
+from domain.imports import ImportKind, Row, RowError, RowProblem, typed
+from domain.money import UNKNOWN_CURRENCY, currency_of, minor_units
+from domain.payload import find_fault
+from domain.social import COUNTED, MOST, NETWORK, MeasuredPost
+
+SOURCE = "import"
+
+Imported = list[NewEvent] | ProductFact | MeasuredPost
+
+
+def take_row(kind: ImportKind, row: Row, *, currency: str, as_of: datetime) -> Imported | RowProblem:
+    """What a row becomes. `currency` is the shop's, for rows that name none."""
+    readers: dict[ImportKind, Callable[[dict[str, Any], str, datetime], Imported]] = {
+        ImportKind.CUSTOMERS: _customer,
+        ImportKind.PRODUCTS: _product,
+        ImportKind.ORDERS: _order,
+        ImportKind.POSTS: _post,
+    }
+    if fault := find_fault(dict(row.values)):
+        return RowProblem(row.number, fault.code, f"{fault.pointer}: {fault.message}")
+    try:
+        return readers[kind](dict(row.values), currency, as_of)
+    except RowError as error:
+        return RowProblem(row.number, error.code, str(error))
+
+
+_USER_COLUMNS = ("user_id", "userId", "customer_id", "external_id", "id")
+_TIME_COLUMNS = ("timestamp", "completed_at", "completedAt", "ordered_at")
+
+
+def _customer(values: dict[str, Any], _: str, as_of: datetime) -> list[NewEvent]:
+    content = dict(values)
+    user_id = _user_of(values, _USER_COLUMNS)
+    at = _time_of(values, as_of, ("timestamp",))
+    consents = values.pop("consent", {})
+    nested = values.pop("traits", None)
+    traits = {**values, **(nested if isinstance(nested, dict) else {})}
+    make = _Maker(ImportKind.CUSTOMERS, user_id, content, at, as_of)
+    events = [make.event(EventKind.IDENTIFY, KIND_NAMES[EventKind.IDENTIFY], traits=traits)]
+    if not isinstance(consents, dict):
+        raise RowError("consent_malformed", "consent is an object, or columns consent.<purpose>")
+    return events + [_consent(make, purpose, told, traits) for purpose, told in consents.items()]
+
+
+_CONSENTS: Final[Mapping[str, str]] = {
+    ConsentState.SUBSCRIBED: CONSENT_GRANTED,
+    ConsentState.UNSUBSCRIBED: CONSENT_WITHDRAWN,
+}
+
+
+def _consent(make: _Maker, purpose: str, told: Any, traits: Mapping[str, Any]) -> NewEvent:
+    """A state alone says how things stand. An object says what was done: state, `at`, and what proves it."""
+    said = dict(told) if isinstance(told, dict) else {"state": told}
+    state = said.pop("state", None)
+    name = _CONSENTS.get(state.strip().lower()) if isinstance(state, str) else None
+    if name is None or (name == CONSENT_GRANTED and not re.fullmatch(PURPOSE, purpose.strip().lower())):
+        what = 'write subscribed or unsubscribed, or {"state": .., "at": .., "text": ..}'
+        raise RowError("consent_unknown", f"consent.<purpose>: {what}; a purpose is a word such as marketing")
+    given_at = _own_time(said, make.as_of, ("at", "timestamp"))
+    if given_at is None:
+        return make.event(EventKind.TRACK, name, properties={**said, "purpose": purpose})
+    named = {trait: traits[trait] for trait in TRAIT_OF_CHANNEL.values() if traits.get(trait) is not None}
+    return replace(make, at=given_at).event(EventKind.TRACK, name, properties={**named, **said, "purpose": purpose})
+
+
+def _order(values: dict[str, Any], currency: str, as_of: datetime) -> list[NewEvent]:
+    """`Order Completed`, and what became of it: `state` cancelled, or `refunded` with an amount."""
+    content = dict(values)
+    order_id = text_id(values.get("order_id"))
+    if order_id is None:
+        raise RowError("order_id_missing", "each order needs an order_id")
+    user_id = _user_of(values, _USER_COLUMNS[:-1])
+    at = _time_of(values, as_of, _TIME_COLUMNS)
+    if isinstance(values.get("products"), str):
+        values["products"] = typed(values["products"], "json", "products")
+    for amount in ("total", "subtotal", "revenue", "shipping", "tax", "discount", "refunded"):
+        _check_amount(values, amount, currency)
+    refunded, state = values.pop("refunded", None), values.pop("state", None)
+    make = _Maker(ImportKind.ORDERS, user_id, content, at, as_of)
+    events = [make.event(EventKind.TRACK, ORDER_COMPLETED, properties=values)]
+    about = {"order_id": order_id, "currency": _currency_of(values.get("currency"), currency)}
+    if state == "cancelled":
+        events.append(make.event(EventKind.TRACK, ORDER_CANCELLED, properties=about, place=1))
+    if refunded or state == "refunded":
+        told = about if refunded is None else {**about, "total": refunded}
+        events.append(make.event(EventKind.TRACK, ORDER_REFUNDED, properties=told, place=2))
+    return events
+
+
+def _check_amount(values: dict[str, Any], name: str, currency: str) -> None:
+    if values.get(name) is not None and minor_units(values[name], currency) is None:
+        raise RowError("amount_malformed", f"{name}: write an amount such as 49.90")
+
+
+def _currency_of(value: Any, default: str) -> str:
+    if (found := currency_of(value, default)) == UNKNOWN_CURRENCY:
+        raise RowError("currency_unknown", "currency: write an ISO 4217 code such as EUR")
+    return found
+
+
+def _product(values: dict[str, Any], currency: str, as_of: datetime) -> ProductFact:
+    product_id = (
+        text_id(values.pop("product_id", None)) or text_id(values.pop("id", None)) or text_id(values.get("sku"))
+    )
+    if product_id is None:
+        raise RowError("product_id_missing", "each product needs a product_id (or a sku)")
+    at = _time_of(values, as_of, ("timestamp", "updated_at"))
+    _check_amount(values, "price", currency)
+    own = _currency_of(values.pop("currency", None), currency)
+    price = minor_units(values.pop("price", None), own)
+    texts = {name: values.pop(name, None) for name in ("sku", "name", "category", "brand", "url", "image_url")}
+    described: dict[str, Any] = {name: None if value is None else str(value) for name, value in texts.items()}
+    described |= {"price": price, "currency": None if price is None else own}
+    return ProductFact(product_id, described, values, at, trusted=True)
+
+
+def _post(values: dict[str, Any], _: str, as_of: datetime) -> MeasuredPost:
+    """`engagements`, or the figures that add up to them."""
+    network, post_id = (text_id(values.get(name)) for name in ("network", "post_id"))
+    if network is None or re.fullmatch(NETWORK, network) is None or post_id is None:
+        raise RowError("post_id_missing", "each post needs a network, such as instagram, and the network's post_id")
+    if values.get("posted_at") is None:
+        raise RowError("time_missing", "each post needs posted_at, a time such as 2026-03-01T09:30:00Z")
+    nested = values.get("figures")
+    figures = [_count(nested if isinstance(nested, dict) else values, name) for name in COUNTED]
+    engagements = _count(values, "engagements")
+    if (engagements is None) == (figures == [None] * len(figures)):
+        raise RowError("engagements_missing", f"write engagements, or some of {', '.join(COUNTED)}; not both")
+    return MeasuredPost(
+        network=network,
+        post_id=post_id,
+        posted_at=_time_of(values, as_of, ("posted_at",)),
+        measured_at=_time_of(values, as_of, ("measured_at",)),
+        engagements=sum(figure or 0 for figure in figures) if engagements is None else engagements,
+        url=text_id(values.get("url")),
+        reach=_count(values, "reach"),
+        impressions=_count(values, "impressions"),
+        followers=_count(values, "followers"),
+    )
+
+
+def _count(values: Mapping[str, Any], name: str) -> int | None:
+    told = values.get(name)
+    if told is None:
+        return None
+    is_number = isinstance(told, str) and told.isascii() and told.isdecimal() and len(told) <= len(str(MOST))
+    count = int(told) if is_number else told
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST:
+        raise RowError("count_malformed", f"{name}: write a whole number from 0 to {MOST}")
+    return count
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes the events of one row, each with a message id of its own that the row's content decides."""
+
+    kind: ImportKind
+    user_id: str
+    content: Mapping[str, Any]
+    at: datetime
+    as_of: datetime
+
+    def event(
+        self,
+        kind: EventKind,
+        name: str,
+        *,
+        properties: dict[str, Any] | None = None,
+        traits: dict[str, Any] | None = None,
+        place: int = 0,
+    ) -> NewEvent:
+        """`place` puts the events of one row in their order, a microsecond apart."""
+        told = [self.kind, self.user_id, name, properties, self.content]
+        digest = hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)).hexdigest()
+        return NewEvent(
+            source=SOURCE,
+            message_id=f"{self.kind}/{digest[:40]}",
+            kind=kind,
+            name=name,
+            timestamp=min(self.at + timedelta(microseconds=place), self.as_of),
+            received_at=self.as_of,
+            user_id=self.user_id,
+            properties=properties or {},
+            traits=traits or {},
+            is_history=True,
+        )
+
+
+def _user_of(values: dict[str, Any], columns: Iterable[str]) -> str:
+    for column in columns:
+        found = text_id(values.pop(column, None))
+        if found is not None:
+            return found
+    raise RowError("user_id_missing", f"each row needs the customer's id in one of: {', '.join(columns)}")
+
+
+def _time_of(values: dict[str, Any], as_of: datetime, columns: Iterable[str]) -> datetime:
+    """When it was so; a row that does not say is of now."""
+    return _own_time(values, as_of, columns) or as_of
+
+
+def _own_time(values: dict[str, Any], as_of: datetime, columns: Iterable[str]) -> datetime | None:
+    for column in columns:
+        told = values.pop(column, None)
+        if told is not None:
+            return _moment(told, column, as_of)
+    return None
+
+
+def _moment(told: Any, column: str, as_of: datetime) -> datetime:
+    try:
+        moment = datetime.fromisoformat(told)
+    except (TypeError, ValueError):
+        raise RowError("time_malformed", f"{column}: write a time such as 2026-03-01T09:30:00Z") from None
+    moment = min(moment if moment.tzinfo else moment.replace(tzinfo=UTC), as_of)
+    if moment < EARLIEST:
+        raise RowError("time_out_of_range", f"{column}: nothing from before the year 1990 is taken")
+    return moment.astimezone(UTC)
