@@ -21,7 +21,7 @@ from domain.commerce import ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, Pr
 from domain.consent import CONSENT_GRANTED, CONSENT_WITHDRAWN, PURPOSE, ConsentState
 from domain.events import EARLIEST, KIND_NAMES, EventKind, NewEvent
 from domain.imports import ImportKind, Row, RowError, RowProblem, typed
-from domain.money import UNKNOWN_CURRENCY, currency_of, minor_units
+from domain.money import UNKNOWN_CURRENCY, amount_of, currency_of, minor_units
 from domain.payload import find_fault
 from domain.social import COUNTED, MOST, NETWORK, MeasuredPost
 
@@ -85,6 +85,30 @@ def _consent(make: _Maker, purpose: str, told: Any, traits: Mapping[str, Any]) -
     return replace(make, at=given_at).event(EventKind.TRACK, name, properties={**named, **said, "purpose": purpose})
 
 
+_COMPLETED = frozenset({"completed", "complete", "paid", "processing", "fulfilled", "shipped", "delivered", "closed"})
+_CANCELLED = frozenset({"cancelled", "canceled", "voided"})
+_REFUNDED = "refunded"
+_PARTIALLY_REFUNDED = "partially_refunded"
+_STATES = _COMPLETED | _CANCELLED | {_REFUNDED, _PARTIALLY_REFUNDED}
+_NO_ORDER = frozenset(
+    {"pending", "pending_payment", "on_hold", "authorized", "unpaid", "partially_paid", "expired", "failed", "draft"}
+)
+
+
+def _state_of(values: dict[str, Any]) -> str:
+    """What became of an order by its `state`, however shops write it. Raises RowError for what is no order yet, or not
+    understood: neither counts as completed."""
+    told = values.pop("state", None)
+    if told in (None, ""):
+        return "completed"
+    state = re.sub(r"[\s_-]+", "_", told.strip().lower()) if isinstance(told, str) else ""
+    if state in _NO_ORDER:
+        raise RowError("order_not_completed", f"state: an order that is {state} is none yet; import it when it is paid")
+    if state not in _STATES:
+        raise RowError("state_unknown", f"state: write one of {', '.join(sorted(_STATES))}, or leave it out")
+    return state
+
+
 def _order(values: dict[str, Any], currency: str, as_of: datetime) -> list[NewEvent]:
     """`Order Completed`, and what became of it: `state` cancelled, or `refunded` with an amount."""
     content = dict(values)
@@ -97,14 +121,17 @@ def _order(values: dict[str, Any], currency: str, as_of: datetime) -> list[NewEv
         values["products"] = typed(values["products"], "json", "products")
     for amount in ("total", "subtotal", "revenue", "shipping", "tax", "discount", "refunded"):
         _check_amount(values, amount, currency)
-    refunded, state = values.pop("refunded", None), values.pop("state", None)
+    refunded, state = values.pop("refunded", None), _state_of(values)
+    has_amount = bool(amount_of(refunded))
+    if state == _PARTIALLY_REFUNDED and not has_amount:
+        raise RowError("refund_amount_missing", "refunded: write the amount that went back")
     make = _Maker(ImportKind.ORDERS, user_id, content, at, as_of)
     events = [make.event(EventKind.TRACK, ORDER_COMPLETED, properties=values)]
     about = {"order_id": order_id, "currency": _currency_of(values.get("currency"), currency)}
-    if state == "cancelled":
+    if state in _CANCELLED:
         events.append(make.event(EventKind.TRACK, ORDER_CANCELLED, properties=about, place=1))
-    if refunded or state == "refunded":
-        told = about if refunded is None else {**about, "total": refunded}
+    if has_amount or state == _REFUNDED:
+        told = {**about, "total": refunded} if has_amount else about
         events.append(make.event(EventKind.TRACK, ORDER_REFUNDED, properties=told, place=2))
     return events
 

@@ -1,0 +1,63 @@
+"""Rows of past data: what they become, and what is refused instead of being guessed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from domain.imported_rows import take_row
+from domain.imports import ImportKind, Row, RowProblem
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+def order(**values: Any) -> list[tuple[str, Any]] | str:
+    """The names of the events that an order becomes, each with its total, or the code of its refusal."""
+    row = Row(1, {"order_id": "o-1", "user_id": "u-1", "total": "49.90", **values})
+    taken = take_row(ImportKind.ORDERS, row, currency="EUR", as_of=NOW)
+    if isinstance(taken, RowProblem):
+        return taken.code
+    assert isinstance(taken, list)
+    return [(event.name, event.properties.get("total")) for event in taken]
+
+
+COMPLETED = ("Order Completed", "49.90")
+
+
+@pytest.mark.parametrize("state", [None, "", "completed", "Complete", "PAID", "processing", "Fulfilled", " closed "])
+def test_an_order_that_was_paid_is_completed(state: str | None) -> None:
+    assert order(state=state) == [COMPLETED]
+
+
+@pytest.mark.parametrize("state", ["cancelled", "canceled", "Canceled", "CANCELLED ", "voided"])
+def test_a_cancelled_order_is_cancelled_however_it_is_spelled(state: str) -> None:
+    assert order(state=state) == [COMPLETED, ("Order Cancelled", None)]
+
+
+@pytest.mark.parametrize("state", ["refunded", "Refunded", " REFUNDED"])
+def test_a_refunded_order_gives_back_everything_unless_it_states_an_amount(state: str) -> None:
+    assert order(state=state) == [COMPLETED, ("Order Refunded", None)]
+    assert order(state=state, refunded="10.00") == [COMPLETED, ("Order Refunded", "10.00")]
+
+
+def test_a_partial_refund_states_its_amount() -> None:
+    assert order(state="Partially refunded", refunded="10") == [COMPLETED, ("Order Refunded", "10")]
+    assert order(state="partially_refunded") == "refund_amount_missing"
+    assert order(state="partially_refunded", refunded="0.00") == "refund_amount_missing"
+
+
+@pytest.mark.parametrize("nothing", [0, "0.00", "0", None])
+def test_nothing_that_went_back_is_no_refund(nothing: Any) -> None:
+    assert order(refunded=nothing) == [COMPLETED]
+
+
+@pytest.mark.parametrize("state", ["pending", "Pending payment", "on-hold", "authorized", "failed", "Draft", "unpaid"])
+def test_an_order_that_nobody_has_paid_is_none_yet(state: str) -> None:
+    assert order(state=state) == "order_not_completed"
+
+
+@pytest.mark.parametrize("state", ["zurückerstattet", "refunded?", 3, ["refunded"], True])
+def test_a_state_that_is_not_understood_is_refused(state: Any) -> None:
+    assert order(state=state) == "state_unknown"
