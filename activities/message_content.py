@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import select
 
-from connectors.rendering import Renderer
+from connectors.rendering import Rendered, Renderer
 from database.customers import Customer
 from database.loyalty import loyalty_of
 from database.messages import Message
@@ -27,12 +27,12 @@ from domain.emails import (
     Addresses,
     list_headers,
     sender_line,
-    track_links,
     with_open_picture,
     with_unsubscribe_link,
 )
 from domain.link_hosts import LinkHosts
 from domain.message_context import cart_context, customer_context, shop_context
+from domain.message_links import lead_links
 from domain.shop_settings import ShopSettings
 from domain.templates import TemplateDocument, email_content, languages_of
 from domain.wire_addresses import wire_link
@@ -149,17 +149,21 @@ async def render(renderer: Renderer, draft: Draft) -> Content:
 
 async def _email(renderer: Renderer, draft: Draft) -> Content:
     rendered = await renderer.render(email_content(draft.template, draft.languages, layout=draft.layout), draft.context)
-    addresses, html, text = draft.addresses, rendered.html, rendered.text
-    headers = {"Reply-To": draft.settings.sender.reply_to} if draft.settings.sender.reply_to else {}
-    links: Links = [(addresses.unsubscribe, "unsubscribe", None), (addresses.view, "view", None)]
+    addresses, settings = draft.addresses, draft.settings
+    hosts = link_hosts(draft.template, draft.layout, settings)
+    headers = {"Reply-To": settings.sender.reply_to} if settings.sender.reply_to else {}
     if draft.purpose != TRANSACTIONAL:
-        html, text = with_unsubscribe_link(html, text, addresses)
         headers |= list_headers(addresses)
+    links: Links = [(addresses.unsubscribe, "unsubscribe", None), (addresses.view, "view", None)]
+    new_link = _linking(links) if draft.is_tracked else None
+    html, text = finished(rendered, draft.purpose, addresses, hosts, new_link)
     if draft.is_tracked:
-        html = _tracked(html, addresses.base, _hosts(draft), links)
+        picture = new_token()
+        links.append((picture, "open", None))
+        html = with_open_picture(html, f"{addresses.base}/o/{picture}")
     return Content(
         to=draft.to,
-        sender=sender_line(draft.settings.sender.name, draft.settings.sender.email),
+        sender=sender_line(settings.sender.name, settings.sender.email),
         subject=rendered.subject,
         html=html,
         text=text,
@@ -168,22 +172,34 @@ async def _email(renderer: Renderer, draft: Draft) -> Content:
     )
 
 
-def _hosts(draft: Draft) -> LinkHosts:
-    layout = draft.layout.sources().values() if draft.layout else ()
-    sources = [*draft.template.sources().values(), *layout]
-    return LinkHosts.of(sources, website=draft.settings.website, domains=draft.settings.link_domains)
+def link_hosts(template: TemplateDocument, frame: TemplateDocument | None, settings: ShopSettings) -> LinkHosts:
+    """Where the links of a template's messages may lead."""
+    around = frame.sources().values() if frame else ()
+    sources = [*template.sources().values(), *around]
+    return LinkHosts.of(sources, website=settings.website, domains=settings.link_domains)
 
 
-def _tracked(html: str, base: str, hosts: LinkHosts, links: Links) -> str:
+def finished(
+    rendered: Rendered,
+    purpose: str,
+    addresses: Addresses,
+    hosts: LinkHosts,
+    new_link: Callable[[str], str] | None = None,
+) -> tuple[str, str]:
+    """HTML and text as they are sent; without `new_link` the same with links that nobody counts."""
+    html, text = rendered.html, rendered.text
+    if purpose != TRANSACTIONAL:
+        html, text = with_unsubscribe_link(html, text, addresses)
+    return lead_links(html, addresses.base, hosts, new_link), text
+
+
+def _linking(links: Links) -> Callable[[str], str]:
     def token_for(target: str) -> str:
         token = new_token()
         links.append((token, "click", target))
         return token
 
-    html = track_links(html, base, hosts, token_for)
-    picture = new_token()
-    links.append((picture, "open", None))
-    return with_open_picture(html, f"{base}/o/{picture}")
+    return token_for
 
 
 async def _webhook(renderer: Renderer, draft: Draft) -> Content:

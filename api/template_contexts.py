@@ -11,15 +11,12 @@ from database.customers import Customer
 from database.loyalty import loyalty_of
 from database.run_lists import page_of_runs
 from database.session import ReadSession
+from domain.emails import Addresses
 from domain.message_context import cart_context, customer_context, shop_context
 from domain.shop_settings import ShopSettings
 
-_LINKS = {
-    "unsubscribe": "https://shop.example/u/preview",
-    "preferences": "https://shop.example/u/preview",
-    "view": "https://shop.example/v/preview",
-    "referral": "https://shop.example/r/PREV1EW0",
-}
+ADDRESSES = Addresses(base="https://shop.example", unsubscribe="preview", view="preview")
+_LINKS = ADDRESSES.links() | {"referral": "https://shop.example/r/PREV1EW0"}
 """A preview's links lead nowhere, so that nobody unsubscribes by clicking around in one."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import ClassVar
 
+from activities.message_content import link_hosts
 from api.beforehand import beforehand
 from api.dependencies import ApiDependencies
 from api.document_answers import PublishRequest
@@ -21,6 +22,7 @@ from domain.findings import Finding, Severity, has_errors
 from domain.journeys.call_checks import check_call
 from domain.journeys.places import Place
 from domain.journeys.steps import Call
+from domain.message_links import link_findings
 from domain.shop_settings import ShopSettings
 from domain.template_language import template_findings
 from domain.templates import CONTENT_MARK, LAYOUT, TemplateDocument, email_content
@@ -67,12 +69,14 @@ class TemplateKind:
     async def _rendered(
         self, draft: TemplateDocument, frame: TemplateDocument | None, settings: ShopSettings
     ) -> list[Finding]:
-        return [finding async for finding in self._trials(draft, frame, settings)]
+        """The same finding of several languages is said once."""
+        return list(dict.fromkeys([finding async for finding in self._trials(draft, frame, settings)]))
 
     async def _trials(
         self, draft: TemplateDocument, frame: TemplateDocument | None, settings: ShopSettings
     ) -> AsyncIterator[Finding]:
         context = sample_context(draft.sample, settings)
+        hosts = link_hosts(draft, frame, settings)
         if draft.template == LAYOUT and CONTENT_MARK not in (draft.mjml or ""):
             message = f"The layout needs the mark {CONTENT_MARK} where the templates' bodies go."
             yield Finding(code="content_mark_missing", pointer="/mjml", message=message)
@@ -87,6 +91,8 @@ class TemplateKind:
                     rendered = await self._renderer.render(content, context)
                 except TemplateAborted:
                     continue  # it does what it is meant to do with such a sample
+                for finding in link_findings(rendered.html, hosts, _body(draft)):
+                    yield finding
                 if draft.sample and language is None:
                     for finding in _gaps(rendered.missing):
                         yield finding

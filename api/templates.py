@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from activities.message_content import finished, link_hosts
 from activities.trial_messages import Trial
 from api.auth import Caller, requires
 from api.beforehand import beforehand, occasion
@@ -17,7 +18,7 @@ from api.documents import Key, document_router
 from api.idempotency import concerns
 from api.message_answers import MessageAnswer
 from api.routing import only_asks
-from api.template_contexts import context_for, sample_context
+from api.template_contexts import ADDRESSES, context_for, sample_context
 from api.template_kind import TemplateKind
 from database import documents
 from database.customers import Customer
@@ -25,12 +26,13 @@ from database.message_lists import find_message
 from database.session import ReadSession
 from database.shop_settings import shop_settings
 from database.templates import KIND, layout
+from domain.consent import MARKETING
 from domain.documents import DocumentState
 from domain.drafts import read_draft
 from domain.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from domain.keys import Scope, StoredKey
 from domain.messages import ADDRESS
-from domain.shop_settings import ShopSettings
+from domain.shop_settings import Purpose, ShopSettings
 from domain.templates import LAYOUT, Language, TemplateDocument, email_content, languages_of
 
 _TESTS = UUID("5f0e1c3a-5d0b-5b63-9d4c-0d8f3a1f7c11")
@@ -46,6 +48,9 @@ class PreviewWish(BaseModel):
     customer_id: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     sample: dict[str, Any] | None = None  # any JSON: parts of the context
     locale: Language | None = Field(default=None, description="A language, instead of the customer's own")
+    purpose: Purpose = Field(
+        default=MARKETING, description="Of the journey that sends it; all but transactional mail shows a way out."
+    )
 
 
 class TestWish(PreviewWish):
@@ -57,7 +62,7 @@ class TestWish(PreviewWish):
 
 
 class Preview(BaseModel):
-    """The rendered draft. `missing` names values that it shows and that were not there."""
+    """The draft as it would be sent, with links that nobody counts. `missing` names values that were not there."""
 
     subject: str | None = None
     preheader: str | None = None
@@ -91,11 +96,13 @@ async def preview_template(
         return Preview(url=filled["url"], body=filled["body"])
     content = email_content(template, _languages(wish, customer, context), layout=frame)
     rendered = await dependencies.renderer.render(content, context)
+    hosts = link_hosts(template, frame, settings)
+    html, text = finished(rendered, wish.purpose, ADDRESSES, hosts)
     return Preview(
         subject=rendered.subject,
         preheader=rendered.preheader,
-        html=rendered.html,
-        text=rendered.text,
+        html=html,
+        text=text,
         missing=list(rendered.missing),
     )
 

@@ -1,9 +1,9 @@
-"""An e-mail on its way out: its headers, its tracked links, its unsubscribe link. Pure; sending is connectors/."""
+"""An e-mail on its way out: its headers, its own links, its opening picture. Pure; sending is connectors/."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.header import decode_header, make_header
@@ -11,8 +11,6 @@ from email.utils import parseaddr
 from html import escape, unescape
 from typing import Any
 from uuid import UUID
-
-from domain.link_hosts import LinkHosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,32 +78,8 @@ def list_headers(addresses: Addresses) -> dict[str, str]:
     }
 
 
-_ANCHOR = re.compile(r"<(?:a|area)\s[^<>]*>", re.IGNORECASE)
-_HREF = re.compile(r"""(\shref\s*=\s*)("[^"]*"|'[^']*')""", re.IGNORECASE)
-_SAFE = re.compile(r"(?:https?:|mailto:|tel:|sms:|#|$)", re.IGNORECASE)
 _OPEN_PICTURE = re.compile(r'<img src="[^"<>]*/o/[A-Za-z0-9_-]+" width="1" height="1"[^<>]*>')
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
-
-
-def track_links(html: str, base: str, hosts: LinkHosts, new_token: Callable[[str], str]) -> str:
-    """Lead the links of a message through `/c/<token>`; `new_token` makes a token for a target.
-
-    Untouched stay our own links (unsubscribe, preferences, view), `mailto:` and `tel:`, and links to other hosts than
-    `hosts`: they lead there themselves and are not counted. What could run code in a browser (`javascript:`, `data:`,
-    anything unknown) leads nowhere.
-    """
-
-    def rewrite(href: re.Match[str]) -> str:
-        target = unescape(href.group(2)[1:-1]).strip()
-        if not _SAFE.match(target):
-            return f'{href.group(1)}"#"'
-        if not target.lower().startswith(("http://", "https://")) or target.startswith(f"{base}/"):
-            return href.group()
-        if not hosts.allow(target):
-            return href.group()
-        return f'{href.group(1)}"{escape(base)}/c/{new_token(target)}"'
-
-    return _ANCHOR.sub(lambda anchor: _HREF.sub(rewrite, anchor.group()), html)
 
 
 def with_open_picture(html: str, address: str) -> str:

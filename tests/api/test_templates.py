@@ -137,6 +137,40 @@ async def test_a_gap_in_the_sample_is_a_warning(client: httpx.AsyncClient) -> No
     assert (finding["code"], finding["severity"]) == ("value_missing", "warning")
 
 
+async def test_links_that_lead_nowhere_in_a_mail_are_told_when_the_template_is_saved(client: httpx.AsyncClient) -> None:
+    written = (
+        '<a href="/sale">a</a><a href=//shop.example/b>b</a><a href="javascript:alert(1)">c</a>'
+        '<a href="{{ entry.properties.app }}">d</a>'
+        '<a href="myshop://cart">e</a><a href=https://shop.example/f>f</a><a href="#top">g</a><a href="">h</a>'
+    )
+    sample = {"entry": {"properties": {"app": "other-app:open"}}}
+
+    saved = await save(client, html=written, sample=sample, locales={"de": {"subject": "Hallo"}})
+
+    told = [(each["code"], each["severity"], each["message"].split()[2]) for each in saved.json()["findings"]]
+    assert told == [
+        ("link_relative", "warning", "/sale"),
+        ("link_relative", "warning", "//shop.example/b"),
+        ("link_refused", "warning", "javascript:alert(1)"),
+        ("link_refused", "warning", "other-app:open"),
+    ]
+
+
+async def test_a_preview_shows_what_is_sent(client: httpx.AsyncClient) -> None:
+    links = '<a href="javascript:x()">a</a><a href="myshop://cart">b</a>'
+    await save(client, html=f"<html><body>{links}</body></html>")
+
+    marketing = (await client.post("/v1/templates/hello/preview", json={})).json()
+    receipt = (await client.post("/v1/templates/hello/preview", json={"purpose": "transactional"})).json()
+
+    shown = '<a href="#">a</a><a href="myshop://cart">b</a>'
+    assert receipt["html"] == f"<html><body>{shown}</body></html>"
+    assert marketing["html"].startswith(f"<html><body>{shown}<p")
+    assert "https://shop.example/u/preview" in marketing["html"]
+    assert "Unsubscribe: https://shop.example/u/preview" in marketing["text"]
+    assert "Unsubscribe" not in receipt["text"]
+
+
 async def test_a_test_goes_to_the_named_address_and_shows_in_the_list(
     client: httpx.AsyncClient, provider: ScriptedProvider
 ) -> None:

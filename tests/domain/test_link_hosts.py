@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from domain.emails import track_links
 from domain.link_hosts import LinkHosts, host_of
+from domain.message_links import lead_links
 
 HOSTS = LinkHosts.of(
     [
@@ -57,13 +57,13 @@ def test_links_to_hosts_of_the_author_and_the_shop_are_counted(address: str) -> 
 def test_a_link_whose_host_somebody_else_chose_never_leads_through_ours(address: str) -> None:
     assert not HOSTS.allow(address)
     html = f'<a href="{address}">x</a>'
-    assert "/c/" not in track_links(html, "https://links.shop.example", HOSTS, lambda _: "token")
+    assert "/c/" not in lead_links(html, "https://links.shop.example", HOSTS, lambda _: "token")
 
 
 def test_a_link_stays_with_the_person_who_wrote_it() -> None:
     html = '<a href="https://evil.example/">mine</a><a href="https://shop.example/">shop</a>'
 
-    tracked = track_links(html, "https://l.example", HOSTS, lambda _: "token")
+    tracked = lead_links(html, "https://l.example", HOSTS, lambda _: "token")
 
     assert tracked == '<a href="https://evil.example/">mine</a><a href="https://l.example/c/token">shop</a>'
 

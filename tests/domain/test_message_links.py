@@ -1,0 +1,97 @@
+"""Which links of a mail are counted, which stay as they were written, and which lead nowhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from domain.link_hosts import LinkHosts
+from domain.message_links import lead_links, targets
+
+BASE = "https://l.example"
+HOSTS = LinkHosts.of(
+    [
+        '<a href="https://shop.example/">',
+        '<a href="myshop://product/{{ x }}">',
+        '<a href="{{ cart.url }}">',
+        """{% set far = 'Other-App:open' %}<a href=javascript:alert(1)>""",
+    ],
+    website=None,
+    domains=[],
+)
+
+
+def counted(html: str) -> tuple[str, list[str]]:
+    """The HTML with counted links, and where these lead."""
+    led: list[str] = []
+
+    def token(target: str) -> str:
+        led.append(target)
+        return str(len(led))
+
+    return lead_links(html, BASE, HOSTS, token), led
+
+
+@pytest.mark.parametrize(
+    ("written", "target"),
+    [
+        ("<a href=https://shop.example/a?b=1&amp;c=2>", "https://shop.example/a?b=1&c=2"),
+        ("<a href=https://shop.example/>", "https://shop.example/"),
+        ("<A class=x\nHREF = 'https://shop.example/a'>", "https://shop.example/a"),
+        ('<a title="a > b" href="https://shop.example/">', "https://shop.example/"),
+        ("<a title=it's href='https://shop.example/'>", "https://shop.example/"),
+        ('<a/href="https://shop.example/"/>', "https://shop.example/"),
+        ('<area alt href="https://shop.example/">', "https://shop.example/"),
+        ('<a data-href="https://no.example" href="https://shop.example/">', "https://shop.example/"),
+        ('<a title=\'href="https://no.example"\' href="https://shop.example/">', "https://shop.example/"),
+        ('<a href="https://shop.example/1" href="https://shop.example/2">', "https://shop.example/1"),
+        ('<a href=" https://shop.example/?a=1&copy=2&amp;x=&eacute; ">', "https://shop.example/?a=1&copy=2&x=\u00e9"),
+    ],
+)
+def test_a_link_is_counted_however_its_tag_is_written(written: str, target: str) -> None:
+    html, led = counted(f"<p>it's 'so'{written}x</a></p>")
+
+    assert led == [target]
+    assert targets(html)[0] == f"{BASE}/c/1"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("whatsapp://send?text=Hi%20you", "mailto:a@shop.example", "tel:+491234", "sms:+491234", "myshop://product/7"),
+        *("MyShop://product/7", "other-app:open", "//shop.example/x", "/cart", "#top", "", "geo:1,2"),
+        *("https://elsewhere.example/", f"{BASE}/u/token"),
+    ],
+)
+@pytest.mark.parametrize("quote", ['"', "'", ""])
+def test_other_links_stay_letter_by_letter(written: str, quote: str) -> None:
+    html = f"<p><a  href={quote}{written}{quote} >x</a><abbr href=x:y></p>"
+
+    assert counted(html) == (html, [])
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("javascript:alert(1)", "JavaScript:x", " javascript:x", "java&#10;script:x", "&#1;javascript:x"),
+        *("data:text/html,x", "vbscript:x", "file:///etc/passwd", "unknown-app:x", "&#106;avascript:x", "ms-msdt:/id"),
+    ],
+)
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_what_could_run_code_and_schemes_that_only_data_names_lead_nowhere(target: str, quote: str) -> None:
+    assert counted(f"<a href={quote}{target}{quote} class=b>x</a>") == ('<a href="#" class=b>x</a>', [])
+
+
+def test_unquoted_links_that_could_run_code_lead_nowhere() -> None:
+    assert counted("<a href=javascript:alert(1)>x</a>") == ('<a href="#">x</a>', [])
+
+
+def test_without_counting_nothing_changes_but_what_leads_nowhere() -> None:
+    html = '<a href=https://shop.example/>a</a><a href="javascript:x">b</a>'
+
+    assert lead_links(html, BASE, HOSTS, None) == '<a href=https://shop.example/>a</a><a href="#">b</a>'
+
+
+def test_a_page_of_broken_tags_takes_no_longer_than_a_whole_one() -> None:
+    for broken in ("<a ", "<a x='", '<a "', "<a x=", "<a /" + " " * 50, "<a b c d "):
+        html = broken * (200_000 // len(broken))
+        assert counted(html) == (html, [])
