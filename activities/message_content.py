@@ -31,7 +31,7 @@ from domain.emails import (
     with_unsubscribe_link,
 )
 from domain.link_hosts import LinkHosts
-from domain.message_context import cart_context, customer_context, shop_context
+from domain.message_context import cart_context, customer_context, message_context, shop_context
 from domain.message_links import lead_links
 from domain.shop_settings import ShopSettings
 from domain.templates import TemplateDocument, email_content, languages_of
@@ -112,6 +112,7 @@ async def draft_for(
             "saved": run.saved,
             "cart": cart_context(lines, run.entry, settings),
             "shop": shop_context(settings),
+            "message": message_context(message.purpose),
             "links": addresses.links() | await _referral_link(session, live, customer.id, addresses.base, message),
         },
         settings=settings,

@@ -34,6 +34,7 @@ class Trial:
     layout: TemplateDocument | None
     context: Mapping[str, Any]
     to: str
+    purpose: str  # which it is rendered as
     languages: tuple[str, ...]
     settings: ShopSettings
 
@@ -57,7 +58,7 @@ class TrialSender:
         addresses = new_addresses(trial.settings, self._public_url)
         draft = Draft(
             message_id=trial.message_id,
-            purpose=TRIAL,
+            purpose=trial.purpose,
             to=trial.to,
             template=trial.template,
             layout=trial.layout,

@@ -12,7 +12,7 @@ from database.loyalty import loyalty_of
 from database.run_lists import page_of_runs
 from database.session import ReadSession
 from domain.emails import Addresses
-from domain.message_context import cart_context, customer_context, shop_context
+from domain.message_context import cart_context, customer_context, message_context, shop_context
 from domain.shop_settings import ShopSettings
 
 ADDRESSES = Addresses(base="https://shop.example", unsubscribe="preview", view="preview")
@@ -20,7 +20,7 @@ _LINKS = ADDRESSES.links() | {"referral": "https://shop.example/r/PREV1EW0"}
 """A preview's links lead nowhere, so that nobody unsubscribes by clicking around in one."""
 
 
-def sample_context(sample: Mapping[str, Any], settings: ShopSettings) -> dict[str, Any]:
+def sample_context(sample: Mapping[str, Any], settings: ShopSettings, *, purpose: str) -> dict[str, Any]:
     """A whole context from a sample, which may leave anything out."""
     customer, entry = _object(sample.get("customer")), _object(sample.get("entry"))
     traits = _object(customer.get("traits"))
@@ -31,12 +31,19 @@ def sample_context(sample: Mapping[str, Any], settings: ShopSettings) -> dict[st
         "shop": shop_context(settings) | _object(sample.get("shop")),
         "cart": cart_context(None, entry, settings) | _object(sample.get("cart")),
         "links": _LINKS,
+        "message": message_context(purpose),
     }
     return {**sample, **context}
 
 
 async def context_for(
-    session: ReadSession, customer: Customer, sample: Mapping[str, Any], settings: ShopSettings, *, as_of: datetime
+    session: ReadSession,
+    customer: Customer,
+    sample: Mapping[str, Any],
+    settings: ShopSettings,
+    *,
+    purpose: str,
+    as_of: datetime,
 ) -> dict[str, Any]:
     """The context of a customer: the entry and answers of the latest run, where there is none those of the sample."""
     runs = await page_of_runs(session, customer_id=customer.id, limit=1)
@@ -49,6 +56,7 @@ async def context_for(
         "shop": shop_context(settings),
         "cart": cart_context(await cart_lines(session, customer.id, entry), entry, settings),
         "links": _LINKS,
+        "message": message_context(purpose),
     }
 
 

@@ -15,6 +15,7 @@ from api.template_contexts import sample_context
 from database.session import WriteSession
 from database.shop_settings import shop_settings
 from database.templates import layout
+from domain.consent import MARKETING
 from domain.document import Document
 from domain.documents import Change, Planned, Publication, Published
 from domain.errors import TemplateAborted, TemplateFailed
@@ -75,7 +76,7 @@ class TemplateKind:
     async def _trials(
         self, draft: TemplateDocument, frame: TemplateDocument | None, settings: ShopSettings
     ) -> AsyncIterator[Finding]:
-        context = sample_context(draft.sample, settings)
+        context = sample_context(draft.sample, settings, purpose=MARKETING)
         hosts = link_hosts(draft, frame, settings)
         if draft.template == LAYOUT and CONTENT_MARK not in (draft.mjml or ""):
             message = f"The layout needs the mark {CONTENT_MARK} where the templates' bodies go."

@@ -128,6 +128,7 @@ async def send_test(
         layout=None if key == LAYOUT else await layout(session),
         context=context,
         to=wish.to,
+        purpose=wish.purpose,
         languages=tuple(_languages(wish, customer, context)),
         settings=settings,
     )
@@ -168,8 +169,8 @@ async def _context(
 ) -> dict[str, Any]:
     sample = template.sample if wish.sample is None else wish.sample
     if customer is None:
-        return sample_context(sample, settings)
-    return await context_for(session, customer, sample, settings, as_of=as_of)
+        return sample_context(sample, settings, purpose=wish.purpose)
+    return await context_for(session, customer, sample, settings, purpose=wish.purpose, as_of=as_of)
 
 
 def _languages(wish: PreviewWish, customer: Customer | None, context: dict[str, Any]) -> list[str]:

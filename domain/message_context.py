@@ -19,6 +19,11 @@ def customer_context(
     return {"id": customer_id, "traits": dict(traits), "points": points and dict(points), "tier": tier}
 
 
+def message_context(purpose: str) -> dict[str, Any]:
+    """`message`: its purpose, for words that not every kind of mail may say."""
+    return {"purpose": purpose}
+
+
 def shop_context(settings: ShopSettings) -> dict[str, Any]:
     """`shop`."""
     return {

@@ -16,8 +16,8 @@ from domain.findings import Finding, Severity
 from domain.template_abort import Abort
 from domain.templates import LAYOUT, TemplateDocument
 
-CONTEXT_NAMES = frozenset({"cart", "customer", "entry", "links", "saved", "shop"})
-"""What a template finds: the customer and their cart, the entering event, kept answers, the shop, our links."""
+CONTEXT_NAMES = frozenset({"cart", "customer", "entry", "links", "message", "saved", "shop"})
+"""What a template finds: customer and cart, the entering event, kept answers, the shop, our links, the message."""
 
 FILTERS = frozenset({
     "abs", "batch", "capitalize", "d", "date", "default", "e", "escape", "first", "float", "int", "items", "join",

@@ -130,6 +130,8 @@ async def test_marketing_needs_a_subscribed_record(shop: Shop, consent: str | No
 
 
 async def test_a_transactional_message_needs_no_consent_and_carries_no_unsubscribe_header(shop: Shop) -> None:
+    async with shop.database.transaction() as session:
+        await publish(session, "template", "hello", hello_template(subject="Of {{ message.purpose }}"))
     run_id = await enter(shop, consent="unsubscribed", journey="receipts")
 
     outcome = await shop.send(run_id)
@@ -137,6 +139,7 @@ async def test_a_transactional_message_needs_no_consent_and_carries_no_unsubscri
     assert outcome.kind is OutcomeKind.DONE
     (email,) = shop.provider.taken
     assert "List-Unsubscribe" not in email.headers
+    assert email.subject == "Of transactional"
 
 
 async def test_a_shop_may_send_marketing_to_who_never_said_anything(shop: Shop) -> None:

@@ -158,7 +158,7 @@ async def test_links_that_lead_nowhere_in_a_mail_are_told_when_the_template_is_s
 
 async def test_a_preview_shows_what_is_sent(client: httpx.AsyncClient) -> None:
     links = '<a href="javascript:x()">a</a><a href="myshop://cart">b</a>'
-    await save(client, html=f"<html><body>{links}</body></html>")
+    await save(client, html=f"<html><body>{links}</body></html>", subject="Of {{ message.purpose }}")
 
     marketing = (await client.post("/v1/templates/hello/preview", json={})).json()
     receipt = (await client.post("/v1/templates/hello/preview", json={"purpose": "transactional"})).json()
@@ -169,6 +169,7 @@ async def test_a_preview_shows_what_is_sent(client: httpx.AsyncClient) -> None:
     assert "https://shop.example/u/preview" in marketing["html"]
     assert "Unsubscribe: https://shop.example/u/preview" in marketing["text"]
     assert "Unsubscribe" not in receipt["text"]
+    assert (marketing["subject"], receipt["subject"]) == ("Of marketing", "Of transactional")
 
 
 async def test_a_test_goes_to_the_named_address_and_shows_in_the_list(

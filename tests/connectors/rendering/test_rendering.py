@@ -11,7 +11,7 @@ from connectors.rendering.mjml import MjmlError, compile_mjml
 from connectors.rendering.plain_text import plain_text
 from connectors.rendering.sandbox import Sandbox
 from domain.errors import TemplateAborted
-from domain.message_context import cart_context, customer_context, shop_context
+from domain.message_context import cart_context, customer_context, message_context, shop_context
 from domain.shop_settings import ShopSettings
 from domain.template_language import FILTERS, TESTS, faults, template_findings
 from domain.templates import TemplateDocument, email_content
@@ -238,6 +238,26 @@ async def test_the_built_in_templates_hold_with_much_little_and_no_data(
     assert "Unsubscribe: https://l/u/t" in rendered.text
     assert len(rendered.html) < 102 * 1024  # Gmail cuts longer messages
     assert ("€79.00" in rendered.html) is (data != "nothing")
+
+
+async def test_only_who_asked_for_a_message_is_told_so(renderer: Renderer) -> None:
+    template, frame = BUILT_IN["cart-reminder"], BUILT_IN["layout"]
+    content = email_content(template, [], layout=frame)
+    shared = {
+        "shop": shop_context(ShopSettings()),
+        "links": {"unsubscribe": "https://l/u/t", "preferences": "https://l/p/t", "view": "https://l/v/t"},
+    }
+
+    news = await renderer.render(content, shared | {"message": message_context("marketing")})
+    receipt = await renderer.render(content, shared | {"message": message_context("transactional")})
+
+    assert "because you asked to hear from us" in news.text
+    assert "Unsubscribe: https://l/u/t" in news.text
+    for part in (receipt.html, receipt.text):
+        assert "asked to hear" not in part
+        assert "https://l/u/t" not in part
+        assert "https://l/v/t" in part
+        assert "something you did with us" in part
 
 
 # Nothing escapes, nothing hangs (G25) -----------------------------------------------------------------------
