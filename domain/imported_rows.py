@@ -235,6 +235,28 @@ class _Maker:
         )
 
 
+class Retold:
+    """Knows the rows of one file that say again what an earlier row said of the same customer or order, with another
+    row between: the file goes back to it, so it counts again. What only repeats the row before it is the same row.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str | None, str | None], str] = {}
+        self._times: dict[str, int] = {}  # only of customers and orders of which the file says several things
+
+    def tell_apart(self, row: list[NewEvent]) -> list[NewEvent]:
+        """The events of the next row, with message ids that are their own. The same file gives the same ids."""
+        first = row[0]
+        about, said = (first.user_id, text_id(first.properties.get("order_id"))), first.message_id
+        last = self._last.get(about)
+        if last is not None and last != said:
+            self._times.setdefault(last, 1)
+            self._times[said] = self._times.get(said, 0) + 1
+        self._last[about] = said
+        times = self._times.get(said, 1)
+        return row if times == 1 else [replace(event, message_id=f"{event.message_id}/{times}") for event in row]
+
+
 def _user_of(values: dict[str, Any], columns: Iterable[str]) -> str:
     for column in columns:
         found = text_id(values.pop(column, None))

@@ -15,7 +15,7 @@ from database.social_posts import write_posts
 from domain.client_addresses import with_networks_only
 from domain.commerce import ProductFact
 from domain.events import NewEvent
-from domain.imported_rows import Imported, take_row
+from domain.imported_rows import Imported, Retold, take_row
 from domain.imports import ImportFormat, ImportKind, RowProblem, read_rows
 from domain.social import MeasuredPost
 from triggers.consent_statements import find_withdrawn, statement_of
@@ -106,6 +106,7 @@ class _Importer:
         self._as_of = as_of
         self._enter = enter
         self._truncate_ip = truncate_ip
+        self._retold = Retold()
         self._rows: list[_Numbered] = []
         self._products: list[ProductFact] = []
         self._posts: list[MeasuredPost] = []
@@ -119,7 +120,8 @@ class _Importer:
             case MeasuredPost():
                 self._posts.append(taken)
             case _:
-                kept = map(with_networks_only, taken) if self._truncate_ip else taken
+                told = self._retold.tell_apart(taken)
+                kept = map(with_networks_only, told) if self._truncate_ip else told
                 self._rows.append((number, [replace(event, enters=self._enter) for event in kept]))
 
     async def flush(self) -> None:

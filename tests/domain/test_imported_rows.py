@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.imported_rows import take_row
+from domain.imported_rows import Retold, take_row
 from domain.imports import ImportKind, Row, RowProblem
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -61,3 +61,43 @@ def test_an_order_that_nobody_has_paid_is_none_yet(state: str) -> None:
 @pytest.mark.parametrize("state", ["zurückerstattet", "refunded?", 3, ["refunded"], True])
 def test_a_state_that_is_not_understood_is_refused(state: Any) -> None:
     assert order(state=state) == "state_unknown"
+
+
+def ids(kind: ImportKind, rows: list[dict[str, Any]]) -> list[str]:
+    """The message ids of what the rows of one file become, a row's after the other's."""
+    retold, found = Retold(), []
+    for number, values in enumerate(rows, 1):
+        taken = take_row(kind, Row(number, values), currency="EUR", as_of=NOW)
+        assert isinstance(taken, list)
+        found += [event.message_id for event in retold.tell_apart(taken)]
+    return found
+
+
+GOLD, SILVER = {"id": "u-1", "tier": "gold"}, {"id": "u-1", "tier": "silver"}
+OTHER = {"id": "u-2", "tier": "gold"}
+
+
+def test_a_row_that_goes_back_to_an_earlier_value_counts_again() -> None:
+    told = ids(ImportKind.CUSTOMERS, [GOLD, SILVER, OTHER, GOLD, SILVER, GOLD])
+    assert len(set(told)) == 6
+
+
+def test_a_row_that_repeats_the_one_before_it_is_the_same_row() -> None:
+    gold, _, again, silver, back, still = ids(ImportKind.CUSTOMERS, [GOLD, OTHER, GOLD, SILVER, GOLD, GOLD])
+    assert gold == again
+    assert len({gold, silver, back}) == 3
+    assert back == still
+
+
+def test_the_same_file_gives_the_same_ids_again_and_a_row_alone_its_own() -> None:
+    rows = [GOLD, SILVER, OTHER, GOLD]
+    assert ids(ImportKind.CUSTOMERS, rows) == ids(ImportKind.CUSTOMERS, rows)
+    assert ids(ImportKind.CUSTOMERS, rows)[:3] == [ids(ImportKind.CUSTOMERS, [row])[0] for row in (GOLD, SILVER, OTHER)]
+
+
+def test_an_order_that_goes_back_to_an_earlier_total_counts_again_with_all_that_became_of_it() -> None:
+    first = {"order_id": "o-1", "user_id": "u-1", "total": "100", "refunded": "10"}
+    told = ids(ImportKind.ORDERS, [first, {**first, "order_id": "o-2"}, {**first, "total": "90"}, first])
+    assert len(set(told)) == 8
+    unmoved = ids(ImportKind.ORDERS, [first, {**first, "order_id": "o-2"}, first])
+    assert unmoved[:2] == unmoved[4:]

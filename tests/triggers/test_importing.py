@@ -63,6 +63,15 @@ async def test_importing_a_file_again_changes_nothing(shop: Shop) -> None:
     assert (await shop.customer("u-1")).last_number == before
 
 
+async def test_a_file_that_goes_back_to_an_earlier_value_ends_with_it_however_often_it_comes(shop: Shop) -> None:
+    text = "user_id,tier\nu-1,gold\nu-1,silver\nu-1,gold\n"
+    first = await take(shop, ImportKind.CUSTOMERS, text, ImportFormat.CSV)
+    assert (first.imported, (await shop.customer("u-1")).traits) == (3, {"tier": "gold"})
+    again = await take(shop, ImportKind.CUSTOMERS, text, ImportFormat.CSV)
+    assert (again.imported, again.duplicates) == (0, 3)
+    assert (await shop.customer("u-1")).traits == {"tier": "gold"}
+
+
 async def test_orders_come_with_what_became_of_them(shop: Shop) -> None:
     report = await take(shop, ImportKind.ORDERS, ORDERS, ImportFormat.JSON_LINES)
     assert [(each.row, each.code) for each in report.problems] == [
