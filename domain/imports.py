@@ -20,6 +20,8 @@ MOST_COLUMNS = 500
 LONGEST_LINE = 1_000_000
 MOST_LINES = 1_000
 """Lines that one row of a CSV may have: cells in quotes may break lines. What goes on for longer was never closed."""
+_MOST_LINES_BEHIND = 50
+"""The same behind a quote that was not closed, where each line is tried again: many such rows must not cost minutes."""
 _DELIMITERS = ",;\t"
 _FEWEST_COLUMNS = 3
 """Of a file whose whole lines tell themselves apart from the lines of a cell by their number of cells."""
@@ -146,7 +148,7 @@ class _Lines:
 
 def _read_csv(lines: _Lines) -> Iterator[Row | RowProblem]:
     delimiter = _delimiter(lines)
-    names, taken, fault = _cells(lines, delimiter)
+    names, taken, fault = _cells(lines, delimiter, MOST_LINES)
     if fault is not None:
         yield RowProblem(0, "csv_malformed", f"the header cannot be read: {fault}")
         return
@@ -157,7 +159,8 @@ def _read_csv(lines: _Lines) -> Iterator[Row | RowProblem]:
     number = opened = swallowed = 0  # `opened`: the line of the last quote without end; `swallowed`: how far it went
     while True:
         number += 1
-        cells, taken, fault = _cells(lines, delimiter)
+        most = MOST_LINES if lines.number >= swallowed else _MOST_LINES_BEHIND
+        cells, taken, fault = _cells(lines, delimiter, most)
         if not taken:
             return
         at = lines.number - len(taken) + 1
@@ -186,26 +189,26 @@ def _delimiter(lines: _Lines) -> str:
     return _DELIMITERS[0]
 
 
-def _cells(lines: _Lines, delimiter: str) -> tuple[list[str], list[str], RowError | None]:
+def _cells(lines: _Lines, delimiter: str, most: int) -> tuple[list[str], list[str], RowError | None]:
     """The next row's cells, the lines they stand in, and what is wrong with them. No lines: the file is at its end."""
     taken: list[str] = []
     try:
-        return next(csv.reader(_kept(lines, taken), delimiter=delimiter, strict=True), []), taken, None
+        return next(csv.reader(_kept(lines, taken, most), delimiter=delimiter, strict=True), []), taken, None
     except csv.Error as error:
         return [], taken, RowError("csv_malformed", str(error))
     except RowError as error:
         return [], taken, error
 
 
-def _kept(lines: _Lines, taken: list[str]) -> Iterator[str]:
+def _kept(lines: _Lines, taken: list[str], most: int) -> Iterator[str]:
     length = 0
     for line in lines:
         taken.append(line)
         length += len(line)
         if length > LONGEST_LINE:
             raise RowError("line_too_long", f"a row may have {LONGEST_LINE:,} characters")
-        if len(taken) > MOST_LINES:
-            raise RowError("line_too_long", f"a row may have {MOST_LINES:,} lines")
+        if len(taken) > most:
+            raise RowError("line_too_long", f"a row may have {most:,} lines")
         yield line
 
 
