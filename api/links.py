@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
 from api.erased_links import DELETED, missing, nothing_kept, notice
 from api.pages import PRIVATE, show, show_message
-from api.preferences import OFFER, SAVE, choices_of, subscribe, unsubscribe
+from api.preferences import CONFIRM, OFFER, SAVE, asked, choices_of, question, subscribe, unsubscribe
 from api.routing import ApiRoute
 from api.visits import address_to_keep
 from database.erased_links import UNSUBSCRIBE, erased_link, silence
@@ -112,6 +112,42 @@ async def change_preferences(token: Token, request: Request, session: Writing, a
     if is_page:
         return await _preferences(session, message, "You are unsubscribed. It may be lonely here, but it is quiet.")
     return PlainTextResponse("You are unsubscribed.", headers=PRIVATE)
+
+
+@router.get("/u/{token}/confirm", summary="Confirm a double opt-in", response_class=Response)
+async def ask_to_confirm(token: Token, session: Reading) -> Response:
+    """Asks the question and changes nothing. Where nothing waits for a yes, it leads to the preferences."""
+    found = await link_of(session, token, UNSUBSCRIBE)
+    purposes = [] if found is None else await asked(session, found[1])
+    if found is None or not purposes:
+        return RedirectResponse(f"../{token}", 303, headers=PRIVATE)
+    settings = await shop_settings(session)
+    return show(
+        "confirm",
+        shop=settings.name,
+        accent=settings.accent_color,
+        question=question(settings.name, _hidden(found[1].to or ""), purposes),
+        button=CONFIRM,
+    )
+
+
+@router.post("/u/{token}/confirm", summary="Say yes to a double opt-in", response_class=Response)
+async def confirm(token: Token, request: Request, session: Writing, as_of: AsOf) -> Response:
+    """Grants what was asked for, to the address that the message went to."""
+    found = await link_of(session, token, UNSUBSCRIBE)
+    purposes = [] if found is None else await asked(session, found[1])
+    if found is None or not purposes:
+        return RedirectResponse(f"../{token}", 303, headers=PRIVATE)
+    message, settings = found[1], await shop_settings(session)
+    words = question(settings.name, _hidden(message.to or ""), purposes)
+    evidence = {
+        "form": f"/u/{token[:6]}.../confirm",
+        "user_agent": _agent(request),
+        "ip": address_to_keep(request),
+        "text": f"{words} [{CONFIRM}]",
+    }
+    await subscribe(session, message, purposes, evidence=evidence, as_of=as_of)
+    return await notice(session, "Thank you", "You will hear from us.")
 
 
 async def _change_nobodys(session: WriteSession, token: str, form: FormData, as_of: datetime) -> Response:

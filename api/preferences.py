@@ -15,6 +15,7 @@ from database.customers import Customer, lock
 from database.events import append
 from database.message_reports import answered, event_about, named_address, report
 from database.messages import Message
+from database.runs import Run
 from database.session import ReadSession, WriteSession
 from domain.addresses import TRAIT_OF_CHANNEL
 from domain.consent import (
@@ -29,6 +30,7 @@ from domain.consent import (
     ConsentState,
     Permission,
     StandingConsent,
+    consent_of_event,
     decisive,
     permission,
 )
@@ -44,6 +46,8 @@ OFFER = "Choose what you would like to hear about. Messages about your orders al
 """What the page says above the choices; part of the evidence of whoever chooses."""
 SAVE = "Save my choices"
 """What the page's button says."""
+CONFIRM = "Yes, please"
+"""What the button of a double opt-in says."""
 _NEVER = (datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
@@ -79,6 +83,25 @@ async def choices_of(session: ReadSession, message: Message, settings: ShopSetti
 
 def _name_of(purpose: str) -> str:
     return _NAMES.get(purpose, purpose.replace("_", " ").replace("-", " ").capitalize())
+
+
+async def asked(session: ReadSession, message: Message) -> Sequence[str]:
+    """The purposes that a yes to this message confirms: what its run was entered for, else all that is pending."""
+    records, to = await _standing(session, message)
+    fitting = [each for each in records if each.channel in (message.channel, EVERY_CHANNEL)]
+    own = [each for each in fitting if to.address in (None, each.address)]
+    latest = {purpose: decisive(own, purpose) for purpose in {each.purpose for each in own}}
+    pending = sorted(purpose for purpose, found in latest.items() if found and found.state == ConsentState.PENDING)
+    run = None if message.run_id is None else await session.get(Run, message.run_id)
+    requested = (
+        None if run is None else consent_of_event(run.entry.get("event") or "", run.entry.get("properties") or {})
+    )
+    return pending if requested is None else [purpose for purpose in pending if purpose == requested[0]]
+
+
+def question(shop: str, address: str, purposes: Sequence[str]) -> str:
+    """What the page of a double opt-in asks; part of the evidence of whoever says yes."""
+    return f"May {shop} write to {address} about this: {', '.join(map(_name_of, purposes))}?"
 
 
 async def _standing(session: ReadSession, message: Message) -> tuple[Sequence[StandingConsent], Addressee]:

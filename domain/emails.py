@@ -67,7 +67,12 @@ class Addresses:
     def links(self) -> dict[str, str]:
         """The `links` of a template's context."""
         preferences = f"{self.base}/u/{self.unsubscribe}"
-        return {"unsubscribe": preferences, "preferences": preferences, "view": f"{self.base}/v/{self.view}"}
+        return {
+            "unsubscribe": preferences,
+            "preferences": preferences,
+            "confirm": f"{preferences}/confirm",
+            "view": f"{self.base}/v/{self.view}",
+        }
 
 
 def list_headers(addresses: Addresses) -> dict[str, str]:
