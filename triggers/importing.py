@@ -21,6 +21,7 @@ from domain.social import MeasuredPost
 from triggers.consent_statements import find_withdrawn, statement_of
 from triggers.erased_addresses import find_erased_addresses
 from triggers.erased_ids import not_named_again
+from triggers.import_returns import Numbered, count_returns
 
 ROWS_AT_ONCE = 500
 MOST_PROBLEMS = 1_000
@@ -57,8 +58,6 @@ _ERASED_ADDRESS = (
     "the address was somebody's who was erased: if this is that person under another id, erase this customer too; the "
     "row was taken, and gets no marketing without a new consent"
 )
-
-_Numbered = tuple[int, list[NewEvent]]  # the row's number and what it becomes
 
 Progress = Callable[[ImportReport], None]
 
@@ -107,7 +106,7 @@ class _Importer:
         self._enter = enter
         self._truncate_ip = truncate_ip
         self._retold = Retold()
-        self._rows: list[_Numbered] = []
+        self._rows: list[Numbered] = []
         self._products: list[ProductFact] = []
         self._posts: list[MeasuredPost] = []
 
@@ -128,7 +127,7 @@ class _Importer:
         async with self._database.transaction() as session:
             await describe(session, self._products)
             posts = await write_posts(session, self._posts)
-            kept = await self._without_the_erased(session)
+            kept = await count_returns(session, await self._without_the_erased(session))
             await self._report_erased_addresses(session, kept)
             rows = await self._without_withdrawn(session, kept)
             events = [event for row in rows for event in row]
@@ -139,7 +138,7 @@ class _Importer:
         self.report.duplicates += len(rows) - new + len(self._posts) - posts
         self._rows, self._products, self._posts = [], [], []
 
-    async def _without_withdrawn(self, session: WriteSession, rows: Sequence[_Numbered]) -> list[list[NewEvent]]:
+    async def _without_withdrawn(self, session: WriteSession, rows: Sequence[Numbered]) -> list[list[NewEvent]]:
         """Each row without what only states a consent that the customer has taken back. The rest of it is taken."""
         stated = {event.id: statement for _, row in rows for event in row if (statement := statement_of(event, row))}
         void = await find_withdrawn(session, stated)
@@ -148,11 +147,11 @@ class _Importer:
                 self.report.problem(RowProblem(number, "consent_withdrawn", _WITHDRAWN.format(purpose=purpose)))
         return [[event for event in row if event.id not in void] for _, row in rows]
 
-    async def _report_erased_addresses(self, session: WriteSession, rows: Sequence[_Numbered]) -> None:
+    async def _report_erased_addresses(self, session: WriteSession, rows: Sequence[Numbered]) -> None:
         for number in await find_erased_addresses(session, rows, self._as_of):
             self.report.problem(RowProblem(number, "erased_address", _ERASED_ADDRESS))
 
-    async def _without_the_erased(self, session: WriteSession) -> list[_Numbered]:
+    async def _without_the_erased(self, session: WriteSession) -> list[Numbered]:
         """The router would drop their events; here the row is reported too."""
         people = {IdentityRef("user", event.user_id) for _, row in self._rows for event in row if event.user_id}
         erased = await not_named_again(session, {each.value for each in await erased_since(session, sorted(people))})

@@ -72,6 +72,38 @@ async def test_a_file_that_goes_back_to_an_earlier_value_ends_with_it_however_of
     assert (await shop.customer("u-1")).traits == {"tier": "gold"}
 
 
+async def test_a_nightly_file_that_goes_back_to_an_earlier_value_ends_with_it(shop: Shop) -> None:
+    nights = ["gold", "silver", "gold", "silver", "gold"]
+    for tier in nights:
+        text = f"user_id,tier,vip\nu-1,{tier},yes\nu-2,{tier},yes\n"
+        report = await take(shop, ImportKind.CUSTOMERS, text, ImportFormat.CSV)
+        assert (report.imported, (await shop.customer("u-1")).traits["tier"]) == (2, tier)
+        again = await take(shop, ImportKind.CUSTOMERS, text, ImportFormat.CSV)
+        assert (again.imported, again.duplicates) == (0, 2)
+        shop.later(days=1)
+
+
+async def test_a_nightly_file_goes_back_before_the_others_were_routed(shop: Shop) -> None:
+    for tier in ("gold", "silver", "gold"):
+        body = lines_of(f"user_id,tier\nu-1,{tier}\n".encode())
+        await import_rows(shop.database, ImportKind.CUSTOMERS, body, ImportFormat.CSV, as_of=shop.now)
+        shop.later(days=1)
+    await shop.route()
+    assert (await shop.customer("u-1")).traits == {"tier": "gold"}
+
+
+async def test_a_file_of_yesterday_takes_back_no_word_but_that_of_another_file(shop: Shop) -> None:
+    """What the shop's own system said since stays, and files about different traits do not disturb each other."""
+    web, till = "user_id,tier\nu-1,gold\n", "user_id,city\nu-1,Rome\n"
+    for expected in (1, 0, 0):
+        told = [await take(shop, ImportKind.CUSTOMERS, text, ImportFormat.CSV) for text in (web, till)]
+        assert [each.imported for each in told] == [expected, expected]
+        shop.later(days=1)
+    await shop.identify({"tier": "silver"})
+    assert (await take(shop, ImportKind.CUSTOMERS, web, ImportFormat.CSV)).imported == 0
+    assert (await shop.customer("u-1")).traits == {"tier": "silver", "city": "Rome"}
+
+
 async def test_orders_come_with_what_became_of_them(shop: Shop) -> None:
     report = await take(shop, ImportKind.ORDERS, ORDERS, ImportFormat.JSON_LINES)
     assert [(each.row, each.code) for each in report.problems] == [
