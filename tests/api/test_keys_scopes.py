@@ -32,6 +32,7 @@ FOR_EVERYBODY = {
     *("GET /livez", "GET /readyz", "GET /metrics"),  # operators' machines, on the inner network
     *("GET /v1/projects/{write_key}/settings", "GET /sourceConfig"),  # browsers: the write key is in the address
     *("GET /c/{token}", "GET /o/{token}", "GET /v/{token}", "GET /u/{token}", "POST /u/{token}"),  # a token is the key
+    *("GET /u/{token}/confirm", "POST /u/{token}/confirm"),  # and here
     *("GET /contests/{contest}/proof", "GET /contests/{contest}/entries.txt"),  # made for everybody to check
     *("POST /v1/hooks/sendgrid", "POST /v1/hooks/meta"),  # signed by the provider
     "GET /v1/hooks/meta",  # whoever asks knows the verify token
