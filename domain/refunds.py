@@ -133,7 +133,8 @@ def refund_of(event: CommerceEvent, default_currency: str) -> RefundFact | None:
 def given_back(order: OrderFold, refunds: Iterable[RefundFact], frozen: Frozen | None = None) -> GivenBack:
     """What all refunds of an order give back together. `frozen`: by what a decision paid for, else by its own lines.
 
-    Known limit: half the goods and the shipping in one amount that says no more count as goods (70 of 130: 70 of 100).
+    Known limit: half the goods and the shipping in one amount that says no more count as goods (70 of 130, of which 10
+    were shipping, takes 58 of 100).
     """
     told = last_statements(refunds)
     total, lines = total_of(order), _shares_of(order)
