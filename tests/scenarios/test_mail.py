@@ -212,7 +212,9 @@ def test_customers_get_their_language_and_marketers_a_preview(stack: Stack) -> N
 
     assert [mail_to(shopper)["Subject"] for shopper in (ann, bob)] == ["Hallo Ann", "Hello Bob"]
     assert "Guten Tag" in html_of(mail_to(ann))
-    preview = stack.client.post(f"/v1/templates/{template}/preview", json={"customer_id": ann.id}).json()
+    preview = stack.client.post(
+        f"/v1/templates/{template}/preview", json={"customer_id": ann.id, "purpose": "transactional"}
+    ).json()
     assert (preview["subject"], preview["text"].strip()) == ("Hallo Ann", "Guten Tag")
     trial = f"{uuid.uuid4().hex}@example.com"
     sample = {"customer": {"traits": {"first_name": "Sam"}}}
