@@ -93,7 +93,7 @@ async def test_an_older_copy_of_temporals_database_neither_loses_nor_revives_a_r
         await world.doctor_finds(KNOWN, STARTED, WANTED)
     done = await world.recovered_since(lost_at)
 
-    assert done["deleted"] >= RUNS // 2 + 1  # those that have ended since the copy, and the erased customer's
+    assert done["deleted"] >= RUNS // 2  # those that ended since the copy; the erased one may go by its erasure
     assert done["runs"] == RUNS  # those that began since
     await until(world.open_executions, lambda found: sum(id_.startswith("journey/") for id_ in found) == RUNS + 9)
     await world.go(RUNS, "new")
