@@ -27,7 +27,7 @@ ORDER_EVENTS = frozenset({ORDER_COMPLETED, ORDER_UPDATED, ORDER_CANCELLED})
 TELLS_ORDERS = frozenset({ORDER_COMPLETED, ORDER_UPDATED})
 MAKES_ORDERS = ORDER_EVENTS | {ORDER_REFUNDED}
 
-_AMOUNTS = ("total", "subtotal", "revenue", "shipping", "tax", "discount")
+AMOUNTS = ("total", "subtotal", "revenue", "shipping", "tax", "discount")
 _LONGEST_ID = 500
 
 
@@ -133,7 +133,7 @@ def _told(event: CommerceEvent, default_currency: str) -> dict[str, Any]:
     currency = currency_of(properties.get("currency"), default_currency)
     if "currency" in properties:
         told["currency"] = currency
-    told |= {name: minor_units(properties[name], currency) for name in _AMOUNTS if properties.get(name) is not None}
+    told |= {name: minor_units(properties[name], currency) for name in AMOUNTS if properties.get(name) is not None}
     if isinstance(properties.get("coupon"), str):
         told["coupon"] = properties["coupon"]
     if isinstance(properties.get("products"), list):
@@ -147,7 +147,7 @@ def _write(order: OrderFold, name: str, value: Any, now: Written) -> OrderFold:
     if now <= tuple(order.writers.get(name, ())):
         return order
     writers = {**order.writers, name: now}
-    if name in _AMOUNTS:
+    if name in AMOUNTS:
         return replace(order, amounts={**order.amounts, name: value}, writers=writers)
     match name:
         case "currency":

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.carts import CART_EVENTS
-from domain.commerce import MAKES_ORDERS, ORDER_REFUNDED, text_id, whole_number
+from domain.commerce import AMOUNTS, MAKES_ORDERS, ORDER_REFUNDED, text_id, whole_number
 from domain.money import UNKNOWN_CURRENCY, amount_of, currency_of, is_stated
-
-_AMOUNTS = ("total", "subtotal", "revenue", "shipping", "tax", "discount")
-_REFUNDS = ("total", "amount", "value", "revenue", "shipping")
+from domain.refunds import REFUND_AMOUNTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +38,9 @@ def _misread(name: str, properties: Mapping[str, Any]) -> Iterator[Misread]:
         yield Misread("order_id_missing", "order_id: an order without an id is not kept; write a text or whole number")
     if currency_of(properties.get("currency"), "") == UNKNOWN_CURRENCY:
         yield Misread("currency_unreadable", "currency: write an ISO 4217 code such as EUR")
-    for amount in _REFUNDS if name == ORDER_REFUNDED else _AMOUNTS:
-        yield from _amount(amount, properties.get(amount), "refund" if name == ORDER_REFUNDED else "amount")
+    kind, amounts = ("refund", (*REFUND_AMOUNTS, "shipping")) if name == ORDER_REFUNDED else ("amount", AMOUNTS)
+    for amount in amounts:
+        yield from _amount(amount, properties.get(amount), kind)
     yield from _product("", properties)
     products = properties.get("products")
     if is_stated(products) and not isinstance(products, list):

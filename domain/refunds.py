@@ -25,7 +25,7 @@ from domain.money import amount_of, currency_of, is_stated, minor_units
 ORDER_REVISED = "Order Revised"
 """Our own event to the owner of an order that somebody else's event refunded, cancelled or changed: it says which."""
 
-_AMOUNTS = ("total", "amount", "value", "revenue")
+REFUND_AMOUNTS = ("total", "amount", "value", "revenue")
 """Where shops say how much a refund gives back: the first that says anything is meant."""
 
 
@@ -112,7 +112,7 @@ def refund_of(event: CommerceEvent, default_currency: str) -> RefundFact | None:
         return None
     properties = event.properties
     currency = currency_of(properties.get("currency"), default_currency)
-    sent = next((properties[name] for name in _AMOUNTS if is_stated(properties.get(name))), None)
+    sent = next((properties[name] for name in REFUND_AMOUNTS if is_stated(properties.get(name))), None)
     amount = amount_of(sent)
     shipping = amount_of(properties.get("shipping"))
     return RefundFact(

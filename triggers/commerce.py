@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence, Set
 from datetime import datetime
 from uuid import UUID
 
@@ -97,10 +97,10 @@ async def _fold_orders(session: WriteSession, events: Sequence[CommerceEvent], c
     await _write(session, [fold for fold in folds.values() if fold is not None], {each.event_id for each in refunds})
 
 
-async def _write(session: WriteSession, folds: Sequence[OrderFold], new: Collection[UUID]) -> None:
+async def _write(session: WriteSession, folds: Sequence[OrderFold], new: Set[UUID]) -> None:
     refunds = await orders.refunds_of(session, [fold.order_id for fold in folds])
-    for fold in folds:
-        for event_id, doubt in doubts(fold, refunds[fold.order_id]).items() if new else ():
-            if event_id in new:
-                UNCOUNTED.labels(doubt).inc()
+    for fold in folds if new else ():
+        doubtful = doubts(fold, refunds[fold.order_id])
+        for event_id in doubtful.keys() & new:
+            UNCOUNTED.labels(doubtful[event_id]).inc()
     await orders.write_orders(session, [(fold, given_back(fold, refunds[fold.order_id])) for fold in folds])
