@@ -20,12 +20,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.auth import get_key_ring, presented_key
 from api.dependencies import get_dependencies
 from api.ingest import INGEST_PATHS
+from api.limits import LIMIT_HEADERS
 from domain.errors import NotFound
 
 router = APIRouter(tags=["browser"])
 
 _OPEN_PREFIXES = ("/v1/projects/", "/sourceConfig", "/analytics.js/")
 _PREFLIGHT_SECONDS = 86_400
+_READABLE = ", ".join(("Retry-After", *LIMIT_HEADERS))
+"""What a page may read of an answer's headers beside those that browsers always show: when to try again."""
 
 
 class BrowserAccess:
@@ -47,7 +50,8 @@ class BrowserAccess:
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(_permission(asked))
+                if permission := _permission(asked):
+                    headers.update({**permission, "Access-Control-Expose-Headers": _READABLE})
                 headers.add_vary_header("Origin")
             await send(message)
 

@@ -43,7 +43,11 @@ SINGLE_PATHS = {
     for name in names
 }
 IMPORT_PATH = "/v1/import"
-BATCH_PATHS = ("/v1/batch", "/v1/b", IMPORT_PATH)
+BEACON_PATH = "/beacon/v1/batch"
+"""RudderStack's browser SDK with `useBeacon`. A beacon has no headers of its own, so its key is the parameter
+`writeKey`; nobody reads the answer.
+"""
+BATCH_PATHS = ("/v1/batch", "/v1/b", IMPORT_PATH, BEACON_PATH)
 METRICS_PATH = "/v1/m"
 INGEST_PATHS = frozenset({*SINGLE_PATHS, *BATCH_PATHS, METRICS_PATH})
 
@@ -78,7 +82,7 @@ class Taken:
 
 async def take_one(request: Request) -> Response:
     """One event. Its kind is the path's; what is wrong with it is answered as a problem."""
-    key = await _key_of_header(request)
+    key = await _key_beside_body(request)
     body = await _body(request)
     message = parse_object(body)
     key = key or await _identify(request, message.get("writeKey"))
@@ -98,7 +102,7 @@ async def take_one(request: Request) -> Response:
 
 async def take_batch(request: Request) -> Response:
     """A batch. Each item is taken or rejected on its own; the answer is 200 and says which."""
-    key = await _key_of_header(request)
+    key = await _key_beside_body(request)
     body = await _body(request)
     key = key or await _identify(request, find_write_key(body))
     batch = parse_batch(body)
@@ -159,8 +163,10 @@ def _delivery(request: Request, key: StoredKey, body: bytes, batch: BatchBody | 
     )
 
 
-async def _key_of_header(request: Request) -> StoredKey | None:
+async def _key_beside_body(request: Request) -> StoredKey | None:
     written = presented_key(request)
+    if written is None and request.scope["path"] == BEACON_PATH:
+        written = request.query_params.get("writeKey")
     return await _identify(request, written) if written else None
 
 
@@ -253,7 +259,7 @@ for _path in BATCH_PATHS:
         methods=["POST"],
         operation_id=f"take_{_path.rpartition('/')[2]}",
         summary="A batch of history, whose times are believed" if _path == IMPORT_PATH else "A batch of events",
-        include_in_schema=_path != "/v1/b",
+        include_in_schema=_path in ("/v1/batch", IMPORT_PATH),
         responses=ingest_schema.BATCH_ANSWER,
         openapi_extra=ingest_schema.BATCH_CALL,
         response_class=Response,

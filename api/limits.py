@@ -72,6 +72,9 @@ def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"the body may have {limit} bytes, also after decompression", code="body_too_large")
 
 
+LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+
+
 class LimitReached(RateLimited):
     """Somebody asks faster than their limit of `quota` a `window` of seconds, and may again after `seconds`.
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
+from api.app import create_app
+from api.dependencies import ApiDependencies
+from api.limits import Rate
+from database.session import Database
+from domain.keys import KeyKind, Scope
 from tests.api.conftest import ApiServer
+from tests.api.serving import serving
+from tests.api.toy import make_key
 
 ORIGIN = {"Origin": "https://shop.example"}
 PREFLIGHT = {
@@ -26,7 +34,11 @@ async def browser(api_server: ApiServer) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.mark.parametrize(
     ("path", "method"),
-    [*((f"/v1/{name}", "POST") for name in ("track", "t", "batch", "b", "import", "m")), ("/sourceConfig/", "GET")],
+    [
+        *((f"/v1/{name}", "POST") for name in ("track", "t", "batch", "b", "import", "m")),
+        ("/beacon/v1/batch", "POST"),
+        ("/sourceConfig/", "GET"),
+    ],
 )
 async def test_a_preflight_is_told_yes(browser: httpx.AsyncClient, path: str, method: str) -> None:
     answer = await browser.options(path, headers=PREFLIGHT)
@@ -37,6 +49,33 @@ async def test_a_preflight_is_told_yes(browser: httpx.AsyncClient, path: str, me
     assert method in answer.headers["access-control-allow-methods"]
     assert int(answer.headers["access-control-max-age"]) >= 600
     assert "access-control-allow-credentials" not in answer.headers
+
+
+async def test_a_page_that_asks_too_fast_may_read_when_to_try_again(database: Database) -> None:
+    slow = ApiDependencies(database=database, rate=Rate(per_second=0.1, burst=1))
+    key = await make_key(database, "browser", KeyKind.BROWSER, Scope.EVENTS_WRITE)
+    async with serving(create_app(slow)) as url, httpx.AsyncClient(base_url=url, headers=ORIGIN, timeout=30) as client:
+        answers = [await client.post("/v1/track", json={}, auth=(key, "")) for _ in range(2)]
+
+    assert answers[1].status_code == 429
+    readable = {each.strip().lower() for each in answers[1].headers["access-control-expose-headers"].split(",")}
+    limits = {name for name in answers[1].headers if "ratelimit" in name or name == "retry-after"}
+    assert {"retry-after", "ratelimit", "x-ratelimit-limit"} <= limits <= readable
+
+
+async def test_a_beacons_key_is_its_parameter(browser: httpx.AsyncClient, api_server: ApiServer) -> None:
+    batch = {"batch": [{"type": "track", "event": "Seen", "anonymousId": "a-1"}]}
+    body = json.dumps(batch)
+    beacon: dict[str, Any] = {"content": body, "headers": {"Content-Type": "text/plain"}}
+    key = {"writeKey": api_server.browser_key}
+
+    taken = await browser.post("/beacon/v1/batch", params=key, **beacon)
+    assert (taken.status_code, taken.json()["accepted"]) == (200, 1)
+    assert (await browser.post("/beacon/v1/batch", **beacon)).json()["code"] == "key_missing"
+    wrong = await browser.post("/beacon/v1/batch", params={"writeKey": "nonsense"}, **beacon)
+    assert wrong.json()["code"] == "key_malformed"
+    # Keys of other calls stay out of addresses, which logs keep.
+    assert (await browser.post("/v1/batch", params=key, **beacon)).json()["code"] == "key_missing"
 
 
 async def test_a_page_may_read_refusals_too(browser: httpx.AsyncClient) -> None:
