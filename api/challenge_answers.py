@@ -24,6 +24,9 @@ def number(figure: Decimal) -> Number:
     return int(figure) if figure == figure.to_integral_value() else float(figure)
 
 
+Missed = Literal["contributed_too_late", "contributed_too_little"]
+
+
 class LevelAnswer(BaseModel):
     """A level, and when the member reached it in this round."""
 
@@ -33,9 +36,13 @@ class LevelAnswer(BaseModel):
     reward: str | None
     badge: str | None
     reached_at: AwareDatetime | None
+    missed: Missed | None = Field(
+        description="Why this member gets nothing for a level that all have reached together: the contribution came "
+        "after it was handed out, or is less than `contribute`."
+    )
 
     @classmethod
-    def of(cls, level: ChallengeLevel, reached: ChallengeCompletion | None) -> Self:
+    def of(cls, level: ChallengeLevel, reached: ChallengeCompletion | None, missed: Missed | None) -> Self:
         """From the definition and the completion."""
         return cls(
             level=level.level,
@@ -44,6 +51,7 @@ class LevelAnswer(BaseModel):
             reward=level.reward,
             badge=level.badge.badge if level.badge else None,
             reached_at=reached.reached_at if reached else None,
+            missed=missed,
         )
 
 
@@ -65,10 +73,18 @@ class StreakAnswer(BaseModel):
     at_risk: bool
 
 
+class CommunityLevelAnswer(BaseModel):
+    """A level that all members have reached together."""
+
+    level: str
+    reached_at: AwareDatetime
+
+
 class CommunityAnswer(BaseModel):
     """What all members have come to together."""
 
     figure: Number
+    reached: list[CommunityLevelAnswer]
 
 
 class MemberChallenge(BaseModel):
@@ -169,7 +185,7 @@ class ChallengeTrialWish(BaseModel):
 
 
 class TrialLevel(BaseModel):
-    """How many would have reached a level, and how often altogether."""
+    """How many would reach a level now, and how often altogether."""
 
     level: str
     members: int
@@ -177,11 +193,12 @@ class TrialLevel(BaseModel):
 
 
 class ChallengeTrial(BaseModel):
-    """Who would have completed it, by what is recorded. `members`: who did something that counts."""
+    """Who would complete it now, by what is recorded. `members`: who did something that counts."""
 
     members: int
     levels: list[TrialLevel]
     points: int
+    already_given: int = Field(description="Completions beside these that earlier versions gave: none is given again.")
     sample: list[str]
     complete: bool = Field(description="Everybody was looked at; false: the shop has too many customers for a try.")
 
@@ -199,6 +216,7 @@ class ChallengeTrial(BaseModel):
                 for level in levels
             ],
             points=found.points,
+            already_given=found.given,
             sample=found.sample,
             complete=found.is_complete,
         )

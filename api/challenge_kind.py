@@ -12,6 +12,7 @@ from database import documents
 from database.challenge_errands import recount
 from database.challenges import KIND, surroundings
 from database.journey_checks import seen_facts
+from database.leaderboard_closing import end_board
 from database.programmes import live_programme
 from database.session import ReadSession, WriteSession
 from domain.challenges.checks import check_challenge
@@ -37,7 +38,8 @@ class ChallengeKind:
         assert isinstance(draft, ChallengeDefinition)  # noqa: S101  `model` says so
         seen = await seen_facts(session, draft.event_names)
         has_programme = await live_programme(session) is not None
-        return check_challenge(draft, await surroundings(session, seen, has_programme=has_programme))
+        around = await surroundings(session, seen, has_programme=has_programme, key=key)
+        return check_challenge(draft, around)
 
     async def publish(
         self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime
@@ -51,7 +53,9 @@ class ChallengeKind:
         return Published(publication.document)
 
     async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> None:
-        """What was reached during a pause is given when it goes on."""
+        """What was reached during a pause is given when it goes on; an archive ends what was compared."""
+        if change is Change.ARCHIVE:
+            await end_board(session, key, as_of)
         row = await documents.load(session, KIND, key)
         if change is Change.RESUME and row is not None and row.live_version is not None:
             await recount(session, key, row.live_version, as_of)

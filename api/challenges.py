@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from pydantic import TypeAdapter
 
 from api.auth import requires
@@ -18,11 +18,13 @@ from api.challenge_answers import (
     ChallengeTrial,
     ChallengeTrialWish,
     CommunityAnswer,
+    CommunityLevelAnswer,
     LeaderboardAnswer,
     LevelAnswer,
     MemberBadges,
     MemberChallenge,
     MemberChallenges,
+    Missed,
     NextLevel,
     RankAnswer,
     StreakAnswer,
@@ -30,6 +32,7 @@ from api.challenge_answers import (
     number,
 )
 from api.challenge_kind import ChallengeKind
+from api.challenge_period import Period
 from api.customer_access import find_customer
 from api.dependencies import AsOf, Reading, Writing
 from api.documents import Key, document_router
@@ -37,14 +40,16 @@ from api.pagination import PageRequest, page, page_request
 from api.paths import CustomerRef
 from api.routing import ApiRoute
 from database import documents
+from database.challenge_errands import reached_together
+from database.challenge_events import Wanted, recorded_events
 from database.challenge_progress import ChallengeCompletion, completions_of, progress_of
 from database.challenge_trials import trial
-from database.challenges import KIND, LiveChallenge, Wanted, community_figure, live_challenges, recorded_events
+from database.challenges import KIND, LiveChallenge, community_figure, live_challenges, published_challenge
 from database.customers import Customer, trusted_profile
-from database.leaderboards import Place, Ranked, final_ranks, running_ranks, snapshot_of
+from database.leaderboards import Place, Ranked, Ties, final_ranks, running_ranks, snapshot_of
 from database.session import ReadSession
 from database.shop_settings import shop_settings
-from domain.challenges.definition import ChallengeDefinition, SlidingWindow, Streak
+from domain.challenges.definition import ChallengeDefinition, Community, SlidingWindow, Streak
 from domain.challenges.progress import Standing, next_level, standings
 from domain.challenges.streaks import StreakState, now
 from domain.drafts import read_draft
@@ -58,15 +63,6 @@ router = document_router(ChallengeKind, read=Scope.LOYALTY_READ, write=Scope.LOY
 members = APIRouter(prefix="/v1/customers/{customer_id}", tags=["challenges"], route_class=ApiRoute)
 
 READ = [requires(Scope.LOYALTY_READ)]
-Period = Annotated[
-    str | None,
-    Query(
-        pattern=r"^(ever|[1-9][0-9]{3}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?|-W(0[1-9]|[1-4][0-9]|5[0-3])|-Q[1-4])?)$",
-        description="A day, ISO week, month, quarter or year; absent: the running one.",
-        examples=["2026-05"],
-    ),
-]
-
 
 _LAST_LINE = TypeAdapter(tuple[int, int, Decimal, datetime, UUID])
 
@@ -85,25 +81,30 @@ async def get_leaderboard(
     wanted: Annotated[PageRequest, Depends(page_request)],
     period: Period = None,
 ) -> LeaderboardAnswer:
-    """Members by their figure. Whoever has the trait `leaderboard_opt_out` is not in it."""
-    challenge = (await live_challenges(session)).get(key)
-    board = challenge.definition.leaderboard if challenge else None
-    if challenge is None or board is None:
+    """Members by their figure. Whoever has the trait `leaderboard_opt_out` is not in it. An archived challenge keeps
+    its boards.
+    """
+    challenge = await published_challenge(session, key)
+    if challenge is None:
         raise NotFound(f"There is no leaderboard of a challenge {key}.")
     zone = resolve_zone(challenge.definition.zone, (await shop_settings(session)).zone)
     period = period or period_of(as_of.astimezone(zone).date(), challenge.definition.every)
     last = wanted.after(_LAST_LINE)
     after, limit = Place(*last) if last else None, wanted.probe
-    snapshot = await snapshot_of(session, key, period)
+    snapshot, board = await snapshot_of(session, key, period), challenge.definition.leaderboard
     if snapshot is not None:
+        ties: Ties = snapshot.ties  # type: ignore[assignment]  # written from the same type
         lines = await final_ranks(session, key, period, after=after.position if after else 0, limit=limit)
+    elif board is not None:
+        ties = board.ties
+        lines = await running_ranks(session, key, period, ties, after=after, limit=limit)
     else:
-        lines = await running_ranks(session, key, period, board.ties, after=after, limit=limit)
+        raise NotFound(f"There is no leaderboard of the challenge {key} in this period.")
     shown = page(lines, wanted, RankAnswer.of, _line)
     return LeaderboardAnswer(
         challenge=key,
         period=period,
-        ties=board.ties if snapshot is None else snapshot.ties,  # type: ignore[arg-type]  # written from the same type
+        ties=ties,
         final=snapshot is not None,
         finalised_at=snapshot.finalised_at if snapshot else None,
         data=shown.data,
@@ -173,12 +174,19 @@ async def _member_challenge(session: ReadSession, challenge: LiveChallenge, memb
     definition, zone = challenge.definition, member.zone_in(challenge)
     today = member.as_of.astimezone(zone).date()
     standing = await _standing(session, challenge, member, period_of(today, definition.every))
-    figure, shared = standing.figure, None
+    own = {row.level: row for row in member.completed if _is_in(row, challenge.key, standing)}
+    figure, shared, missed = standing.figure, None, dict[str, Missed]()
     if definition.community is not None:
         figure = await community_figure(session, challenge.key, standing.period)
-        shared = CommunityAnswer(figure=number(figure))
+        together = await reached_together(session, challenge.key, standing.period)
+        reached = [CommunityLevelAnswer(level=each.level, reached_at=each.reached_at) for each in together]
+        shared = CommunityAnswer(figure=number(figure), reached=reached)
+        missed = {
+            each.level: _why_missed(definition.community, standing)
+            for each in together
+            if each.is_handed_out and standing.figure and each.level not in own
+        }
     coming = next_level(definition.levels, figure)
-    own = {row.level: row for row in member.completed if _is_in(row, challenge.key, standing)}
     return MemberChallenge(
         challenge=challenge.key,
         name=definition.name,
@@ -189,13 +197,17 @@ async def _member_challenge(session: ReadSession, challenge: LiveChallenge, memb
         round=standing.round,
         completed=bool(definition.levels) and definition.levels[-1].level in own,
         next=NextLevel(level=coming.level, at=coming.at, left=number(coming.at - figure)) if coming else None,
-        levels=[LevelAnswer.of(level, own.get(level.level)) for level in definition.levels],
+        levels=[LevelAnswer.of(level, own.get(level.level), missed.get(level.level)) for level in definition.levels],
         requires=list(definition.requires),
         locked=not set(definition.requires) <= {row.challenge for row in member.completed},
         paused=challenge.is_paused,
         streak=_streak(definition, standing, today),
         community=shared,
     )
+
+
+def _why_missed(community: Community, standing: Standing) -> Missed:
+    return "contributed_too_late" if standing.figure >= community.contribute else "contributed_too_little"
 
 
 def _is_in(row: ChallengeCompletion, challenge: str, standing: Standing) -> bool:

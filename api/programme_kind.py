@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from api.dependencies import ApiDependencies
 from api.document_answers import PublishRequest
+from database.challenge_errands import recount_waiting
 from database.journey_checks import seen_facts
-from database.programmes import KIND, claim_live
+from database.programmes import KIND, claim_live, live_programme
 from database.rewards import live_rewards
 from database.session import ReadSession, WriteSession
 from domain.document import Document
@@ -41,10 +42,14 @@ class ProgrammeKind:
     async def publish(
         self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime
     ) -> Published | Planned:
-        """The version is the draft; events are decided by the version that was live when they happened."""
+        """The version is the draft; events are decided by the version that was live when they happened. The first one
+        wakes levels of challenges that waited to give points.
+        """
         await claim_live(session, publication.key)
         if request.dry_run:
             return Planned({"plan": "", "version": publication.version, "changes": [], "in_flight": []})
+        if await live_programme(session) is None:
+            await recount_waiting(session, as_of)
         return Published(publication.document)
 
     async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Index, Numeric, PrimaryKeyConstraint, select, text
@@ -18,7 +19,7 @@ from database.announcements import Announcement, announce
 from database.base import Table
 from database.challenge_progress import ChallengeProgress
 from database.challenge_totals import totals_of
-from database.challenges import LiveChallenge, live_challenges
+from database.challenges import LiveChallenge, challenge_versions, live_challenges
 from database.leaderboards import winners
 from database.session import ReadSession, WriteSession
 from domain.challenges import told
@@ -63,6 +64,14 @@ class CommunityLevel(Table):
     __table_args__ = (PrimaryKeyConstraint("challenge", "period", "level"),)
 
 
+class ReachedTogether(NamedTuple):
+    """A level of a community. `is_handed_out`: everybody who had given enough by then has been told."""
+
+    level: str
+    reached_at: datetime
+    is_handed_out: bool
+
+
 # Customers, from one id on, with an event that a challenge may count. Relies on ix_events_customer_name.
 _TOUCHED = text("""
     SELECT DISTINCT customer_id FROM events
@@ -78,6 +87,13 @@ async def recount(session: WriteSession, challenge: str, version: int, as_of: da
     await session.flush()
 
 
+async def recount_waiting(session: WriteSession, as_of: datetime) -> None:
+    """A programme goes live: whoever reached levels with points in the meantime is given them."""
+    for challenge in (await live_challenges(session)).values():
+        if not challenge.is_paused and any(level.points for level in challenge.definition.levels):
+            await recount(session, challenge.key, challenge.version, as_of)
+
+
 async def find_errands(session: WriteSession, as_of: datetime) -> None:
     """What time has brought: levels that communities reached."""
     for challenge in (await live_challenges(session)).values():
@@ -85,6 +101,17 @@ async def find_errands(session: WriteSession, as_of: datetime) -> None:
             continue
         if challenge.definition.community is not None:
             await _find_levels(session, challenge, as_of)
+
+
+async def reached_together(session: ReadSession, challenge: str, period: str) -> list[ReachedTogether]:
+    """The levels that all members together have reached in a period, the first one first."""
+    level = CommunityLevel
+    is_open = ChallengeErrand.done_at.is_(None) & (ChallengeErrand.kind == told.Errand.COMMUNITY)
+    ours = (ChallengeErrand.challenge == level.challenge, ChallengeErrand.period == level.period)
+    open_ = select(1).where(is_open, *ours, ChallengeErrand.level == level.level).exists()
+    statement = select(level.level, level.reached_at, ~open_)
+    statement = statement.where(level.challenge == challenge, level.period == period)
+    return [ReachedTogether(*row) for row in await session.execute(statement.order_by(level.reached_at, level.level))]
 
 
 async def run_errand(session: WriteSession, as_of: datetime, *, at_once: int = MEMBERS_AT_ONCE) -> bool:
@@ -99,8 +126,7 @@ async def run_errand(session: WriteSession, as_of: datetime, *, at_once: int = M
     errand = (await session.execute(statement)).scalar_one_or_none()
     if errand is None:
         return False
-    challenge = (await live_challenges(session)).get(errand.challenge)
-    page = [] if challenge is None else await _page(session, errand, challenge, at_once)
+    page = await _page(session, errand, at_once)
     await announce(session, [announcement for _, announcement in page], as_of)
     if len(page) < at_once:
         errand.done_at = as_of
@@ -113,8 +139,17 @@ async def run_errand(session: WriteSession, as_of: datetime, *, at_once: int = M
 _Page = list[tuple[UUID, Announcement]]  # where the errand stands after each
 
 
-async def _page(session: ReadSession, errand: ChallengeErrand, challenge: LiveChallenge, limit: int) -> _Page:
-    match told.Errand(errand.kind):
+async def _page(session: ReadSession, errand: ChallengeErrand, limit: int) -> _Page:
+    """Members are counted by the version of today; what was won goes by its own, also if the challenge is archived."""
+    kind = told.Errand(errand.kind)
+    if kind is told.Errand.RECOUNT:
+        challenge = (await live_challenges(session)).get(errand.challenge)
+    else:
+        place = (errand.challenge, errand.version)
+        challenge = (await challenge_versions(session, [place])).get(place)
+    if challenge is None:
+        return []
+    match kind:
         case told.Errand.RECOUNT:
             return await _counted_again(session, errand, challenge, limit)
         case told.Errand.COMMUNITY:
@@ -131,7 +166,7 @@ async def _counted_again(session: ReadSession, errand: ChallengeErrand, challeng
 
 
 async def _contributors(session: ReadSession, errand: ChallengeErrand, challenge: LiveChallenge, limit: int) -> _Page:
-    """Whoever gave enough, as long as the level is still defined."""
+    """Whoever gave enough."""
     level = next((each for each in challenge.definition.levels if each.level == errand.level), None)
     community = challenge.definition.community
     if level is None or community is None or errand.period is None:

@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
+from database.challenge_events import Wanted, recorded_events
 from database.challenge_progress import ChallengeProgress, progress_of
-from database.challenges import LiveChallenge, Wanted, live_challenges, recorded_events
+from database.challenges import LiveChallenge, live_challenges
 from database.customers import Customer
 from database.session import ReadSession
 from database.shop_settings import shop_settings

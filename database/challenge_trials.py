@@ -1,21 +1,24 @@
-"""A challenge tried over history: who would have completed it. Writes nothing, and counts as the router does."""
+"""A challenge tried over history: who would complete it now. Writes nothing, and counts as the router does."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 
-from database.challenges import Wanted, recorded_events
+from database.challenge_events import Wanted, recorded_events
+from database.challenge_progress import ChallengeCompletion, completions_of
+from database.challenges import LiveChallenge, published_challenge
 from database.session import ReadSession
-from domain.challenges.definition import ChallengeDefinition
-from domain.challenges.facts import fact_reader
-from domain.challenges.progress import Reached, standings
+from domain.challenges.definition import ChallengeDefinition, ChallengeLevel
+from domain.challenges.progress import Standing, standings
+from domain.challenges.versions import was_given
 from domain.customers import profile_of
 from domain.local_time import resolve_zone
 
@@ -26,12 +29,16 @@ _SAMPLED = 10
 
 @dataclass(slots=True)
 class Trial:
-    """What came of it. `is_complete`: everybody was looked at. `sample`: some who completed it, by the shop's id."""
+    """What came of it. `is_complete`: everybody was looked at. `sample`: some who completed it, by the shop's id.
+
+    `given`: completions beside these that earlier versions gave, and that are not given again.
+    """
 
     members: int = 0
     completed: Counter[str] = field(default_factory=Counter)  # level -> members
     completions: Counter[str] = field(default_factory=Counter)  # level -> times
     points: int = 0
+    given: int = 0
     sample: list[str] = field(default_factory=list)
     is_complete: bool = True
 
@@ -52,30 +59,68 @@ _MEMBERS = text("""
 async def trial(
     session: ReadSession, definition: ChallengeDefinition, since: datetime, as_of: datetime, shop_zone: str
 ) -> Trial:
-    """Count every member under a definition; without `from` in it, events count from `since` on."""
-    read, found = fact_reader(definition, since), Trial()
-    points = {level.level: level.points or 0 for level in definition.levels}
+    """Count every member under a definition; without `from` in it, events count from `since` on.
+
+    What members have from versions that were published is left out, as publishing the definition would leave it.
+    """
+    challenge = await _published_as(session, definition, since)
+    found = Trial()
     async for page in _pages(session, definition):
-        names = definition.event_names
-        recorded = await recorded_events(session, [Wanted(row.id, names) for row in page])
+        ids = [row.id for row in page]
+        recorded = await recorded_events(session, [Wanted(id_, definition.event_names) for id_ in ids])
+        completed = await completions_of(session, ids, [challenge.key])
         for row in page:
             own = profile_of(row.traits, row.trait_times, row.observed).trusted_zone
             zone = resolve_zone(None if definition.is_shared else own, shop_zone)
-            facts = [fact for event in recorded[row.id] if (fact := read(event, zone))]
-            reached = [one for each in standings(definition, facts, as_of).values() for one in each.reached]
-            _add(found, row.external_id, reached, points, counts=bool(facts))
+            facts = [fact for event in recorded[row.id] if (fact := challenge.read_fact(event, zone))]
+            found.members += bool(facts)
+            reached = _new(challenge, row.id, standings(definition, facts, as_of), completed, zone)
+            _add(found, row.external_id, reached)
         if found.members >= MOST_MEMBERS:
             found.is_complete = False
             return found
     return found
 
 
-def _add(found: Trial, customer_id: str, reached: list[Reached], points: Mapping[str, int], *, counts: bool) -> None:
-    found.members += counts
-    found.completed.update({one.level for one in reached})
-    found.completions.update(one.level for one in reached)
-    found.points += sum(points[one.level] for one in reached)
-    if reached and len(found.sample) < _SAMPLED:
+async def _published_as(session: ReadSession, definition: ChallengeDefinition, since: datetime) -> LiveChallenge:
+    """The definition as the next version of its challenge."""
+    before = await published_challenge(session, definition.challenge)
+    version, heights = (before.version + 1, before.heights) if before else (1, {})
+    return LiveChallenge(definition.challenge, version, definition, since, heights=heights)
+
+
+_Reached = tuple[ChallengeLevel, bool]  # whether it is new
+
+
+def _new(
+    challenge: LiveChallenge,
+    customer_id: UUID,
+    found: Mapping[str, Standing],
+    completed: Sequence[ChallengeCompletion],
+    zone: ZoneInfo,
+) -> list[_Reached]:
+    """The levels that a member reached."""
+    levels = {level.level: level for level in challenge.definition.levels}
+    given = challenge.given_to(customer_id, completed, zone)
+    known = {(each.period, each.level, each.round) for each in given}
+    return [
+        (
+            levels[one.level],
+            (period, one.level, one.round) not in known
+            and not was_given(challenge.definition, levels[one.level], period, one.round, given),
+        )
+        for period, standing in found.items()
+        for one in standing.reached
+    ]
+
+
+def _add(found: Trial, customer_id: str, reached: Sequence[_Reached]) -> None:
+    new = [level for level, is_new in reached if is_new]
+    found.completed.update({level.level for level in new})
+    found.completions.update(level.level for level in new)
+    found.points += sum(level.points or 0 for level in new)
+    found.given += len(reached) - len(new)
+    if new and len(found.sample) < _SAMPLED:
         found.sample.append(customer_id)
 
 

@@ -1,28 +1,28 @@
-"""Challenges that are published, and what their members did: the recorded events that count, with what came back."""
+"""Challenges that are published. What their members did is challenge_events.py."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from fractions import Fraction
 from functools import cached_property
+from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import orjson
-from sqlalchemy import Text, cast, select, text
-from sqlalchemy.orm import aliased
+from sqlalchemy import select, text
 
+from database.challenge_progress import ChallengeCompletion
 from database.challenge_totals import totals_of
-from database.documents import DocumentRow, DocumentVersion
-from database.order_ids import ORDER_ID
+from database.documents import DocumentRow, load
 from database.published import VersionText, readable
 from database.session import ReadSession
-from database.vouching import VOUCHED
 from domain.challenges.checks import Surroundings
 from domain.challenges.definition import ChallengeDefinition
-from domain.challenges.facts import ReadFact, RecordedEvent, fact_reader
+from domain.challenges.facts import ReadFact, fact_reader
+from domain.challenges.versions import Given
 from domain.conditions.checks import NOTHING_KNOWN, Seen
 from domain.documents import DocumentState
 
@@ -31,96 +31,115 @@ KIND = "challenge"
 
 @dataclass(frozen=True)
 class LiveChallenge:
-    """The version of a challenge that counts now. `since`: its first publication. Paused: nothing is given."""
+    """A version of a challenge, mostly the one that counts now. Paused: nothing is given.
+
+    `since`: the first publication. `heights`: level -> how high it ever was in any version.
+    """
 
     key: str
     version: int
     definition: ChallengeDefinition
     since: datetime
     is_paused: bool = False
+    heights: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def read_fact(self) -> ReadFact:
         """What one event contributes."""
         return fact_reader(self.definition, self.since)
 
+    def given_to(self, customer_id: UUID, completed: Iterable[ChallengeCompletion], zone: ZoneInfo) -> list[Given]:
+        """What a member has from all versions. `zone`: whose calendar counts if the challenge names none."""
+        zone = ZoneInfo(self.definition.zone) if self.definition.zone else zone
+        return [
+            Given(
+                *(row.level, self.heights.get(row.level, 0), row.period, row.round),
+                day=row.reached_at.astimezone(zone).date(),
+            )
+            for row in completed
+            if (row.challenge, row.customer_id, row.revoked_at) == (self.key, customer_id, None)
+        ]
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which events of a customer are needed: these names, from this time on."""
 
-    customer_id: UUID
-    names: frozenset[str] = field(default_factory=frozenset)
-    since: datetime | None = None
-
-
-_FIRST = aliased(DocumentVersion)
-_LIVE = (
-    select(
-        *(DocumentRow.key, DocumentVersion.version, cast(DocumentVersion.document, Text)),
-        *(_FIRST.published_at, DocumentRow.state),
+# The first version says since when events count. Versions are few, and read when one was published only.
+_VERSIONS = """
+    SELECT
+        versions.key, versions.version, CAST(versions.document AS text) AS document, first.published_at,
+        documents.state, coalesce((
+            SELECT jsonb_object_agg(level, at) FROM (
+                SELECT each ->> 'level' AS level, max(CAST(each ->> 'at' AS numeric)) AS at
+                FROM document_versions AS earlier
+                CROSS JOIN jsonb_path_query(earlier.document, '$.levels[*] ? (@.at.type() == "number")') AS each
+                WHERE earlier.kind = documents.kind AND earlier.key = documents.key AND each ->> 'level' IS NOT NULL
+                GROUP BY each ->> 'level'
+            ) AS levels
+        ), '{}') AS heights
+    FROM documents
+    JOIN document_versions AS versions ON versions.kind = documents.kind AND versions.key = documents.key
+    JOIN document_versions AS first
+        ON first.kind = documents.kind AND first.key = documents.key AND first.version = 1
+    WHERE documents.kind = 'challenge' AND
+"""
+_LIVE = text(f"""
+    {_VERSIONS} documents.state IN ('live', 'paused') AND versions.version = documents.live_version
+    ORDER BY documents.key
+""")
+_THESE = text(f"""
+    {_VERSIONS} (versions.key, versions.version) IN (
+        SELECT key, version FROM jsonb_to_recordset(CAST(:wanted AS jsonb)) AS wanted (key text, version bigint)
     )
-    .join(
-        DocumentVersion,
-        (DocumentVersion.kind == DocumentRow.kind)
-        & (DocumentVersion.key == DocumentRow.key)
-        & (DocumentVersion.version == DocumentRow.live_version),
-    )
-    .join(_FIRST, (_FIRST.kind == DocumentRow.kind) & (_FIRST.key == DocumentRow.key) & (_FIRST.version == 1))
-    .where(DocumentRow.kind == KIND, DocumentRow.state.in_([DocumentState.LIVE, DocumentState.PAUSED]))
-    .order_by(DocumentRow.key)
-)
+""")  # noqa: S608
 
 
 async def live_challenges(session: ReadSession) -> Mapping[str, LiveChallenge]:
     """The challenges that are live or paused; without those that this release cannot read."""
-    return {
-        key: LiveChallenge(key, version, definition, since, state == DocumentState.PAUSED)
-        for key, version, document, since, state in await session.execute(_LIVE)
-        if (definition := readable(ChallengeDefinition, VersionText(KIND, key, version, document))) is not None
-    }
+    rows = await session.execute(_LIVE)
+    return {row.key: challenge for row in rows if (challenge := _challenge(row)) is not None}
 
 
-async def surroundings(session: ReadSession, seen: Seen = NOTHING_KNOWN, *, has_programme: bool) -> Surroundings:
-    """What a challenge is checked against."""
+async def published_challenge(session: ReadSession, key: str) -> LiveChallenge | None:
+    """The version that counts, or that counted last before the challenge was archived."""
+    row = await load(session, KIND, key)
+    if row is None or row.live_version is None:
+        return None
+    return (await challenge_versions(session, [(key, row.live_version)])).get((key, row.live_version))
+
+
+async def challenge_versions(
+    session: ReadSession, wanted: Collection[tuple[str, int]]
+) -> Mapping[tuple[str, int], LiveChallenge]:
+    """These versions, whatever became of their challenges since: what they decided goes by them."""
+    if not wanted:
+        return {}
+    asked = [{"key": key, "version": version} for key, version in sorted(set(wanted))]
+    rows = await session.execute(_THESE, {"wanted": orjson.dumps(asked).decode()})
+    return {(row.key, row.version): challenge for row in rows if (challenge := _challenge(row)) is not None}
+
+
+def _challenge(row: Any) -> LiveChallenge | None:  # a row of _VERSIONS
+    definition = readable(ChallengeDefinition, VersionText(KIND, row.key, row.version, row.document))
+    if definition is None:
+        return None
+    heights = {level: int(at) for level, at in row.heights.items()}
+    is_paused = row.state == DocumentState.PAUSED
+    return LiveChallenge(row.key, row.version, definition, row.published_at, is_paused, heights)
+
+
+async def surroundings(
+    session: ReadSession, seen: Seen = NOTHING_KNOWN, *, has_programme: bool, key: str | None = None
+) -> Surroundings:
+    """What a challenge is checked against; `key`: which, as published so far."""
     live = await live_challenges(session)
+    before = live.get(key) if key is not None else None
     statement = select(DocumentRow.key).where(DocumentRow.kind == "reward", DocumentRow.state == DocumentState.LIVE)
     return Surroundings(
         seen=seen,
         requires={key: challenge.definition.requires for key, challenge in live.items()},
         rewards=frozenset((await session.execute(statement)).scalars()),
         has_programme=has_programme,
+        before=before.definition if before else None,
+        heights=before.heights if before else {},
     )
-
-
-# A customer's routed events of some names that count for value, from some time on, with what is left of the order that
-# each tells about: nothing once it was cancelled. Relies on ix_events_customer_name; orders by their primary key.
-_EVENTS = text(f"""
-    SELECT
-        events.id, events.customer_id, events.name, events.timestamp, events.properties, events.context,
-        coalesce(orders.returned, '0') AS returned,
-        orders.order_id IS NULL OR orders.changed_at -> 'customer' ->> -1 = CAST(events.id AS text) AS is_first
-    FROM jsonb_to_recordset(CAST(:wanted AS jsonb)) AS wanted (customer_id uuid, names text[], since timestamptz)
-    JOIN events ON events.customer_id = wanted.customer_id AND events.name = ANY(wanted.names)
-        AND events.timestamp >= coalesce(wanted.since, '-infinity')
-    LEFT JOIN orders ON orders.order_id = {ORDER_ID}
-        AND events.name IN ('Order Completed', 'Order Updated')
-    WHERE events.status = 'routed' AND {VOUCHED}
-    ORDER BY events.timestamp, events.sent, events.id
-""")  # noqa: S608  a condition, written in our own code
-
-
-async def recorded_events(session: ReadSession, wanted: Sequence[Wanted]) -> dict[UUID, list[RecordedEvent]]:
-    """The events that may count, by customer, in the order of time. Browsers' events count for nothing of value."""
-    found: dict[UUID, list[RecordedEvent]] = {each.customer_id: [] for each in wanted}
-    if not wanted:
-        return found
-    rows = [{"customer_id": each.customer_id, "names": sorted(each.names), "since": each.since} for each in wanted]
-    for row in await session.execute(_EVENTS, {"wanted": orjson.dumps(rows).decode()}):
-        kept = 1 - Fraction(row.returned)
-        event = RecordedEvent(row.id, row.name, row.timestamp, row.properties, row.context, kept, row.is_first)
-        found[row.customer_id].append(event)
-    return found
 
 
 async def community_figure(session: ReadSession, challenge: str, period: str) -> Decimal:

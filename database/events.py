@@ -60,6 +60,7 @@ class Event(Table):
     customer_id: Mapped[UUID | None]
     number: Mapped[int | None]  # routing order within the customer
     routed_at: Mapped[datetime | None]
+    zone: Mapped[str | None]  # the customer's, by trusted sources, when it was routed; null: by a release before that
     changed_traits: Mapped[dict[str, Any] | None]  # any JSON: what this event changed on the profile
     ignored_untrusted: Mapped[list[Any] | None]  # what was not taken: trusted traits, or of consent (triggers/consent)
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))

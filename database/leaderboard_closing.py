@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Table
 from database.challenge_errands import ChallengeErrand
-from database.challenges import LiveChallenge, live_challenges
+from database.challenges import LiveChallenge, live_challenges, published_challenge
 from database.leaderboards import (
     ELIGIBLE,
     RANKED,
@@ -130,6 +130,13 @@ async def find_ended(session: WriteSession, as_of: datetime) -> None:
             await _find_ended(session, challenge, shop.zone, as_of)
 
 
+async def end_board(session: WriteSession, key: str, as_of: datetime) -> None:
+    """A challenge is archived: nothing counts any more, so periods that are over are closed without their grace."""
+    challenge = await published_challenge(session, key)
+    if challenge is not None and challenge.definition.leaderboard is not None:
+        await _find_ended(session, challenge, (await shop_settings(session)).zone, as_of, has_grace=False)
+
+
 async def close_some(session: WriteSession, as_of: datetime, *, at_once: int = MEMBERS_AT_ONCE) -> bool:
     """One page of the oldest closing; False: there is none. Two at once take different ones."""
     statement = (
@@ -152,13 +159,15 @@ async def close_some(session: WriteSession, as_of: datetime, *, at_once: int = M
     return True
 
 
-async def _find_ended(session: WriteSession, challenge: LiveChallenge, shop_zone: str, as_of: datetime) -> None:
+async def _find_ended(
+    session: WriteSession, challenge: LiveChallenge, shop_zone: str, as_of: datetime, *, has_grace: bool = True
+) -> None:
     board, zone = challenge.definition.leaderboard, resolve_zone(challenge.definition.zone, shop_zone)
     assert board is not None  # noqa: S101  the caller looked
     grace = parse_duration(board.grace)
     for period in (await session.execute(_ENDED, {"challenge": challenge.key})).scalars().all():
         end = ends_at(period, zone) or _end_of(challenge, zone)
-        if end is None or grace.after(end) > as_of:
+        if end is None or (grace.after(end) if has_grace else end) > as_of:
             continue
         row = {"challenge": challenge.key, "period": period, "version": challenge.version, "ties": board.ties}
         await session.execute(insert(LeaderboardClosing).values(**row, begun_at=as_of).on_conflict_do_nothing())

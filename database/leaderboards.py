@@ -30,9 +30,6 @@ from database.session import ReadSession
 
 Ties = Literal["first", "shared", "dense"]
 
-OPT_OUT = "leaderboard_opt_out"
-"""The trait by which a customer stays out of all leaderboards: true."""
-
 
 class LeaderboardSnapshot(Table):
     """A period whose ranks are final."""
@@ -112,10 +109,11 @@ RANKED = """
     FROM members
     WINDOW by_figure AS (ORDER BY figure DESC), by_order AS (ORDER BY figure DESC, last_at, member)
 """
-# Whoever stays out has no rank, and leaves no gap.
-ELIGIBLE = """
-    customers.external_id IS NOT NULL AND customers.traits -> 'leaderboard_opt_out' IS DISTINCT FROM 'true'
-"""
+# Whoever stays out by a trait has no rank, and leaves no gap. Forms and imports say yes as text.
+ELIGIBLE = """(
+    customers.external_id IS NOT NULL
+    AND lower(btrim(customers.traits ->> 'leaderboard_opt_out')) IN ('true', 't', 'yes', 'y', 'on', '1') IS NOT TRUE
+)"""
 _MEMBERS = f"""
     SELECT customers.id AS member, customers.external_id, figure, last_at
     FROM challenge_progress JOIN customers ON customers.id = challenge_progress.customer_id
@@ -169,8 +167,7 @@ async def final_ranks(session: ReadSession, challenge: str, period: str, *, afte
         )
         .join(Customer, Customer.id == LeaderboardRank.customer_id)
         .where(LeaderboardRank.challenge == challenge, LeaderboardRank.period == period)
-        .where(LeaderboardRank.position > after, Customer.external_id.is_not(None))
-        .where(Customer.traits[OPT_OUT].as_string().is_distinct_from("true"))
+        .where(LeaderboardRank.position > after, text(ELIGIBLE))
         .order_by(LeaderboardRank.position)
         .limit(limit)
     )

@@ -57,11 +57,15 @@ class PendingEvent:
 
 @dataclass(frozen=True, slots=True)
 class RoutedEvent:
-    """Where an event went. `changed_traits` is None where it changed none; `ignored_untrusted` likewise."""
+    """Where an event went. `changed_traits` is None where it changed none; `ignored_untrusted` likewise.
+
+    `zone`: the customer's then, by which its local date stays what it is wherever the customer moves.
+    """
 
     id: UUID
     customer_id: UUID
     number: int
+    zone: str
     changed_traits: Mapping[str, Any] | None
     ignored_untrusted: list[str] | None = None
 
@@ -110,14 +114,21 @@ loaded = select(
 
 _MARK = text("""
     UPDATE events SET
-        status = 'routed', customer_id = r.customer_id, number = r.number, routed_at = :as_of,
+        status = 'routed', customer_id = r.customer_id, number = r.number, zone = r.zone, routed_at = :as_of,
         changed_traits = r.changed_traits, ignored_untrusted = r.ignored_untrusted, not_before = NULL, error = NULL
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
-        id uuid, customer_id uuid, number bigint, changed_traits jsonb, ignored_untrusted jsonb
+        id uuid, customer_id uuid, number bigint, zone text, changed_traits jsonb, ignored_untrusted jsonb
     )
     WHERE events.id = r.id
 """)
 
+
+# Events that a release before routed, which kept no zone. Relies on ix_events_customer_number.
+_KEEP_ZONES = text("""
+    UPDATE events SET zone = r.zone
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (customer_id uuid, zone text)
+    WHERE events.customer_id = r.customer_id AND events.status = 'routed' AND events.zone IS NULL
+""")
 
 _IGNORED = text("""
     UPDATE events SET ignored_untrusted = coalesce(ignored_untrusted, '[]') || r.what
@@ -184,6 +195,13 @@ async def mark_routed(session: WriteSession, events: Iterable[RoutedEvent], as_o
     rows = list(events)  # named as the columns are
     if rows:
         await session.execute(_MARK, {"rows": orjson.dumps(rows).decode(), "as_of": as_of})
+
+
+async def keep_zones(session: WriteSession, zones: Mapping[UUID, str]) -> None:
+    """Customers are about to move: what they did so far was in these zones."""
+    if zones:
+        rows = [{"customer_id": customer_id, "zone": zone} for customer_id, zone in zones.items()]
+        await session.execute(_KEEP_ZONES, {"rows": orjson.dumps(rows).decode()})
 
 
 async def mark_ignored(session: WriteSession, ignored: Mapping[UUID, list[str]]) -> None:

@@ -11,6 +11,7 @@ from database.challenge_progress import ChallengeCompletion, ChallengeProgress
 from database.challenges import LiveChallenge
 from domain.challenges.facts import Fact, RecordedEvent
 from domain.challenges.progress import Standing, go_on, standings
+from domain.challenges.versions import Given, was_given
 from domain.periods import period_of
 
 
@@ -21,6 +22,7 @@ class Known:
         self._rows: dict[tuple[str, UUID], list[ChallengeProgress]] = {}
         for row in stored:
             self._rows.setdefault((row.challenge, row.customer_id), []).append(row)
+        self._completed = completed
         self._given = {
             (row.challenge, row.customer_id, row.period, row.level, row.round)
             for row in completed
@@ -28,13 +30,16 @@ class Known:
         }
         self._done = {(challenge, customer_id) for challenge, customer_id, *_ in self._given}
 
-    def goes_on(self, challenge: LiveChallenge, customer_id: UUID, from_: datetime | None) -> bool:
+    def goes_on(self, challenge: LiveChallenge, customer_id: UUID, from_: datetime | None, zone: ZoneInfo) -> bool:
         """Whether events from `from_` on only add: all that came before was counted by this version, and given."""
         rows = self._rows.get((challenge.key, customer_id), [])
         if from_ is None or not rows:
             return False
         is_counted = all(row.version == challenge.version and row.last_at < from_ for row in rows)
-        return is_counted and all(self._is_given(challenge, row) for row in rows)
+        if not is_counted:
+            return False
+        given = challenge.given_to(customer_id, self._completed, zone)
+        return all(self._is_given(challenge, row, given) for row in rows)
 
     def added(
         self,
@@ -63,17 +68,20 @@ class Known:
                 found |= standings(challenge.definition, facts, max([now, *(fact.at for fact in facts)]))
         return found
 
-    def _is_given(self, challenge: LiveChallenge, row: ChallengeProgress) -> bool:
+    def _is_given(self, challenge: LiveChallenge, row: ChallengeProgress, given: Sequence[Given]) -> bool:
         """Whether each level that was reached is completed; what was put off is found by a full count only."""
         definition = challenge.definition
         if challenge.is_paused or not all((key, row.customer_id) in self._done for key in definition.requires):
             return True  # nothing is given now
         levels = [] if definition.community else definition.levels
         reached = [
-            (level.level, number)
+            (level, number)
             for number in range(1, row.round + 1)
             for level in levels
             if number < row.round or level.at <= row.figure
         ]
         place = (row.challenge, row.customer_id, row.period)
-        return all((*place, level, number) in self._given for level, number in reached)
+        return all(
+            (*place, level.level, number) in self._given or was_given(definition, level, row.period, number, given)
+            for level, number in reached
+        )

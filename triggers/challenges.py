@@ -1,6 +1,6 @@
-"""The reaction of challenges: whom the wave's events bring how far, what they complete, and what returns undo.
+"""The reaction of challenges: whom the wave's events bring how far, and what they complete.
 
-What a completion gives, and how it is taken back, is triggers/completions.py.
+What a completion gives, and how it is taken back, is triggers/completions.py; when it is, challenge_returns.py.
 Members that an event may concern are counted again from their recorded events (domain/challenges/progress.py), so what
 is stored never drifts from what a full recount comes to, whatever order events come in. Where a sum or a count goes on
 in order of time, only what is new is read and added; what is late, given back, joined or under another version is
@@ -15,6 +15,7 @@ from datetime import UTC, datetime, time, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from database.challenge_events import Wanted, recorded_events
 from database.challenge_progress import (
     ChallengeCompletion,
     ChallengeProgress,
@@ -24,16 +25,18 @@ from database.challenge_progress import (
     progress_of,
     write_progress,
 )
-from database.challenges import LiveChallenge, Wanted, recorded_events
+from database.challenges import LiveChallenge
 from domain.challenges import told
 from domain.challenges.facts import COMPLETED, RecordedEvent
 from domain.challenges.progress import Standing, can_go_on, standings
+from domain.challenges.versions import was_given
 from domain.commerce import MAKES_ORDERS, TELLS_ORDERS
-from domain.local_time import resolve_zone
 from domain.periods import days_of, period_of
 from triggers.batch import BatchCustomer, BatchEvent, Wave
 from triggers.challenge_counts import Known
-from triggers.completions import Completed, Place, give, hand_out, place_of, reach, revoke
+from triggers.challenge_returns import Undone, take_back_undone, undone_by
+from triggers.challenge_zones import zone_in
+from triggers.completions import Completed, Place, give, hand_out, place_of, reach
 from triggers.prizes import can_be_given
 from triggers.refunds import is_revision
 
@@ -42,39 +45,27 @@ _DAY = timedelta(days=1)
 
 @dataclass(slots=True)
 class Touch:
-    """Whom to count again in which challenge, from the period of `since` on (None: all); `returned`: goods are back.
+    """Whom to count again in which challenge, from the period of `since` on (None: all).
 
-    `from_`: the earliest of the events, if all of them may only add to what was counted. `open_since`: from when on
-    what was completed is lost, whatever the policy, if the count no longer comes to it. `revised_at`: the same by when
-    it was given, for what somebody else's event had undone before, which this member hears of only now.
+    `from_`: the earliest of the events, if all of them may only add to what was counted.
     """
 
     customer: BatchCustomer
     challenge: LiveChallenge
     since: datetime | None
-    returned: bool = False
     from_: datetime | None = None
-    open_since: datetime | None = None
-    revised_at: datetime | None = None
 
-    def widen(self, since: datetime | None, from_: datetime | None, *, returned: bool) -> None:
+    def widen(self, since: datetime | None, from_: datetime | None) -> None:
         """Another event concerns the same member and challenge."""
         self.since = None if since is None or self.since is None else min(self.since, since)
         self.from_ = None if from_ is None or self.from_ is None else min(self.from_, from_)
-        self.returned |= returned
-
-    def hear(self, revised_at: datetime | None) -> None:
-        """Somebody else's event revised an order of the member, at this moment of ours if it did."""
-        known = [moment for moment in (self.revised_at, revised_at) if moment is not None]
-        self.revised_at = min(known, default=None)
 
 
 async def follow_challenges(wave: Wave) -> None:
     """Count again whom this wave concerns, give what was reached, and hand out what many members were told they won."""
-    live = wave.published.challenges
-    if not live:
+    if not wave.published.had_challenges:
         return
-    await _count(wave, list(_touches(wave, live).values()))
+    await _follow(wave, list(_touches(wave, wave.published.challenges).values()), undone_by(wave))
     won = [event for event in wave.events if event.is_own and event.event.name in (told.COMMUNITY_REACHED, told.RANKED)]
     if won:
         await hand_out(wave, won)
@@ -87,14 +78,17 @@ async def recount(wave: Wave, customers: Iterable[BatchCustomer], parted: Mappin
     """
     live = wave.published.challenges
     members = [customer for customer in customers if customer.external_id is not None]
-    await _count(
-        wave,
-        [
-            Touch(each, challenge, None, open_since=parted.get(each.id))
-            for each in members
-            for challenge in live.values()
-        ],
-    )
+    undone = [Undone(each, parted_at=parted[each.id]) for each in members if each.id in parted]
+    await _follow(wave, [Touch(each, challenge, None) for each in members for challenge in live.values()], undone)
+
+
+async def _follow(wave: Wave, touches: Sequence[Touch], undone: Sequence[Undone]) -> None:
+    members = {touch.customer.id for touch in touches} | {each.customer.id for each in undone}
+    if not members:
+        return
+    completed = await completions_of(wave.session, members)
+    await take_back_undone(wave, undone, completed)
+    await _count(wave, touches, completed)
 
 
 # Whom a wave concerns ----------------------------------------------------------------------------
@@ -110,20 +104,17 @@ def _touches(wave: Wave, live: Mapping[str, LiveChallenge]) -> dict[tuple[UUID, 
             if not _concerns(event, challenge):
                 continue
             since, from_ = _since(event, challenge), _adds_from(event, challenge)
-            revised_at = event.event.timestamp if is_revision(event) else None
-            returned = event.event.name in MAKES_ORDERS or revised_at is not None
             key = (event.customer.id, challenge.key)
             if key in touches:
-                touches[key].widen(since, from_, returned=returned)
+                touches[key].widen(since, from_)
             else:
-                touches[key] = Touch(event.customer, challenge, since, returned, from_)
-            touches[key].hear(revised_at)
+                touches[key] = Touch(event.customer, challenge, since, from_)
     return touches
 
 
 def _concerns(event: BatchEvent, challenge: LiveChallenge) -> bool:
     name, about = event.event.name, event.event.properties.get("challenge")
-    if event.identifies or event.vouches or event.zone_changed or event.event.kind == "alias":
+    if event.identifies or event.vouches or event.event.kind == "alias":
         return True
     if event.is_own and name == told.RECOUNT_REQUESTED:
         return bool(about == challenge.key)
@@ -136,8 +127,8 @@ def _concerns(event: BatchEvent, challenge: LiveChallenge) -> bool:
 
 
 def _since(event: BatchEvent, challenge: LiveChallenge) -> datetime | None:
-    """Only an event that counts itself leaves earlier periods as they were."""
-    is_plain = _counts_itself(event, challenge) and event.event.name not in MAKES_ORDERS
+    """Only an event that counts itself leaves earlier periods as they were; of orders all is read that was said."""
+    is_plain = _counts_itself(event, challenge) and not challenge.definition.event_names & MAKES_ORDERS
     return event.event.timestamp if challenge.definition.every and is_plain else None
 
 
@@ -149,7 +140,7 @@ def _adds_from(event: BatchEvent, challenge: LiveChallenge) -> datetime | None:
 
 
 def _counts_itself(event: BatchEvent, challenge: LiveChallenge) -> bool:
-    joins = event.identifies or event.vouches or event.zone_changed or event.event.kind == "alias" or event.is_own
+    joins = event.identifies or event.vouches or event.event.kind == "alias" or event.is_own
     return event.event.name in challenge.definition.event_names and not joins
 
 
@@ -175,14 +166,11 @@ class _Counted:
         return first is not None and bound is not None and first[0] >= bound[0]
 
 
-async def _count(wave: Wave, touches: Sequence[Touch]) -> None:
+async def _count(wave: Wave, touches: Sequence[Touch], completed: Sequence[ChallengeCompletion]) -> None:
     if not touches:
         return
-    members = {touch.customer.id for touch in touches}
     keys = {touch.challenge.key for touch in touches}
-    needed = {key for touch in touches for key in touch.challenge.definition.requires}
-    stored = await progress_of(wave.session, members, keys)
-    completed = await completions_of(wave.session, members, keys | needed)
+    stored = await progress_of(wave.session, {touch.customer.id for touch in touches}, keys)
     counted = await _add(wave, touches, stored, completed)
     if rest := [touch for touch in touches if not any(each.touch is touch for each in counted)]:
         recorded = await recorded_events(wave.session, list(_wanted(rest)))
@@ -196,7 +184,9 @@ async def _add(
 ) -> list[_Counted]:
     """Those touches whose counts go on, with what is new: read from the first new event on, however long the past."""
     known = Known(stored, completed)
-    adding = [touch for touch in touches if known.goes_on(touch.challenge, touch.customer.id, touch.from_)]
+    adding = [
+        touch for touch in touches if known.goes_on(touch.challenge, touch.customer.id, touch.from_, _zone(wave, touch))
+    ]
     names: dict[UUID, frozenset[str]] = {}
     since: dict[UUID, datetime] = {}
     for touch in adding:
@@ -207,11 +197,15 @@ async def _add(
     recorded = await recorded_events(wave.session, [Wanted(id_, names[id_], since[id_]) for id_ in names])
     added: list[_Counted] = []
     for touch in adding:
-        zone = _zone(wave, touch)
         news = [each for each in recorded[touch.customer.id] if touch.from_ and each.timestamp >= touch.from_]
-        if (found := known.added(touch.challenge, touch.customer.id, news, zone, wave.as_of)) is not None:
+        found = known.added(touch.challenge, touch.customer.id, news, _zone(wave, touch), wave.as_of)
+        if found is not None:
             added.append(_Counted(touch, found, is_added=True))
     return added
+
+
+def _zone(wave: Wave, touch: Touch) -> ZoneInfo:
+    return zone_in(wave, touch.customer, touch.challenge)
 
 
 def _wanted(touches: Sequence[Touch]) -> Iterable[Wanted]:
@@ -249,11 +243,6 @@ def _standings(wave: Wave, touch: Touch, events: Sequence[RecordedEvent]) -> _Co
     return _Counted(touch, {key: each for key, each in found.items() if counted.covers(key)}, counted.lower)
 
 
-def _zone(wave: Wave, touch: Touch) -> ZoneInfo:
-    is_shared = touch.challenge.definition.is_shared
-    return resolve_zone(None, wave.shop.zone) if is_shared else wave.trusted_zone_of(touch.customer)
-
-
 async def _write(wave: Wave, counted: Sequence[_Counted], stored: Sequence[ChallengeProgress]) -> None:
     """Rows that changed, and those of periods where nothing counts any more."""
     rows = [_row(each.touch, standing) for each in counted for standing in each.found.values()]
@@ -282,50 +271,26 @@ def _row(touch: Touch, standing: Standing) -> ProgressRow:
     )
 
 
-# What was reached, and what no longer is ----------------------------------------------------------
+# What was reached --------------------------------------------------------------------------------
 
 
 async def _settle(wave: Wave, counted: Sequence[_Counted], stored: Sequence[ChallengeCompletion]) -> None:
     known = {place_of(row): row for row in stored}
     changed: list[Completed] = []
-    revoked: list[Completed] = []
     for each in counted:
         challenge, customer = each.touch.challenge, each.touch.customer
-        if challenge.is_paused:
+        if challenge.is_paused or not _has_required(challenge, customer, stored):
             continue
         levels = {level.level: level for level in challenge.definition.levels}
-        reached = {
-            Place(challenge.key, period, one.level, one.round, customer.id): one
-            for period, standing in each.found.items()
-            for one in standing.reached
-        }
-        lost = [row for place, row in known.items() if place not in reached and _may_be_lost(row, each)]
-        revoked += [Completed(row, levels[row.level]) for row in lost]
-        if not _has_required(challenge, customer, stored):
-            continue
-        for place, one in reached.items():
-            row, level = known.get(place), levels[one.level]
-            if (row is None or row.revoked_at is not None) and can_be_given(wave, level):
-                changed.append(Completed(reach(row, place, challenge.version, one.at, wave.as_of), level))
+        given = challenge.given_to(customer.id, stored, _zone(wave, each.touch))
+        for period, standing in each.found.items():
+            for one in standing.reached:
+                place = Place(challenge.key, period, one.level, one.round, customer.id)
+                row, level = known.get(place), levels[one.level]
+                is_new = row is None and not was_given(challenge.definition, level, place.period, place.round, given)
+                if (is_new or (row is not None and row.revoked_at is not None)) and can_be_given(wave, level):
+                    changed.append(Completed(reach(row, place, challenge.version, one.at, wave.as_of), level))
     await give(wave, changed)
-    await revoke(wave, revoked)
-
-
-def _may_be_lost(row: ChallengeCompletion, each: _Counted) -> bool:
-    """Whether a completion may be taken back: goods came back, or what was done turned out to be another's."""
-    touch = each.touch
-    is_returned = touch.returned and touch.challenge.definition.refunds == "revoke"
-    is_anothers = touch.open_since is not None and row.reached_at > touch.open_since
-    was_undone = touch.revised_at is not None and row.completed_at >= touch.revised_at
-    return (is_returned or is_anothers or was_undone) and not each.is_added and _was_given(row, each)
-
-
-def _was_given(row: ChallengeCompletion, each: _Counted) -> bool:
-    """Whether a completion stands that this count, under the version that gave it, no longer comes to."""
-    is_same = (row.challenge, row.customer_id) == (each.touch.challenge.key, each.touch.customer.id)
-    is_level = row.level in {level.level for level in each.touch.challenge.definition.levels}
-    is_current = row.version == each.touch.challenge.version and row.revoked_at is None
-    return is_same and is_level and is_current and each.covers(row.period)
 
 
 def _has_required(challenge: LiveChallenge, customer: BatchCustomer, stored: Sequence[ChallengeCompletion]) -> bool:

@@ -12,9 +12,11 @@ from database.badges import has_room, lock_badges
 from database.challenge_progress import ChallengeCompletion, completions_of, keep_completions
 from database.won_prizes import level_prize, rank_prize
 from domain.challenges import told
-from domain.challenges.definition import ChallengePrize
+from domain.challenges.definition import ChallengeLevel, ChallengePrize
 from domain.challenges.facts import COMPLETED
+from domain.challenges.versions import was_given
 from domain.durations import parse_duration
+from domain.local_time import resolve_zone
 from triggers.batch import BatchEvent, Wave
 from triggers.prizes import Grant, Returned, grant, take_back
 
@@ -113,14 +115,24 @@ def _key(row: ChallengeCompletion) -> str:
 async def hand_out(wave: Wave, events: Sequence[BatchEvent]) -> None:
     """Each prize once, however often the event is told."""
     members = {event.customer.id for event in events}
-    known = {place_of(row) for row in await completions_of(wave.session, members)}
+    rows = await completions_of(wave.session, members)
+    known = {place_of(row) for row in rows}
     completed: list[Completed] = []
     for event in events:
         won = await _won(wave, event)
-        if won is not None and place_of(won.row) not in known:
+        if won is not None and place_of(won.row) not in known and not _was_given(wave, won, rows):
             known.add(place_of(won.row))
             completed.append(won)
     await give(wave, completed)
+
+
+def _was_given(wave: Wave, won: Completed, rows: Sequence[ChallengeCompletion]) -> bool:
+    """Whether the member has this level of a community from an earlier version, under another name or calendar."""
+    challenge = wave.published.challenges.get(won.row.challenge)
+    if challenge is None or not isinstance(won.prize, ChallengeLevel):
+        return False
+    given = challenge.given_to(won.row.customer_id, rows, resolve_zone(None, wave.shop.zone))
+    return was_given(challenge.definition, won.prize, won.row.period, won.row.round, given)
 
 
 async def _won(wave: Wave, event: BatchEvent) -> Completed | None:

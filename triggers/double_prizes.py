@@ -1,6 +1,7 @@
 """Levels that two customers completed before they turned out to be one: each is completed once.
 
-The later prize is taken back if it was reached within the day that a merge reopens (decision 0014); older ones stay.
+The later prize is taken back if it was reached within the day that a merge reopens (decision 0014); older ones stay,
+under a round below zero, so that returns still reach them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from database.announcements import Announcement, announce
 from database.challenge_progress import ChallengeCompletion, completions_of, keep_completions
 from database.redemptions import Redemption
 from database.session import WriteSession
+from domain.challenges.rounds import aside
 from triggers.completions import REVOKED, announcement_of, place_of
 from triggers.prizes import Returned, take_back
 
@@ -26,16 +28,24 @@ async def end_double_prizes(
 ) -> None:
     """Leave one completion of each place, before the rows of `loser` pass to `survivor`. Both are locked."""
     pairs: dict[tuple[str, str, str, int], list[_Row]] = {}
-    for row in await completions_of(session, {loser, survivor}):
+    rows = await completions_of(session, {loser, survivor})
+    for row in rows:
         pairs.setdefault(place_of(row)[:4], []).append(row)
     doubles = [_kept_first(pair) for pair in pairs.values() if len(pair) > 1]
     if not doubles:
         return
     lost = [row for _, row in doubles if row.revoked_at is None and row.reached_at > since]
     await _take_back(session, lost, survivor, as_of)
+    taken = {place_of(row)[:4] for row in rows}
     for kept, gone in doubles:
         kept.times = max(kept.times, gone.times)  # what is given again is keyed by it
-        await session.delete(gone)
+        if gone.revoked_at is not None:
+            await session.delete(gone)
+            continue
+        gone.round = next(
+            number for number in aside(gone.round) if (gone.challenge, gone.period, gone.level, number) not in taken
+        )
+        taken.add(place_of(gone)[:4])
     await keep_completions(session, [kept for kept, _ in doubles])
 
 
@@ -55,6 +65,7 @@ async def _take_back(session: WriteSession, lost: Sequence[_Row], survivor: UUID
     rewards = {row.id: row.reward for row in found}
     told: list[Announcement] = []
     for row, why in zip(lost, kept, strict=True):
+        row.revoked_at = as_of
         reward = rewards.get(row.redemption_id) if row.redemption_id is not None and why is None else None
         about = {"reward": reward} | ({"reward_kept": why} if why else {})
         told.append(announcement_of(row, REVOKED, "revoked", about, to=survivor))

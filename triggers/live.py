@@ -165,6 +165,7 @@ class Live:
     journeys: LiveJourneys = field(default_factory=LiveJourneys)
     programmes: Sequence[LiveProgramme] = ()  # versions of the live one, the oldest first
     challenges: Mapping[str, LiveChallenge] = field(default_factory=dict)
+    had_challenges: bool = False  # any was ever published: what it gave may have to come back
     contests: Mapping[str, LiveContest] = field(default_factory=dict)
     shop: ShopSettings = field(default_factory=ShopSettings)
 
@@ -212,7 +213,7 @@ class LiveCache:
         if state.settings != self._settings:
             changed |= {_SETTINGS, PROGRAMME}  # a programme without a zone of its own takes the shop's
         if changed:
-            self._live = await _read(session, self._live, changed, state.numbers.get(JOURNEY, 0))
+            self._live = await _read(session, self._live, changed, state.numbers)
             self._numbers, self._settings = state.numbers, state.settings
             self._versions |= {(each.key, each.version): each for each in self._live.journeys.journeys.values()}
         return self._live
@@ -229,11 +230,13 @@ class LiveCache:
         return self._versions
 
 
-async def _read(session: ReadSession, known: Live, changed: Collection[str], number: int) -> Live:
+async def _read(session: ReadSession, known: Live, changed: Collection[str], numbers: Mapping[str, int]) -> Live:
+    number = numbers.get(JOURNEY, 0)
     return Live(
         journeys=LiveJourneys(number, await _read_journeys(session)) if JOURNEY in changed else known.journeys,
         programmes=await live_versions(session) if PROGRAMME in changed else known.programmes,
         challenges=await live_challenges(session) if CHALLENGE in changed else known.challenges,
+        had_challenges=numbers.get(CHALLENGE, 0) > 0,
         contests=await live_contests(session) if CONTEST in changed else known.contests,
         shop=await shop_settings(session) if _SETTINGS in changed else known.shop,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from domain.challenges.definition import ChallengeDefinition, Distinct, Prize, Sum
 from domain.challenges.facts import COMPLETED
+from domain.challenges.versions import gone_levels
 from domain.conditions.checks import EVENT_ROOTS, NOTHING_KNOWN, Place, Seen, check_event, check_where
 from domain.conditions.dates import moment_of, order
 from domain.conditions.inputs import comparisons_of
@@ -18,18 +19,23 @@ from domain.shares import asks_for_sentiment
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a challenge stands among. `requires`: published challenge -> those that it requires."""
+    """What a challenge stands among. `requires`: published challenge -> those that it requires.
+
+    `before`: its version that counts until now, `heights`: level -> how high it ever was in any version.
+    """
 
     seen: Seen = NOTHING_KNOWN
     requires: Mapping[str, Collection[str]] = field(default_factory=dict)
     rewards: Collection[str] = ()
     has_programme: bool = False
+    before: ChallengeDefinition | None = None
+    heights: Mapping[str, int] = field(default_factory=dict)
 
 
 def check_challenge(definition: ChallengeDefinition, around: Surroundings) -> list[Finding]:
     """Errors refers_to_customer, untrusted_only, unknown_path, unknown_challenge, requires_cycle, unknown_reward,
     counts_itself, pays_for_sentiment, ends_before_it_starts, and those of conditions; warnings no_programme,
-    event_never_seen.
+    event_never_seen, level_gone, window_changed.
     """
     return [
         *_of_metric(definition, around.seen),
@@ -37,6 +43,7 @@ def check_challenge(definition: ChallengeDefinition, around: Surroundings) -> li
         *_of_requirements(definition, around.requires),
         *_of_prizes(definition, around),
         *_of_sentiment(definition),
+        *_of_versions(definition, around),
     ]
 
 
@@ -105,6 +112,22 @@ def _of_sentiment(definition: ChallengeDefinition) -> Iterator[Finding]:
     if path is not None and any(prize.points or prize.reward for prize in prizes):
         message = f"{path} is what somebody felt: give the same for one star and five, and nothing for likes."
         yield Finding(code="pays_for_sentiment", pointer="/metric", message=message)
+
+
+def _of_versions(definition: ChallengeDefinition, around: Surroundings) -> Iterator[Finding]:
+    """What members keep of earlier versions, and are not given again."""
+    for level, at in gone_levels(definition, around.heights).items():
+        message = (
+            f"Level {level!r} (at {at}) of an earlier version is gone. Whoever has it keeps what it gave, and gets "
+            "nothing for other levels up to that height in the same period."
+        )
+        yield Finding(code="level_gone", severity=Severity.WARNING, pointer="/levels", message=message)
+    if around.before is not None and around.before.every != definition.every:
+        message = (
+            "The calendar is another than before. Whoever has a level keeps what it gave, and gets nothing for it in "
+            "periods up to the one in which it was reached."
+        )
+        yield Finding(code="window_changed", severity=Severity.WARNING, pointer="/window", message=message)
 
 
 def check_prize(prize: Prize, pointer: str, *, rewards: Collection[str], has_programme: bool) -> Iterator[Finding]:

@@ -17,22 +17,21 @@ from domain.challenges.definition import ChallengeDefinition, Distinct, Sum
 from domain.conditions.dates import moment_of, order
 from domain.conditions.memory import Scope, compile_where
 from domain.conditions.paths import reader
-from domain.conditions.values import is_number
 from domain.local_time import resolve_zone
-from domain.money import currency_of, minor_units
+from domain.money import amount_of, currency_of, minor_units
 
 COMPLETED = "Challenge Completed"
 """The event that we append when a member reaches a level."""
 
 _STEP = Decimal("0.001")
-_LARGEST = 2**53
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
     """One event of a member. `kept`: the share of its order that was not given back, 1 for what is no order.
 
-    `is_first`: no earlier event told about the same order.
+    Of an event about an order, `order_id` names it and `properties` are the order's as it stands now. `is_first`: no
+    earlier event told about the same order. `zone`: the member's when the event was routed, None if nobody kept it.
     """
 
     id: UUID
@@ -42,17 +41,25 @@ class RecordedEvent:
     context: Mapping[str, Any]
     kept: Fraction = Fraction(1)
     is_first: bool = True
+    order_id: str | None = None
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A contribution. `item` is what distinct values are told apart by."""
+    """A contribution. `items` are what distinct values are told apart by; `key` is the fact's own, whoever tells it."""
 
     event_id: UUID
     at: datetime
     day: date
     value: Decimal
-    item: str | None = None
+    items: tuple[str, ...] = ()
+    order_id: str | None = None
+
+    @property
+    def key(self) -> str | UUID:
+        """By which it counts once: an order's number, else the event."""
+        return self.order_id or self.event_id
 
 
 ReadFact = Callable[[RecordedEvent, ZoneInfo], Fact | None]
@@ -74,17 +81,19 @@ def fact_reader(definition: ChallengeDefinition, since: datetime) -> ReadFact:
         told = amount(event)
         if told is None:
             return None
-        return Fact(event.id, event.timestamp, event.timestamp.astimezone(zone).date(), *told)
+        day = event.timestamp.astimezone(zone).date()
+        return Fact(event.id, event.timestamp, day, *told, order_id=event.order_id)
 
     return read
 
 
 def _zone_of(definition: ChallengeDefinition, event: RecordedEvent, zone: ZoneInfo) -> ZoneInfo:
-    """Whoever travels keeps the dates of where they were: an event's own zone goes before the member's."""
+    """Whoever travels or moves keeps the dates of where they were: the event's own zone, else the member's then."""
     if definition.zone is not None:
         return ZoneInfo(definition.zone)
     own = event.context.get("timezone")
-    return zone if definition.is_shared else resolve_zone(own if isinstance(own, str) else None, zone.key)
+    then = event.zone or zone.key
+    return zone if definition.is_shared else resolve_zone(own if isinstance(own, str) else None, then)
 
 
 def _in_time(definition: ChallengeDefinition, event: RecordedEvent, since: datetime, zone: ZoneInfo) -> bool:
@@ -98,7 +107,7 @@ def _is_its_own(definition: ChallengeDefinition, event: RecordedEvent) -> bool:
     return event.name == COMPLETED and event.properties.get("challenge") == definition.challenge
 
 
-_Told = tuple[Decimal, str | None]
+_Told = tuple[Decimal, tuple[str, ...]]
 
 
 def _amount_reader(definition: ChallengeDefinition) -> Callable[[RecordedEvent], _Told | None]:
@@ -112,11 +121,11 @@ def _amount_reader(definition: ChallengeDefinition) -> Callable[[RecordedEvent],
             return None
         if read_sum is not None and isinstance(metric, Sum):
             total = _summed(read_sum(_payload(event)), metric.currency, event.properties)
-            return (_share(total, kept), None) if total else None
+            return (_share(total, kept), ()) if total else None
         if read_item is not None:
-            items = read_item(_payload(event))
-            return (Decimal(1), orjson.dumps(items[0], option=orjson.OPT_SORT_KEYS).decode()) if items else None
-        return Decimal(1), None  # counts and streaks
+            items = {orjson.dumps(each, option=orjson.OPT_SORT_KEYS).decode() for each in read_item(_payload(event))}
+            return (Decimal(1), tuple(sorted(items))) if items else None
+        return Decimal(1), ()  # counts and streaks
 
     return amount
 
@@ -126,9 +135,12 @@ def _payload(event: RecordedEvent) -> dict[str, Any]:
 
 
 def _summed(values: list[Any], currency: str | None, properties: Mapping[str, Any]) -> Decimal:
-    """Numbers to a thousandth, half-even; money to the minor unit. What is no number, or is absurd, adds nothing."""
+    """Numbers to a thousandth, half-even; money to the minor unit. What is no number, or is absurd, adds nothing.
+
+    A number in a text is one, as everywhere where shops send amounts and quantities.
+    """
     if currency is None:
-        numbers = [Decimal(str(value)) for value in values if is_number(value) and abs(value) <= _LARGEST]
+        numbers = [number for value in values if (number := amount_of(value)) is not None]
         return sum((number.quantize(_STEP, ROUND_HALF_EVEN) for number in numbers), Decimal())
     if currency_of(properties.get("currency"), currency) != currency:
         return Decimal()

@@ -41,7 +41,10 @@ class Standing:
 def standings(definition: ChallengeDefinition, facts: Iterable[Fact], as_of: datetime) -> dict[str, Standing]:
     """The member's standing in every period with a contribution. Facts of the future do not count yet."""
     periods: dict[str, list[Fact]] = {}
-    for fact in sorted({each.event_id: each for each in facts}.values(), key=lambda each: (each.at, each.event_id)):
+    once: dict[str | UUID, Fact] = {}  # told twice, a fact counts as of the first time
+    for fact in sorted(facts, key=lambda each: (each.at, each.event_id)):
+        once.setdefault(fact.key, fact)
+    for fact in once.values():
         if fact.at <= as_of:
             periods.setdefault(period_of(fact.day, definition.every), []).append(fact)
     return {period: _standing(definition, period, told, as_of) for period, told in periods.items()}
@@ -118,8 +121,8 @@ class _Meter:
             return
         self.look_at(fact.at)
         self._sum += fact.value
-        if fact.item is not None:
-            self._items[fact.item] = self._items.get(fact.item, 0) + 1
+        for item in fact.items:
+            self._items[item] = self._items.get(item, 0) + 1
         if self._reach is not None:
             self._within.append(fact)
 
@@ -142,10 +145,10 @@ class _Meter:
 
     def _drop(self, fact: Fact) -> None:
         self._sum -= fact.value
-        if fact.item is not None:
-            self._items[fact.item] -= 1
-            if not self._items[fact.item]:
-                del self._items[fact.item]
+        for item in fact.items:
+            self._items[item] -= 1
+            if not self._items[item]:
+                del self._items[item]
 
     def _mark(self, unit: int) -> None:
         assert isinstance(self._metric, Streak)  # noqa: S101  only streaks have units

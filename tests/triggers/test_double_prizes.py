@@ -111,3 +111,20 @@ async def test_a_prize_that_stands_is_not_given_again_where_the_others_was_revok
     assert (await balance(shop)).available == 50
     [done] = await completions(shop)
     assert done.revoked_at is None
+
+
+async def test_returns_reach_both_prizes_of_two_who_turned_out_to_be_one(generous: Shop) -> None:
+    shop = generous
+    await put_live(shop, "challenge", GENEROUS | {"refunds": "revoke"})
+    await complete(shop, "u-1")
+    await complete(shop, "u-2")
+    shop.later(hours=25)
+    await merge(shop, "u-2", "u-1")
+
+    for order_id in ("u-1-0", "u-2-0"):
+        await shop.track("Order Cancelled", {"order_id": order_id})
+    assert (await balance(shop)).available == 100  # two orders are left, which is what the level asks for
+
+    await shop.track("Order Cancelled", {"order_id": "u-2-1"})
+    assert (await balance(shop)).available == 0
+    assert await taken(shop.database, "voucher") == 0
