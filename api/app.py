@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 
 from api import (
     browser,
+    challenge_completions,
     challenges,
     consent,
     contests,
@@ -66,6 +67,7 @@ _ROUTERS = (
     programmes.router,
     challenges.router,
     challenges.members,
+    challenge_completions.router,
     contests.router,
     contests.public,
     rewards.router,
