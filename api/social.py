@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Annotated, Self
@@ -14,6 +15,7 @@ from api.dependencies import AsOf, Reading, Writing
 from api.one_of import one_of
 from api.routing import ApiRoute
 from database.social_posts import SocialPost, posts_between, write_posts
+from domain.errors import FieldError, Invalid
 from domain.instants import Instant
 from domain.keys import Scope
 from domain.shop_settings import WebAddress
@@ -26,6 +28,7 @@ from domain.social import (
     by_followers,
     by_impressions,
     by_reach,
+    is_to_come,
     per_day,
 )
 
@@ -34,6 +37,7 @@ router = APIRouter(prefix="/v1/social", tags=["sharing"], route_class=ApiRoute)
 Network = Annotated[str, StringConstraints(pattern=f"^{NETWORK}$")]
 Count = Annotated[int, Field(ge=0, le=MOST)]
 _PERIOD = timedelta(days=30)
+_DAY, _TICK = timedelta(days=1), timedelta(microseconds=1)
 _DIGITS = 4
 
 
@@ -63,7 +67,9 @@ class PostWish(BaseModel):
     post_id: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     url: WebAddress | None = None
     posted_at: Instant
-    measured_at: Instant | None = Field(default=None, description="Absent: now. A later measurement replaces.")
+    measured_at: Instant | None = Field(
+        default=None, description="Absent: now. A later measurement replaces; 422 `time_in_future` for what is to come."
+    )
     engagements: Count | None = None
     figures: Figures | None = None
     reach: Count | None = None
@@ -121,6 +127,7 @@ class EngagementAnswer(BaseModel):
 @router.post("/posts", dependencies=[requires(Scope.LOYALTY_WRITE)], summary="Import posts and their figures")
 async def import_posts(wish: PostsWish, session: Writing, as_of: AsOf) -> PostsAnswer:
     """Repeatable; of several measurements of a post the latest counts."""
+    _refuse_the_future(wish.posts, as_of)
     written = await write_posts(session, [_measured(post, as_of) for post in wish.posts])
     return PostsAnswer(received=len(wish.posts), written=written)
 
@@ -148,18 +155,35 @@ async def get_engagement(
         by_reach=RateAnswer.of(by_reach(figures)),
         by_impressions=RateAnswer.of(by_impressions(figures)),
         by_followers=RateAnswer.of(by_followers(figures)),
-        per_day=RateAnswer.of(per_day(figures, max(1, (end - start).days))),
+        per_day=RateAnswer.of(per_day(_as_measured(found), Fraction((end - start) // _TICK, _DAY // _TICK))),
     )
 
 
+def _refuse_the_future(posts: Sequence[PostWish], as_of: datetime) -> None:
+    """A measurement of tomorrow would stand before each one that is made until then."""
+    errors = tuple(
+        FieldError(f"/posts/{number}/{name}", "this time is in the future", "time_in_future")
+        for number, post in enumerate(posts)
+        for name, moment in (("posted_at", post.posted_at), ("measured_at", post.measured_at))
+        if moment is not None and is_to_come(moment, as_of)
+    )
+    if errors:
+        raise Invalid(f"{errors[0].pointer}: {errors[0].detail}.", code="time_in_future", errors=errors)
+
+
+def _as_measured(posts: Sequence[SocialPost]) -> list[PostFigures]:
+    return [_figures(post) for post in sorted(posts, key=lambda post: post.measured_at)]
+
+
 def _measured(post: PostWish, as_of: datetime) -> MeasuredPost:
-    told = post.model_dump(exclude={"figures", "engagements", "measured_at"})
+    told = post.model_dump(exclude={"figures", "engagements", "posted_at", "measured_at"})
     engagements = post.figures.sum if post.figures is not None else post.engagements or 0
-    return MeasuredPost(**told, measured_at=post.measured_at or as_of, engagements=engagements)
+    measured_at, posted_at = min(post.measured_at or as_of, as_of), min(post.posted_at, as_of)
+    return MeasuredPost(**told, posted_at=posted_at, measured_at=measured_at, engagements=engagements)
 
 
 def _figures(post: SocialPost) -> PostFigures:
-    return PostFigures(post.engagements, post.reach, post.impressions, post.followers)
+    return PostFigures(post.engagements, post.reach, post.impressions, post.followers, post.network)
 
 
 def _rounded(percent: Fraction) -> float:

@@ -35,12 +35,16 @@ def read_list(body: bytes) -> list[Any]:
     return read
 
 
-def read_document(body: bytes) -> Any:  # any JSON
-    """A document whose texts may hold bad bytes. Raises Malformed if it is no JSON beside that."""
+def read_document(body: bytes, *, items_within: int) -> Any:  # any JSON
+    """A document whose texts may hold bad bytes; `UNREADABLE` for each object or list within so many brackets that
+    cannot be read. Raises Malformed if what is around them is no JSON.
+    """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         read = _lenient(body)
+    if read is UNREADABLE:
+        read = _item_by_item(body, items_within)
     if read is UNREADABLE:
         raise Malformed("The body is not JSON.", code="malformed_json")
     return read
@@ -57,6 +61,32 @@ def _lenient(item: bytes) -> Any:  # any JSON
         return json.loads(item.decode("utf-8", "surrogateescape"), strict=False, parse_int=_number)
     except (ValueError, RecursionError):
         return UNREADABLE
+
+
+def _item_by_item(body: bytes, within: int) -> Any:  # any JSON
+    """The same, each item read by itself: it is cut out, and put back in the place that keeps its number."""
+    outline, items, kept, start, depth = bytearray(), list[Any](), 0, 0, 0
+    for token in _TOKEN.finditer(body):
+        mark = body[token.start()]
+        depth += mark in _OPENING
+        if mark in _OPENING and depth == within + 1:
+            outline += body[kept : token.start()]
+            start = token.start()
+        if mark in _CLOSING and depth == within + 1:
+            outline += b'"\\u0000%d"' % len(items)
+            items.append(_lenient(body[start : token.end()]))
+            kept = token.end()
+        depth -= mark in _CLOSING
+    return _put_back(_lenient(bytes(outline + body[kept:])), items)
+
+
+def _put_back(told: Any, items: list[Any]) -> Any:  # any JSON
+    if isinstance(told, dict):
+        return {key: _put_back(value, items) for key, value in told.items()}
+    if isinstance(told, list):
+        return [_put_back(value, items) for value in told]
+    is_place = isinstance(told, str) and told[:1] == "\0" and told[1:].isdecimal() and len(told) < 10
+    return items[int(told[1:])] if is_place and int(told[1:]) < len(items) else told
 
 
 def _number(digits: str) -> int | float:

@@ -25,6 +25,7 @@ COMMENTED: Final = "Social Comment Received"
 MENTIONED: Final = "Social Mention Received"
 MOST_CHANGES: Final = 1_000
 _LONGEST = 2_000
+_CHANGES_WITHIN: Final = 4  # {"entry": [{"changes": [
 _NETWORKS = {"instagram": "instagram", "page": "facebook"}
 _PREFIX = "sha256="
 
@@ -49,7 +50,7 @@ def read_events(body: bytes, as_of: datetime) -> Notification:
 
     They come from strangers, so they are not trusted: nothing of value follows without a person's review.
     """
-    told = read_document(body)
+    told = read_document(body, items_within=_CHANGES_WITHIN)
     network = _NETWORKS.get(str(told.get("object"))) if isinstance(told, dict) else None
     entries = told.get("entry") if isinstance(told, dict) else None
     if not isinstance(entries, list):
@@ -61,6 +62,15 @@ def read_events(body: bytes, as_of: datetime) -> Notification:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What all changes of an entry are about. `account`: the shop's own page or profile."""
+
+    network: str
+    account: str | None
+    at: datetime
+
+
 def _items(network: str, entry: object, as_of: datetime) -> Iterator[NewEvent | str]:
     """The events of an entry, and why others of its changes cannot be read. What is none of our business is neither."""
     changes = entry.get("changes", []) if isinstance(entry, dict) else None
@@ -68,12 +78,13 @@ def _items(network: str, entry: object, as_of: datetime) -> Iterator[NewEvent | 
         yield "not_an_object"
         return
     yield from ["too_many"] * (len(changes) - MOST_CHANGES)
+    about = _Entry(network, _id(entry, "id"), _time(entry.get("time"), as_of))
     for change in changes[:MOST_CHANGES]:
         value = change.get("value") if isinstance(change, dict) else None
         if not isinstance(value, dict):
             yield "not_an_object"
         elif (name := _name(str(change.get("field")), value)) is not None:
-            yield _event(network, name, value, _time(entry.get("time"), as_of), as_of) or "no_id"
+            yield _event(about, name, value, as_of) or "no_id"
 
 
 def _name(field: str, value: Mapping[str, Any]) -> str | None:
@@ -86,33 +97,43 @@ def _name(field: str, value: Mapping[str, Any]) -> str | None:
     return COMMENTED if is_comment else None
 
 
-def _event(network: str, name: str, value: Mapping[str, Any], at: datetime, as_of: datetime) -> NewEvent | None:
-    media = _part(value, "media")
-    author = _part(value, "from")
+def _event(entry: _Entry, name: str, value: Mapping[str, Any], as_of: datetime) -> NewEvent | None:
+    """What the shop writes itself is no customer's word, and says so."""
+    network, media = entry.network, _part(value, "media")
     comment_id, post_id = _id(value, "comment_id") or _id(value, "id"), _id(value, "media_id") or _id(value, "post_id")
     post_id = post_id or _id(media, "id")
     subject = comment_id or post_id
     if subject is None:
         return None
-    who = _id(author, "id")
+    who, called = _author(value)
     properties = {
         "network": network,
         "post_id": post_id,
         "comment_id": comment_id,
-        "author": _text(author, "username") or _text(author, "name"),
+        "author": called,
         "text": _text(value, "text") or _text(value, "message"),
+        "own": True if who is not None and who == entry.account else None,
     }
     return NewEvent(
         source=SOURCE,
         message_id=f"{network}/{name}/{subject}",
         kind=EventKind.TRACK,
         name=name,
-        timestamp=at,
+        timestamp=entry.at,
         received_at=as_of,
         anonymous_id=f"{network}:{who}" if who else f"{network}:post:{post_id or subject}",
         properties={key: told for key, told in properties.items() if told is not None},
         trusted=False,
     )
+
+
+def _author(value: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The id and name of whoever wrote it: `from` of comments, `sender_id` and `sender_name` of mentions of a page.
+    Instagram does not tell who mentions.
+    """
+    author = _part(value, "from") or _part(value, "sender")
+    who = _id(author, "id") or _id(value, "sender_id")
+    return who, _text(author, "username") or _text(author, "name") or _text(value, "sender_name")
 
 
 def _part(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:

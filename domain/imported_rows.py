@@ -23,7 +23,7 @@ from domain.events import EARLIEST, KIND_NAMES, EventKind, NewEvent
 from domain.imports import ImportKind, Row, RowError, RowProblem, typed
 from domain.money import UNKNOWN_CURRENCY, amount_of, currency_of, minor_units
 from domain.payload import find_fault
-from domain.social import COUNTED, MOST, NETWORK, MeasuredPost
+from domain.social import COUNTED, MOST, NETWORK, MeasuredPost, is_to_come
 
 SOURCE = "import"
 
@@ -178,14 +178,22 @@ def _post(values: dict[str, Any], _: str, as_of: datetime) -> MeasuredPost:
     return MeasuredPost(
         network=network,
         post_id=post_id,
-        posted_at=_time_of(values, as_of, ("posted_at",)),
-        measured_at=_time_of(values, as_of, ("measured_at",)),
+        posted_at=_past(values, "posted_at", as_of),
+        measured_at=_past(values, "measured_at", as_of),
         engagements=sum(figure or 0 for figure in figures) if engagements is None else engagements,
         url=text_id(values.get("url")),
         reach=_count(values, "reach"),
         impressions=_count(values, "impressions"),
         followers=_count(values, "followers"),
     )
+
+
+def _past(values: dict[str, Any], column: str, as_of: datetime) -> datetime:
+    """What is yet to come was not measured: it would stand before every measurement to come."""
+    moment = _time_of(values, datetime.max.replace(tzinfo=UTC), (column,)) if values.get(column) is not None else as_of
+    if is_to_come(moment, as_of):
+        raise RowError("time_in_future", f"{column}: this time is in the future")
+    return min(moment, as_of)
 
 
 def _count(values: Mapping[str, Any], name: str) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final
 
@@ -18,6 +18,8 @@ COUNTED: Final = ("likes", "comments", "shares", "saves", "clicks")
 """What is an engagement. All count alike: a like is no better than a comment, and none is paid for."""
 MOST: Final = 2**53
 """No figure is larger, so that every program reads it exactly."""
+CLOCKS_DIFFER: Final = timedelta(seconds=60)
+"""How far another program's clock may be ahead of ours. What is later has not been posted or measured yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class PostFigures:
     reach: int | None = None
     impressions: int | None = None
     followers: int | None = None
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +72,21 @@ def by_followers(posts: Sequence[PostFigures]) -> Rate:
     return Rate(sum(each, Fraction()) / len(each) if each else None, len(each))
 
 
-def per_day(posts: Sequence[PostFigures], days: int) -> Rate:
-    """Engagements a day by the followers of the latest post that tells them, times 100. `posts` by time."""
-    followers = next((post.followers for post in reversed(posts) if post.followers), None)
-    if followers is None or days < 1:
+def per_day(posts: Sequence[PostFigures], days: Fraction | int) -> Rate:
+    """Engagements a day by followers, times 100; `posts` in the order measured. Each network has its own followers, as
+    its latest measurement tells them: several networks are measured by all their followers together.
+    """
+    followers = {post.network: post.followers for post in posts if post.followers}
+    counted = [post for post in posts if post.network in followers]
+    if not counted or days <= 0:
         return Rate(None, 0)
-    return Rate(Fraction(sum(post.engagements for post in posts), followers * days) * 100, len(posts))
+    base = sum(followers.values()) * days
+    return Rate(sum(post.engagements for post in counted) / Fraction(base) * 100, len(counted))
+
+
+def is_to_come(moment: datetime, as_of: datetime) -> bool:
+    """Whether a time lies further in the future than clocks differ."""
+    return moment > as_of + CLOCKS_DIFFER
 
 
 def _pooled(pairs: Sequence[tuple[int, int | None]]) -> Rate:

@@ -71,6 +71,38 @@ async def test_comments_and_mentions_become_events_once(client: httpx.AsyncClien
     assert (mention.name, mention.anonymous_id) == ("Social Mention Received", "instagram:post:m-2")
 
 
+async def test_what_the_shop_answers_itself_is_marked_as_its_own(client: httpx.AsyncClient, database: Database) -> None:
+    """Else a journey answers the shop's own replies, which answers those."""
+    reply = {"field": "comments", "value": {"id": "c-3", "text": "Thank you!", "from": {"id": "1", "username": "us"}}}
+    page = {"item": "comment", "verb": "add", "comment_id": "c-4", "post_id": "p", "from": {"id": 1, "name": "Us"}}
+
+    await post(client, notification(COMMENT, reply))
+    await post(client, notification({"field": "feed", "value": page}, kind="page"))
+
+    assert [event.properties.get("own") for event in await events(database)] == [None, True, True]
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        {"sender_id": "44", "sender_name": "Ann"},
+        {"sender_id": 44, "sender_name": "Ann"},
+        {"sender": {"id": "44", "name": "Ann"}},
+        {"from": {"id": "44", "name": "Ann"}},
+    ],
+)
+async def test_a_mention_is_the_word_of_whoever_wrote_it(
+    client: httpx.AsyncClient, database: Database, author: dict[str, Any]
+) -> None:
+    mention = {"item": "post", "verb": "add", "post_id": "p-1", "message": "Look @lamps", **author}
+
+    await post(client, notification({"field": "mention", "value": mention}, kind="page"))
+
+    [event] = await events(database)
+    assert (event.name, event.anonymous_id) == ("Social Mention Received", "facebook:44")
+    assert (event.properties["author"], event.properties["text"]) == ("Ann", "Look @lamps")
+
+
 async def test_likes_and_what_was_taken_back_are_passed_over(client: httpx.AsyncClient, database: Database) -> None:
     like = {"field": "feed", "value": {"item": "like", "verb": "add", "post_id": "p", "from": {"id": "9"}}}
     removed = {"field": "feed", "value": {"item": "comment", "verb": "remove", "comment_id": "c", "post_id": "p"}}
@@ -122,6 +154,9 @@ async def test_changes_that_cannot_be_read_are_passed_over(client: httpx.AsyncCl
         (b'{"field": "comments", "value": 7}', 1),
         (b'{"field": "likes", "value": {"text": "\xff \\ud800 \\u0000"}}', 0),
         (b'{"field": "comments", "value": ' + b"[" * 300 + b"]" * 300 + b"}", 1),
+        (b'{"field": "comments", "value": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", 1),
+        (b'{"field": "comments", "value": {"id": }}', 1),
+        (b'{"field": "comments", "value": {"id": "]}, {", "text": oh no}}', 1),
     ],
 )
 async def test_a_broken_change_costs_its_neighbours_nothing_and_is_counted(
@@ -173,6 +208,49 @@ async def test_posts_are_imported_and_engagement_is_reported_by_variant(client: 
     assert told["by_impressions"] == {"percent": 1.0, "posts": 2}
     assert told["by_followers"] == {"percent": 1.0, "posts": 2}
     assert told["per_day"] == {"percent": 0.4, "posts": 2}
+
+
+async def test_engagement_a_day_is_measured_by_the_followers_of_each_network(client: httpx.AsyncClient) -> None:
+    """A small network that was measured last does not stand for a large one."""
+    posts = [
+        a_post("1", engagements=30, followers=9_000, measured_at="2026-06-02T00:00:00Z"),
+        a_post("2", engagements=10, followers=1_000, network="tiktok", measured_at="2026-06-03T00:00:00Z"),
+        a_post("3", engagements=70, network="x"),
+    ]
+    await client.post("/v1/social/posts", json={"posts": posts})
+
+    async def per_day(**asked: str) -> Any:
+        period = {"from": "2026-06-01T00:00:00Z", "to": "2026-06-03T00:00:00Z", **asked}
+        return (await client.get("/v1/social/engagement", params=period)).json()["per_day"]
+
+    assert await per_day() == {"percent": 0.2, "posts": 2}
+    assert await per_day(network="instagram") == {"percent": 0.1667, "posts": 1}
+    assert await per_day(network="x") == {"percent": None, "posts": 0}
+
+
+@pytest.mark.parametrize(("to", "percent"), [("12:00", 6.0), ("24:00", 3.0), ("36:00", 2.0)])
+async def test_part_of_a_day_counts_as_that_part(client: httpx.AsyncClient, to: str, percent: float) -> None:
+    await client.post("/v1/social/posts", json={"posts": [a_post("1", engagements=30, followers=1_000)]})
+    hours = int(to[:2])
+    period = {"from": "2026-06-01T00:00:00Z", "to": f"2026-06-0{1 + hours // 24}T{hours % 24:02}:00:00Z"}
+
+    told = (await client.get("/v1/social/engagement", params=period)).json()
+
+    assert told["per_day"] == {"percent": percent, "posts": 1}
+
+
+@pytest.mark.parametrize("field", ["measured_at", "posted_at"])
+async def test_a_measurement_of_the_future_is_refused(client: httpx.AsyncClient, field: str) -> None:
+    """It would stand before each one that is made until then."""
+    late = a_post("1", engagements=9) | {field: "2026-06-10T13:02:00Z"}
+    refused = await client.post("/v1/social/posts", json={"posts": [a_post("0", engagements=1), late]})
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "time_in_future")
+    assert refused.json()["errors"][0]["pointer"] == f"/posts/1/{field}"
+    soon = a_post("1", engagements=9) | {field: "2026-06-10T13:00:30Z"}  # a clock that is a little ahead
+    assert (await client.post("/v1/social/posts", json={"posts": [soon]})).json()["written"] == 1
+    again = a_post("1", engagements=12, posted_at="2026-06-10T13:00:00Z")
+    assert (await client.post("/v1/social/posts", json={"posts": [again]})).json()["written"] == 1
 
 
 async def test_an_earlier_measurement_never_replaces_a_later_one(client: httpx.AsyncClient) -> None:

@@ -101,3 +101,12 @@ def test_an_order_that_goes_back_to_an_earlier_total_counts_again_with_all_that_
     assert len(set(told)) == 8
     unmoved = ids(ImportKind.ORDERS, [first, {**first, "order_id": "o-2"}, first])
     assert unmoved[:2] == unmoved[4:]
+
+
+@pytest.mark.parametrize("column", ["posted_at", "measured_at"])
+@pytest.mark.parametrize("late", ["2026-11-30T00:02:00Z", "2027-01-01", "9999-12-31T23:59:59-14:00"])
+def test_a_post_measured_in_the_future_is_refused(column: str, late: str) -> None:
+    values = {"network": "x", "post_id": "1", "posted_at": "2026-11-01T00:00:00Z", "likes": "3", column: late}
+    taken = take_row(ImportKind.POSTS, Row(1, values), currency="EUR", as_of=NOW)
+    assert isinstance(taken, RowProblem)
+    assert taken.code == "time_in_future"
