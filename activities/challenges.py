@@ -10,6 +10,7 @@ from database.challenge_errands import find_errands, run_errand
 from database.contest_draws import freeze_closed, give_due
 from database.leaderboard_closing import close_some, find_ended
 from database.session import Database, WriteSession
+from database.waiting_prizes import pay_waiting
 
 Page = Callable[[WriteSession, datetime], Awaitable[int | bool]]
 """Does one page of a job in the caller's transaction; answers nothing when there is no more to do."""
@@ -22,7 +23,7 @@ async def close_periods(database: Database, as_of: datetime, heartbeat: Callable
         await find_errands(session, as_of)
         await find_ended(session, as_of)
     pages = 0
-    for page in (challenge_totals.add_up, close_some, run_errand, freeze_closed, give_due):
+    for page in (challenge_totals.add_up, close_some, run_errand, freeze_closed, give_due, pay_waiting):
         pages += await _all(database, page, as_of, heartbeat)
     return pages
 

@@ -10,6 +10,7 @@ from api.dependencies import ApiDependencies
 from api.document_answers import PublishRequest
 from database.challenge_errands import recount_waiting
 from database.journey_checks import seen_facts
+from database.outbox import CommandKind, NewCommand, add_commands
 from database.programmes import KIND, claim_live, live_programme
 from database.rewards import live_rewards
 from database.session import ReadSession, WriteSession
@@ -18,6 +19,7 @@ from domain.documents import Change, Planned, Publication, Published
 from domain.findings import Finding
 from domain.programmes.checks import check_gains, check_programme, read_by
 from domain.programmes.definition import ProgrammeDefinition
+from domain.upkeep import SETTLING
 
 
 class ProgrammeKind:
@@ -44,12 +46,18 @@ class ProgrammeKind:
     ) -> Published | Planned:
         """The version is the draft; events are decided by the version that was live when they happened. The first one
         wakes levels of challenges that waited to give points.
+
+        The pass of the hour is made at once: prizes and referrals may wait for a programme, too.
         """
         await claim_live(session, publication.key)
         if request.dry_run:
             return Planned({"plan": "", "version": publication.version, "changes": [], "in_flight": []})
         if await live_programme(session) is None:
             await recount_waiting(session, as_of)
+        pass_id = f"loyalty/{publication.key}/{publication.version}"
+        shown = {"summary": "What waited for a programme"}
+        wake = NewCommand(CommandKind.START, pass_id, {"workflow": SETTLING, "input": {}, **shown})
+        await add_commands(session, [wake])
         return Published(publication.document)
 
     async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> None:

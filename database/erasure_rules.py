@@ -59,6 +59,7 @@ from database.session import WriteSession
 from database.shares import ShareLink, Submission
 from database.tables import metadata
 from database.tiers import TierMembership, TierOverride, TierStanding
+from database.waiting_prizes import WaitingPrize
 from domain.consent import TRIAL
 from domain.coupons import CouponState
 from domain.redemptions import RedemptionState
@@ -71,7 +72,7 @@ EVENTS_AT_ONCE: Final = 2_000
 REMOVED: Final[Sequence[type[Table]]] = (
     *(ReferralCode, ShareLink, Submission, TierMembership, TierStanding, TierOverride),
     *(ChallengeProgress, ChallengeCompletion, LeaderboardRank, LeaderboardEntrant, ContestEntry, ContestTicket),
-    *(Earning, PointBoost),
+    *(Earning, PointBoost, WaitingPrize),
     *(
         Wait,
         EntryDecision,

@@ -155,6 +155,7 @@ NOT_EXPORTED: Final[Mapping[str, str]] = {
     "refused_merges": "say that ids are not one person's: the others are other people's",
     "run_steps": "stand with their runs",
     "tier_standings": "the latest of the tiers, and when to look again",
+    "waiting_prizes": "stand with the contests and challenges that were won",
     "waits": "stand as steps with their runs",
 }
 """Tables with rows of a customer that are no section, with the reason."""

@@ -51,6 +51,7 @@ from database import (
     trait_trust,
     undertakings,
     unread_reports,
+    waiting_prizes,
 )
 from database.base import Table
 
@@ -106,6 +107,7 @@ __all__ = [
     "trait_trust",
     "undertakings",
     "unread_reports",
+    "waiting_prizes",
 ]
 
 metadata = Table.metadata

@@ -10,14 +10,13 @@ from uuid import UUID
 import structlog
 
 from database.points import post
-from database.programmes import LiveProgramme, payer_at
+from database.programmes import payer_at
 from database.redeeming import withdraw
 from database.redemptions import give
 from database.session import WriteSession
+from database.waiting_prizes import PrizePoints, give_up, let_wait
 from domain.challenges.definition import Prize
-from domain.durations import parse_duration
-from domain.earned_dates import expiry
-from domain.points import Clawback, Credit, CreditKind, Moved
+from domain.points import Clawback, Moved
 from domain.redemptions import Given, NotGiven, Refused
 from domain.rewards import Reason
 from triggers.batch import Wave
@@ -38,7 +37,9 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What was given. `credit`: the ledger's key, by which it is taken back. `missing`: a part of it -> why not."""
+    """What was given. `credit`: the ledger's key, by which it is taken back, also while it waits for a programme.
+    `missing`: a part of it -> why not, or not yet.
+    """
 
     points: int | None = None
     credit: str | None = None
@@ -63,13 +64,16 @@ def can_be_given(wave: Wave, prize: Prize) -> bool:
 
 
 async def grant(wave: Wave, grants: Sequence[Grant]) -> list[Granted]:
-    """Give each prize; a part of it that cannot be given is left out, with the reason, and logged."""
+    """Give each prize; a part of it that cannot be given is left out, with the reason, and logged. Points wait for a
+    live programme (database/waiting_prizes.py).
+    """
     moved = await _pay(wave, [each for each in grants if each.prize.points])
     return [await _granted(wave.session, each, moved.get(each.key), wave.as_of) for each in grants]
 
 
 async def _granted(session: WriteSession, each: Grant, moved: Moved | None, as_of: datetime) -> Granted:
     paid = moved if moved is not None and moved.refusal is None else None
+    waits = each.prize.points is not None and moved is None
     missing: dict[str, str] = {}
     if each.prize.points is not None and paid is None:
         missing["points"] = moved.refusal if moved is not None and moved.refusal else Reason.NO_PROGRAMME
@@ -81,16 +85,16 @@ async def _granted(session: WriteSession, each: Grant, moved: Moved | None, as_o
     if missing:
         log.warning("a part of a prize was not given", key=each.key, missing=missing)
     redemption_id = outcome.redemption_id if isinstance(outcome, Given) else None
-    return Granted(paid.points if paid else None, each.key if paid else None, redemption_id, missing)
+    return Granted(paid.points if paid else None, each.key if paid or waits else None, redemption_id, missing)
 
 
 async def _pay(wave: Wave, grants: Sequence[Grant]) -> dict[str, Moved]:
-    """Key -> what the ledger has moved; nothing while no programme is live."""
-    programme = wave.programme
-    if programme is None or not grants:
+    """Key -> what the ledger has moved; nothing while no programme is live: then the points wait for one."""
+    programme, prizes = wave.programme, [_points(each) for each in grants]
+    if programme is None:
+        await let_wait(wave.session, prizes, wave.as_of)
         return {}
-    gains = [_credit(each, programme, wave.as_of) for each in grants]
-    moved = await post(wave.session, programme.key, gains, wave.as_of)
+    moved = await post(wave.session, programme.key, [each.credit(programme, wave.as_of) for each in prizes], wave.as_of)
     return {each.key: one for each, one in zip(grants, moved, strict=True)}
 
 
@@ -100,6 +104,7 @@ async def take_back(
     """Take back what prizes gave: points by clawbacks, rewards by cancelling them. Answers, for each, why its reward
     stays with the customer; None: it does not.
     """
+    await give_up(session, [each.credit for each in returned if each.credit is not None and each.points is None])
     for each in returned:
         payer = await payer_at(session, each.given_at) if each.credit is not None and each.points else None
         if payer is not None and each.credit is not None:
@@ -111,18 +116,6 @@ async def take_back(
     ]
 
 
-def _credit(each: Grant, programme: LiveProgramme, as_of: datetime) -> Credit:
-    """Points of a prize that says nothing lapse as the programme says."""
-    if each.prize.expires is not None:
-        lapses: datetime | None = parse_duration(each.prize.expires).after(as_of.astimezone(programme.zone))
-    else:
-        lapses = expiry(programme.definition.expires, as_of, programme.zone)
-    return Credit(
-        account=each.customer_id,
-        key=each.key,
-        points=each.prize.points or 0,
-        kind=CreditKind.REWARD,
-        earned_at=each.earned_at,
-        source=each.source,
-        expires_at=lapses,
-    )
+def _points(each: Grant) -> PrizePoints:
+    prize = each.prize
+    return PrizePoints(each.key, each.customer_id, prize.points or 0, prize.expires, each.source, each.earned_at)

@@ -215,8 +215,11 @@ async def _follow_own(wave: Wave, event: BatchEvent, programme: LiveProgramme | 
         return
     if event.event.name == REVOKED and row.state == ReferralState.REVOKED:
         await take_back(wave.session, row, Side(side), wave.as_of)
-    elif event.event.name == QUALIFIED and side == Side.REFERRER and row.state == ReferralState.QUALIFIED and programme:
-        await _hold(wave, row, programme)
+    elif event.event.name == QUALIFIED and side == Side.REFERRER and row.state == ReferralState.QUALIFIED:
+        is_live = programme is not None and (programme.key, programme.version) == (row.programme, row.version)
+        decided = programme if is_live else await version_of(wave.session, row)
+        if decided is not None:
+            await _hold(wave, row, decided)
 
 
 def _id_of(told: Mapping[str, Any]) -> UUID | None:
@@ -227,9 +230,11 @@ def _id_of(told: Mapping[str, Any]) -> UUID | None:
 
 
 async def _hold(wave: Wave, row: Referral, programme: LiveProgramme) -> None:
-    """Count a friend towards the referrer's limit, under the referrer's lock, and begin the hold."""
+    """Count a friend towards the referrer's limit, under the referrer's lock, and begin the hold: by the version that
+    the friend qualified by, whatever is live now. It is paid once its programme is.
+    """
     terms = programme.definition.referral
-    if terms is None or row.qualified_at is None or row.referee_id is None or row.programme != programme.key:
+    if terms is None or row.qualified_at is None or row.referee_id is None:
         return
     known = await referrals.people(wave.session, {row.referrer_id, row.referee_id})
     if _is_one_person(row, known):

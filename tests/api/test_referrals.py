@@ -227,6 +227,27 @@ async def test_people_decide_about_what_is_doubtful_and_it_is_written_down(
     assert shown["suspicions"] == ["same_device"]
 
 
+async def test_a_referral_that_is_approved_while_no_programme_is_live_is_held_and_paid_once_one_is(
+    client: httpx.AsyncClient, shop: ReferringShop
+) -> None:
+    """What is due later is what the version says that decided."""
+    await shop.track("Product Viewed", user_id="ann", context={"device": {"id": "d-1"}})
+    claimed = (await claim(client, referrer="ann", referee="bob", signals={"device": "d-1"})).json()
+    shop.later(hours=1)
+    await shop.order("bob")
+    await shop.archive_programme()
+
+    await client.post(f"/v1/referrals/{claimed['id']}/approve")
+    await shop.route()
+    assert await shop.states() == ["held"]
+    shop.later(days=15)
+    assert await shop.end_holds() == 0
+    await shop.publish_programme()
+
+    assert await shop.end_holds() == 1
+    assert [await shop.points(user) for user in ("ann", "bob")] == [500, 100]
+
+
 async def test_what_was_told_about_a_friend_is_kept_as_hashes_only(
     client: httpx.AsyncClient, database: Database
 ) -> None:
