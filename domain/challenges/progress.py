@@ -28,7 +28,9 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A member in one period. `figure` is that of the round under way; `last_at` the latest contribution."""
+    """A member in one period. `figure` is that of the round under way; `last_at` when the member came to it: what
+    changes no figure, such as an item that counts already, is no contribution.
+    """
 
     period: str
     figure: Decimal
@@ -83,15 +85,20 @@ def _walk(definition: ChallengeDefinition, before: Standing, facts: Sequence[Fac
     meter, number, reached = _Meter(definition, before.figure), before.round, list[Reached]()
     levels = [] if definition.community else definition.levels
     open_levels = [level for level in levels if level.at > before.figure]
+    last_at = before.last_at
     for fact in facts:
+        meter.look_at(fact.at)
+        figure = meter.figure
         meter.add(fact)
+        if meter.figure != figure:
+            last_at = fact.at
         while open_levels and meter.figure >= open_levels[0].at:
             reached.append(Reached(open_levels.pop(0).level, number, fact.at, fact.event_id))
         if levels and not open_levels and number < definition.rounds:
             meter.begin_anew(fact)
             number, open_levels = number + 1, list(levels)
     meter.look_at(as_of)
-    return Standing(before.period, meter.figure, facts[-1].at, number, tuple(reached), meter.streak)
+    return Standing(before.period, meter.figure, last_at, number, tuple(reached), meter.streak)
 
 
 class _Meter:

@@ -247,3 +247,17 @@ def _ranks(figures: list[Any], ties: str) -> list[int]:
         return list(range(1, len(figures) + 1))
     places = sorted(set(figures), reverse=True) if ties == "dense" else figures
     return [places.index(figure) + 1 for figure in figures]
+
+
+async def test_of_equal_figures_whoever_reached_the_figure_first_leads(shop: Shop) -> None:
+    """What changes no figure, such as an item that counts already, makes nobody later."""
+    explorers = RACE | {"metric": {"distinct": "properties.store", "over": "Store Visited"}}
+    await put_live(shop, "challenge", explorers | {"leaderboard": {"ties": "first"}})
+    for user, store in [("ann", "north"), ("ann", "south"), ("bob", "north"), ("bob", "east"), ("ann", "south")]:
+        shop.later(minutes=1)
+        await shop.track("Store Visited", {"store": store}, user_id=user)
+
+    async with shop.database.read() as session:
+        board = await running_ranks(session, "race", "2026-05", "first", after=None, limit=10)
+
+    assert [(line.rank, line.customer_id, int(line.figure)) for line in board] == [(1, "ann", 2), (2, "bob", 2)]
