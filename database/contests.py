@@ -28,6 +28,7 @@ from domain.contests.definition import ContestDefinition, EntryRule
 from domain.contests.draws import commitment_to
 from domain.documents import DocumentState
 from domain.identity_resolution import Move
+from domain.published import read_published
 
 KIND = "contest"
 
@@ -180,6 +181,12 @@ async def taking_entries(session: WriteSession, contests: Collection[str]) -> se
     return set((await session.execute(statement)).scalars()) if contests else set()
 
 
+async def opened_at(session: ReadSession, contests: Collection[str]) -> dict[str, datetime]:
+    """When each of these was first published: what happened before was never an entry."""
+    statement = select(ContestDraw.contest, ContestDraw.opened_at).where(ContestDraw.contest.in_(contests))
+    return {row.contest: row.opened_at for row in await session.execute(statement)}
+
+
 @dataclass(frozen=True, slots=True)
 class NewEntry:
     """An entry that a rule allows, if its limit does. `order_id`: none, if nothing is left of this order by now."""
@@ -256,13 +263,18 @@ async def drawn_definition(session: ReadSession, row: ContestDraw) -> ContestDef
     if row.version is not None:
         statement = statement.where(DocumentVersion.version == row.version)
     latest = statement.order_by(DocumentVersion.version.desc()).limit(1)
-    return ContestDefinition.model_validate((await session.execute(latest)).scalar_one())
+    return read_published(ContestDefinition, (await session.execute(latest)).scalar_one())
 
 
-async def remove_entries(session: WriteSession, contests: Collection[str], sources: Collection[str]) -> None:
-    """Take entries out again, whose orders came back, from contests that the caller holds unfrozen."""
+async def remove_entries(
+    session: WriteSession, contests: Collection[str], sources: Collection[str]
+) -> set[tuple[UUID, str, str]]:
+    """Take entries out again, whose orders came back, from contests that the caller holds unfrozen. Answers whose they
+    were: customer, contest and source.
+    """
     statement = delete(ContestEntry).where(ContestEntry.contest.in_(contests), ContestEntry.source.in_(sources))
-    await session.execute(statement)
+    gone = statement.returning(ContestEntry.customer_id, ContestEntry.contest, ContestEntry.source)
+    return {(row.customer_id, row.contest, row.source) for row in await session.execute(gone)}
 
 
 _REMOVE_MOVED = text(f"""

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from database.announcements import announce
 from database.contest_draws import WON
-from database.contests import LiveContest, NewEntry, enter, remove_entries, remove_moved, taking_entries
+from database.contests import LiveContest, NewEntry, enter, opened_at, remove_entries, remove_moved, taking_entries
 from database.orders import orders_given_back
 from database.won_prizes import contest_prizes
 from domain.commerce import ORDER_CANCELLED, ORDER_EVENTS, ORDER_REFUNDED, text_id
@@ -16,9 +17,9 @@ from domain.contests.entries import counted_in, order_source
 from domain.identity_resolution import Move
 from domain.ids import new_id
 from triggers.batch import BatchEvent, Wave
-from triggers.guests import told_as_guests, told_since
+from triggers.guests import EVER, told_as_guests, told_since
 from triggers.prizes import Grant, grant
-from triggers.refunds import order_told_by, tells_of_orders
+from triggers.refunds import is_revision, order_told_by, revision_of, tells_of_orders
 
 _RETURNS = frozenset({ORDER_CANCELLED, ORDER_REFUNDED})
 
@@ -32,15 +33,20 @@ async def follow_contests(wave: Wave) -> None:
     returned = [event for event in wave.events if _returns(event)]  # whoever's customer it comes under
     live = wave.published.contests if counting or returned else {}
     guests = await told_as_guests(wave, _names(live.values()))
-    counting = [*guests, *counting]
     running = [contest for contest in live.values() if not contest.is_paused]
     entries = [entry for contest in running for event in counting for entry in _entries(wave, contest, event)]
+    if guests:
+        entries = [*await _since_opened(wave, running, guests), *entries]
     returned += [event for event in guests if _returns(event)]
-    losing = [each.key for each in live.values() if returned and each.definition.refunds == "remove"]
+    revised = {event.customer.id for event in counting if is_revision(event)}
+    losing = [each.key for each in live.values() if (returned or revised) and each.definition.refunds == "remove"]
     if entries or losing:
         is_taking = await taking_entries(wave.session, {*(entry.contest for entry in entries), *losing})
-        await enter(wave.session, [entry for entry in entries if entry.contest in is_taking])
-        await _take_out(wave, is_taking.intersection(losing), returned)
+        entries = [entry for entry in entries if entry.contest in is_taking]
+        await enter(wave.session, entries)
+        left = await _take_out(wave, is_taking.intersection(losing), returned)
+        room = {*left, *((id_, contest) for id_ in revised for contest in is_taking.intersection(losing))}
+        await _fill(wave, room, entries)
 
 
 async def leave_contests(wave: Wave, moves: Sequence[Move], since: Mapping[UUID, datetime]) -> None:
@@ -55,7 +61,7 @@ async def leave_contests(wave: Wave, moves: Sequence[Move], since: Mapping[UUID,
         await enter(wave.session, [entry for each in running for event in own for entry in _entries(wave, each, event)])
         returned = [event for event in own if _returns(event)]
         losing = [each.key for each in running if each.definition.refunds == "remove"]
-        await _take_out(wave, losing, returned)
+        await _fill(wave, await _take_out(wave, losing, returned), [])
 
 
 def _names(contests: Iterable[LiveContest]) -> set[str]:
@@ -100,12 +106,41 @@ def _returns(event: BatchEvent) -> bool:
     return event.event.name in _RETURNS and tells_of_orders(event)
 
 
-async def _take_out(wave: Wave, contests: Collection[str], returned: Sequence[BatchEvent]) -> None:
-    """The entries of orders of which nothing is left."""
-    told = {order_id for event in returned if (order_id := order_told_by(event)) is not None}
-    gone = await orders_given_back(wave.session, told) if contests else set()
-    if gone:
-        await remove_entries(wave.session, contests, [order_source(order_id) for order_id in gone])
+async def _take_out(wave: Wave, contests: Collection[str], returned: Sequence[BatchEvent]) -> set[tuple[UUID, str]]:
+    """The entries of orders of which nothing is left. Answers whose room in which contest is free by it; who is not
+    locked here hears of it and takes the room then.
+    """
+    told: dict[str, list[BatchEvent]] = {}
+    for event in returned:
+        if (order_id := order_told_by(event)) is not None:
+            told.setdefault(order_id, []).append(event)
+    gone = await orders_given_back(wave.session, told.keys()) if contests else set()
+    if not gone:
+        return set()
+    orders = {order_source(order_id): order_id for order_id in gone}
+    left = await remove_entries(wave.session, contests, orders.keys())
+    here = {customer.id for customer in wave.customers()}
+    away = sorted({(orders[source], owner) for owner, _, source in left if owner not in here})
+    revised = [revision_of(told[order_id], order_id, owner) for order_id, owner in away]
+    await announce(wave.session, [each for each in revised if each is not None], wave.as_of)
+    return {(owner, contest) for owner, contest, _ in left if owner in here}
+
+
+async def _fill(wave: Wave, room: Collection[tuple[UUID, str]], wanted: Sequence[NewEntry]) -> None:
+    """What a limit had no room for, while an order that came back had taken it, enters now: the earliest first."""
+    live = wave.published.contests
+    running = [live[key] for key in sorted({key for _, key in room}) if not live[key].is_paused]
+    if running:
+        own = await told_since(wave, dict.fromkeys((id_ for id_, _ in room), EVER), _names(running))
+        again = [*await _since_opened(wave, running, own), *wanted]
+        await enter(wave.session, [each for each in again if (each.customer_id, each.contest) in room])
+
+
+async def _since_opened(wave: Wave, contests: Sequence[LiveContest], events: Sequence[BatchEvent]) -> list[NewEntry]:
+    """The entries of events from before: what was done before a contest was first published never entered it."""
+    opened = await opened_at(wave.session, {each.key for each in contests})
+    found = [entry for each in contests for event in events for entry in _entries(wave, each, event)]
+    return [entry for entry in found if entry.contest in opened and entry.at >= opened[entry.contest]]
 
 
 async def _give(wave: Wave, won: Sequence[BatchEvent]) -> None:

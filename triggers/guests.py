@@ -9,13 +9,14 @@ from uuid import UUID
 from database.histories import vouched_events
 from triggers.batch import BatchEvent, Wave
 
-_EVER = datetime.min.replace(tzinfo=UTC)
+EVER = datetime.min.replace(tzinfo=UTC)
+"""Since when, where all that a customer did is asked for."""
 
 
 async def told_as_guests(wave: Wave, names: Collection[str]) -> list[BatchEvent]:
     """What those whom the wave's events vouch for did as guests, in order; no statement where there is nobody."""
     vouched = {event.customer.id for event in wave.events if event.vouches and event.customer.external_id is not None}
-    return await _told(wave, dict.fromkeys(vouched, _EVER), names, of_guests=True)
+    return await _told(wave, dict.fromkeys(vouched, EVER), names, of_guests=True)
 
 
 async def told_since(wave: Wave, since: Mapping[UUID, datetime], names: Collection[str]) -> list[BatchEvent]:

@@ -34,7 +34,7 @@ async def follow_refunds(wave: Wave) -> None:
     # Without a programme and challenges there is nobody to tell but whose referral an earlier programme paid.
     only_referred = programme is None and not wave.published.challenges
     owners = await refunds.owners_of_orders(wave.session, programme, told.keys(), referred=only_referred)
-    revised = [_revised(told[order_id], order_id, owner) for order_id, owner in sorted(owners)]
+    revised = [revision_of(told[order_id], order_id, owner) for order_id, owner in sorted(owners)]
     await announce(wave.session, [each for each in revised if each is not None], wave.as_of)
 
 
@@ -53,8 +53,8 @@ def order_told_by(event: BatchEvent) -> str | None:
     return text_id(event.event.properties.get("order_id"))
 
 
-def _revised(events: Sequence[BatchEvent], order_id: str, owner: UUID) -> Announcement | None:
-    """What the owner is to hear, if anybody else told of the order."""
+def revision_of(events: Sequence[BatchEvent], order_id: str, owner: UUID) -> Announcement | None:
+    """What the owner is to hear, if anybody else told of the order; however many ask for it, it is told once."""
     others = [event for event in events if event.customer.id != owner and not event.is_own]
     if not others:
         return None
