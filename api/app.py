@@ -41,6 +41,7 @@ from api import (
     runs,
     settings,
     shares,
+    sharing_totals,
     social,
     submissions,
     suppressions,
@@ -88,6 +89,7 @@ _ROUTERS = (
     messages.router,
     settings.router,
     links.router,
+    sharing_totals.router,  # before the routes that take an id in its place
     referrals.router,
     referral_links.router,
     shares.router,

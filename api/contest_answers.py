@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from database.contests import ContestDraw, ContestPlace
+from database.contests import ContestDraw, ContestEntry, ContestPlace
 from domain.challenges.definition import KeyText
 from domain.conditions.operators import NameText, Text
 from domain.contests.definition import ContestDefinition
@@ -76,6 +76,62 @@ class PlaceAnswer(BaseModel):
             prize_place=row.prize_place,
             reason=Disqualification(row.reason) if row.reason else None,
         )
+
+
+class EntryAnswer(BaseModel):
+    """One entry, for the shop's own people. `source`: the order, event or call that entered."""
+
+    customer_id: str = Field(description="The shop's own id of the customer, else ours.")
+    rule: str
+    source: str
+    entries: int
+    at: AwareDatetime
+
+    @classmethod
+    def of(cls, row: ContestEntry, customer_id: str) -> Self:
+        """From a row and whose it is."""
+        return cls(customer_id=customer_id, rule=row.rule, source=row.source, entries=row.entries, at=row.at)
+
+
+class RuleTotal(BaseModel):
+    """How many people entered by a rule, how often, and the chances that they have by it."""
+
+    rule: str
+    people: int
+    times: int
+    chances: int
+
+
+class ContestTotals(BaseModel):
+    """What came in so far, in all and by rule. What the list is drawn from counts each person once, within the rules'
+    limits: `people` and `weight` of the proof.
+    """
+
+    contest: str
+    people: int
+    times: int
+    chances: int
+    rules: list[RuleTotal]
+
+
+class WinnerAnswer(PlaceAnswer):
+    """One place and who stands behind it, for the shop's own people: the proof names nobody."""
+
+    customer_id: str | None = Field(description="The shop's own id of the customer, else ours; null once erased.")
+    weight: int | None
+    prize: dict[str, Any] | None = Field(
+        description="What a winner gets, by the version that the list was frozen under."
+    )
+    due_at: AwareDatetime | None = Field(description="When the prize is given; until then, another can win.")
+    given_at: AwareDatetime | None
+
+
+class Winners(BaseModel):
+    """All places in the order drawn: winners, alternates and the disqualified."""
+
+    contest: str
+    drawn_at: AwareDatetime | None
+    data: list[WinnerAnswer]
 
 
 class DrawProof(BaseModel):

@@ -5,16 +5,23 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import PlainTextResponse
+from pydantic import Field, TypeAdapter
 
 from api.auth import Caller, requires
 from api.contest_answers import (
     ContestEnterAnswer,
     ContestEnterWish,
+    ContestTotals,
     DisqualifyWish,
     DrawProof,
     DrawWish,
+    EntryAnswer,
+    PlaceAnswer,
+    RuleTotal,
+    WinnerAnswer,
+    Winners,
 )
 from api.contest_kind import ContestKind
 from api.customer_access import customer_not_found, lock_customer
@@ -22,11 +29,14 @@ from api.dependencies import AsOf, Reading, Writing
 from api.documents import Key, document_router
 from api.idempotency import concerns
 from api.pages import show
+from api.pagination import Page, PageRequest, Word, page, page_request
 from api.routing import ApiRoute
 from database.audit import write_audit
 from database.contest_draws import disqualify_winner, draw_winners, freeze, places_of
+from database.contest_lists import page_of_entries, people_of_places, what_entered
 from database.contests import (
     ContestDraw,
+    ContestPlace,
     LiveContest,
     NewEntry,
     chances,
@@ -38,10 +48,13 @@ from database.contests import (
     lock_draw,
     taking_entries,
 )
+from database.customers import customer_of
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
-from domain.contests.definition import EntryRule
+from domain.challenges.told import prize_as_json
+from domain.contests.definition import ContestDefinition, EntryRule
 from domain.contests.entries import call_source, counted_in
+from domain.contests.places import PlaceState
 from domain.documents import DOCUMENT_KEY
 from domain.errors import Conflict, NotFound
 from domain.ids import new_id
@@ -51,7 +64,8 @@ router = document_router(ContestKind, read=Scope.LOYALTY_READ, write=Scope.LOYAL
 public = APIRouter(prefix="/contests", tags=["contests"], route_class=ApiRoute)
 
 _PAGE: dict[str, Any] = {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}
-WRITE = [requires(Scope.LOYALTY_WRITE)]
+READ, WRITE = [requires(Scope.LOYALTY_READ)], [requires(Scope.LOYALTY_WRITE)]
+RuleAndSource = TypeAdapter(tuple[Word, Annotated[str, Field(max_length=1_200, pattern=r"^[^\x00]*$")]])
 ContestKey = Annotated[str, Path(pattern=DOCUMENT_KEY, description="The contest's key.")]
 
 
@@ -95,8 +109,8 @@ async def draw_contest(
     value once it is out. A contest is drawn once: 409 `contest_drawn`.
     """
     wish = wish or DrawWish()
-    contest = await _live(session, key)
     row = await _locked(session, key)
+    contest = await _deciding(session, row)
     if row.drawn_at is not None:
         raise Conflict("This contest was drawn; its proof says how.", code="contest_drawn")
     await _freeze(session, row, contest, wish, as_of)
@@ -111,7 +125,8 @@ async def disqualify_contest_winner(
     key: Key, wish: DisqualifyWish, session: Writing, caller: Caller, as_of: AsOf
 ) -> DrawProof:
     """Nothing is drawn again. 409 `prize_given` once the prize was: the contest's `verify` says how long that takes."""
-    contest, row = await _live(session, key), await _locked(session, key)
+    row = await _locked(session, key)
+    contest = await _deciding(session, row)
     if all(place.entry_id != wish.entry_id for place in await places_of(session, key)):
         raise NotFound("No place of this contest was drawn for this entry.", code="place_not_found")
     if not await disqualify_winner(session, contest, wish.entry_id, wish.reason, as_of):
@@ -125,6 +140,49 @@ async def disqualify_contest_winner(
 async def get_contest_proof(key: Key, session: Reading) -> DrawProof:
     """The commitment from the first day, the list and its hash once it is frozen, secret and places once drawn."""
     return await _proof(session, await _found(session, key))
+
+
+@router.get("/{key}/winners", dependencies=READ, summary="Who won, for the shop's own people")
+async def list_winners(key: Key, session: Reading) -> Winners:
+    """Each place with its customer and prize, from the draw on: whoever may not win is disqualified until `due_at`."""
+    row = await _found(session, key)
+    definition = await drawn_definition(session, row)
+    places = await people_of_places(session, key)
+    shown = [_winner(place, name, weight, definition) for place, name, weight in places]
+    return Winners(contest=key, drawn_at=row.drawn_at, data=shown)
+
+
+@router.get("/{key}/entries", dependencies=READ, summary="Who entered, by rule")
+async def list_entries(
+    *,
+    key: Key,
+    session: Reading,
+    wanted: Annotated[PageRequest, Depends(page_request)],
+    customer_id: Annotated[str | None, Query(max_length=1_000, description="The shop's own id.")] = None,
+) -> Page[EntryAnswer]:
+    """All entries, or those of a customer."""
+    await _found(session, key)
+    customer = None if customer_id is None else await customer_of(session, customer_id)
+    if customer is None and customer_id is not None:
+        return Page(data=[])
+    rows = await page_of_entries(
+        session,
+        key,
+        customer_id=customer.id if customer else None,
+        after=wanted.after(RuleAndSource),
+        limit=wanted.probe,
+    )
+    return page(rows, wanted, lambda row: EntryAnswer.of(row[0], row[1]), lambda row: (row[0].rule, row[0].source))
+
+
+@router.get("/{key}/totals", dependencies=READ, summary="What entered, in all and by rule")
+async def get_contest_totals(key: Key, session: Reading) -> ContestTotals:
+    """Also of a contest that is frozen, drawn or archived."""
+    await _found(session, key)
+    found = await what_entered(session, key)
+    rules = [RuleTotal(**each._asdict()) for each in found if each.rule is not None]
+    total = next(each for each in found if each.rule is None)
+    return ContestTotals(contest=key, people=total.people, times=total.times, chances=total.chances, rules=rules)
 
 
 @public.get(
@@ -188,6 +246,13 @@ async def _live(session: ReadSession, key: str) -> LiveContest:
     return contest
 
 
+async def _deciding(session: ReadSession, row: ContestDraw) -> LiveContest:
+    """The version that the list was frozen under, whatever became of the contest since; before that, the live one."""
+    if row.version is None:
+        return await _live(session, row.contest)
+    return LiveContest(row.contest, row.version, await drawn_definition(session, row))
+
+
 async def _found(session: ReadSession, key: str) -> ContestDraw:
     row = await draw_of(session, key)
     if row is None:
@@ -205,6 +270,18 @@ async def _locked(session: WriteSession, key: str) -> ContestDraw:
 async def _proof(session: ReadSession, row: ContestDraw) -> DrawProof:
     definition = await drawn_definition(session, row)
     return DrawProof.of(row, definition, await places_of(session, row.contest))
+
+
+def _winner(place: ContestPlace, name: str | None, weight: int | None, definition: ContestDefinition) -> WinnerAnswer:
+    prize = definition.prize_for(place.prize_place) if place.prize_place is not None else None
+    return WinnerAnswer(
+        **PlaceAnswer.of(place).model_dump(),
+        customer_id=name,
+        weight=weight,
+        prize=prize_as_json(prize) if prize is not None else None,
+        due_at=place.due_at if place.state == PlaceState.WON else None,
+        given_at=place.given_at,
+    )
 
 
 def _rule(contest: LiveContest, name: str | None) -> EntryRule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -68,6 +69,8 @@ class ReferralAnswer(BaseModel):
     """One referral, for the shop. `suspicions` and `score` say why it is under review or rejected."""
 
     id: UUID
+    referrer: str = Field(description="Who brings the friend: the shop's own id of the customer, else ours.")
+    referee: str | None = Field(description="The friend, likewise; null as long as nobody has claimed.")
     state: ReferralState
     reason: Reason | None
     invited_at: datetime | None
@@ -82,9 +85,13 @@ class ReferralAnswer(BaseModel):
     suspicions: list[str]
 
     @classmethod
-    def of(cls, row: Referral) -> Self:
-        """From the row."""
-        return cls.model_validate(row, from_attributes=True)
+    def of(cls, row: Referral, names: Mapping[UUID, str]) -> Self:
+        """From the row, and the shop's ids of customers."""
+        sides: dict[str, Any] = {
+            "referrer": names.get(row.referrer_id, str(row.referrer_id)),
+            "referee": names.get(row.referee_id, str(row.referee_id)) if row.referee_id is not None else None,
+        }
+        return cls(**sides, **{name: getattr(row, name) for name in cls.model_fields if name not in sides})
 
 
 class FriendAnswer(BaseModel):

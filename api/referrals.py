@@ -28,7 +28,7 @@ from api.referral_answers import (
 from api.routing import ApiRoute
 from database import customers, referrals
 from database.audit import write_audit
-from database.customers import customer_of
+from database.customers import customer_of, external_ids
 from database.programmes import live_programme
 from database.referral_codes import clicks_on, code_for, codes_of
 from database.referrals import Referral, listed, tell
@@ -124,7 +124,7 @@ async def claim_referral(
     claimed = await claim(session, origin, referee.id, signals, as_of)
     await tries.give_back(session)
     response.status_code = 200 if claimed.repeated else 201
-    return ReferralAnswer.of(claimed.referral)
+    return await _shown(session, claimed.referral)
 
 
 @router.get("/v1/referrals", dependencies=READ, summary="Referrals, the latest first")
@@ -134,12 +134,13 @@ async def list_referrals(
     wanted: Wanted,
     state: Annotated[ReferralState | None, Query(description="`under_review` is the queue for people.")] = None,
 ) -> Page[ReferralAnswer]:
-    """For the shop's own people: with order, score and suspicions."""
+    """For the shop's own people: with both sides, order, score and suspicions."""
     statement = listed(state=state)
     if (after := wanted.after(ById)) is not None:
         statement = statement.where(Referral.id < after[0])
     rows = (await session.execute(statement.limit(wanted.probe))).scalars().all()
-    return page(rows, wanted, ReferralAnswer.of, lambda row: (row.id,))
+    names = await external_ids(session, {id_ for row in rows for id_ in _ends(row)})
+    return page(rows, wanted, lambda row: ReferralAnswer.of(row, names), lambda row: (row.id,))
 
 
 @router.get("/v1/referrals/{referral_id}", dependencies=READ, summary="One referral")
@@ -148,7 +149,7 @@ async def get_referral(referral_id: UUID, session: Reading) -> ReferralAnswer:
     row = await session.get(Referral, referral_id)
     if row is None:
         raise _not_found()
-    return ReferralAnswer.of(row)
+    return await _shown(session, row)
 
 
 @router.post("/v1/referrals/{referral_id}/approve", dependencies=WRITE, summary="Let a claim under review count")
@@ -164,7 +165,7 @@ async def approve_referral(referral_id: UUID, session: Writing, caller: Caller, 
     if row.state == ReferralState.QUALIFIED:
         await tell(session, row, QUALIFIED, as_of)
     write_audit(session, actor=caller.id, action="referral.approve", target=f"referral/{row.id}", at=as_of)
-    return ReferralAnswer.of(row)
+    return await _shown(session, row)
 
 
 @router.post("/v1/referrals/{referral_id}/reject", dependencies=WRITE, summary="Reject a claim under review")
@@ -180,7 +181,7 @@ async def reject_referral(
     write_audit(
         session, actor=caller.id, action="referral.reject", target=f"referral/{row.id}", at=as_of, detail=detail
     )
-    return ReferralAnswer.of(row)
+    return await _shown(session, row)
 
 
 async def _under_review(session: WriteSession, referral_id: UUID) -> Referral:
@@ -188,12 +189,19 @@ async def _under_review(session: WriteSession, referral_id: UUID) -> Referral:
     found = await session.get(Referral, referral_id)
     if found is None:
         raise _not_found()
-    ends = {id_ for id_ in (found.referrer_id, found.referee_id) if id_ is not None}
-    await customers.lock(session, ends, skip_locked=False)
+    await customers.lock(session, _ends(found), skip_locked=False)
     row = await referrals.lock_referral(session, referral_id)
     if row is None or row.state != ReferralState.UNDER_REVIEW:
         raise Conflict("This referral is not under review.", code="not_under_review")
     return row
+
+
+def _ends(row: Referral) -> set[UUID]:
+    return {id_ for id_ in (row.referrer_id, row.referee_id) if id_ is not None}
+
+
+async def _shown(session: ReadSession, row: Referral) -> ReferralAnswer:
+    return ReferralAnswer.of(row, await external_ids(session, _ends(row)))
 
 
 async def _origin(session: WriteSession, wish: ClaimWish) -> Origin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -17,7 +18,8 @@ from api.pagination import Page, PageRequest, page, page_request
 from api.routing import ApiRoute
 from api.shares import Action, EventName, Object
 from database.audit import write_audit
-from database.session import WriteSession
+from database.customers import external_ids
+from database.session import ReadSession, WriteSession
 from database.share_verifying import tell_decision
 from database.shares import Submission, lock_submission, submissions, submit
 from domain.client_addresses import truncate_addresses
@@ -49,6 +51,7 @@ class SubmissionAnswer(BaseModel):
     """One submission."""
 
     id: UUID
+    customer_id: str = Field(description="Whose it is: the shop's own id of the customer, else ours.")
     action: str
     object: str
     state: SubmissionState
@@ -58,9 +61,10 @@ class SubmissionAnswer(BaseModel):
     decided_at: datetime | None
 
     @classmethod
-    def of(cls, row: Submission) -> Self:
-        """From the row."""
-        return cls.model_validate(row, from_attributes=True)
+    def of(cls, row: Submission, names: Mapping[UUID, str]) -> Self:
+        """From the row, and the shop's ids of customers."""
+        members = {name: getattr(row, name) for name in cls.model_fields}
+        return cls(**members | {"customer_id": names.get(row.customer_id, str(row.customer_id))})
 
 
 class SubmissionRejection(BaseModel):
@@ -98,7 +102,7 @@ async def make_submission(
     )
     row, is_new = await submit(session, wanted)
     response.status_code = 201 if is_new else 200
-    return SubmissionAnswer.of(row)
+    return await _shown(session, row)
 
 
 @router.get("", dependencies=READ, summary="Submissions, the latest first")
@@ -112,7 +116,8 @@ async def list_submissions(
     after = wanted.after(ById)
     statement = submissions(state=state, before=after[0] if after else None)
     rows = (await session.execute(statement.limit(wanted.probe))).scalars().all()
-    return page(rows, wanted, SubmissionAnswer.of, lambda row: (row.id,))
+    names = await external_ids(session, {row.customer_id for row in rows})
+    return page(rows, wanted, lambda row: SubmissionAnswer.of(row, names), lambda row: (row.id,))
 
 
 @router.post("/{submission_id}/approve", dependencies=WRITE, summary="Approve a submission")
@@ -143,4 +148,8 @@ async def _decide(
     await tell_decision(session, row, as_of)
     act: Literal["approve", "reject"] = "approve" if reason is None else "reject"
     write_audit(session, actor=actor, action=f"submission.{act}", target=f"submission/{row.id}", at=as_of)
-    return SubmissionAnswer.of(row)
+    return await _shown(session, row)
+
+
+async def _shown(session: ReadSession, row: Submission) -> SubmissionAnswer:
+    return SubmissionAnswer.of(row, await external_ids(session, {row.customer_id}))

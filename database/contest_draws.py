@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import orjson
-from sqlalchemy import select, text
+from sqlalchemy import ColumnElement, select, text
 
 from database.announcements import Announcement, announce
-from database.contests import ContestDraw, ContestPlace, ContestTicket, LiveContest, live_contests, lock_draw
+from database.contests import (
+    ContestDraw,
+    ContestPlace,
+    ContestTicket,
+    LiveContest,
+    drawn_definition,
+    live_contests,
+    lock_draw,
+)
 from database.customers import Customer
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
-from database.won_prizes import drawn_definitions, place_key
+from database.won_prizes import place_key
 from domain.challenges.told import prize_as_json
 from domain.contests.definition import ContestDefinition
 from domain.contests.draws import Ticket, canonical_list, draw, list_hash, read_list, seed_of
@@ -23,8 +31,6 @@ from domain.durations import parse_duration
 
 WON = "Contest Won"
 """The event of a winner: journeys start on it, and the router gives the prize under the winner's lock."""
-
-AT_ONCE = 500
 
 # What each person has, by the rules' limits once more, since merging may have joined the entries of two; without those
 # who are erased or known by no id, and without the winners of contests that are excluded.
@@ -95,33 +101,63 @@ async def draw_winners(
     row.beacon, row.seed, row.drawn_at, row.drawn_by = beacon, seed.hex(), as_of, by
     places = [Place(number, ticket.entry_id) for number, ticket in enumerate(drawn, 1)]
     people = await _people(session, [each.entry_id for each in places])
-    again = {each.entry_id for number, each in enumerate(places) if _came_before(each, places[:number], people)}
-    gone = {each.entry_id for each in places if each.entry_id not in people}
-    places = disqualify(places, gone, Disqualification.ERASED)
-    places = settle(disqualify(places, again, Disqualification.SAME_PERSON), definition.winners)
+    places = settle(_eligible(places, people), definition.winners)
     due = parse_duration(definition.verify).after(as_of) if definition.verify else as_of
     session.add_all(_row(contest.key, place, due) for place in places)
     await session.flush()
-    await give_due(session, as_of, contest.key)
+    await _give_due(session, contest, as_of)
 
 
 async def disqualify_winner(
     session: WriteSession, contest: LiveContest, entry_id: UUID, reason: Disqualification, as_of: datetime
 ) -> bool:
-    """Let the next alternate follow whoever may not win; False: the prize was given already."""
+    """Let the next alternate follow whoever may not win; False: the prize was given already. The caller has locked the
+    contest's row.
+    """
     rows = {row.place: row for row in await places_of(session, contest.key, lock=True)}
     if any(row.entry_id == entry_id and row.given_at is not None for row in rows.values()):
         return False
     places = disqualify([_place(row) for row in rows.values()], {entry_id}, reason)
-    due = parse_duration(contest.definition.verify).after(as_of) if contest.definition.verify else as_of
-    for place in settle(places, contest.definition.winners):
+    await _settle(session, contest, places, rows, as_of)
+    await _give_due(session, contest, as_of)
+    return True
+
+
+async def _settle(
+    session: WriteSession,
+    contest: LiveContest,
+    places: Sequence[Place],
+    rows: Mapping[int, ContestPlace],
+    as_of: datetime,
+) -> None:
+    """Let the next ones win, without whoever may not by now, and keep it in the rows."""
+    definition = contest.definition
+    people = await _people(session, [each.entry_id for each in places])
+    given = {row.entry_id for row in rows.values() if row.given_at is not None}
+    due = parse_duration(definition.verify).after(as_of) if definition.verify else as_of
+    for place in settle(_eligible(places, people, given), definition.winners):
         row = rows[place.place]
         if place.state is PlaceState.WON and row.state != PlaceState.WON:
             row.due_at = due
         row.state, row.prize_place, row.reason = place.state, place.prize_place, place.reason
     await session.flush()
-    await give_due(session, as_of, contest.key)
-    return True
+
+
+def _eligible(places: Sequence[Place], people: Mapping[UUID, UUID], given: Collection[UUID] = ()) -> list[Place]:
+    """The places without those of the erased, and with one a person: what was given, else the first. What was given
+    stays.
+    """
+    gone = {each.entry_id for each in places if each.entry_id not in people} - set(given)
+    served = {people[entry_id] for entry_id in given if entry_id in people}
+    again: set[UUID] = set()
+    for each in places:
+        person = people.get(each.entry_id)
+        if person is None or each.entry_id in given:
+            continue
+        if person in served:
+            again.add(each.entry_id)
+        served.add(person)
+    return disqualify(disqualify(places, gone, Disqualification.ERASED), again, Disqualification.SAME_PERSON)
 
 
 async def places_of(session: ReadSession, contest: str, *, lock: bool = False) -> Sequence[ContestPlace]:
@@ -131,33 +167,49 @@ async def places_of(session: ReadSession, contest: str, *, lock: bool = False) -
     return (await session.execute(statement.execution_options(populate_existing=True))).scalars().all()
 
 
-async def give_due(session: WriteSession, as_of: datetime, contest: str | None = None) -> int:
-    """Tell winners whose time of verification is over; the router gives them their prizes. Answers how many.
+async def give_due(session: WriteSession, as_of: datetime) -> int:
+    """Tell the winners of one contest whose time of verification is over; the router gives them their prizes. Answers
+    how many places changed.
 
-    Relies on ix_contest_places_due; the places are locked, so that two at once take different ones.
+    Relies on ix_contest_places_due; the contest's row is locked, so that two at once take different ones.
     """
-    statement = (
-        select(ContestPlace, ContestTicket.customer_id)
-        .join(ContestTicket, ContestTicket.entry_id == ContestPlace.entry_id)
-        .where(ContestPlace.state == PlaceState.WON, ContestPlace.given_at.is_(None), ContestPlace.due_at <= as_of)
-        .order_by(ContestPlace.contest, ContestPlace.place)
-        .limit(AT_ONCE)
-        .with_for_update(skip_locked=True, of=ContestPlace)
-    )
-    if contest is not None:
-        statement = statement.where(ContestPlace.contest == contest)
-    found = (await session.execute(statement)).all()
-    drawn = await drawn_definitions(session, {row.contest for row, _ in found}) if found else {}
-    await announce(session, [_won(row, customer, drawn.get(row.contest)) for row, customer in found], as_of)
-    for row, _ in found:
+    due = select(ContestPlace.contest).where(*_due(as_of))
+    statement = select(ContestDraw).where(ContestDraw.contest.in_(due)).order_by(ContestDraw.contest).limit(1)
+    locked = statement.with_for_update(skip_locked=True).execution_options(populate_existing=True)
+    row = (await session.execute(locked)).scalar_one_or_none()
+    if row is None or row.version is None:
+        return 0
+    contest = LiveContest(row.contest, row.version, await drawn_definition(session, row))
+    return await _give_due(session, contest, as_of)
+
+
+async def _give_due(session: WriteSession, contest: LiveContest, as_of: datetime) -> int:
+    """Whoever turned out to be an earlier winner meanwhile, or was erased, is passed over first."""
+    rows = {row.place: row for row in await places_of(session, contest.key, lock=True)}
+    late = {place for place, row in rows.items() if _is_due(row, as_of)}
+    if not late:
+        return 0
+    await _settle(session, contest, [_place(row) for row in rows.values()], rows, as_of)
+    won = [row for row in rows.values() if _is_due(row, as_of)]
+    people = await _people(session, [row.entry_id for row in won])
+    await announce(session, [_won(row, people[row.entry_id], contest.definition) for row in won], as_of)
+    for row in won:
         row.given_at = as_of
     await session.flush()
-    return len(found)
+    return len(late)
 
 
-def _won(row: ContestPlace, customer_id: UUID, definition: ContestDefinition | None) -> Announcement:
+def _due(as_of: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (ContestPlace.state == PlaceState.WON, ContestPlace.given_at.is_(None), ContestPlace.due_at <= as_of)
+
+
+def _is_due(row: ContestPlace, as_of: datetime) -> bool:
+    return row.state == PlaceState.WON and row.given_at is None and row.due_at is not None and row.due_at <= as_of
+
+
+def _won(row: ContestPlace, customer_id: UUID, definition: ContestDefinition) -> Announcement:
     """Journeys may tell of the prize; what is given is looked up (database/won_prizes.py)."""
-    prize = definition.prize_for(row.prize_place or row.place) if definition else None
+    prize = definition.prize_for(row.prize_place or row.place)
     about = {"contest": row.contest, "place": row.prize_place, "prize": prize_as_json(prize) if prize else {}}
     return Announcement(customer_id, WON, place_key(row.contest, row.place), about)
 
@@ -170,11 +222,6 @@ async def _people(session: ReadSession, entries: Sequence[UUID]) -> dict[UUID, U
         .where(ContestTicket.entry_id.in_(entries), Customer.erased_at.is_(None))
     )
     return {row.entry_id: row.customer_id for row in await session.execute(statement)}
-
-
-def _came_before(place: Place, earlier: Sequence[Place], people: dict[UUID, UUID]) -> bool:
-    person = people.get(place.entry_id)
-    return person is not None and person in {people.get(each.entry_id) for each in earlier}
 
 
 def _row(contest: str, place: Place, due: datetime) -> ContestPlace:

@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, PrimaryKeyConstraint, Select, UniqueConstraint, select, text
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Select,
+    UniqueConstraint,
+    distinct,
+    func,
+    select,
+    text,
+    tuple_,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -129,6 +142,36 @@ async def shares_of(session: ReadSession, customer_id: UUID, limit: int) -> Sequ
     """The customer's links, the latest first."""
     statement = select(ShareLink).where(ShareLink.customer_id == customer_id).order_by(ShareLink.id.desc())
     return (await session.execute(statement.limit(limit))).scalars().all()
+
+
+class ActionTotal(NamedTuple):
+    """What links of an action came to, or those of all actions (None)."""
+
+    action: str | None
+    links: int
+    sharers: int
+    visitors: int
+    verified: int
+    ordered: int
+
+
+async def share_totals(session: ReadSession, start: datetime, end: datetime) -> list[ActionTotal]:
+    """Of links made in a period: all together first, then by action. Reads the table."""
+    statement = (
+        select(
+            ShareLink.action,
+            func.count(),
+            func.count(distinct(ShareLink.customer_id)),
+            func.coalesce(func.sum(ShareLink.visitors), 0),
+            func.count(ShareLink.verified_at),
+            func.count(ShareLink.ordered_at),
+        )
+        .where(ShareLink.made_at >= start, ShareLink.made_at < end)
+        .group_by(func.grouping_sets(tuple_(), tuple_(ShareLink.action)))
+        .order_by(ShareLink.action.nulls_first())
+    )
+    rows = await session.execute(statement)
+    return [ActionTotal(row[0], *(int(figure) for figure in row[1:])) for row in rows]
 
 
 async def submit(session: WriteSession, submission: Submission) -> tuple[Submission, bool]:

@@ -100,14 +100,17 @@ _NOTE_PAID = text("""
 async def pay_waiting(session: WriteSession, as_of: datetime, *, at_once: int = AT_ONCE) -> int:
     """Pay one page of what waits, the oldest first, once a programme is live; answers how many.
 
-    Whoever is locked elsewhere is left for the next pass.
+    Whoever is locked elsewhere, or restricted, is left for a later pass.
     """
     programme = await live_programme(session)
     if programme is None:
         return 0
     oldest = select(WaitingPrize).order_by(WaitingPrize.waits_since, WaitingPrize.key).limit(at_once)
     waiting = {row.key: row.customer_id for row in (await session.execute(oldest)).scalars()}
-    locked = await customers.lock(session, set(waiting.values()))
+    if not waiting:
+        return 0
+    found = await customers.lock(session, set(waiting.values()))
+    locked = {id_ for id_, state in found.items() if not state.is_restricted}
     due = [key for key, customer_id in waiting.items() if customer_id in locked]
     # Read again under the locks: what was merged, taken back or paid meanwhile is another's or gone.
     statement = select(WaitingPrize).where(WaitingPrize.key.in_(due), WaitingPrize.customer_id.in_(locked))

@@ -118,7 +118,7 @@ async def _take_out(wave: Wave, contests: Collection[str], returned: Sequence[Ba
     if not gone:
         return set()
     orders = {order_source(order_id): order_id for order_id in gone}
-    left = await remove_entries(wave.session, contests, orders.keys())
+    left = await remove_entries(wave.session, contests, list(orders))
     here = {customer.id for customer in wave.customers()}
     away = sorted({(orders[source], owner) for owner, _, source in left if owner not in here})
     revised = [revision_of(told[order_id], order_id, owner) for order_id, owner in away]
