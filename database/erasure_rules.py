@@ -94,6 +94,7 @@ KEPT: Final[Mapping[str, str]] = {
     "ageing": "how far forgetting has come, and counts",
     "audit_log": "names customers by our own uuid; who did what must stay, without the words of earlier releases",
     "suppressions": "keyed hashes, kept so that the erased get no marketing; what is written beside them is blanked",
+    "awaited_lines": "keyed hashes, kept so that a restore does not undo what people asked for",
     "backfills": "how far passes over old rows have come",
     "challenge_errands": "what is told to many members, and how far that has come",
     "community_levels": "what all members reached together",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -54,7 +55,17 @@ async def note(session: WriteSession, entries: Sequence[Entry]) -> None:
 async def unwritten(session: ReadSession, limit: int) -> Sequence[Line]:
     """What stands in no file yet, the oldest first; withdrawals with the address that they were found to be for."""
     rows = await session.execute(_UNWRITTEN, {"limit": limit})
-    return [Line.model_validate_json(orjson.dumps({"id": row.id, "at": row.at, "entry": row.entry})) for row in rows]
+    return [_line(row.id, row.at, row.entry) for row in rows]
+
+
+async def lines_of(session: ReadSession, ids: Collection[UUID]) -> list[Line]:
+    """These lines, the oldest first."""
+    rows = await session.scalars(select(JournalEntry).where(JournalEntry.id.in_(ids)))
+    return sorted((_line(row.id, row.at, row.entry) for row in rows), key=lambda line: (line.at, line.id))
+
+
+def _line(id_: UUID, at: datetime, entry: Mapping[str, Any]) -> Line:
+    return Line.model_validate_json(orjson.dumps({"id": id_, "at": at, "entry": entry}))
 
 
 async def mark_written(session: WriteSession, ids: Collection[UUID], as_of: datetime) -> None:

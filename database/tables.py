@@ -3,6 +3,7 @@
 from database import (
     ageing,
     audit,
+    awaited_lines,
     challenge_errands,
     challenge_progress,
     challenge_totals,
@@ -58,6 +59,7 @@ from database.base import Table
 __all__ = [
     "ageing",
     "audit",
+    "awaited_lines",
     "challenge_errands",
     "challenge_progress",
     "challenge_totals",

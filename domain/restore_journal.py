@@ -17,6 +17,13 @@ class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, ser_json_bytes="hex", val_json_bytes="hex")
 
 
+class Concerning(_Entry):
+    """Of one customer. `identities`: kind and hash of the ids, for a database that does not know the uuid."""
+
+    customer: UUID
+    identities: Sequence[tuple[str, bytes]] = ()
+
+
 class Erased(_Entry):
     """An erasure was asked for. `identities`: kind and hash of every id."""
 
@@ -25,11 +32,10 @@ class Erased(_Entry):
     identities: Sequence[tuple[str, bytes]]
 
 
-class Withdrawn(_Entry):
+class Withdrawn(Concerning):
     """A customer took consent back, by whatever way: an event, a link in a mail, a complaint. As in `consents`."""
 
     kind: Literal["withdrawn"] = "withdrawn"
-    customer: UUID
     purpose: str
     channel: str
     at: datetime
@@ -66,21 +72,19 @@ GROUNDS: Final = frozenset({"accuracy", "unlawful", "claims", "objection"})
 """Reasons of a restriction that name nobody: the grounds of article 18, paragraph 1, a to d."""
 
 
-class Restricted(_Entry):
+class Restricted(Concerning):
     """A customer's processing was restricted. A reason in somebody's own words stays in the database."""
 
     kind: Literal["restricted"] = "restricted"
-    customer: UUID
     at: datetime
     by: str
     ground: str | None = None  # of GROUNDS
 
 
-class RestrictionLifted(_Entry):
+class RestrictionLifted(Concerning):
     """And goes on."""
 
     kind: Literal["restriction_lifted"] = "restriction_lifted"
-    customer: UUID
     at: datetime
     by: str
 

@@ -58,6 +58,7 @@ class Identified:
     """A batch whose events all have their customers. `merged`, `moved`: the customers whose rows changed hands.
 
     `open_since`: from when on what was decided about customers is decided again, as they were joined or parted.
+    `arrived`: ids that nobody had before, with whose they are.
     """
 
     events: list[BatchEvent]
@@ -66,6 +67,7 @@ class Identified:
     moved: frozenset[UUID]
     open_since: Mapping[UUID, datetime]
     moves: Sequence[Move]
+    arrived: Mapping[Key, UUID]
 
 
 async def brakes_for(session: ReadSession, namings: Iterable[Naming], known: Mapping[Key, Identity]) -> Brakes | None:
@@ -80,7 +82,7 @@ async def identify(session: WriteSession, events: list[PendingEvent], ground: Gr
     """Give each event its customer, making and merging customers where it must be. Raises ContendedError."""
     found = ground.found or ground.resolve(event.naming for event in events)
     created = _first_seen(events, found) if found.created else {}
-    await _add(session, created, found, ground)
+    new = await _add(session, created, found, ground)
     working = {id_: BatchCustomer.of(state) for id_, state in ground.states.items()}
     working |= {id_: _new(id_, moment) for id_, moment in created.items()}
     doubted = [id_ for id_ in found.doubted & working.keys() if working[id_].profile.has_trusted]
@@ -115,6 +117,7 @@ async def identify(session: WriteSession, events: list[PendingEvent], ground: Gr
         | await whom_visitors_described(session, found.relinked),
         open_since=reopened,
         moves=found.moves,
+        arrived={key: _final(id_, gone) for key, id_ in new.items()},
     )
 
 
@@ -132,14 +135,17 @@ def _reopened(events: Iterable[PendingEvent], found: Resolution, as_of: datetime
     return reopened
 
 
-async def _add(session: WriteSession, created: Mapping[UUID, datetime], found: Resolution, ground: Ground) -> None:
-    """New customers, new ids, and what changed about known ids."""
+async def _add(
+    session: WriteSession, created: Mapping[UUID, datetime], found: Resolution, ground: Ground
+) -> dict[Key, UUID]:
+    """New customers, new ids, and what changed about known ids; answers whose the new ids are."""
     await customers.create(session, created)
     new = {key: found.identities[key] for key in found.changed if key not in ground.known}
     taken = await customers.add_ids(session, new)
     if taken:
         raise ContendedError(taken)
     await customers.change_ids(session, {key: found.identities[key] for key in found.changed if key in ground.known})
+    return {key: each.customer_id for key, each in new.items()}
 
 
 def _first_seen(events: list[PendingEvent], found: Resolution) -> dict[UUID, datetime]:

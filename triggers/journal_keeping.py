@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.journal_folder import JournalFolder
 from database import restore_journal
+from database.awaited_lines import with_identities
 from database.session import Database
 
 log = structlog.get_logger(__name__)
@@ -47,7 +48,7 @@ class JournalKeeper:
         count = 0
         while True:
             async with self._database.read() as session:
-                lines = await restore_journal.unwritten(session, _AT_ONCE)
+                lines = await with_identities(session, await restore_journal.unwritten(session, _AT_ONCE))
             UNWRITTEN.set(len(lines))
             if not lines:
                 return count

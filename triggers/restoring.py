@@ -10,16 +10,14 @@ from uuid import UUID
 
 from connectors.journal_folder import JournalFolder
 from database import restore_journal
+from database.awaited_lines import await_customers
 from database.completeness import check_complete
-from database.consent_addresses import settle_consents
-from database.customers import lock
 from database.erasures import keep_hashes
-from database.restored import keep_withdrawals, survivors_of
-from database.restrictions import standing_restriction
 from database.session import Database, WriteSession
 from database.suppressions import release_hash, released_since, suppress_hashes
 from domain.restore_journal import (
     AddressSuppressed,
+    Concerning,
     Erased,
     Line,
     Released,
@@ -28,13 +26,10 @@ from domain.restore_journal import (
     Withdrawn,
 )
 from triggers.erasures import request_erasure
-from triggers.restrictions import lift, restrict
+from triggers.returning import living, restrict_again, withdraw
 
 BY = "restore"
 """Who asked for the erasures that are made again."""
-
-REASON = "restricted before the database was restored"
-"""Why a customer is restricted whose reason the restore has lost."""
 
 _AT_ONCE = 50
 _ASKED_AT_ONCE = 1_000
@@ -42,8 +37,9 @@ _ASKED_AT_ONCE = 1_000
 
 @dataclass(slots=True)
 class Replayed:
-    """What was done again. `lost`: withdrawals of customers who are unknown here and had no address, and restrictions
-    of unknown ones. `unreadable`: where lines stand that a crash cut off.
+    """What was done again. `awaited`: withdrawals and restrictions of customers who are unknown here, for when one of
+    their ids is named again; `lost`: those of customers of whom no id was noted, as by earlier releases. `unreadable`:
+    where lines stand that a crash cut off.
     """
 
     erasures: int = 0
@@ -51,6 +47,7 @@ class Replayed:
     suppressions: int = 0
     releases: int = 0
     restrictions: int = 0
+    awaited: int = 0
     lost: int = 0
     unreadable: Sequence[str] = ()
 
@@ -127,9 +124,9 @@ async def _apply(
     session: WriteSession, lines: Sequence[Line], done: Replayed, as_of: datetime, *, addressed: Set[UUID]
 ) -> None:
     withdrawn = [line.entry for line in lines if isinstance(line.entry, Withdrawn)]
-    kept = await _withdraw(session, withdrawn, as_of)
+    kept = await withdraw(session, withdrawn, as_of)
     done.withdrawals += len(kept)
-    done.lost += len({entry.event for entry in withdrawn if entry not in kept} - addressed)
+    strange = [line for line in lines if isinstance(line.entry, Withdrawn) and line.entry not in kept]
     for line in lines:
         if isinstance(line.entry, AddressSuppressed):
             done.suppressions += await _suppress(session, line.entry, line.at)
@@ -140,40 +137,28 @@ async def _apply(
             await _erase(session, line.entry, line.at)
             done.erasures += 1
         elif isinstance(line.entry, Restricted | RestrictionLifted):
-            is_known = await _restrict(session, line.entry)
+            is_known = await restrict_again(session, line.entry)
             done.restrictions += is_known
-            done.lost += not is_known
+            strange += [] if is_known else [line]
+    await _await(session, strange, done, addressed)
 
 
-async def _withdraw(session: WriteSession, entries: Sequence[Withdrawn], as_of: datetime) -> list[Withdrawn]:
-    if not entries:
-        return []
-    survivors = await survivors_of(session, {entry.customer for entry in entries})
-    await lock(session, set(survivors.values()), skip_locked=False)
-    kept = await keep_withdrawals(session, entries, survivors, as_of)
-    await settle_consents(session, set(survivors.values()))
-    return kept
+async def _await(session: WriteSession, strange: Sequence[Line], done: Replayed, addressed: Set[UUID]) -> None:
+    """What is of customers who are not here, but for withdrawals that their address was enough for."""
+    waiting = [line for line in strange if _act_of(line) not in addressed]
+    await await_customers(session, waiting)
+    recognisable = {_act_of(line) for line in waiting if isinstance(line.entry, Concerning) and line.entry.identities}
+    done.awaited += len(recognisable)
+    done.lost += len({_act_of(line) for line in waiting} - recognisable)
 
 
-async def _restrict(session: WriteSession, entry: Restricted | RestrictionLifted) -> bool:
-    """In the order in which they were made; whether the customer is here."""
-    living = await _living(session, [entry.customer])
-    await lock(session, living, skip_locked=False)
-    for customer_id in living:
-        if isinstance(entry, RestrictionLifted):
-            await lift(session, customer_id, by=entry.by, as_of=entry.at)
-        elif await standing_restriction(session, customer_id) is None:
-            await restrict(session, customer_id, reason=entry.ground or REASON, by=entry.by, as_of=entry.at)
-    return bool(living)
+def _act_of(line: Line) -> UUID:
+    """What is one withdrawal: the record of a call and the event that it tells of itself."""
+    return line.entry.event if isinstance(line.entry, Withdrawn) else line.id
 
 
 async def _erase(session: WriteSession, entry: Erased, at: datetime) -> None:
     """The hashes first, so that nobody comes back who was not here at the time of the backup."""
     await keep_hashes(session, entry.identities, at)
-    for customer_id in await _living(session, entry.customers):
+    for customer_id in await living(session, entry.customers):
         await request_erasure(session, customer_id, by=BY, as_of=at)
-
-
-async def _living(session: WriteSession, customers: Sequence[UUID]) -> list[UUID]:
-    """Those who are here, as they stand after merges."""
-    return sorted(set((await survivors_of(session, set(customers))).values()))

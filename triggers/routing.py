@@ -32,6 +32,7 @@ from triggers.live import JourneyVersion, Live, LiveCache
 from triggers.reactions import REACTIONS, Reaction
 from triggers.rebuilding import rebuild
 from triggers.referrals import leave_referrals
+from triggers.returning import make_good
 from triggers.tiers import weigh_tiers
 from triggers.waits import Settlement, wake_at_waits
 
@@ -145,6 +146,7 @@ class Routing:
         identified = await identify(session, events, ground or await ground_of(session, events), as_of)
         blank = Wave(session, as_of, batch.live, {}, ())
         blank = replace(blank, versions=await self._with_runs(blank, identified))
+        await make_good(session, identified.arrived, identified.customers, as_of)
         await _settle_identities(blank, identified)
         for events_of_wave in waves(identified.events, decisive(blank)):
             wave = replace(blank, events=events_of_wave)

@@ -47,8 +47,14 @@ def replay(
         f"{done.releases} releases, {done.restrictions} restrictions.",
         highlight=False,
     )
+    if done.awaited:
+        console.print(
+            f"{done.awaited} withdrawals and restrictions are of customers unknown here: they hold as soon as one of "
+            "their ids is named.",
+            highlight=False,
+        )
     if done.lost:
-        console.print(f"{done.lost} withdrawals (without an address) and restrictions are of customers unknown here.")
+        console.print(f"{done.lost} withdrawals and restrictions are lost: nothing is known of whose they were.")
     for line in done.unreadable:
         errors.print(f"Not readable: {line}", markup=False, highlight=False)
 

@@ -6,6 +6,7 @@ import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -19,9 +20,11 @@ from database.erasures import IdentityRef, erased_since
 from database.forgotten_suppressions import sent_before_done_again
 from database.guarantees import QUESTIONS, offenders
 from database.messages import Message
+from database.restore_journal import unwritten
 from database.secrets import PSEUDONYMS, secret
 from database.session import Database
 from database.suppressions import suppress, suppressions_of
+from domain.events import EventKind
 from domain.ids import new_id
 from domain.pseudonyms import address_pseudonym
 from perennial.cli import app
@@ -157,20 +160,57 @@ async def test_a_release_after_the_restore_is_newer_than_a_suppression_before_it
 
 
 @pytest.mark.slow
-async def test_a_withdrawal_of_somebody_new_without_an_address_is_counted_once_as_lost(
+async def test_what_somebody_new_asked_for_without_an_address_holds_as_soon_as_the_shop_names_them_again(
     client: httpx.AsyncClient, database: Database, database_url: str, tmp_path: Path
 ) -> None:
     """The record of the call and the event that it tells of itself are one withdrawal."""
     backup, journal = await dumped(database_url, tmp_path), JournalFolder(tmp_path / "journal")
-    await make_customer(database, "dora")
+    for name in ("dora", "eva", "fay"):
+        await make_customer(database, name)
     await consent(client, "dora", "unsubscribed")
+    for name in ("eva", "fay"):
+        ground = {"reason": "accuracy"}
+        assert (await client.put(f"/v1/customers/{name}/restriction", json=ground)).status_code == 200
+    assert (await client.delete("/v1/customers/fay/restriction")).status_code == 204
     await Shop(database, now=datetime.now(UTC)).route()
     await JournalKeeper(database, journal).write()
+
+    async with restored(database_url, backup) as old, shop_of(old) as api:
+        done, again = [await replay(old, journal, datetime.now(UTC)) for _ in range(2)]
+        shop = Shop(old, now=datetime.now(UTC))
+        for _ in range(2):
+            told: dict[str, Any] = {
+                "traits": {"email": "dora@example.com"},
+                "context": {"consent": {"marketing": "subscribed"}},
+            }
+            await shop.post(*(shop.event(kind=EventKind.IDENTIFY, user_id=name, **told) for name in ("dora", "eva")))
+            await shop.post(shop.event(kind=EventKind.IDENTIFY, user_id="fay"))
+            await shop.route()
+
+        assert (done.count, done.awaited, done.lost, again.awaited, again.lost) == (0, 4, 0, 0, 0)
+        assert await state_of(api, "dora") == "unsubscribed"
+        restrictions = {
+            name: (await api.get(f"/v1/customers/{name}")).json()["restriction"] for name in ("dora", "eva", "fay")
+        }
+    assert restrictions["eva"]["reason"] == "accuracy"
+    assert (restrictions["dora"], restrictions["fay"]) == (None, None)
+
+
+@pytest.mark.slow
+async def test_a_withdrawal_that_an_earlier_release_journalled_without_an_address_or_id_is_counted_once_as_lost(
+    client: httpx.AsyncClient, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    backup, journal = await dumped(database_url, tmp_path), JournalFolder(tmp_path / "journal")
+    await make_customer(database, "dora")
+    await consent(client, "dora", "unsubscribed")
+    async with database.read() as session:
+        lines = await unwritten(session, 10)
+    await asyncio.to_thread(journal.append, lines)
 
     async with restored(database_url, backup) as old:
         done, again = [await replay(old, journal, datetime.now(UTC)) for _ in range(2)]
 
-    assert (done.withdrawals, done.lost, again.lost) == (0, 1, 0)
+    assert (done.withdrawals, done.awaited, done.lost, again.lost) == (0, 0, 1, 0)
 
 
 async def test_the_journal_names_nobody_and_stands_a_crash_in_the_middle_of_a_line(
