@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from api.money import MoneyAnswer
 from api.redemption_answers import Code
-from database.coupon_uses import PricedCart
+from database.coupon_uses import CardBalance, PricedCart
 from database.coupons import Coupon, CouponUse
 from domain.coupons import Cart, CartLine, CouponState, Refusal, UseState, normal_code
 from domain.documents import DOCUMENT_KEY
@@ -97,9 +97,18 @@ class UseWish(_Codes):
 
 
 class ReleaseWish(_Codes):
-    """An order that comes to nothing. Without codes everything is given back."""
+    """An order that comes to nothing: without codes everything is given back. With `amount` so much of what one gift
+    card paid for it.
+    """
 
     order_id: OrderId
+    amount: Annotated[int, Field(ge=1, le=10**11, description="Minor units.")] | None = None
+
+    @model_validator(mode="after")
+    def _names_the_card(self) -> Self:
+        if self.amount is not None and len(self.wanted()) != 1:
+            raise ValueError("an amount comes back to one gift card: say its `code`")
+        return self
 
 
 class PricedCoupon(BaseModel):
@@ -167,6 +176,7 @@ class UseAnswer(BaseModel):
     held_until: datetime | None
     discount: MoneyAnswer
     shipping_discount: MoneyAnswer
+    given_back: MoneyAnswer = Field(description="What has come back to a gift card while the order stands.")
     lines: list[MoneyAnswer]
 
     @classmethod
@@ -182,6 +192,7 @@ class UseAnswer(BaseModel):
             held_until=row.held_until,
             discount=money(row.discount),
             shipping_discount=money(row.shipping),
+            given_back=money(row.given_back),
             lines=[money(share) for share in row.shares],
         )
 
@@ -224,12 +235,13 @@ class CouponAnswer(BaseModel):
     uses_per_customer: int | None
     used: int
     held: int
+    balance: MoneyAnswer | None = Field(description="What is left on a gift card; null for other codes.")
     valid_from: datetime | None
     valid_until: datetime | None
 
     @classmethod
-    def of(cls, row: Coupon, counted: tuple[int, int]) -> Self:
-        """From the row, and how often it is used and held."""
+    def of(cls, row: Coupon, counted: tuple[int, int], balance: CardBalance | None) -> Self:
+        """From the row, how often it is used and held, and what is left of it."""
         return cls.model_validate(
             {
                 "code": row.code,
@@ -241,6 +253,7 @@ class CouponAnswer(BaseModel):
                 "uses_per_customer": row.uses_per_customer,
                 "used": counted[0],
                 "held": counted[1],
+                "balance": balance and MoneyAnswer(amount=balance.amount, currency=balance.currency),
                 "valid_from": row.valid_from,
                 "valid_until": row.valid_until,
             }

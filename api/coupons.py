@@ -102,8 +102,15 @@ async def redeem_coupons(
 
 @router.post("/v1/coupons/release", dependencies=_WRITE, summary="Give codes of an order back")
 async def release_coupons(wish: ReleaseWish, session: Writing, as_of: AsOf) -> OrderCoupons:
-    """The codes can be used again. Answers those that were held or used: asking again answers none."""
-    return OrderCoupons.of(wish.order_id, await coupon_uses.release(session, wish.order_id, wish.wanted(), as_of))
+    """The codes can be used again. Answers those that were held or used: asking again answers none. With an `amount` it
+    comes back to a gift card, and the order keeps the rest; refunds that are reported as events do so by themselves.
+    """
+    codes = wish.wanted()
+    if wish.amount is None:
+        rows = await coupon_uses.release(session, wish.order_id, codes, as_of)
+    else:
+        rows = await coupon_uses.release_part(session, wish.order_id, codes[0], wish.amount, as_of)
+    return OrderCoupons.of(wish.order_id, rows)
 
 
 @router.get("/v1/orders/{order_id}/coupons", dependencies=_READ, summary="The codes of an order")
@@ -161,7 +168,8 @@ async def _shown(session: ReadSession, code: str, as_of: datetime) -> CouponAnsw
     row = await find_coupon(session, code)
     if row is None or row.state in (CouponState.POOLED, CouponState.RESERVED):
         raise NotFound(f"There is no coupon {code}.", code="coupon_not_found")
-    return CouponAnswer.of(row, await count_uses(session, code, as_of))
+    counted, balance = await count_uses(session, code, as_of), await coupon_uses.card_balance(session, row, as_of)
+    return CouponAnswer.of(row, counted, balance)
 
 
 async def _cart(session: ReadSession, wish: CartWish | None) -> Cart:

@@ -44,6 +44,12 @@ class _Wish(BaseModel):
     reference: Reference | None = Field(default=None, description="The shop's own, such as an order's id.")
 
 
+OrderId = Annotated[
+    Reference | None,
+    Field(description="The order that they pay for: what is refunded or cancelled of it gives them back."),
+]
+
+
 class MoveWish(_Wish):
     """Points for a customer, outside the rules of the programme."""
 
@@ -55,6 +61,7 @@ class Spending(_Wish):
     """Points to take, those first that expire first."""
 
     points: Points
+    order_id: OrderId = None
 
 
 class Correction(_Wish):
@@ -74,6 +81,7 @@ class HoldWish(_Wish):
 
     points: Points
     expires_at: Instant | None = None
+    order_id: OrderId = None
 
 
 class TransferWish(_Wish):
@@ -84,11 +92,23 @@ class TransferWish(_Wish):
 
 
 class CaptureWish(BaseModel):
-    """How much of a hold to spend; all of it where nothing is said, else the rest comes back."""
+    """How much of a hold to spend; all of it where nothing is said, else the rest comes back.
+
+    `order_id` null: the order that the hold names.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     points: Points | None = None
+    order_id: OrderId = None
+
+
+class ReversalWish(BaseModel):
+    """Why points that were spent come back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Words = Field(description="For people; removed when the customer is erased.")
 
 
 class BalanceAnswer(BaseModel):
@@ -186,6 +206,7 @@ class HappenedAnswer(BaseModel):
     source: str
     reason: str | None
     reference: str | None
+    order_id: str | None
     author: str | None
     changes: Mapping[str, int]
 
@@ -193,7 +214,7 @@ class HappenedAnswer(BaseModel):
     def of(cls, row: Happened) -> Self:
         """From the ledger's."""
         owned = sum(row.changes.get(bucket, 0) for bucket in ("pending", "available", "held"))
-        names = ("id", "at", "kind", "source", "reason", "reference", "author", "changes")
+        names = ("id", "at", "kind", "source", "reason", "reference", "order_id", "author", "changes")
         return cls(points=owned, **{name: getattr(row, name) for name in names})
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
-from fractions import Fraction
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends
 from pydantic import TypeAdapter
 
 from api.auth import Caller, requires
 from api.customer_access import customer_not_found, find_customer, lock_customer
 from api.dependencies import AsOf, Reading, Writing
 from api.idempotency import concerns
-from api.money import MoneyAnswer
 from api.pagination import Page, PageRequest, page, page_request
 from api.paths import CustomerRef
 from api.point_answers import (
@@ -24,28 +23,37 @@ from api.point_answers import (
     HappenedAnswer,
     HoldAnswer,
     HoldWish,
-    LiabilityAnswer,
     MoveAnswer,
     MoveWish,
     PointsAnswer,
-    RateAnswer,
+    ReversalWish,
     Spending,
     TransferWish,
 )
 from api.routing import ApiRoute
-from database import points
+from database import points, spent_points
 from database.audit import write_audit
 from database.customers import Customer, customer_of, lock
-from database.point_figures import figures
+from database.orders import take_turns
 from database.programmes import LiveProgramme, live_programme
 from database.session import ReadSession, WriteSession
-from domain.documents import DOCUMENT_KEY
 from domain.errors import Conflict, FieldError, Invalid, NotFound, Unavailable
 from domain.ids import new_id
-from domain.instants import Instant
 from domain.keys import Scope
-from domain.liability import expected_redemption, liability
-from domain.points import Capture, Credit, CreditKind, Debit, DebitKind, Hold, Move, Moved, Refusal, Release, Transfer
+from domain.points import (
+    Capture,
+    Credit,
+    CreditKind,
+    Debit,
+    DebitKind,
+    Hold,
+    Move,
+    Moved,
+    Refusal,
+    Release,
+    Restore,
+    Transfer,
+)
 
 router = APIRouter(tags=["points"], route_class=ApiRoute)
 
@@ -117,8 +125,9 @@ async def deduct_points(
         source="deduct",
         reference=wish.reference,
         author=caller.id,
+        order_id=wish.order_id,
     )
-    return await _move(session, programme, move, as_of, wish.reason)
+    return await _spend(session, programme.key, move, as_of, wish.reason)
 
 
 @router.post("/v1/customers/{customer_id}/points/adjust", dependencies=WRITE, summary="Correct a balance")
@@ -144,7 +153,8 @@ async def hold_points(*, customer_id: CustomerRef, wish: HoldWish, session: Writ
     if expires_at > as_of + LONGEST_HOLD:
         raise _bad_field("/expires_at", "A hold lasts a year at most.")
     hold_id = new_id()
-    move = Hold(customer.id, f"hold/{hold_id}", hold_id, wish.points, expires_at, "hold", wish.reference)
+    named = (wish.reference, wish.order_id)
+    move = Hold(customer.id, f"hold/{hold_id}", hold_id, wish.points, expires_at, "hold", *named)
     await _move(session, programme, move, as_of, wish.reason)
     return HoldAnswer(hold_id=hold_id, points=wish.points, expires_at=expires_at)
 
@@ -162,52 +172,47 @@ async def transfer_points(*, customer_id: CustomerRef, wish: TransferWish, sessi
 async def capture_hold(*, hold_id: UUID, session: Writing, as_of: AsOf, wish: CaptureWish | None = None) -> MoveAnswer:
     """All of it, or fewer `points`, and the rest comes back. Refused at and after the hold's `expires_at`."""
     programme, account = await _lock_hold(session, hold_id)
-    move = Capture(account, f"capture/{hold_id}", hold_id, wish.points if wish else None)
-    return await _end_hold(session, programme, move, as_of)
+    wish = wish or CaptureWish()
+    order_id = wish.order_id or await spent_points.order_of_hold(session, hold_id)
+    move = Capture(account, f"capture/{hold_id}", hold_id, wish.points, order_id)
+    return await _spend(session, programme, move, as_of)
 
 
 @router.post("/v1/holds/{hold_id}/release", dependencies=WRITE, summary="Give back what was reserved")
 async def release_hold(*, hold_id: UUID, session: Writing, as_of: AsOf) -> MoveAnswer:
     """Into its lots with their dates: what would have expired meanwhile expires now."""
     programme, account = await _lock_hold(session, hold_id)
-    return await _end_hold(session, programme, Release(account, f"release/{hold_id}", hold_id), as_of)
+    (moved,) = await points.post(session, programme, [Release(account, f"release/{hold_id}", hold_id)], as_of)
+    _ended_now(moved)
+    return _answer(moved)
 
 
-@router.get("/v1/programmes/{key}/liability", dependencies=READ, summary="What outstanding points will cost")
-async def get_liability(
-    *,
-    key: Annotated[str, Path(pattern=DOCUMENT_KEY)],
-    session: Reading,
-    as_of: AsOf,
-    from_: Annotated[Instant | None, Query(alias="from", description="Null: from the beginning.")] = None,
-    to: Annotated[Instant | None, Query(description="Null: until now.")] = None,
-) -> LiabilityAnswer:
-    """Points issued, redeemed, expired and reversed, breakage, and the liability, from the ledger's own entries."""
-    programme = await live_programme(session)
-    if programme is None or programme.key != key:
-        raise NotFound("No live programme has this key.")
-    until = to or as_of
-    found = await figures(session, key, from_, until)
-    terms = programme.definition.points
-    expected = expected_redemption(found.ended_redeemed, found.ended_expired)
-    cost = Fraction(str(terms.cost_share)) * terms.value.amount if terms.value else None
-    return LiabilityAnswer(
-        programme=key,
-        from_=from_,
-        to=until,
-        zone=str(programme.zone),
-        issued=found.issued,
-        redeemed=found.redeemed,
-        expired=found.expired,
-        reversed=found.reversed,
-        outstanding=found.outstanding,
-        redemption_rate=RateAnswer.of(found.redeemed, found.issued),
-        breakage_realised=RateAnswer.of(found.expired, found.issued),
-        expected_redemption_rate=RateAnswer.of(found.ended_redeemed, found.ended_redeemed + found.ended_expired),
-        liability=MoneyAnswer(amount=liability(found.outstanding, cost, expected), currency=terms.value.currency)
-        if terms.value and cost is not None
-        else None,
+@router.post(
+    "/v1/points/transactions/{transaction_id}/reverse", dependencies=WRITE, summary="Give back points that were spent"
+)
+async def reverse_spending(
+    *, transaction_id: UUID, wish: ReversalWish, session: Writing, caller: Caller, as_of: AsOf
+) -> MoveAnswer:
+    """What has not come back yet of a capture or deduction, into its lots; what would lapse at once can be used for the
+    programme's `restore_grace`. A second time it is 409 `already_reversed`, other moves are 409 `not_reversible`.
+    """
+    found = await _lock_spending(session, transaction_id)
+    if not found.is_reversible:
+        raise Conflict("Only deductions, and captures of holds by the shop, are reversed.", code="not_reversible")
+    detail = {"transaction": str(transaction_id), "programme": found.programme}
+    target = f"customer/{found.account}"
+    write_audit(session, actor=caller.id, action="reverse_points", target=target, at=as_of, detail=detail)
+    move = Restore(
+        account=found.account,
+        key=f"reverse/{transaction_id}",
+        of=transaction_id,
+        restore_until=await _restored_until(session, as_of),
+        author=caller.id,
     )
+    (moved,) = await points.post(session, found.programme, [move], as_of, reasons={move.key: wish.reason})
+    if moved.repeated or moved.refusal is not None:
+        raise Conflict("All of it has come back before.", code="already_reversed")
+    return _answer(moved)
 
 
 async def need_programme(session: ReadSession) -> LiveProgramme:
@@ -261,6 +266,42 @@ async def _lock_hold(session: WriteSession, hold_id: UUID) -> tuple[str, UUID]:
     return owner
 
 
+async def _lock_spending(session: WriteSession, transaction_id: UUID) -> spent_points.Spending:
+    """A transaction whose customer is locked."""
+    found = await spent_points.spending(session, transaction_id)
+    if found is None:
+        raise NotFound("There is no transaction of points with this id.")
+    await lock(session, [found.account], skip_locked=False)
+    if await spent_points.spending(session, transaction_id) != found:
+        raise Unavailable("The customer is being merged at this moment.", code="customer_moves", retry_after=1)
+    concerns(session, found.account)
+    return found
+
+
+async def _spend(
+    session: WriteSession, programme: str, move: Debit | Capture, as_of: datetime, reason: str | None = None
+) -> MoveAnswer:
+    """Spend points. What their order has given back already comes back at once."""
+    if move.order_id is not None:
+        await take_turns(session, [move.order_id])  # whoever reads of its refund now sees this move afterwards
+    (moved,) = await points.post(
+        session, programme, [move], as_of, reasons={move.key: reason} if reason is not None else {}
+    )
+    if isinstance(move, Capture):
+        _ended_now(moved)
+    if move.order_id is not None and moved.refusal is None:
+        until = await _restored_until(session, as_of)
+        order = [move.order_id]
+        given = await spent_points.give_back(session, programme, order, [move.account], as_of, until=until)
+        moved = replace(moved, balance=given[-1].balance) if given else moved
+    return _answer(moved)
+
+
+async def _restored_until(session: ReadSession, as_of: datetime) -> datetime | None:
+    programme = await live_programme(session)
+    return None if programme is None else programme.restored_until(as_of)
+
+
 async def _move(
     session: WriteSession, programme: LiveProgramme, move: Move, as_of: datetime, reason: str | None
 ) -> MoveAnswer:
@@ -270,11 +311,10 @@ async def _move(
     return _answer(moved)
 
 
-async def _end_hold(session: WriteSession, programme: str, move: Capture | Release, as_of: datetime) -> MoveAnswer:
-    (moved,) = await points.post(session, programme, [move], as_of)
+def _ended_now(moved: Moved) -> None:
+    """Raise if the hold had ended before: who repeats a request sends its Idempotency-Key."""
     if moved.repeated or moved.refusal is Refusal.KEY_REUSED:
-        raise refused(Refusal.HOLD_ENDED)  # who repeats a request sends its Idempotency-Key
-    return _answer(moved)
+        raise refused(Refusal.HOLD_ENDED)
 
 
 def _answer(moved: Moved) -> MoveAnswer:

@@ -75,7 +75,8 @@ _CONTENTS = text("""
         FROM point_transactions AS past
         LEFT JOIN point_balances AS balances
             ON balances.programme = past.programme AND balances.account = past.account
-        WHERE past.programme = :programme AND past.key = ANY(CAST(:keys AS bytea[]))
+        WHERE past.programme = :programme
+            AND (past.key = ANY(CAST(:keys AS bytea[])) OR past.id = ANY(CAST(:ids AS uuid[])))
     ),
     holds AS MATERIALIZED (
         SELECT id, account, transaction_id, points, expires_at, state, captured FROM point_holds
@@ -152,7 +153,8 @@ async def load(
     by_digest = {digest(programme, key): key for key in _keys(moves)}
     if by_digest or wanted:
         holds = [move.hold_id for move in moves if isinstance(move, Capture | Release)]
-        given = {"programme": programme, "keys": list(by_digest), "holds": holds}
+        ids = [move.of for move in moves if isinstance(move, Restore) and isinstance(move.of, UUID)]
+        given = {"programme": programme, "keys": list(by_digest), "ids": ids, "holds": holds}
         lots = {"accounts": list(wanted), "points": list(wanted.values())}
         contents = (await session.execute(_CONTENTS, {**given, **lots})).mappings().one()
         _fill(book, contents, by_digest)
@@ -188,7 +190,8 @@ def _account(row: RowMapping) -> Account:  # a row of point_balances
 
 def _keys(moves: Iterable[Move]) -> set[str]:
     keys = {move.key for move in moves}
-    return keys | {move.of for move in moves if isinstance(move, Restore | Activate | Clawback)}
+    told = {move.of for move in moves if isinstance(move, Restore | Activate | Clawback)}
+    return keys | {of for of in told if isinstance(of, str)}
 
 
 def _wanted(
@@ -220,7 +223,7 @@ def _fill(book: Book, contents: RowMapping, by_digest: Mapping[bytes, str]) -> N
     for transaction_id, id_, lot_id, use, left in contents["parts"]:
         parts.setdefault(transaction_id, []).append(Part(id_, lot_id, Use(use), left))
     for id_, account, key, fingerprint, kind, points, answer, clawed, expired in contents["past"]:
-        book.past[by_digest[key]] = PastMove(
+        book.past[by_digest.get(key, id_)] = PastMove(
             transaction_id=id_,
             account=account,
             kind=Kind(kind),

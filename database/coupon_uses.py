@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, or_, select
@@ -18,8 +18,8 @@ from sqlalchemy import ColumnElement, or_, select
 from database.base import among
 from database.conditions import judge
 from database.coupons import Coupon, CouponUse, lock_coupons
+from database.gift_cards import give_back, give_back_shares, is_card, left_on, rewards_of
 from database.redemptions import Redemption, fulfil_used, reopen
-from database.rewards import reward_versions
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
 from domain.conditions.subject import ShopDefaults, Subject
@@ -67,11 +67,7 @@ async def price(session: ReadSession, asked: Asked, as_of: datetime) -> PricedCa
 
 
 async def _price(session: ReadSession, asked: Asked, found: Sequence[Coupon], as_of: datetime) -> PricedCart:
-    versions = {(coupon.reward, coupon.version) for coupon in found if coupon.version is not None}
-    definitions = await reward_versions(session, versions)
-    rewards = {
-        coupon.code: definitions[coupon.reward, coupon.version] for coupon in found if coupon.version is not None
-    }
+    rewards = await rewards_of(session, found)
     uses = await _other_uses(session, rewards, asked.order_id, as_of)
     refused = dict.fromkeys(asked.codes, Refusal.UNKNOWN)
     offered = []
@@ -92,7 +88,23 @@ async def _price(session: ReadSession, asked: Asked, found: Sequence[Coupon], as
 def _offered(code: str, reward: RewardDefinition, uses: Iterable[CouponUse]) -> Offered:
     if not isinstance(reward.gives, GiftCard):
         return Offered(code, reward)
-    return Offered(code, reward, balance=reward.gives.gift_card.amount - sum(use.discount for use in uses))
+    return Offered(code, reward, balance=left_on(reward.gives, uses))
+
+
+class CardBalance(NamedTuple):
+    """Minor units that are left on a gift card."""
+
+    amount: int
+    currency: str
+
+
+async def card_balance(session: ReadSession, coupon: Coupon, as_of: datetime) -> CardBalance | None:
+    """What is left on a gift card, with what is held for orders taken off; None for other codes."""
+    reward = (await rewards_of(session, [coupon])).get(coupon.code)
+    if reward is None or not isinstance(reward.gives, GiftCard):
+        return None
+    uses = (await _other_uses(session, [coupon.code], None, as_of))[coupon.code]
+    return CardBalance(left_on(reward.gives, uses), reward.gives.gift_card.currency)
 
 
 async def _standing(
@@ -201,6 +213,25 @@ async def release(session: WriteSession, order_id: str, codes: Collection[str], 
     return await _give_back(session, rows, as_of)
 
 
+async def release_part(
+    session: WriteSession, order_id: str, code: str, amount: int, as_of: datetime
+) -> list[CouponUse]:
+    """Give so many minor units back to a gift card that paid for the order. Raises Conflict `not_used`, `not_a_card` or
+    `beyond_use`.
+    """
+    coupons = await _lock(session, [code])
+    rows = [row for row in await uses_of(session, order_id) if row.code == code and row.state == UseState.USED]
+    if not rows:
+        raise Conflict("This code is not used on the order.", code="not_used")
+    if not is_card((await rewards_of(session, coupons))[code]):
+        raise Conflict("Only what gift cards paid comes back in part.", code="not_a_card")
+    for row in rows:
+        give_back(row, amount)
+        row.at = as_of
+    await session.flush()
+    return rows
+
+
 async def _give_back(session: WriteSession, rows: Iterable[CouponUse], as_of: datetime) -> list[CouponUse]:
     given_back = [row for row in rows if row.state != UseState.RELEASED]
     used = [row.code for row in given_back if row.state == UseState.USED]
@@ -246,6 +277,7 @@ async def _take(
         row.state, row.held_until, row.at = state, until, as_of
         row.customer_id, row.currency = asked.customer_id, asked.cart.currency
         row.discount, row.shipping, row.shares = applied.discount, applied.shipping, list(applied.shares)
+        row.given_back = 0
     for row in earlier.values():
         if row.code not in asked.codes:
             row.state, row.held_until = UseState.RELEASED, None
@@ -285,21 +317,26 @@ async def _redemptions(session: ReadSession, codes: Collection[str]) -> list[UUI
 
 
 async def follow_orders(
-    session: WriteSession, *, placed: Collection[str], ended: Collection[str], as_of: datetime
+    session: WriteSession,
+    changed: Collection[str],
+    *,
+    placed: Collection[str],
+    ended: Collection[str],
+    as_of: datetime,
 ) -> None:
-    """Use what is still held for orders that were placed, and give back what orders that ended have.
+    """Use what is still held for orders that were placed, give back what orders that ended have, and to gift cards
+    their share of what was refunded. `changed`: all orders, `placed` and `ended` among them.
 
     One query where no coupon is on any of them, as on most. All codes are locked together, sorted.
     """
-    statement = select(CouponUse).where(
-        among(CouponUse.order_id, {*placed, *ended}), CouponUse.state != UseState.RELEASED
-    )
-    rows = (await session.execute(statement)).scalars().all() if placed or ended else []
+    statement = select(CouponUse).where(among(CouponUse.order_id, changed), CouponUse.state != UseState.RELEASED)
+    rows = (await session.execute(statement)).scalars().all() if changed else []
     if not rows:
         return
-    await _lock(session, {row.code for row in rows})
+    coupons = await _lock(session, {row.code for row in rows})
     for row in rows:
         await session.refresh(row)
     await _give_back(session, [row for row in rows if row.order_id in ended], as_of)
     is_held = [row for row in rows if row.order_id in placed and row.held_until and row.held_until > as_of]
     await _use(session, is_held, as_of)
+    await give_back_shares(session, rows, coupons)

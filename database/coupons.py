@@ -69,6 +69,7 @@ class CouponUse(Table):
     discount: Mapped[int]  # minor units, shipping included
     shipping: Mapped[int]  # minor units of it that came off the shipping
     shares: Mapped[JsonList]  # minor units of it, by line of the cart
+    given_back: Mapped[int] = mapped_column(server_default=text("0"))  # minor units, to a gift card
     at: Mapped[datetime]  # of the last change
 
     __table_args__ = (

@@ -66,7 +66,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     """,
     "points": """
         SELECT to_jsonb(t) - '{account,number,key,fingerprint,answer,of}'::text[]
-            || jsonb_build_object('reason', n.reason, 'reference', n.reference, 'changes', (
+            || jsonb_build_object('reason', n.reason, 'reference', n.reference, 'order_id', n.order_id, 'changes', (
             SELECT coalesce(jsonb_object_agg(e.bucket, e.amount), '{}') FROM point_entries e
             WHERE e.transaction_id = t.id AND e.account = own.account
         ))

@@ -177,8 +177,12 @@ class PointNote(Table):
     customer_id: Mapped[UUID]
     reason: Mapped[str | None]
     reference: Mapped[str | None]
+    order_id: Mapped[str | None]  # that the points pay for: what is given back of it gives them back (spent_points.py)
 
-    __table_args__ = (Index("ix_point_notes_customer_id", "customer_id"),)
+    __table_args__ = (
+        Index("ix_point_notes_customer_id", "customer_id"),
+        Index("ix_point_notes_order_id", "order_id", postgresql_where=text("order_id IS NOT NULL")),
+    )
 
 
 def digest(programme: str, key: str) -> bytes:

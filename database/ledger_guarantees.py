@@ -113,3 +113,20 @@ FORFEITED: Final = """
     WHERE customers.erased_at < CAST(:as_of AS timestamptz) - interval '1 day' AND balances.merged_into IS NULL
       AND (balances.pending <> 0 OR balances.available <> 0 OR balances.held <> 0)
 """
+
+# By the money of the order as it stands; what came back once stays, so there may be more. Relies on
+# ix_point_transactions_of.
+CAME_BACK: Final = """
+    SELECT made.id::text FROM point_notes AS notes
+    JOIN point_transactions AS made ON made.id = notes.transaction_id AND made.kind IN ('capture', 'deduct')
+    JOIN documents AS live ON live.kind = 'programme' AND live.state = 'live' AND live.key = made.programme
+    JOIN orders ON orders.order_id = notes.order_id
+    LEFT JOIN LATERAL (
+        SELECT sum(points) AS points FROM point_transactions WHERE of = made.id AND kind = 'restore'
+    ) AS back ON true
+    WHERE coalesce(back.points, 0) < CASE
+        WHEN orders.cancelled OR orders.returned = '1' THEN made.points
+        WHEN orders.total > 0 THEN div(made.points::numeric * orders.refunded, orders.total)
+        ELSE 0
+    END
+"""

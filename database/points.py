@@ -136,6 +136,7 @@ class Happened:
     author: str | None
     reason: str | None
     reference: str | None
+    order_id: str | None
     changes: Mapping[str, int]
 
 
@@ -161,7 +162,7 @@ _HISTORY = text("""
     )
     SELECT
         made.id, made.effective_at AS at, made.kind, made.points, made.source, made.author, notes.reason,
-        notes.reference, jsonb_object_agg(own.bucket, own.amount) AS changes
+        notes.reference, notes.order_id, jsonb_object_agg(own.bucket, own.amount) AS changes
     FROM (
         SELECT entries.transaction_id, entries.bucket, sum(entries.amount)::bigint AS amount
         FROM latest JOIN point_entries AS entries USING (transaction_id) JOIN own USING (account)
@@ -171,7 +172,7 @@ _HISTORY = text("""
     ) AS own
     JOIN point_transactions AS made ON made.id = own.transaction_id
     LEFT JOIN point_notes AS notes ON notes.transaction_id = made.id
-    GROUP BY made.id, notes.reason, notes.reference
+    GROUP BY made.id, notes.reason, notes.reference, notes.order_id
     ORDER BY made.id DESC
     LIMIT :limit
 """)

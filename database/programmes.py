@@ -18,6 +18,7 @@ from database.published import VersionText, readable
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
 from domain.documents import DocumentState
+from domain.durations import parse_duration
 from domain.errors import Conflict
 from domain.local_time import resolve_zone
 from domain.programmes.definition import ProgrammeDefinition
@@ -34,6 +35,10 @@ class LiveProgramme:
     definition: ProgrammeDefinition
     zone: ZoneInfo
     published_at: datetime
+
+    def restored_until(self, as_of: datetime) -> datetime:
+        """Until when points that come back now by the shop's doing can be used at least."""
+        return parse_duration(self.definition.restore_grace).after(as_of.astimezone(self.zone))
 
 
 async def live_programme(session: ReadSession) -> LiveProgramme | None:

@@ -35,7 +35,6 @@ from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
 from domain.conditions.model import Condition
 from domain.conditions.subject import ShopDefaults, Subject
-from domain.durations import parse_duration
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.ids import new_id
 from domain.local_time import resolve_zone
@@ -295,9 +294,7 @@ async def _give_back(session: WriteSession, row: Redemption, by: Canceller, as_o
 async def _grace(session: ReadSession, as_of: datetime) -> datetime:
     """Until when points that come back can be used at least."""
     programme: LiveProgramme | None = await live_programme(session)
-    if programme is None:
-        return as_of + _GRACE
-    return parse_duration(programme.definition.restore_grace).after(as_of.astimezone(programme.zone))
+    return as_of + _GRACE if programme is None else programme.restored_until(as_of)
 
 
 def _still_open(row: Redemption, as_of: datetime) -> None:

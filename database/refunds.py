@@ -6,6 +6,7 @@ The refunds themselves are kept beside their orders: orders.py.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -25,13 +26,13 @@ async def decisions_about(session: ReadSession, programme: str, order_ids: Colle
     return await stored(session, wanted & touched) if order_ids else []
 
 
-# Whoever an order belongs to, whose word it stands by, and whoever earned by it. Relies on pk_orders, pk_events and
-# ix_earnings_order; ix_referrals_referee_id.
+# Whoever an order belongs to, whose word it stands by, whoever earned by it, and whose points paid for it. Relies on
+# pk_orders, pk_events, ix_earnings_order, ix_point_notes_order_id and ix_referrals_referee_id.
 _OWNERS = text("""
-    SELECT order_id, customer_id FROM (
-        SELECT order_id, customer_id FROM orders WHERE order_id = ANY(CAST(:ids AS text[]))
-        UNION
-        SELECT orders.order_id, told.customer_id
+    SELECT order_id, customer_id, bool_or(has_spent) AS has_spent FROM (
+        SELECT order_id, customer_id, false AS has_spent FROM orders WHERE order_id = ANY(CAST(:ids AS text[]))
+        UNION ALL
+        SELECT orders.order_id, told.customer_id, false
         FROM orders CROSS JOIN LATERAL (
             SELECT customer_id FROM events WHERE id = ANY(ARRAY(
                 SELECT CAST(written.value ->> -1 AS uuid) FROM jsonb_each(orders.changed_at) AS written
@@ -39,21 +40,39 @@ _OWNERS = text("""
             OFFSET 0
         ) AS told
         WHERE orders.order_id = ANY(CAST(:ids AS text[])) AND told.customer_id IS NOT NULL
-        UNION
-        SELECT order_id, customer_id FROM earnings WHERE programme = :programme AND order_id = ANY(CAST(:ids AS text[]))
+        UNION ALL
+        SELECT order_id, customer_id, false
+        FROM earnings WHERE programme = :programme AND order_id = ANY(CAST(:ids AS text[]))
+        UNION ALL
+        SELECT notes.order_id, coalesce(balances.merged_into, made.account), true
+        FROM point_notes AS notes
+        JOIN point_transactions AS made ON made.id = notes.transaction_id AND made.programme = :programme
+        JOIN point_balances AS balances ON balances.programme = made.programme AND balances.account = made.account
+        WHERE notes.order_id = ANY(CAST(:ids AS text[]))
     ) AS owned
     WHERE NOT CAST(:referred AS boolean) OR EXISTS (
         SELECT FROM referrals WHERE referee_id = owned.customer_id AND referrals.order_id = owned.order_id
     )
+    GROUP BY order_id, customer_id
+    ORDER BY order_id, customer_id
 """)
+
+
+class Owner(NamedTuple):
+    """A customer for whom an order counts. `has_spent`: their points paid for it."""
+
+    order_id: str
+    customer_id: UUID
+    has_spent: bool
 
 
 async def owners_of_orders(
     session: ReadSession, programme: str | None, order_ids: Collection[str], *, referred: bool = False
-) -> set[tuple[str, UUID]]:
-    """The orders with the customers for whom they count. `programme`: whose decisions; None while none is live.
+) -> list[Owner]:
+    """The orders with the customers for whom they count, in order.
 
-    `referred`: only friends whose referral goes by the order.
+    `programme`: whose decisions and points; None while none is live. `referred`: only friends whose referral goes by
+    the order.
     """
     given = {"programme": programme, "ids": list(order_ids), "referred": referred}
-    return {(order_id, owner) for order_id, owner in await session.execute(_OWNERS, given)} if order_ids else set()
+    return [Owner(*row) for row in await session.execute(_OWNERS, given)] if order_ids else []

@@ -31,3 +31,14 @@ LIMITS: Final = """
     GROUP BY coupons.code
     HAVING count(*) > coupons.uses
 """
+
+# By the money of the order as it stands; whole returns release the code. Of lately: earlier releases gave no shares.
+SHARES: Final = """
+    SELECT uses.code || ' on ' || uses.order_id FROM coupon_uses AS uses
+    JOIN coupons USING (code)
+    JOIN document_versions AS issued
+        ON issued.kind = 'reward' AND issued.key = coupons.reward AND issued.version = coupons.version
+    JOIN orders ON orders.order_id = uses.order_id
+    WHERE uses.state = 'used' AND issued.document -> 'gives' ? 'gift_card' AND orders.total > 0
+      AND uses.at >= :since AND uses.given_back < div(uses.discount::numeric * orders.refunded, orders.total)
+"""

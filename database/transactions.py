@@ -71,10 +71,10 @@ _STEPS = {
         )
     """,
     "notes": """
-        INSERT INTO point_notes (transaction_id, customer_id, reason, reference)
-        SELECT transaction_id, customer_id, reason, reference
+        INSERT INTO point_notes (transaction_id, customer_id, reason, reference, order_id)
+        SELECT transaction_id, customer_id, reason, reference, order_id
         FROM jsonb_to_recordset(CAST(:notes AS jsonb)) AS r (
-            transaction_id uuid, customer_id uuid, reason text, reference text
+            transaction_id uuid, customer_id uuid, reason text, reference text, order_id text
         )
     """,
     "changed_lots": """
@@ -185,10 +185,10 @@ def _hold_row(hold: HeldPoints) -> dict[str, object]:
 
 
 def _note_rows(made: Transaction, reasons: Mapping[str, str]) -> list[dict[str, object]]:
-    reason = reasons.get(made.key)
-    if reason is None and made.reference is None:
+    told = {"reason": reasons.get(made.key), "reference": made.reference, "order_id": made.order_id}
+    if not any(each is not None for each in told.values()):
         return []
-    return [{"transaction_id": made.id, "customer_id": made.account, "reason": reason, "reference": made.reference}]
+    return [{"transaction_id": made.id, "customer_id": made.account, **told}]
 
 
 def _balance_row(account: Account) -> dict[str, object]:

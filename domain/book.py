@@ -20,7 +20,9 @@ class Book:
 
     accounts: Mapping[UUID, Account]
     new_id: Callable[[], UUID]
-    past: dict[str, PastMove] = field(default_factory=dict)  # by key: what moves to come repeat or refer to
+    past: dict[str | UUID, PastMove] = field(default_factory=dict)
+    """What moves to come repeat or refer to, by key; by the transaction's id what they refer to by that."""
+
     holds: dict[UUID, HeldPoints] = field(default_factory=dict)  # those that moves to come name, ended ones too
     written: list[Transaction] = field(default_factory=list)
     changed: dict[UUID, Lot] = field(default_factory=dict)

@@ -204,7 +204,7 @@ def _restore(book: Book, move: Restore, as_of: datetime) -> Transaction | Refusa
     points = left if move.points is None else _positive(move.points)
     if not left or points > left:
         return Refusal.NOTHING_LEFT
-    transaction = _begin(book, move, as_of, points, of=spent.transaction_id)
+    transaction = _begin(book, move, as_of, points, of=spent.transaction_id, author=move.author)
     for part in reversed(parts):  # what was taken last comes back first: the lots that live longest
         given = min(points, part.left)
         if given:
@@ -348,6 +348,7 @@ def _begin(
             of=of,
             author=author,
             reference=getattr(move, "reference", None),
+            order_id=getattr(move, "order_id", None),
         )
     )
 

@@ -69,6 +69,7 @@ class Debit:
     source: str
     reference: str | None = None
     author: str | None = None
+    order_id: str | None = None  # the shop's own id of the order that they pay for
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +83,18 @@ class Hold:
     expires_at: datetime
     source: str
     reference: str | None = None
+    order_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """Spends a hold, or `points` of it and releases the rest."""
+    """Spends a hold, or `points` of it and releases the rest. `order_id` None: the order that the hold names."""
 
     account: UUID
     key: str
     hold_id: UUID
     points: int | None = None
+    order_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +113,11 @@ class Restore:
 
     account: UUID
     key: str
-    of: str  # the key of the debit or capture
+    of: str | UUID  # the key of the debit or capture, or the id of its transaction
     points: int | None = None  # all that is not given back yet
     restore_until: datetime | None = None
+    order_id: str | None = None  # what became of this order gives them back
+    author: str | None = None  # the key or person, where somebody does
 
 
 @dataclass(frozen=True, slots=True)

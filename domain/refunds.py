@@ -167,6 +167,16 @@ def taken_back(frozen: Frozen, order: OrderFold, refunds: Iterable[RefundFact]) 
     return floor(frozen.points * given_back(order, refunds, frozen).returned)
 
 
+def spent_back(spent: int, order: OrderFold, refunds: Iterable[RefundFact]) -> int:
+    """What comes back of points, or of minor units of a gift card, that paid for an order: rounded down once, for all
+    its refunds together.
+    """
+    back, total = given_back(order, refunds), total_of(order)
+    if back.returned == 1:
+        return spent
+    return spent * back.refunded // total if total else 0
+
+
 def doubts(order: OrderFold, refunds: Iterable[RefundFact]) -> dict[UUID, Doubt]:
     """Which refunds of an order, by their events, state an amount that is not counted, or products that it has not."""
     told = last_statements(refunds)

@@ -75,6 +75,7 @@ class Transaction:
     of: UUID | None = None
     author: str | None = None
     reference: str | None = None
+    order_id: str | None = None
     points: int = 0
     postings: dict[tuple[UUID, Bucket], int] = field(default_factory=dict)
     numbers: dict[UUID, int] = field(default_factory=dict)  # its place in the sequence of each account it touches

@@ -1,4 +1,5 @@
-"""The reaction of refunds and cancellations: what orders earned is taken back, by the decision as it was made.
+"""The reaction of refunds and cancellations: what orders earned is taken back, by the decision as it was made, and
+points that paid for them come back.
 
 What somebody else says of a customer's order comes to that customer as `Order Revised`, on which points, tiers,
 referrals and challenges look at the order as it stands.
@@ -9,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from database import refunds
+from database import refunds, spent_points
 from database.announcements import Announcement, announce
 from database.earnings import Stored
 from database.orders import orders_by_id, refunds_of
+from database.refunds import Owner
 from domain.commerce import MAKES_ORDERS, text_id
 from domain.programmes.rules import Clawback
 from domain.refunds import ORDER_REVISED, taken_back
@@ -34,8 +36,20 @@ async def follow_refunds(wave: Wave) -> None:
     # Without a programme and challenges there is nobody to tell but whose referral an earlier programme paid.
     only_referred = programme is None and not wave.published.challenges
     owners = await refunds.owners_of_orders(wave.session, programme, told.keys(), referred=only_referred)
-    revised = [revision_of(told[order_id], order_id, owner) for order_id, owner in sorted(owners)]
+    await _give_back_spent(wave, owners)
+    revised = [revision_of(told[owner.order_id], owner.order_id, owner.customer_id) for owner in owners]
     await announce(wave.session, [each for each in revised if each is not None], wave.as_of)
+
+
+async def _give_back_spent(wave: Wave, owners: Sequence[Owner]) -> None:
+    """Give back points that paid for these orders, to customers of the wave: those are locked."""
+    here = {customer.id for customer in wave.customers()}
+    spenders = [owner for owner in owners if owner.has_spent and owner.customer_id in here]
+    if wave.programme is None or not spenders:
+        return
+    orders, accounts = {each.order_id for each in spenders}, {each.customer_id for each in spenders}
+    until = wave.programme.restored_until(wave.as_of)
+    await spent_points.give_back(wave.session, wave.programme.key, orders, accounts, wave.as_of, until=until)
 
 
 def tells_of_orders(event: BatchEvent) -> bool:
