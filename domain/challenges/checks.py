@@ -11,7 +11,7 @@ from domain.challenges.versions import gone_levels
 from domain.conditions.checks import EVENT_ROOTS, NOTHING_KNOWN, Place, Seen, check_event, check_where
 from domain.conditions.dates import moment_of, order
 from domain.conditions.inputs import comparisons_of
-from domain.conditions.paths import steps_of
+from domain.conditions.paths import NOTHING_IS_CALCULATED, is_expression, steps_of
 from domain.findings import Finding, Severity
 from domain.local_time import resolve_zone
 from domain.shares import asks_for_sentiment
@@ -60,9 +60,11 @@ def _of_metric(definition: ChallengeDefinition, seen: Seen) -> Iterator[Finding]
         message = "What counted yesterday must count tomorrow: compare with values, not with the customer's traits."
         yield Finding(code="refers_to_customer", pointer="/metric/where", message=message)
     path = metric.sum if isinstance(metric, Sum) else metric.distinct if isinstance(metric, Distinct) else None
-    if path is not None and steps_of(path)[0] not in EVENT_ROOTS:
+    if path is not None and (steps_of(path)[0] not in EVENT_ROOTS or is_expression(path)):
         pointer = "/metric/sum" if isinstance(metric, Sum) else "/metric/distinct"
         message = f"{path!r} starts at none of {', '.join(EVENT_ROOTS)}; write properties.{path}."
+        if is_expression(path):
+            message = f"{path!r} leads nowhere: {NOTHING_IS_CALCULATED}."
         yield Finding(code="unknown_path", pointer=pointer, message=message)
     if definition.repeat and COMPLETED in definition.event_names:
         message = f"Challenges that repeat may not measure {COMPLETED}: two of them would complete each other for ever."

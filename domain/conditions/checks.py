@@ -32,7 +32,7 @@ from domain.conditions.operators import (
     Operator,
     Reference,
 )
-from domain.conditions.paths import as_any, steps_of
+from domain.conditions.paths import NOTHING_IS_CALCULATED, as_any, is_expression, steps_of
 from domain.conditions.values import NEGATED
 from domain.conditions.walk import leaves
 from domain.findings import Finding, Severity
@@ -175,7 +175,7 @@ def _of_entry(leaf: EventIs, path: str, seen: Seen, pointer: str, place: Place) 
     if not place.in_run:
         yield _needs_a_run("the entry event", pointer, place)
     root, *_ = steps_of(path)
-    if root not in ENTRY_ROOTS:
+    if root not in ENTRY_ROOTS or is_expression(path):
         yield _unknown_path(path, ENTRY_ROOTS, f"{pointer}/event", place)
     elif root == "properties" and seen.events is not None:
         known = [seen.events[name] for name in place.entry_events if name in seen.events]
@@ -202,7 +202,7 @@ def _of_figure(leaf: AggregateIs, seen: Seen, pointer: str, place: Place) -> Ite
     if leaf.of is None:
         return
     root, *_ = steps_of(leaf.of)
-    if root not in EVENT_ROOTS:
+    if root not in EVENT_ROOTS or is_expression(leaf.of):
         yield _unknown_path(leaf.of, EVENT_ROOTS, f"{pointer}/of", place)
         return
     yield from check_event_path(leaf.of, [leaf.over], f"{pointer}/of", seen, place)
@@ -317,7 +317,8 @@ def _listed(types: set[JsonType]) -> str:
 
 def _unknown_path(path: str, roots: Collection[str], pointer: str, place: Place) -> Finding:
     choices = " or ".join(f"{root!r}" for root in sorted(roots))
-    message = f"{path!r} leads nowhere: a path into an event starts with {choices}, such as 'properties.total'."
+    why = f"a path into an event starts with {choices}, such as 'properties.total'"
+    message = f"{path!r} leads nowhere: {NOTHING_IS_CALCULATED if is_expression(path) else why}."
     return _finding("unknown_path", Severity.ERROR, pointer, message, place)
 
 

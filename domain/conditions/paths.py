@@ -12,6 +12,12 @@ EACH: Final = None
 
 PATTERN = r"^[^.\[\]]+(\[[0-9]{0,4}\])*(\.[^.\[\]]+(\[[0-9]{0,4}\])*)*$"
 _INDEX: Final = re.compile(r"\[([0-9]*)\]")
+# A key may hold blanks and signs, so an operator counts only before another path or a number.
+_CALCULATION: Final = re.compile(r"[-+*/%]\s*properties\.|\s[-+*/%]\s*[0-9]|[*/%]\s*[0-9]")
+
+NOTHING_IS_CALCULATED: Final = (
+    "a path names one value and nothing is calculated; send the result as a property of its own, such as properties.net"
+)
 
 Steps = tuple[str | int | None, ...]
 Read = Callable[[Any], list[Any]]  # any JSON in, what is found there out
@@ -30,6 +36,11 @@ def steps_of(path: str) -> Steps:
 def as_any(path: str) -> str:
     """The same path to any element in place of a certain one: `items[0].sku` is `items[].sku`."""
     return _INDEX.sub("[]", path)
+
+
+def is_expression(path: str) -> bool:
+    """Whether something is to be calculated, such as `properties.total - properties.tax`: a path names one value."""
+    return _CALCULATION.search(path) is not None
 
 
 @lru_cache(maxsize=4_096)

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from domain.conditions.checks import NOTHING_KNOWN, Place, Seen, check_condition, check_event, check_where
+from domain.conditions.checks import (
+    NOTHING_KNOWN,
+    Place,
+    Seen,
+    check_condition,
+    check_event,
+    check_event_path,
+    check_where,
+)
 from domain.conditions.inputs import Inputs, comparisons_of, inputs_of, union_of
 from domain.conditions.model import AggregateIs, Condition, Did, EventIs, TierAtLeast, TierIs
-from domain.conditions.paths import steps_of
+from domain.conditions.paths import NOTHING_IS_CALCULATED, is_expression, steps_of
 from domain.conditions.value_checks import check_value, check_value_event
 from domain.conditions.walk import leaves
 from domain.durations import parse_duration
@@ -87,7 +95,7 @@ def _rule(definition: ProgrammeDefinition, rule: EarnRule, pointer: str, seen: S
     if rule.if_ is not None:
         yield from _condition(definition, rule.if_, f"{pointer}/if", rule.on.event, seen)
     yield from _multipliers(definition, rule.multiply, pointer, rule.on.event, seen)
-    yield from _amount(rule, pointer)
+    yield from _amount(rule, pointer, seen)
     yield from _once_per(rule, pointer)
     yield from _sentiment(definition, rule, pointer)
     yield from _expiry(rule.expires, f"{pointer}/expires")
@@ -158,12 +166,13 @@ def _condition(
                 yield _error("unknown_tier", f"{place}/tier", f"This programme has no tier {tier}.")
 
 
-def _amount(rule: EarnRule, pointer: str) -> Iterator[Finding]:
+def _amount(rule: EarnRule, pointer: str, seen: Seen) -> Iterator[Finding]:
     amount = rule.amount
     if amount.points == 0:
         yield _warning("pays_nothing", f"{pointer}/amount/points", "This rule pays no points.")
     if isinstance(amount, RatedAmount) and amount.of is not None:
         yield from _path(amount.of, f"{pointer}/amount/of")
+        yield from check_event_path(amount.of, [rule.on.event], f"{pointer}/amount/of", seen)
 
 
 def _once_per(rule: EarnRule, pointer: str) -> Iterator[Finding]:
@@ -175,7 +184,9 @@ def _once_per(rule: EarnRule, pointer: str) -> Iterator[Finding]:
 
 
 def _path(path: str, pointer: str) -> Iterator[Finding]:
-    if next(iter(steps_of(path))) != "properties":
+    if is_expression(path):
+        yield _error("unknown_path", pointer, f"{path!r} leads nowhere: {NOTHING_IS_CALCULATED}.")
+    elif next(iter(steps_of(path))) != "properties":
         message = f"{path!r} leads nowhere: a path into an event starts with 'properties', such as properties.subtotal."
         yield _error("unknown_path", pointer, message)
 

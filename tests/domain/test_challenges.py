@@ -347,6 +347,7 @@ def test_a_fact_is_the_same_whenever_it_is_read() -> None:
             "refers_to_customer",
         ),
         ({"metric": {"sum": "total", "over": "A"}}, "unknown_path"),
+        ({"metric": {"sum": "properties.total - properties.tax", "over": "A"}}, "unknown_path"),
         ({"from": "2026-05-02", "until": "2026-05-01"}, "ends_before_it_starts"),
         ({"requires": ["nothing"]}, "unknown_challenge"),
         ({"requires": ["other"]}, "requires_cycle"),

@@ -153,6 +153,19 @@ def test_a_path_into_an_event_starts_at_the_event(document: dict[str, Any], poin
 @pytest.mark.parametrize(
     ("document", "pointer"),
     [
+        ({"event": "properties.total - properties.tax", "eq": 1}, "/event"),
+        ({"aggregate": "sum", "of": "properties.total * 2", "over": "Order Completed", "gte": 1}, "/of"),
+    ],
+)
+def test_an_expression_in_place_of_a_path_is_found(document: dict[str, Any], pointer: str) -> None:
+    [finding] = check_condition(_CONDITION.validate_python(document))
+    assert (finding.code, finding.pointer) == ("unknown_path", pointer)
+    assert "nothing is calculated" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer"),
+    [
         ({"event": "properties.total", "eq": 1}, ""),
         ({"variant": "split", "eq": "a"}, ""),
         ({"did": "Order Completed", "since_entry": True}, "/since_entry"),

@@ -131,6 +131,19 @@ ON_ORDERS: dict[str, Any] = {"qualifies_on": {"event": "Order Completed"}, "refe
             programme({"amount": {"per": {"amount": 100, "currency": "EUR"}, "of": "subtotal"}}),
             ("unknown_path", "/earn/0/amount/of"),
         ),
+        *(
+            (
+                programme({"amount": {"per": {"amount": 100, "currency": "EUR"}, "of": written}}),
+                ("unknown_path", "/earn/0/amount/of"),
+            )
+            for written in (
+                "properties.total - properties.tax",
+                "properties.total-properties.tax",
+                "properties.total * 2",
+                "properties.total*0.5",
+                "properties.total - 5",
+            )
+        ),
         (
             programme({"multiply": [{"if": {"tier": {"at_least": "gold"}}, "by": 2}]}, tiers=TIERS),
             ("unknown_tier", "/earn/0/multiply/0/if/tier"),
@@ -155,6 +168,11 @@ ON_ORDERS: dict[str, Any] = {"qualifies_on": {"event": "Order Completed"}, "refe
 )
 def test_what_contradicts_itself_is_found(written: dict[str, Any], found: tuple[str, str]) -> None:
     assert found in codes(written)
+
+
+@pytest.mark.parametrize("of", ["properties.net-total", "properties.Price - EUR", "properties.a/b", "properties.sku-2"])
+def test_a_property_whose_name_holds_signs_is_no_expression(of: str) -> None:
+    assert codes(programme({"amount": {"per": {"amount": 100, "currency": "EUR"}, "of": of}})) == []
 
 
 def test_points_may_lapse_at_the_end_of_the_month_that_they_came_in() -> None:
