@@ -5,7 +5,7 @@ The refunds themselves are kept beside their orders: orders.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,8 +13,11 @@ from sqlalchemy import select, text
 
 from database.base import among
 from database.earnings import Earning, Stored, stored
+from database.events import Event
 from database.orders import Order, Refund
 from database.session import ReadSession
+from domain.commerce import OrderFold
+from domain.earning import Unpaid
 
 
 async def decisions_about(session: ReadSession, programme: str, order_ids: Collection[str]) -> list[Stored]:
@@ -24,6 +27,26 @@ async def decisions_about(session: ReadSession, programme: str, order_ids: Colle
     touched = Earning.order_id.in_(refunded) | Earning.order_id.in_(cancelled) | (Earning.taken_back > 0)
     wanted = (Earning.programme == programme) & among(Earning.order_id, order_ids) & (Earning.points > 0)
     return await stored(session, wanted & touched) if order_ids else []
+
+
+async def namesakes(session: ReadSession, programme: str, order_ids: Collection[str]) -> set[tuple[str, UUID]]:
+    """Orders with customers who told of one by the same id when somebody had earned by it: theirs is another order.
+
+    Relies on ix_earnings_order.
+    """
+    told = select(Earning.order_id, Earning.customer_id).where(
+        Earning.programme == programme, among(Earning.order_id, order_ids), Earning.reason == Unpaid.ONCE
+    )
+    return {(order_id or "", customer_id) for order_id, customer_id in await session.execute(told)}
+
+
+async def cancelled_by(session: ReadSession, orders: Iterable[OrderFold]) -> dict[str, UUID]:
+    """Under whose id each of these orders was cancelled last, by the order's id. Relies on pk_events."""
+    words = {order.order_id: order.writers["cancelled"] for order in orders if "cancelled" in order.writers}
+    told_by = {UUID(event_id): order_id for order_id, (_, sent, event_id) in words.items() if sent}
+    told = select(Event.id, Event.customer_id).where(among(Event.id, told_by))
+    rows = await session.execute(told) if told_by else ()
+    return {told_by[event_id]: customer_id for event_id, customer_id in rows if customer_id is not None}
 
 
 # Whoever an order belongs to, whose word it stands by, whoever earned by it, and whose points paid for it. Relies on
@@ -43,6 +66,7 @@ _OWNERS = text("""
         UNION ALL
         SELECT order_id, customer_id, false
         FROM earnings WHERE programme = :programme AND order_id = ANY(CAST(:ids AS text[]))
+            AND reason IS DISTINCT FROM 'already_earned'
         UNION ALL
         SELECT notes.order_id, coalesce(balances.merged_into, made.account), true
         FROM point_notes AS notes

@@ -39,8 +39,8 @@ from triggers.maturing import mature_decided
 from triggers.paying import Due, pay
 from triggers.refunds import take_back
 
-_FORGOTTEN = frozenset({Unpaid.WHERE, Unpaid.ONCE, Unpaid.UNTRUSTED, Unpaid.HISTORY})
-"""What is not worth a row: the event was not meant, or has been decided already."""
+_FORGOTTEN = frozenset({Unpaid.WHERE, Unpaid.UNTRUSTED, Unpaid.HISTORY})
+"""What is not worth a row: the event was not meant."""
 
 
 async def earn_points(wave: Wave) -> None:

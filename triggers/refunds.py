@@ -8,6 +8,7 @@ referrals and challenges look at the order as it stands.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from database import refunds, spent_points
@@ -80,7 +81,8 @@ def revision_of(events: Sequence[BatchEvent], order_id: str, owner: UUID) -> Ann
 async def take_back(wave: Wave, order_ids: Collection[str]) -> None:
     """Work out what all refunds of these orders take back together, and move the difference.
 
-    Only where customers of the wave earned by them: those are locked.
+    Only where customers of the wave earned by them: those are locked. What a customer says of an order of their own
+    that has the same id takes nothing of anybody else.
     """
     if wave.programme is None or not order_ids:
         return
@@ -92,11 +94,17 @@ async def take_back(wave: Wave, order_ids: Collection[str]) -> None:
     ids = {row.order_id for row in rows if row.order_id is not None}
     given_back = await refunds_of(wave.session, ids)
     orders = await orders_by_id(wave.session, ids)
+    strangers = await refunds.namesakes(wave.session, wave.programme.key, ids)
+    cancelled_by = await refunds.cancelled_by(wave.session, orders.values()) if strangers else {}
     dues: list[Due] = []
     for row in rows:
         order_id = row.order_id or ""
         order = orders.get(order_id) or row.frozen.as_order(order_id, row.customer_id)
-        target = taken_back(row.frozen, order, given_back[order_id])
+        others = strangers - {(order_id, row.customer_id)}
+        told = [refund for refund in given_back[order_id] if (order_id, refund.customer_id) not in others]
+        if (order_id, cancelled_by.get(order_id)) in others:
+            order = replace(order, cancelled=False)
+        target = taken_back(row.frozen, order, told)
         policy = _policy(wave, row)
         if policy == "keep":
             target = 0

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from database import points
+from database.earnings import page_of_earnings
 from database.orders import Order, Refund
 from domain.ids import new_id
 from domain.points import Balance, Debit, DebitKind
@@ -188,6 +189,37 @@ async def test_a_refund_told_by_somebody_else_reaches_the_points_and_the_tier_of
     assert await history(shop) == [("gold", "qualified"), ("bronze", "taken_back")]
     names = [event.name for event in await shop.events_of((await shop.customer()).id)]
     assert names.count("Order Revised") == 1
+
+
+async def test_refund_of_another_customers_order_of_the_same_id_takes_nothing_from_a_stranger(shop: Shop) -> None:
+    """Two tills number their orders alike: what the second customer gives back is no word about the first one's."""
+    await open_programme(shop)
+    await buy(shop, "o-1", 100, properties={"total": 100})
+    await buy(shop, "o-1", 100, properties={"total": 100}, user_id="u-2")
+    shop.later(minutes=1)
+
+    await shop.post(refunded(shop, "o-1", 40, user_id="u-2"))
+    await shop.route()
+    assert [(await balance(shop, user)).available for user in ("u-1", "u-2")] == [100, 0]
+
+    await shop.track("Order Cancelled", {"order_id": "o-1"}, user_id="u-2")
+    assert (await balance(shop)).available == 100
+
+    shop.later(minutes=1)
+    await shop.post(refunded(shop, "o-1", 30))
+    await shop.route()
+    assert (await balance(shop)).available == 70
+
+
+async def test_support_sees_that_an_order_had_earned_already(shop: Shop) -> None:
+    await open_programme(shop)
+    await buy(shop, "o-1", 100)
+    await buy(shop, "o-1", 100, user_id="u-2")
+
+    second = (await shop.customer("u-2")).id
+    async with shop.database.read() as session:
+        [row] = await page_of_earnings(session, "main", second, before=None, limit=10)
+    assert (row.order_id, row.points, row.wanted, row.reason) == ("o-1", 0, 100, "already_earned")
 
 
 async def test_a_customer_says_in_vain_that_an_order_was_revised(shop: Shop) -> None:
