@@ -146,6 +146,12 @@ class ShopSettings(Document):
         le=1_000,
         description="How many of the shop's own ids may become one customer by aliases; further merges are refused.",
     )
+    largest_order: WholeNumber | None = Field(
+        default=None,
+        ge=1,
+        le=2**53,
+        description="Minor units of the shop's currency. An order above it counts, and `perennial doctor` names it.",
+    )
     link_domains: list[DomainName] = Field(
         default=[],
         max_length=50,

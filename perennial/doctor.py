@@ -14,6 +14,7 @@ from database import ageing
 from database.challenge_guarantees import drifted_progress
 from database.confirmed_addresses import withheld_since
 from database.doubted_suppressions import doubted_suppressions
+from database.doubtful_orders import nameless_orders, oversized_orders, shared_order_ids
 from database.doubtful_refunds import doubtful_refunds
 from database.forgotten_suppressions import sent_before_done_again
 from database.guarantees import (
@@ -48,6 +49,8 @@ FORGOTTEN_WITHIN = timedelta(hours=1)
 """How soon a router looks whether something is over its time."""
 RESTRICTED_SHOWN = 5
 """Restricted customers that are named."""
+ORDERS_SHOWN = 5
+"""Doubtful orders of a kind that are named."""
 MOST_REFUSALS = 50
 """Refused merges that are listed, the latest first."""
 
@@ -100,6 +103,7 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             await _unread(session, as_of),
             await _doubted(session, as_of),
             await _refunds(session, as_of),
+            await _orders(session, as_of),
             Verdict(
                 "G27", "every e-mail and phone has a known source", await presumed_addresses(session, 5), is_notice=True
             ),
@@ -210,6 +214,20 @@ async def _refunds(session: ReadSession, as_of: datetime) -> Verdict:
     shown = [f"order {each.order_id}, {each.at:%Y-%m-%d %H:%M}: {each.doubt}" for each in found[:5]]
     more = [f"and {len(found) - 5} more" for _ in found[5:6]]
     return Verdict("refunds", "every refund counts as it was stated", [*shown, *more], is_notice=True)
+
+
+async def _orders(session: ReadSession, as_of: datetime) -> Verdict:
+    """What was not kept for want of an id, is too much to be true, or is an id that is used twice."""
+    settings, since = await shop_settings(session), as_of - UNREAD_SHOWN
+    found = [
+        *await nameless_orders(session, since),
+        *await oversized_orders(
+            session, since, largest=settings.largest_order, currency=settings.currency, limit=ORDERS_SHOWN
+        ),
+        *await shared_order_ids(session, since, limit=ORDERS_SHOWN),
+    ]
+    promise = "every order has an id of its own and an amount that can be"
+    return Verdict("orders", promise, found, is_notice=True)
 
 
 async def _doubted(session: ReadSession, as_of: datetime) -> Verdict:
