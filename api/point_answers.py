@@ -169,11 +169,15 @@ class ExpiryAnswer(BaseModel):
 
 
 class PointsAnswer(BaseModel):
-    """An account as it stands now. `earned`, `spent` and `expired` count everything there ever was."""
+    """An account as it stands now. `issued`, `earned`, `spent` and `expired` count everything there ever was.
+
+    `earned` is what rules of the programme paid; `issued` is that with awards, rewards and corrections.
+    """
 
     available: int
     pending: int
     held: int
+    issued: int
     earned: int
     spent: int
     expired: int
@@ -188,7 +192,8 @@ class PointsAnswer(BaseModel):
             available=balance.available,
             pending=balance.pending,
             held=balance.held,
-            earned=balance.earned,
+            issued=balance.earned,
+            earned=holdings.earned,
             spent=balance.spent,
             expired=balance.expired,
             next_expiry=_next_expiry(holdings),

@@ -26,6 +26,7 @@ from sqlalchemy.orm import aliased
 
 from database.condition_values import Ground, Sql, figure_holds, shifted
 from database.documents import DocumentRow, DocumentVersion
+from database.earned_points import NO_GIFTS
 from database.ledger import PointBalance, PointLot
 from database.programmes import KIND
 from database.tiers import TierMembership
@@ -63,7 +64,8 @@ def _figure(condition: PointsAre, customer_id: Sql, programme: Sql, ground: Grou
             soon = and_(PointLot.expires_at > ground.as_of, PointLot.expires_at <= until)
             return _lots(customer_id, programme, and_(_is_active(ground), func.coalesce(soon, false())))
         case "earned":
-            return -_balance(PointBalance.issued.expression, customer_id, programme)
+            given = _lots_given(customer_id, programme)
+            return -_balance(PointBalance.issued.expression, customer_id, programme) - func.coalesce(given, 0)
         case "spent":
             return _balance(PointBalance.redeemed.expression, customer_id, programme)
     assert_never(condition.points)
@@ -81,6 +83,17 @@ def _lots(customer_id: Sql, programme: Sql, counts: ColumnElement[bool]) -> Sql:
     """What is left in lots. Relies on ix_point_lots_turn."""
     summed = select(func.sum(PointLot.remaining)).where(
         PointLot.account == customer_id, PointLot.programme == programme, PointLot.remaining > 0, counts
+    )
+    return summed.correlate_except(PointLot).scalar_subquery()
+
+
+def _lots_given(customer_id: Sql, programme: Sql) -> Sql:
+    """What was issued and not earned (earned_points.py). Relies on ix_point_lots_account."""
+    summed = select(func.sum(PointLot.original)).where(
+        PointLot.account == customer_id,
+        PointLot.programme == programme,
+        PointLot.id == PointLot.origin,
+        PointLot.kind.not_in(NO_GIFTS),
     )
     return summed.correlate_except(PointLot).scalar_subquery()
 

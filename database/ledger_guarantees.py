@@ -130,3 +130,11 @@ CAME_BACK: Final = """
         ELSE 0
     END
 """
+
+PAID: Final = """
+    SELECT earnings.id::text FROM earnings
+    WHERE points - taken_back <> coalesce((
+        SELECT sum(CAST(posted ->> 'points' AS bigint) - CAST(posted ->> 'taken' AS bigint))
+        FROM jsonb_array_elements(credits) AS posted
+    ), 0)
+"""

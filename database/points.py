@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 
 from database.accounts import load
+from database.earned_points import earned_points
 from database.ledger import PointBalance, PointHold, digest
 from database.session import ReadSession, WriteSession
 from database.thresholds import tell_crossings
@@ -102,9 +103,10 @@ async def merge_accounts(session: WriteSession, loser: UUID, survivor: UUID, as_
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """An account in full: its balance and its lots with something left, in the order in which they will be used."""
+    """An account in full: its balance, what rules paid of it, and its lots with something left, in the order of use."""
 
     balance: Balance
+    earned: int
     lots: Sequence[Lot]
 
 
@@ -114,7 +116,8 @@ async def lots_of(session: ReadSession, programme: str, account: UUID, as_of: da
     found = book.accounts[account]
     settle(book, found, as_of)
     live = [lot for lot in found.lots.values() if lot.remaining]
-    return Holdings(found.balance(), sorted(live, key=lambda lot: (lot.is_pending, lot.turn)))
+    earned = await earned_points(session, programme, [account])
+    return Holdings(found.balance(), earned[account], sorted(live, key=lambda lot: (lot.is_pending, lot.turn)))
 
 
 async def owner_of_hold(session: ReadSession, hold_id: UUID) -> tuple[str, UUID] | None:

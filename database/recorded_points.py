@@ -36,17 +36,29 @@ _LOTS = text("""
     ORDER BY account, id
 """)
 
-# What each transaction made of an account's figures, in the ledger's order. Relies on pk_point_entries.
+# What each transaction made of an account's figures, in the ledger's order. What was earned counts also where it was
+# earned before its account was merged, at that time; anything else came by the merge. Relies on pk_point_entries and
+# ix_point_balances_merged.
 _MOVES = text("""
-    SELECT entry.account, made.effective_at AS at,
-        coalesce(sum(amount) FILTER (WHERE bucket = 'available'), 0)::bigint AS available,
-        coalesce(sum(amount) FILTER (WHERE bucket = 'pending'), 0)::bigint AS pending,
-        coalesce(-sum(amount) FILTER (WHERE bucket = 'issued'), 0)::bigint AS earned,
-        coalesce(sum(amount) FILTER (WHERE bucket = 'redeemed'), 0)::bigint AS spent
-    FROM point_entries AS entry JOIN point_transactions AS made ON made.id = entry.transaction_id
-    WHERE entry.programme = :programme AND entry.account = ANY(CAST(:accounts AS uuid[]))
-    GROUP BY entry.account, entry.number, made.effective_at
-    ORDER BY entry.account, entry.number
+    WITH accounts AS (
+        SELECT id AS customer, id AS account FROM unnest(CAST(:accounts AS uuid[])) AS asked (id)
+        UNION ALL
+        SELECT merged_into, account FROM point_balances WHERE programme = :programme AND merged_into = ANY(:accounts)
+    )
+    SELECT accounts.customer AS account, made.effective_at AS at,
+        coalesce(sum(amount) FILTER (WHERE is_own AND bucket = 'available'), 0)::bigint AS available,
+        coalesce(sum(amount) FILTER (WHERE is_own AND bucket = 'pending'), 0)::bigint AS pending,
+        coalesce(-sum(amount) FILTER (WHERE is_by_rule AND bucket = 'issued'), 0)::bigint AS earned,
+        coalesce(sum(amount) FILTER (WHERE is_own AND bucket = 'redeemed'), 0)::bigint AS spent
+    FROM accounts
+    JOIN point_entries AS entry ON entry.programme = :programme AND entry.account = accounts.account
+    JOIN point_transactions AS made ON made.id = entry.transaction_id
+    CROSS JOIN LATERAL (
+        SELECT accounts.account = accounts.customer AS is_own, made.kind IN ('earn', 'clawback') AS is_by_rule
+    ) AS told
+    WHERE is_own OR is_by_rule
+    GROUP BY accounts.customer, made.id, made.effective_at
+    ORDER BY accounts.customer, made.id
 """)
 
 

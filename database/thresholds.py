@@ -10,9 +10,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database.announcements import Announcement, announce
 from database.base import Table
+from database.earned_points import earned_points
 from database.session import ReadSession, WriteSession
 from domain.book import Book
-from domain.crossings import Crossing, FigureMove, crossings, figure_moves
+from domain.crossings import Crossing, FigureMove, crossings, figure_moves, issues
 from domain.thresholds import EVENT_OF, Change, PointsFigure, Threshold
 
 
@@ -42,7 +43,10 @@ async def tell_crossings(session: WriteSession, programme: str, book: Book, as_o
 
     `depth`: of the chain of journeys that moved the points, so that they cannot start one another for ever.
     """
-    moves = figure_moves(book) if book.is_watched else []
+    if not book.is_watched:
+        return
+    earned = await earned_points(session, programme, book.accounts) if issues(book) else {}
+    moves = figure_moves(book, earned)
     if moves and (thresholds := await _within_reach(session, moves)):
         told = [_announcement(programme, crossing, depth) for crossing in crossings(moves, thresholds)]
         await announce(session, told, as_of)

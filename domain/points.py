@@ -181,7 +181,7 @@ class Balance:
     available: int = 0
     pending: int = 0
     held: int = 0
-    earned: int = 0  # ever issued
+    earned: int = 0  # ever issued, awards too; what rules paid of it: database/earned_points.py
     spent: int = 0
     expired: int = 0
     reversed: int = 0

@@ -69,7 +69,6 @@ class SimulatedPoints:
     recorded: RecordedLoyalty
     given: list[RecordedLot] = field(default_factory=list)
     taken: Counter[int] = field(default_factory=Counter)  # by position of the lot: recorded ones, then given ones
-    awarded: int = 0
     deducted: int = 0
 
     def at(self, moment: datetime) -> Loyalty:
@@ -84,14 +83,13 @@ class SimulatedPoints:
             tiers=self.recorded.tiers,
             lots=[replace(lot, remaining=max(lot.remaining, 0)) for lot in lots],
             deficit=max(-figures["available"], 0) + sum(max(-lot.remaining, 0) for lot in lots),
-            earned=figures["earned"] + self.awarded,
+            earned=figures["earned"],
             spent=figures["spent"] + self.deducted,
         )
 
     def award(self, points: int, at: datetime, expires_at: datetime | None) -> None:
         """A simulated step gives points."""
         self.given.append(RecordedLot(None, expires_at, [(at, points)]))
-        self.awarded += points
 
     def deduct(self, points: int, at: datetime) -> bool:
         """A simulated step takes points, what expires first before the rest; False: there are too few."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from database import earnings, guest_earnings, points
+from database import earnings, guest_earnings
+from database.earned_points import earned_points
 from database.earnings import Stored
 from database.tiers import Ladder, ladder_by
 from domain.commerce import MAKES_ORDERS
@@ -237,9 +238,9 @@ async def _course(wave: Wave, sequence: Sequence[EarningEvent], later: Sequence[
     if is_single or not any(asks_for_points(each) for each in wave.programmes):
         return None
     customers = {event.customer_id for event in sequence}
-    issued = await points.balances(wave.session, wave.programme.key, customers, wave.as_of)
+    earned = await earned_points(wave.session, wave.programme.key, customers)
     decided = [(row.customer_id, row.stamp, row.frozen.points) for row in later]
-    return EarnedCourse({id_: each.earned for id_, each in issued.items()}, sequence, decided)
+    return EarnedCourse(earned, sequence, decided)
 
 
 async def _pass(

@@ -15,6 +15,7 @@ from database.session import WriteSession
 from database.tiers import TierMembership
 from domain.conditions.history import Loyalty, PastLot, PastTier
 
+_ORIGINAL = 200
 LEVELS = {"bronze": 0, "silver": 500, "gold' --": 2_000}
 TIERS = {
     "measure": {"points": "earned", "window": {"rolling": "12mo"}},
@@ -50,8 +51,9 @@ def loyalty_of(random: Random, moments: list[datetime]) -> Loyalty:
 
 
 async def store_loyalty(session: WriteSession, customer_id: UUID, loyalty: Loyalty) -> None:
-    """The rows of the programme `main`."""
-    balance = {"issued": -loyalty.earned, "redeemed": loyalty.spent, "deficit": loyalty.deficit}
+    """The rows of the programme `main`. Every second lot was given: that is issued and not earned."""
+    given = _ORIGINAL * (len(loyalty.lots) // 2)
+    balance = {"issued": -loyalty.earned - given, "redeemed": loyalty.spent, "deficit": loyalty.deficit}
     await session.execute(insert(PointBalance).values(programme="main", account=customer_id, **balance))
     for position, lot in enumerate(loyalty.lots):
         id_ = UUID(int=customer_id.int ^ (position << 40))
@@ -99,9 +101,9 @@ def _lot(customer_id: UUID, id_: UUID, position: int, lot: PastLot) -> dict[str,
         "account": customer_id,
         "origin": id_,
         "transaction_id": id_,
-        "kind": "earn",
+        "kind": "award" if position % 2 else "earn",
         "source": "test",
-        "original": 200,
+        "original": _ORIGINAL,
         "remaining": lot.remaining,
         "number": position + 1,
         "earned_at": datetime.fromisoformat("2026-01-01T00:00:00Z"),

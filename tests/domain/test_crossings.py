@@ -23,9 +23,8 @@ DAY = timedelta(days=1)
 
 
 def crossed(book: Book) -> list[tuple[str, int, int]]:
-    return [
-        (each.threshold.change, each.move.before, each.move.after) for each in crossings(figure_moves(book), [UP, DOWN])
-    ]
+    moves = figure_moves(book, {})
+    return [(each.threshold.change, each.move.before, each.move.after) for each in crossings(moves, [UP, DOWN])]
 
 
 @given(st.lists(st.integers(-120, 120).filter(bool), max_size=12), st.integers(0, 12))

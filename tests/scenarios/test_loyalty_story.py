@@ -4,10 +4,10 @@ Ann has bought something and gives Bob her link. He signs up, buys, reaches silv
 spends points on a teapot, returns half of his order, writes a review, and returns the rest.
 
 One point for each whole euro. A point costs 1 cent x 0.85, and none has lapsed, so all are expected to be redeemed: the
-liability is outstanding x 0.85 cents, half-even. `earned` counts every point that ever came in, returned or not.
+liability is outstanding x 0.85 cents, half-even. `issued` counts every point that ever came in, returned or not.
 
                                  Bob                                            Ann             both
- after                 avail.  pend.  earned  spent  tier (figure)     avail.  pend.  earned   outst.  cents
+ after                 avail.  pend.  issued  spent  tier (figure)     avail.  pend.  issued   outst.  cents
  Ann's 120.90 euros         0      0       0      0  bronze    0            0    120     120      120    102
  Bob's 320.80, gift 50     50    320     370      0  silver  320            0    120     120      490    416  (416.5)
  holds over, 100 / 500    470      0     470      0  silver  320          620      0     620    1,090    926  (926.5)
@@ -90,10 +90,10 @@ class Member:
         self._segment.flush()
 
     def points(self) -> tuple[int, int, int, int]:
-        """Available, pending, earned and spent; nothing is ever held or expired when we look."""
+        """Available, pending, issued and spent; nothing is ever held or expired when we look."""
         told = self._stack.get(f"{self.path}/points")
         assert (told["held"], told["expired"]) == (0, 0)
-        return told["available"], told["pending"], told["earned"], told["spent"]
+        return told["available"], told["pending"], told["issued"], told["spent"]
 
     def lots(self) -> list[tuple[str, int, int]]:
         """What came in and what is left of it, in the order in which it is spent."""
