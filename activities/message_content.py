@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ import orjson
 from sqlalchemy import select
 
 from connectors.rendering import Rendered, Renderer
+from connectors.translations import Words, words_in
 from database.customers import Customer
 from database.loyalty import loyalty_of
 from database.messages import Message
@@ -30,11 +31,12 @@ from domain.emails import (
     with_open_picture,
     with_unsubscribe_link,
 )
+from domain.languages import languages_of
 from domain.link_hosts import LinkHosts
 from domain.message_context import cart_context, customer_context, message_context, shop_context
 from domain.message_links import lead_links
 from domain.shop_settings import ShopSettings
-from domain.templates import TemplateDocument, email_content, languages_of
+from domain.templates import EmailContent, TemplateDocument, email_content
 from domain.wire_addresses import wire_link
 
 REFERRAL_LINK = "links.referral"
@@ -97,13 +99,14 @@ async def draft_for(
     addresses = new_addresses(settings, public_url)
     lines = await cart_lines(session, customer.id, run.entry)
     loyalty = await loyalty_of(session, customer.id, as_of)
+    languages = languages_of(customer.traits, customer.locale)
     return Draft(
         message_id=message.id,
         purpose=message.purpose,
         to=message.to or "",
         template=live.document,
         layout=live.layout,
-        languages=(*languages_of(customer.traits), *filter(None, [customer.locale])),
+        languages=languages,
         context={
             "customer": customer_context(
                 customer.external_id, customer.traits, points=loyalty.points, tier=loyalty.tier
@@ -112,7 +115,7 @@ async def draft_for(
             "saved": run.saved,
             "cart": cart_context(lines, run.entry, settings),
             "shop": shop_context(settings),
-            "message": message_context(message.purpose),
+            "message": message_context(message.purpose, languages),
             "links": addresses.links() | await _referral_link(session, live, customer.id, addresses.base, message),
         },
         settings=settings,
@@ -149,15 +152,19 @@ async def render(renderer: Renderer, draft: Draft) -> Content:
 
 
 async def _email(renderer: Renderer, draft: Draft) -> Content:
-    rendered = await renderer.render(email_content(draft.template, draft.languages, layout=draft.layout), draft.context)
     addresses, settings = draft.addresses, draft.settings
+    content = email_content(
+        draft.template, draft.languages, layout=draft.layout, shop_language=settings.language
+    )
+    rendered = await renderer.render(content, draft.context)
     hosts = link_hosts(draft.template, draft.layout, settings)
     headers = {"Reply-To": settings.sender.reply_to} if settings.sender.reply_to else {}
     if draft.purpose != TRANSACTIONAL:
         headers |= list_headers(addresses)
     links: Links = [(addresses.unsubscribe, "unsubscribe", None), (addresses.view, "view", None)]
     new_link = _linking(links) if draft.is_tracked else None
-    html, text = finished(rendered, draft.purpose, addresses, hosts, new_link)
+    words = words_of(content, draft.languages, settings)
+    html, text = finished(rendered, draft.purpose, addresses, hosts, words, new_link)
     if draft.is_tracked:
         picture = new_token()
         links.append((picture, "open", None))
@@ -180,17 +187,23 @@ def link_hosts(template: TemplateDocument, frame: TemplateDocument | None, setti
     return LinkHosts.of(sources, website=settings.website, domains=settings.link_domains)
 
 
+def words_of(content: EmailContent, languages: Sequence[str], settings: ShopSettings) -> Words:
+    """What the product itself says in a message: in its reader's language, else the message's own."""
+    return words_in((*languages, content.language, settings.language))
+
+
 def finished(
     rendered: Rendered,
     purpose: str,
     addresses: Addresses,
     hosts: LinkHosts,
+    words: Words,
     new_link: Callable[[str], str] | None = None,
 ) -> tuple[str, str]:
     """HTML and text as they are sent; without `new_link` the same with links that nobody counts."""
     html, text = rendered.html, rendered.text
     if purpose != TRANSACTIONAL:
-        html, text = with_unsubscribe_link(html, text, addresses)
+        html, text = with_unsubscribe_link(html, text, addresses, words("Unsubscribe"))
     return lead_links(html, addresses.base, hosts, new_link), text
 
 

@@ -18,11 +18,22 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
 from api.dependencies import ApiDependencies, AsOf, Dependencies, Reading, Writing
-from api.erased_links import DELETED, missing, nothing_kept, notice
+from api.erased_links import deleted, missing, nothing_kept, notice, shop_words
 from api.pages import PRIVATE, show, show_message
-from api.preferences import CONFIRM, OFFER, SAVE, asked, choices_of, question, subscribe, unsubscribe
+from api.preferences import (
+    asked,
+    choices_of,
+    confirm_button,
+    offer,
+    question,
+    save_button,
+    subscribe,
+    unsubscribe,
+    words_for,
+)
 from api.routing import ApiRoute
 from api.visits import address_to_keep
+from connectors.translations import Words
 from database.erased_links import UNSUBSCRIBE, erased_link, silence
 from database.message_reports import report
 from database.messages import Link, Message, MessageEvent, link_of
@@ -78,7 +89,9 @@ async def view_message(token: Token, session: Reading) -> Response:
     if found is None and await erased_link(session, "view", token) is None:
         return await missing(session, "view", token)
     if found is None or found[1].html is None:
-        return await notice(session, "No longer kept", "We do not keep what this message said any more.")
+        words = await (shop_words(session) if found is None else _words(session, found[1]))
+        text = words("We do not keep what this message said any more.")
+        return await notice(session, words, words("No longer kept"), text)
     return show_message(found[1].html)
 
 
@@ -87,7 +100,7 @@ async def show_preferences(token: Token, session: Reading) -> Response:
     """Shows the customer's choices and changes nothing."""
     found = await link_of(session, token, UNSUBSCRIBE)
     if found is not None:
-        return await _preferences(session, found[1], None)
+        return await _preferences(session, found[1], await _words(session, found[1]))
     if await erased_link(session, UNSUBSCRIBE, token) is not None:
         return await nothing_kept(session)
     return await missing(session, UNSUBSCRIBE, token)
@@ -100,18 +113,19 @@ async def change_preferences(token: Token, request: Request, session: Writing, a
     form = await _form(request)
     if found is None:
         return await _change_nobodys(session, token, form, as_of)
-    message = found[1]
+    message, words = found[1], await _words(session, found[1])
     evidence = {"form": f"/u/{token[:6]}...", "user_agent": _agent(request), "ip": address_to_keep(request)}
     if form.get("action") == "save":
-        await _save(session, message, form, evidence, as_of)
-        return await _preferences(session, message, "Your choices are saved.")
+        await _save(session, message, words, form, evidence, as_of)
+        return await _preferences(session, message, words, words("Your choices are saved."))
     purposes = [MARKETING] if form.get("action") == "unsubscribe" else [_purpose(message)]
     is_page = form.get("action") == "unsubscribe"
     source = ConsentSource.PREFERENCES if is_page else ConsentSource.ONE_CLICK
     await unsubscribe(session, message, purposes, source=source, evidence=evidence, as_of=as_of)
     if is_page:
-        return await _preferences(session, message, "You are unsubscribed. It may be lonely here, but it is quiet.")
-    return PlainTextResponse("You are unsubscribed.", headers=PRIVATE)
+        text = words("You are unsubscribed. It may be lonely here, but it is quiet.")
+        return await _preferences(session, message, words, text)
+    return PlainTextResponse(words("You are unsubscribed."), headers=PRIVATE)
 
 
 @router.get("/u/{token}/confirm", summary="Confirm a double opt-in", response_class=Response)
@@ -122,12 +136,14 @@ async def ask_to_confirm(token: Token, session: Reading) -> Response:
     if found is None or not purposes:
         return RedirectResponse(f"../{token}", 303, headers=PRIVATE)
     settings = await shop_settings(session)
+    words = await words_for(session, found[1], settings)
     return show(
         "confirm",
+        words=words,
         shop=settings.name,
         accent=settings.accent_color,
-        question=question(settings.name, _hidden(found[1].to or ""), purposes),
-        button=CONFIRM,
+        question=question(words, settings.name, _hidden(found[1].to or ""), purposes),
+        button=confirm_button(words),
     )
 
 
@@ -139,15 +155,16 @@ async def confirm(token: Token, request: Request, session: Writing, as_of: AsOf)
     if found is None or not purposes:
         return RedirectResponse(f"../{token}", 303, headers=PRIVATE)
     message, settings = found[1], await shop_settings(session)
-    words = question(settings.name, _hidden(message.to or ""), purposes)
+    words = await words_for(session, message, settings)
+    asked_for = question(words, settings.name, _hidden(message.to or ""), purposes)
     evidence = {
         "form": f"/u/{token[:6]}.../confirm",
         "user_agent": _agent(request),
         "ip": address_to_keep(request),
-        "text": f"{words} [{CONFIRM}]",
+        "text": f"{asked_for} [{confirm_button(words)}]",
     }
-    await subscribe(session, message, purposes, evidence=evidence, as_of=as_of)
-    return await notice(session, "Thank you", "You will hear from us.")
+    await subscribe(session, message, purposes, words, evidence=evidence, as_of=as_of)
+    return await notice(session, words, words("Thank you"), words("You will hear from us."))
 
 
 async def _change_nobodys(session: WriteSession, token: str, form: FormData, as_of: datetime) -> Response:
@@ -158,33 +175,45 @@ async def _change_nobodys(session: WriteSession, token: str, form: FormData, as_
     if form.get("action") == "save" and form.get("subscribed"):
         return await nothing_kept(session)
     await silence(session, link, as_of)
+    words = await shop_words(session)
     if form.get("action"):
-        return await notice(session, "You are unsubscribed", f"{DELETED} This address gets no more news and offers.")
-    return PlainTextResponse("You are unsubscribed.", headers=PRIVATE)
+        no_more = words("This address gets no more news and offers.")
+        return await notice(session, words, words("You are unsubscribed"), f"{deleted(words)} {no_more}")
+    return PlainTextResponse(words("You are unsubscribed."), headers=PRIVATE)
+
+
+async def _words(session: ReadSession, message: Message) -> Words:
+    return await words_for(session, message, await shop_settings(session))
 
 
 async def _save(
-    session: WriteSession, message: Message, form: FormData, evidence: dict[str, str | None], as_of: datetime
+    session: WriteSession,
+    message: Message,
+    words: Words,
+    form: FormData,
+    evidence: dict[str, str | None],
+    as_of: datetime,
 ) -> None:
     """Only what the page offered can be chosen, and only what differs is recorded."""
     wanted = {value for value in form.getlist("subscribed") if isinstance(value, str)}
-    choices = await choices_of(session, message, await shop_settings(session))
+    choices = await choices_of(session, message, await shop_settings(session), words)
     off = [choice.purpose for choice in choices if choice.is_on and choice.purpose not in wanted]
     on = [choice.purpose for choice in choices if not choice.is_on and choice.purpose in wanted]
     await unsubscribe(session, message, off, source=ConsentSource.PREFERENCES, evidence=evidence, as_of=as_of)
-    await subscribe(session, message, on, evidence=evidence, as_of=as_of)
+    await subscribe(session, message, on, words, evidence=evidence, as_of=as_of)
 
 
-async def _preferences(session: ReadSession, message: Message, notice: str | None) -> Response:
+async def _preferences(session: ReadSession, message: Message, words: Words, notice: str | None = None) -> Response:
     settings = await shop_settings(session)
     return show(
         "preferences",
+        words=words,
         shop=settings.name,
         accent=settings.accent_color,
         address=_hidden(message.to or ""),
-        choices=await choices_of(session, message, settings),
-        offer=OFFER,
-        save=SAVE,
+        choices=await choices_of(session, message, settings, words),
+        offer=offer(words),
+        save=save_button(words),
         notice=notice,
     )
 

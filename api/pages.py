@@ -7,7 +7,10 @@ from pathlib import Path
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader
 
+from connectors.translations import Words, words_in
+
 _FOLDER = Path(__file__).parent.parent / "templates" / "console"
+_ENGLISH = words_in(())
 _PAGES = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 _POLICY = (
@@ -29,9 +32,9 @@ MESSAGE_POLICY = (
 )
 
 
-def show(name: str, *, status: int = 200, **values: object) -> HTMLResponse:
-    """The page of that name, filled in."""
-    content = _PAGES.get_template(f"{name}.html").render(**values)
+def show(name: str, *, status: int = 200, words: Words = _ENGLISH, **values: object) -> HTMLResponse:
+    """The page of that name, filled in, with the product's own words in a language."""
+    content = _PAGES.get_template(f"{name}.html").render(words=words, **values)
     return HTMLResponse(content, status, headers=PRIVATE | {"Content-Security-Policy": _POLICY})
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from connectors.translations import Words, words_in
 from database.acts import act_on_consent
 from database.consent import record, standing
 from database.consent_addresses import addressee, settle_consents
@@ -35,19 +36,13 @@ from domain.consent import (
     permission,
 )
 from domain.ids import new_id
+from domain.languages import languages_of
 from domain.message_events import Kind, Report
 from domain.shop_settings import ShopSettings
 
 MOST_CHOICES = 50
 """Purposes that one page shows."""
 
-_NAMES = {MARKETING: "News and offers"}
-OFFER = "Choose what you would like to hear about. Messages about your orders always reach you."
-"""What the page says above the choices; part of the evidence of whoever chooses."""
-SAVE = "Save my choices"
-"""What the page's button says."""
-CONFIRM = "Yes, please"
-"""What the button of a double opt-in says."""
 _NEVER = (datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
@@ -60,7 +55,31 @@ class Choice:
     is_on: bool
 
 
-async def choices_of(session: ReadSession, message: Message, settings: ShopSettings) -> Sequence[Choice]:
+def offer(words: Words) -> str:
+    """What the page says above the choices; part of the evidence of whoever chooses."""
+    return words("Choose what you would like to hear about. Messages about your orders always reach you.")
+
+
+def save_button(words: Words) -> str:
+    """What the page's button says."""
+    return words("Save my choices")
+
+
+def confirm_button(words: Words) -> str:
+    """What the button of a double opt-in says."""
+    return words("Yes, please")
+
+
+async def words_for(session: ReadSession, message: Message, settings: ShopSettings) -> Words:
+    """In the language of the customer that the message went to, as that is known now, else the shop's."""
+    customer = None if message.customer_id is None else await session.get(Customer, message.customer_id)
+    spoken = () if customer is None else languages_of(customer.traits, customer.locale)
+    return words_in((*spoken, settings.language))
+
+
+async def choices_of(
+    session: ReadSession, message: Message, settings: ShopSettings, words: Words
+) -> Sequence[Choice]:
     """The purposes that the customer has a record of, the message's own, and marketing, which comes first.
 
     Anybody can ask for purposes in a customer's name: of very many, those that are on and the latest ones are shown.
@@ -70,7 +89,7 @@ async def choices_of(session: ReadSession, message: Message, settings: ShopSetti
     choices = [
         Choice(
             purpose=purpose,
-            name=_name_of(purpose),
+            name=_name_of(purpose, words),
             is_on=permission(records, purpose, message.channel, settings.consent_defaults, to) is Permission.GIVEN,
         )
         for purpose in sorted({MARKETING, message.purpose, *latest} - {TRANSACTIONAL, TRIAL})
@@ -81,8 +100,10 @@ async def choices_of(session: ReadSession, message: Message, settings: ShopSetti
     return sorted(shown, key=lambda choice: (choice.purpose != MARKETING, choice.purpose))
 
 
-def _name_of(purpose: str) -> str:
-    return _NAMES.get(purpose, purpose.replace("_", " ").replace("-", " ").capitalize())
+def _name_of(purpose: str, words: Words) -> str:
+    if purpose == MARKETING:
+        return words("News and offers")
+    return purpose.replace("_", " ").replace("-", " ").capitalize()
 
 
 async def asked(session: ReadSession, message: Message) -> Sequence[str]:
@@ -99,9 +120,10 @@ async def asked(session: ReadSession, message: Message) -> Sequence[str]:
     return pending if requested is None else [purpose for purpose in pending if purpose == requested[0]]
 
 
-def question(shop: str, address: str, purposes: Sequence[str]) -> str:
+def question(words: Words, shop: str, address: str, purposes: Sequence[str]) -> str:
     """What the page of a double opt-in asks; part of the evidence of whoever says yes."""
-    return f"May {shop} write to {address} about this: {', '.join(map(_name_of, purposes))}?"
+    topics = ", ".join(_name_of(purpose, words) for purpose in purposes)
+    return words("May %(shop)s write to %(address)s about this: %(topics)s?", shop=shop, address=address, topics=topics)
 
 
 async def _standing(session: ReadSession, message: Message) -> tuple[Sequence[StandingConsent], Addressee]:
@@ -139,9 +161,17 @@ async def unsubscribe(
 
 
 async def subscribe(
-    session: WriteSession, message: Message, purposes: Collection[str], *, evidence: Mapping[str, Any], as_of: datetime
+    session: WriteSession,
+    message: Message,
+    purposes: Collection[str],
+    words: Words,
+    *,
+    evidence: Mapping[str, Any],
+    as_of: datetime,
 ) -> None:
-    """Give consent again, or confirm the one that is pending, by the customer's own hand on the page."""
+    """Give consent again, or confirm the one that is pending, by the customer's own hand on the page, whose words are
+    part of the evidence.
+    """
     if message.customer_id is None:
         return
     await lock(session, [message.customer_id], skip_locked=False)
@@ -151,7 +181,9 @@ async def subscribe(
         found = decisive([each for each in fitting if to.address in (None, each.address)], purpose)
         is_asked = found is not None and found.state == ConsentState.PENDING
         source = ConsentSource.DOUBLE_OPT_IN if is_asked else ConsentSource.PREFERENCES
-        await _grant(session, message, message.customer_id, purpose, source=source, evidence=evidence, as_of=as_of)
+        text = f"{offer(words)} [x] {_name_of(purpose, words)} [{save_button(words)}]"
+        shown = {"text": text, **evidence}
+        await _grant(session, message, message.customer_id, purpose, source=source, evidence=shown, as_of=as_of)
     if purposes:
         await answered(session, message, as_of)
         await settle_consents(session, [message.customer_id])
@@ -182,7 +214,6 @@ async def _grant(
         event_id=event.id,
         evidence={
             "message_id": str(message.id),
-            "text": f"{OFFER} [x] {_name_of(purpose)} [{SAVE}]",
             **named_address(message),
             **evidence,
         },

@@ -13,10 +13,11 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import ApiDependencies, AsOf, Dependencies
-from api.erased_links import missing, notice
-from api.pages import PRIVATE, show
+from api.erased_links import missing, notice, shop_words
+from api.pages import PRIVATE
 from api.routing import ApiRoute
 from api.visits import visit_of
+from connectors.translations import words_in
 from database import referrals
 from database.announcements import Announcement, announce
 from database.code_tries import Budget, spend, waits
@@ -58,8 +59,9 @@ async def follow_referral_link(token: Token, request: Request, dependencies: Dep
             return await missing(session, REFERRAL, token, read_code(token))
     await _count(dependencies, request, code, as_of)
     if settings.website is None:
-        text = f"A friend has sent you. Name this code when you sign up: {code}"
-        return show("notice", shop=settings.name, accent=settings.accent_color, heading="Welcome", text=text)
+        words = words_in([settings.language])
+        text = words("A friend has sent you. Name this code when you sign up: %(code)s", code=code)
+        return await notice(session, words, words("Welcome"), text)
     return RedirectResponse(with_parameter(settings.website, PARAMETER, code), 302, headers=PRIVATE)
 
 
@@ -77,8 +79,9 @@ async def _guessed_too_much(
 
 
 async def _slow_down(session: ReadSession, wait: timedelta) -> Response:
-    text = "Many links that are not ours were opened from here. Please wait a minute and open yours again."
-    answer = await notice(session, "One moment", text, status=429)
+    words = await shop_words(session)
+    text = words("Many links that are not ours were opened from here. Please wait a minute and open yours again.")
+    answer = await notice(session, words, words("One moment"), text, status=429)
     answer.headers["Retry-After"] = str(math.ceil(wait.total_seconds()))
     return answer
 

@@ -86,15 +86,16 @@ class TemplateKind:
                 written = {"url": draft.url or "", "body": draft.body or {}, "headers": dict(draft.headers)}
                 await self._renderer.render_strings(written, context)
                 return
-            for language in (None, *draft.locales):
-                content = email_content(draft, [language] if language else [], layout=frame)
+            own = draft.language or settings.language
+            for language in dict.fromkeys((own, *draft.locales)):
+                content = email_content(draft, [language], layout=frame, shop_language=settings.language)
                 try:
                     rendered = await self._renderer.render(content, context)
                 except TemplateAborted:
                     continue  # it does what it is meant to do with such a sample
                 for finding in link_findings(rendered.html, hosts, _body(draft)):
                     yield finding
-                if draft.sample and language is None:
+                if draft.sample and language == own:
                     for finding in _gaps(rendered.missing):
                         yield finding
         except TemplateAborted:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from activities.message_content import finished, link_hosts
+from activities.message_content import finished, link_hosts, words_of
 from activities.trial_messages import Trial
 from api.auth import Caller, requires
 from api.beforehand import beforehand, occasion
@@ -31,9 +31,11 @@ from domain.documents import DocumentState
 from domain.drafts import read_draft
 from domain.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from domain.keys import Scope, StoredKey
+from domain.languages import Language, languages_of
+from domain.message_context import message_context
 from domain.messages import ADDRESS
 from domain.shop_settings import Purpose, ShopSettings
-from domain.templates import LAYOUT, Language, TemplateDocument, email_content, languages_of
+from domain.templates import LAYOUT, TemplateDocument, email_content
 
 _TESTS = UUID("5f0e1c3a-5d0b-5b63-9d4c-0d8f3a1f7c11")
 """Under which the ids of test messages are named."""
@@ -94,10 +96,11 @@ async def preview_template(
         parts = {"url": template.url, "body": template.body}
         filled = await dependencies.renderer.render_strings(parts, context)
         return Preview(url=filled["url"], body=filled["body"])
-    content = email_content(template, _languages(wish, customer, context), layout=frame)
+    languages = context["message"]["languages"]
+    content = email_content(template, languages, layout=frame, shop_language=settings.language)
     rendered = await dependencies.renderer.render(content, context)
     hosts = link_hosts(template, frame, settings)
-    html, text = finished(rendered, wish.purpose, ADDRESSES, hosts)
+    html, text = finished(rendered, wish.purpose, ADDRESSES, hosts, words_of(content, languages, settings))
     return Preview(
         subject=rendered.subject,
         preheader=rendered.preheader,
@@ -129,7 +132,7 @@ async def send_test(
         context=context,
         to=wish.to,
         purpose=wish.purpose,
-        languages=tuple(_languages(wish, customer, context)),
+        languages=tuple(context["message"]["languages"]),
         settings=settings,
     )
     await beforehand(session, "sent", lambda: trials.send(trial, as_of))
@@ -168,12 +171,11 @@ async def _context(
     as_of: datetime,
 ) -> dict[str, Any]:
     sample = template.sample if wish.sample is None else wish.sample
-    if customer is None:
-        return sample_context(sample, settings, purpose=wish.purpose)
-    return await context_for(session, customer, sample, settings, purpose=wish.purpose, as_of=as_of)
-
-
-def _languages(wish: PreviewWish, customer: Customer | None, context: dict[str, Any]) -> list[str]:
-    chosen = [wish.locale] if wish.locale else []
-    observed = [customer.locale] if customer is not None and customer.locale else []
-    return [*chosen, *languages_of(context["customer"].get("traits") or {}), *observed]
+    context = (
+        sample_context(sample, settings, purpose=wish.purpose)
+        if customer is None
+        else await context_for(session, customer, sample, settings, purpose=wish.purpose, as_of=as_of)
+    )
+    spoken = languages_of(context["customer"].get("traits") or {}, customer.locale if customer else None)
+    languages = (wish.locale, *spoken) if wish.locale else spoken
+    return context | {"message": message_context(wish.purpose, languages)}

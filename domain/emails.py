@@ -98,14 +98,14 @@ def without_open_picture(html: str) -> str:
     return _OPEN_PICTURE.sub("", html)
 
 
-def with_unsubscribe_link(html: str, text: str, addresses: Addresses) -> tuple[str, str]:
-    """Marketing shows a way out in its body, also where the template's author forgot it."""
+def with_unsubscribe_link(html: str, text: str, addresses: Addresses, word: str) -> tuple[str, str]:
+    """Marketing shows a way out in its body, also where the template's author forgot it; `word` says what it does."""
     links = addresses.links()
     if links["unsubscribe"] not in unescape(html):
-        words = f'<a href="{escape(links["unsubscribe"])}" style="color:#6b7280;">Unsubscribe</a>'
+        words = f'<a href="{escape(links["unsubscribe"])}" style="color:#6b7280;">{escape(word)}</a>'
         html = _before_body_end(html, f'<p style="text-align:center;font:12px Arial,sans-serif;">{words}</p>')
     if links["unsubscribe"] not in text:
-        text = f"{text.rstrip()}\n\nUnsubscribe: {links['unsubscribe']}\n"
+        text = f"{text.rstrip()}\n\n{word}: {links['unsubscribe']}\n"
     return html, text
 
 

@@ -19,15 +19,16 @@ def customer_context(
     return {"id": customer_id, "traits": dict(traits), "points": points and dict(points), "tier": tier}
 
 
-def message_context(purpose: str) -> dict[str, Any]:
-    """`message`: its purpose, for words that not every kind of mail may say."""
-    return {"purpose": purpose}
+def message_context(purpose: str, languages: Sequence[str] = ()) -> dict[str, Any]:
+    """`message`: its purpose, for words that not every kind of mail may say, and its reader's languages, best first."""
+    return {"purpose": purpose, "languages": list(languages)}
 
 
 def shop_context(settings: ShopSettings) -> dict[str, Any]:
     """`shop`."""
     return {
         "name": settings.name,
+        "language": settings.language,
         "zone": settings.zone,
         "currency": settings.currency,
         "website": settings.website,

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, AliasChoices, Field, StringConstraints
 from domain.consent import PURPOSE, ConsentState
 from domain.document import Document, WholeNumber
 from domain.durations import PeriodText, parse_duration
+from domain.languages import Language
 from domain.local_time import ZONES
 from domain.retention import Retention
 from domain.wire_addresses import needs_smtputf8, wire_address
@@ -109,6 +110,11 @@ class ShopSettings(Document):
     model_config = Document.model_config | {"defer_build": False}  # FastAPI takes only built models for bodies
 
     name: Line = "My shop"
+    language: Annotated[Language, Field(examples=["de"])] = Field(
+        default="en",
+        description="For who states none: the language of templates that do not name theirs, of mails' footers and of "
+        "the pages that mails lead to (de, en, es, fr, it, nl; others by translation files).",
+    )
     zone: Zone = "UTC"
     currency: Currency = "EUR"
     sender: Sender = Sender()

@@ -22,7 +22,8 @@ CONTEXT_NAMES = frozenset({"cart", "customer", "entry", "links", "message", "sav
 FILTERS = frozenset({
     "abs", "batch", "capitalize", "d", "date", "default", "e", "escape", "first", "float", "int", "items", "join",
     "last", "length", "lower", "max", "min", "money", "number", "replace", "reverse", "round", "slice", "sort",
-    "string", "striptags", "sum", "title", "tojson", "trim", "truncate", "unique", "upper", "urlencode", "wordcount",
+    "string", "striptags", "sum", "title", "tojson", "translate", "trim", "truncate", "unique", "upper", "urlencode",
+    "wordcount",
 })  # fmt: skip
 TESTS = frozenset({
     "boolean", "defined", "divisibleby", "eq", "equalto", "even", "false", "float", "ge", "greaterthan", "gt", "in",

@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from domain.document import Document
 from domain.documents import DOCUMENT_KEY
+from domain.languages import Language, canonical
 
 SOURCE_LIMIT = 256 * 1024
 """Characters of one source; the largest e-mail that Gmail shows uncut has 102 KB."""
@@ -23,7 +24,6 @@ CONTENT_MARK = "<!-- content -->"
 
 Source = Annotated[str, StringConstraints(max_length=SOURCE_LIMIT)]
 Line = Annotated[str, StringConstraints(max_length=1_000)]
-Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8}){0,2}$")]
 
 
 class Wording(Document):
@@ -43,7 +43,8 @@ class Wording(Document):
 
 
 class TemplateDocument(Wording):
-    """One template. `sample` is a context to preview it with; `locales` maps a language to its wording.
+    """One template. `sample` is a context to preview it with; `locales` maps a language to its wording, `language` is
+    that of the template's own wording, the shop's if absent.
 
     A webhook's template has `url`, `body` (JSON whose strings may use expressions) and `headers` instead of wording.
     """
@@ -53,6 +54,7 @@ class TemplateDocument(Wording):
     name: str | None = Field(default=None, max_length=200)
     description: str | None = Field(default=None, max_length=2_000)
     sample: dict[str, Any] = Field(default={})  # any JSON: customer, entry, saved, ...
+    language: Language | None = None
     locales: dict[Language, Wording] = Field(default={})
     url: Line | None = None
     body: dict[str, Any] | None = None  # any JSON
@@ -99,10 +101,13 @@ def email_content(
     languages: Iterable[str],
     *,
     layout: TemplateDocument | None,
-    default_language: str = "en",
+    shop_language: str = "en",
 ) -> EmailContent:
-    """The wording for the first of `languages` (`de_AT`, `de-AT`) that the template has, also by its main language."""
-    language, wording = _wording(template, languages, default_language)
+    """The wording for the first of `languages` (`de_AT`, `de-AT`) that the template has, also by its main language.
+
+    If it has none of them: in the shop's language, else as the template itself is written.
+    """
+    language, wording = _wording(template, (*languages, shop_language), template.language or shop_language)
     own_body = wording.mjml is not None or wording.html is not None
     mjml, html = (wording.mjml, wording.html) if own_body else (template.mjml, template.html)
     if mjml is not None and _is_a_part(mjml) and layout is not None and layout.mjml is not None:
@@ -118,23 +123,14 @@ def email_content(
     )
 
 
-def languages_of(traits: Mapping[str, object]) -> list[str]:
-    """The languages a customer asked for, best first: the traits `locale` and `language`."""
-    return [value for key in ("locale", "language") if isinstance(value := traits.get(key), str) and value]
-
-
-def _wording(template: TemplateDocument, languages: Iterable[str], default: str) -> tuple[str, Wording]:
-    known = {_canonical(language): (language, wording) for language, wording in template.locales.items()}
-    for language in languages:
-        canonical = _canonical(language)
-        for candidate in (canonical, canonical.split("-")[0]):
+def _wording(template: TemplateDocument, languages: Iterable[str], own: str) -> tuple[str, Wording]:
+    known: dict[str, tuple[str, Wording]] = {canonical(own): (own, template)}
+    known |= {canonical(language): (language, wording) for language, wording in template.locales.items()}
+    for language in map(canonical, languages):
+        for candidate in (language, language.split("-")[0]):
             if candidate in known:
                 return known[candidate]
-    return default, template
-
-
-def _canonical(language: str) -> str:
-    return language.replace("_", "-").lower()
+    return own, template
 
 
 def _first(*values: str | None) -> str | None:

@@ -81,7 +81,8 @@ def _perform(request: Mapping[str, Any]) -> Any:
         case "strings":
             return fill_strings(request["value"], _without_nulls(request["context"]))
         case _:  # "warm": what makes the first render slow is done once
-            sample = {"subject": "{{ shop.total|money('EUR') }}", "preheader": "", "html": "<p>x</p>", "language": "en"}
+            subject = "{{ shop.total|money('EUR') }}{{ 'Preferences'|translate }}"
+            sample = {"subject": subject, "preheader": "", "html": "<p>x</p>", "language": "en"}
             return compile_email(sample).fill({"shop": {"total": 1}})
 
 

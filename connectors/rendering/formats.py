@@ -1,8 +1,10 @@
-"""The filters of our own: `money`, `number` and `date`, in the words of the message's language (CLDR, by Babel)."""
+"""The filters of our own: `money`, `number` and `date`, in the words of the message's language (CLDR, by Babel), and
+`translate` for what the product says itself, in its reader's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -14,6 +16,8 @@ from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency, format_decimal, get_currency_precision
 from jinja2 import Undefined, pass_context
 from jinja2.runtime import Context
+
+from connectors.translations import words_in
 
 LANGUAGE = "_language"
 """Where the render's language stands in the context; the leading underscore keeps templates away from it."""
@@ -56,7 +60,21 @@ def date_words(context: Context, value: Any, style: str = "long") -> str:
     return format_date(moment, chosen, locale=_locale(context))
 
 
-FORMATS: dict[str, Callable[..., str]] = {"money": money, "number": number, "date": date_words}
+@pass_context
+def translate(context: Context, text: Any, **values: Any) -> str:
+    """`"Sent by %(shop)s." | translate(shop=shop.name)` in the reader's language, as far as there are translations."""
+    message = context.get("message")
+    listed = message.get("languages") if isinstance(message, Mapping) else None
+    languages = [*(listed if isinstance(listed, list) else ()), context.get(LANGUAGE), _shop(context, "language")]
+    return words_in(each for each in languages if isinstance(each, str))(str(text), **values)
+
+
+FORMATS: dict[str, Callable[..., str]] = {
+    "money": money,
+    "number": number,
+    "date": date_words,
+    "translate": translate,
+}
 
 
 def _shop(context: Context, key: str) -> str | None:

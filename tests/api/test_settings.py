@@ -15,6 +15,7 @@ from database.shop_settings import shop_settings
 
 SETTINGS: dict[str, Any] = {
     "name": "Blumenladen Grün",
+    "language": "de",
     "zone": "Europe/Berlin",
     "currency": "EUR",
     "sender": {"name": "Grün", "email": "hallo@gruen.example", "reply_to": "frag@gruen.example"},
@@ -53,6 +54,7 @@ async def test_what_is_left_out_gets_its_default(client: httpx.AsyncClient) -> N
     [
         ({"zone": "Europe/Nowhere"}, "/zone"),
         ({"currency": "euro"}, "/currency"),
+        ({"language": "Deutsch"}, "/language"),
         ({"sender": {"name": "a\r\nBcc: x", "email": "a@b.example"}}, "/sender/name"),
         ({"sender": {"name": "a", "email": "not an address"}}, "/sender/email"),
         ({"sender": {"name": "a", "email": "grüße@b.example"}}, "/sender/email"),

@@ -94,6 +94,46 @@ async def test_a_preview_follows_the_language_of_the_customer(client: httpx.Asyn
 
 
 @pytest.mark.parametrize(
+    ("reads", "subject"),
+    [
+        ({"locale": "nl", "language": "en"}, "Hallo 5 €"),
+        ({"locale": "nl-BE"}, "Hallo 5 €"),
+        ({"locale": "en-GB"}, "Hello"),
+        ({"locale": "de"}, "Guten Tag"),
+        ({"locale": "pl"}, "Guten Tag"),  # the shop's
+        ({}, "Guten Tag"),
+    ],
+)
+async def test_who_reads_the_templates_own_language_gets_it_and_others_the_shops(
+    client: httpx.AsyncClient, reads: dict[str, str], subject: str
+) -> None:
+    await client.put("/v1/settings", json={"language": "de"})
+    wordings = {"en": {"subject": "Hello"}, "de": {"subject": "Guten Tag"}}
+    saved = await save(client, language="nl", subject="Hallo {{ 5 }} €", locales=wordings)
+
+    shown = await client.post(
+        "/v1/templates/hello/preview", json={"sample": {"customer": {"traits": reads}}, "purpose": "transactional"}
+    )
+
+    assert saved.json()["findings"] == []
+    assert shown.json()["subject"] == subject
+
+
+async def test_a_layout_says_the_products_words_in_the_readers_language(client: httpx.AsyncClient) -> None:
+    await client.put("/v1/settings", json={"name": "Grün & Co"})
+    footer = '{{ "Sent by %(shop)s, because you asked to hear from us." | translate(shop=shop.name) }}'
+    await save(client, html=f"<p>Hi</p><p>{footer}</p>", text=None)
+
+    shown = (await client.post("/v1/templates/hello/preview", json={"locale": "fr-CA"})).json()
+    english = (await client.post("/v1/templates/hello/preview", json={})).json()
+
+    assert "Envoyé par Grün &amp; Co, car vous avez demandé" in shown["html"]
+    assert "Envoyé par Grün & Co, car vous avez demandé" in shown["text"]
+    assert "Se désabonner: https://shop.example/u/preview" in shown["text"]
+    assert "Sent by Grün & Co, because you asked" in english["text"]
+
+
+@pytest.mark.parametrize(
     ("changes", "code", "pointer"),
     [
         ({"subject": "{{ ''.__class__ }}"}, "template_forbidden", "/subject"),

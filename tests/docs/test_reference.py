@@ -18,6 +18,7 @@ from domain.journeys.steps import STEP_KINDS, Step
 from domain.programmes.definition import ProgrammeDefinition, Tiers
 from domain.programmes.rules import EarnRule
 from domain.rewards import RewardDefinition
+from domain.templates import TemplateDocument
 from domain.yaml import read_yaml
 from perennial.reference import DOCS, pages, refreshed
 from perennial.settings import PROJECT
@@ -35,6 +36,7 @@ READERS: dict[str, TypeAdapter[Any]] = {
     "challenge": TypeAdapter(ChallengeDefinition),
     "contest": TypeAdapter(ContestDefinition),
     "reward": TypeAdapter(RewardDefinition),
+    "template": TypeAdapter(TemplateDocument),
 }
 EXAMPLE = re.compile(r"^```yaml (\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

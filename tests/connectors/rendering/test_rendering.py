@@ -260,6 +260,32 @@ async def test_only_who_asked_for_a_message_is_told_so(renderer: Renderer) -> No
         assert "something you did with us" in part
 
 
+async def test_the_shipped_footer_speaks_the_readers_language(renderer: Renderer) -> None:
+    content = email_content(BUILT_IN["cart-reminder"], ["de"], layout=BUILT_IN["layout"])
+    links = {"unsubscribe": "https://l/u/t", "preferences": "https://l/p/t", "view": "https://l/v/t"}
+    context = {
+        "shop": shop_context(ShopSettings(name="Grün & Co")),
+        "links": links,
+        "message": message_context("marketing", ["xx", "de-CH"]),
+    }
+
+    rendered = await renderer.render(content, context)
+
+    assert "Gesendet von Grün &amp; Co, weil Sie von uns hören möchten." in rendered.html
+    assert "Gesendet von Grün & Co, weil Sie von uns hören möchten." in rendered.text
+    assert "Abmelden: https://l/u/t" in rendered.text
+    assert "Im Browser ansehen: https://l/v/t" in rendered.text
+
+
+@pytest.mark.parametrize("message", [None, 3, [], {"languages": "de"}, {"languages": [None, 7, {}]}])
+async def test_words_are_said_in_english_whatever_a_sample_calls_the_languages(
+    renderer: Renderer, message: object
+) -> None:
+    html = await html_of(renderer, '{{ "Unsubscribe" | translate }}{{ customer.x | translate }}', message=message)
+
+    assert html == "Unsubscribe"
+
+
 # Nothing escapes, nothing hangs (G25) -----------------------------------------------------------------------
 
 # From published advisories and payload lists: CVE-2016-10745, CVE-2019-10906, CVE-2024-56201, CVE-2024-56326,
