@@ -36,6 +36,7 @@ from domain.link_hosts import LinkHosts
 from domain.message_context import cart_context, customer_context, message_context, shop_context
 from domain.message_links import lead_links
 from domain.shop_settings import ShopSettings
+from domain.template_senders import sender_for
 from domain.templates import EmailContent, TemplateDocument, email_content
 from domain.wire_addresses import wire_link
 
@@ -158,22 +159,23 @@ async def _email(renderer: Renderer, draft: Draft) -> Content:
     )
     rendered = await renderer.render(content, draft.context)
     hosts = link_hosts(draft.template, draft.layout, settings)
-    headers = {"Reply-To": settings.sender.reply_to} if settings.sender.reply_to else {}
+    sender = sender_for(draft.template.sender, settings)
+    headers = {"Reply-To": sender.reply_to} if sender.reply_to else {}
     if draft.purpose != TRANSACTIONAL:
         headers |= list_headers(addresses)
     links: Links = [(addresses.unsubscribe, "unsubscribe", None), (addresses.view, "view", None)]
     new_link = _linking(links) if draft.is_tracked else None
     words = words_of(content, draft.languages, settings)
     html, text = finished(rendered, draft.purpose, addresses, hosts, words, new_link)
-    if draft.is_tracked:
+    if draft.is_tracked and html:
         picture = new_token()
         links.append((picture, "open", None))
         html = with_open_picture(html, f"{addresses.base}/o/{picture}")
     return Content(
         to=draft.to,
-        sender=sender_line(settings.sender.name, settings.sender.email),
+        sender=sender_line(sender.name, sender.email),
         subject=rendered.subject,
-        html=html,
+        html=html or None,
         text=text,
         headers=headers,
         links=links,
@@ -200,7 +202,7 @@ def finished(
     words: Words,
     new_link: Callable[[str], str] | None = None,
 ) -> tuple[str, str]:
-    """HTML and text as they are sent; without `new_link` the same with links that nobody counts."""
+    """HTML ("" in a mail of text only) and text as they are sent; without `new_link` with links that nobody counts."""
     html, text = rendered.html, rendered.text
     if purpose != TRANSACTIONAL:
         html, text = with_unsubscribe_link(html, text, addresses, words("Unsubscribe"))

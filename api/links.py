@@ -84,10 +84,12 @@ async def note_opening(token: Token, request: Request, dependencies: Dependencie
 
 @router.get("/v/{token}", summary="View a message in the browser", response_class=Response)
 async def view_message(token: Token, session: Reading) -> Response:
-    """The message as it was sent."""
+    """The message as it was sent, one of text only as text."""
     found = await link_of(session, token, "view")
     if found is None and await erased_link(session, "view", token) is None:
         return await missing(session, "view", token)
+    if found is not None and found[1].html is None and found[1].text is not None:
+        return PlainTextResponse(found[1].text, headers=PRIVATE)
     if found is None or found[1].html is None:
         words = await (shop_words(session) if found is None else _words(session, found[1]))
         text = words("We do not keep what this message said any more.")

@@ -26,6 +26,7 @@ from domain.journeys.steps import Call
 from domain.message_links import link_findings
 from domain.shop_settings import ShopSettings
 from domain.template_language import template_findings
+from domain.template_senders import sender_findings
 from domain.templates import CONTENT_MARK, LAYOUT, TemplateDocument, email_content
 
 
@@ -48,10 +49,12 @@ class TemplateKind:
         if draft.channel == "webhook" and draft.url:
             call = Call(url=draft.url, headers=draft.headers, body=draft.body)
             findings += check_call(call, Place(""), allow_private=self._allow_private_calls)
+        settings = await shop_settings(session)
+        if draft.sender is not None:
+            findings += sender_findings(draft.sender, settings)
         if has_errors(findings):
             return findings
         frame = None if key == LAYOUT else await layout(session)
-        settings = await shop_settings(session)
         ground = [each.model_dump_json() for each in (draft, frame, settings) if each is not None]
         name = f"rendered/{hashlib.sha256(' '.join(ground).encode()).hexdigest()}"
         return [*findings, *await beforehand(session, name, lambda: self._rendered(draft, frame, settings))]
@@ -118,4 +121,4 @@ def _gaps(missing: Sequence[str]) -> list[Finding]:
 def _body(draft: TemplateDocument) -> str:
     if draft.channel == "webhook":
         return "/body"
-    return "/mjml" if draft.mjml is not None else "/html"
+    return next((f"/{body}" for body in ("mjml", "html", "text") if getattr(draft, body) is not None), "/text")

@@ -29,12 +29,14 @@ from database.templates import KIND, layout
 from domain.consent import MARKETING
 from domain.documents import DocumentState
 from domain.drafts import read_draft
+from domain.emails import sender_line
 from domain.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from domain.keys import Scope, StoredKey
 from domain.languages import Language, languages_of
 from domain.message_context import message_context
 from domain.messages import ADDRESS
 from domain.shop_settings import Purpose, ShopSettings
+from domain.template_senders import sender_for
 from domain.templates import LAYOUT, TemplateDocument, email_content
 
 _TESTS = UUID("5f0e1c3a-5d0b-5b63-9d4c-0d8f3a1f7c11")
@@ -66,6 +68,8 @@ class TestWish(PreviewWish):
 class Preview(BaseModel):
     """The draft as it would be sent, with links that nobody counts. `missing` names values that were not there."""
 
+    sender: str | None = None
+    reply_to: str | None = None
     subject: str | None = None
     preheader: str | None = None
     html: str | None = None
@@ -101,10 +105,13 @@ async def preview_template(
     rendered = await dependencies.renderer.render(content, context)
     hosts = link_hosts(template, frame, settings)
     html, text = finished(rendered, wish.purpose, ADDRESSES, hosts, words_of(content, languages, settings))
+    sender = sender_for(template.sender, settings)
     return Preview(
+        sender=sender_line(sender.name, sender.email),
+        reply_to=sender.reply_to,
         subject=rendered.subject,
         preheader=rendered.preheader,
-        html=html,
+        html=html or None,
         text=text,
         missing=list(rendered.missing),
     )

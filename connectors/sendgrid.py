@@ -84,13 +84,14 @@ def mail_body(email: OutgoingEmail) -> dict[str, Any]:
     SendGrid's own tracking and unsubscribe links are off: ours are in the message already.
     """
     headers = {name: value for name, value in email.headers.items() if name.lower() != "reply-to"}
+    parts = [("text/plain", email.text), ("text/html", email.html)]
     reply_to = next((value for name, value in email.headers.items() if name.lower() == "reply-to"), None)
     return {
         "personalizations": [{"to": [{"email": email.to}], "custom_args": {"message_id": str(email.message_id)}}],
         "from": {"email": email.sender_address, "name": email.sender_name},
         **({"reply_to": {"email": reply_to}} if reply_to else {}),
         "subject": email.subject,
-        "content": [{"type": "text/plain", "value": email.text}, {"type": "text/html", "value": email.html}],
+        "content": [{"type": kind, "value": value} for kind, value in parts if kind == "text/plain" or value],
         **({"headers": headers} if headers else {}),
         "categories": list(email.categories),
         "tracking_settings": {

@@ -99,7 +99,8 @@ class SmtpProvider:
         message["Subject"] = _on_one_line(email.subject)
         message["Date"] = format_datetime(as_of)
         message.set_content(email.text, cte="quoted-printable")
-        message.add_alternative(email.html, subtype="html", cte="quoted-printable")
+        if email.html:
+            message.add_alternative(email.html, subtype="html", cte="quoted-printable")
         feedback = {"Feedback-ID": ":".join([*email.categories[:2], domain])} if email.categories else {}
         as_written = {"Message-ID": f"<{email.message_id}@{domain}>", **feedback, **email.headers}
         content = _lines(as_written) + message.as_bytes()

@@ -15,7 +15,7 @@ from database.session import ReadSession, WriteSession
 from domain.published import read_published
 from domain.shop_settings import ShopSettings
 
-_NEW = ("language", "unconfirmed", "opt_in_mails", "retention")
+_NEW = ("language", "sender_domains", "unconfirmed", "opt_in_mails", "retention")
 """Settings that the release before does not know."""
 
 

@@ -15,7 +15,9 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class OutgoingEmail:
-    """One e-mail as a provider takes it. `message_id` travels along, so that reports find their way back."""
+    """One e-mail as a provider takes it. `message_id` travels along, so that reports find their way back; without
+    `html` it is one of text only.
+    """
 
     message_id: UUID
     to: str
@@ -101,7 +103,7 @@ def without_open_picture(html: str) -> str:
 def with_unsubscribe_link(html: str, text: str, addresses: Addresses, word: str) -> tuple[str, str]:
     """Marketing shows a way out in its body, also where the template's author forgot it; `word` says what it does."""
     links = addresses.links()
-    if links["unsubscribe"] not in unescape(html):
+    if html and links["unsubscribe"] not in unescape(html):
         words = f'<a href="{escape(links["unsubscribe"])}" style="color:#6b7280;">{escape(word)}</a>'
         html = _before_body_end(html, f'<p style="text-align:center;font:12px Arial,sans-serif;">{words}</p>')
     if links["unsubscribe"] not in text:

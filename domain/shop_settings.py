@@ -118,6 +118,12 @@ class ShopSettings(Document):
     zone: Zone = "UTC"
     currency: Currency = "EUR"
     sender: Sender = Sender()
+    sender_domains: list[DomainName] = Field(
+        default=[],
+        max_length=50,
+        description="Domains besides the sender's from which the provider lets the shop write: templates may name "
+        "senders there.",
+    )
     quiet_hours: QuietHours | None = None
     frequency_caps: list[FrequencyCap] = Field(default=[], max_length=50)
     consent_defaults: dict[Purpose, Literal[ConsentState.SUBSCRIBED, ConsentState.UNSUBSCRIBED]] = Field(

@@ -96,8 +96,9 @@ def _missing_parts(template: TemplateDocument) -> Iterator[Finding]:
         return
     if not (template.subject or "").strip() and template.template != LAYOUT:
         yield Finding(code="subject_missing", pointer="/subject", message="An email needs a subject.")
-    if template.mjml is None and template.html is None:
-        yield Finding(code="body_missing", pointer="", message="An email needs a body: mjml or html.")
+    if template.mjml is None and template.html is None and not (template.text or "").strip():
+        message = "An email needs a body: mjml, html, or text for a mail of text only."
+        yield Finding(code="body_missing", pointer="", message=message)
 
 
 def _unknown_names(tree: nodes.Template) -> set[str]:

@@ -14,6 +14,7 @@ from pydantic import Field, StringConstraints, model_validator
 from domain.document import Document
 from domain.documents import DOCUMENT_KEY
 from domain.languages import Language, canonical
+from domain.template_senders import TemplateSender
 
 SOURCE_LIMIT = 256 * 1024
 """Characters of one source; the largest e-mail that Gmail shows uncut has 102 KB."""
@@ -55,6 +56,7 @@ class TemplateDocument(Wording):
     description: str | None = Field(default=None, max_length=2_000)
     sample: dict[str, Any] = Field(default={})  # any JSON: customer, entry, saved, ...
     language: Language | None = None
+    sender: TemplateSender | None = None
     locales: dict[Language, Wording] = Field(default={})
     url: Line | None = None
     body: dict[str, Any] | None = None  # any JSON
@@ -76,7 +78,9 @@ class TemplateDocument(Wording):
 
 @dataclass(frozen=True, slots=True)
 class EmailContent:
-    """One e-mail in one language, ready to render. Exactly one of `mjml` and `html`; `text` None is made from it."""
+    """One e-mail in one language, ready to render. At most one of `mjml` and `html`, from which a `text` of None is
+    made; with neither it is an e-mail of text only.
+    """
 
     subject: str
     preheader: str = ""

@@ -107,6 +107,41 @@ async def test_marketing_shows_a_way_out_even_if_the_template_forgot_it(shop: Sh
     assert f"Unsubscribe: {PUBLIC_URL}/u/" in email.text
 
 
+async def test_a_template_names_its_own_sender_and_where_answers_go(shop: Shop) -> None:
+    sender = {"name": "Zoë from Grün", "email": "zoe@gruen.example", "reply_to": "help@desk.example"}
+    async with shop.database.transaction() as session:
+        await publish(session, "template", "hello", hello_template(sender=sender))
+    await shop.set(sender={"name": "Grün", "email": "hello@shop.example"}, sender_domains=["gruen.example"])
+    await shop.send(await enter(shop))
+    await shop.set(sender={"name": "Grün", "email": "hello@shop.example"})
+    await shop.send(await enter(shop, "bob"))
+
+    listed, unlisted = shop.provider.taken
+    assert (listed.sender_name, listed.sender_address) == ("Zoë from Grün", "zoe@gruen.example")
+    assert listed.headers["Reply-To"] == "help@desk.example"
+    # The provider no longer takes that domain: the message leaves from the shop's own.
+    assert (unlisted.sender_name, unlisted.sender_address) == ("Zoë from Grün", "hello@shop.example")
+    assert unlisted.headers["Reply-To"] == "help@desk.example"
+
+
+async def test_a_mail_of_text_only_has_no_html_and_counts_no_links(shop: Shop) -> None:
+    text = "Hi, your cart: https://shop.example/cart"
+    async with shop.database.transaction() as session:
+        await publish(session, "template", "hello", hello_template(html=None, text=text))
+
+    await shop.send(await enter(shop))
+
+    (email,) = shop.provider.taken
+    assert email.html == ""
+    assert email.text.startswith(f"{text}\n\nUnsubscribe: {PUBLIC_URL}/u/")
+    assert email.headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    message = await shop.message()
+    assert (message.state, message.html) == ("accepted", None)
+    async with shop.database.read() as session:
+        kinds = (await session.execute(select(Link.kind).order_by(Link.kind))).scalars().all()
+    assert kinds == ["unsubscribe", "view"]
+
+
 async def test_a_second_call_of_the_activity_sends_nothing_again(shop: Shop) -> None:
     run_id = await enter(shop)
 

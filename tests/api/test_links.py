@@ -21,7 +21,7 @@ from database.session import Database
 from domain.emails import OutgoingEmail
 from domain.events import EventKind, NewEvent
 from domain.provider_answers import Deferred
-from tests.sending import NOON, PUBLIC_URL, Shop, add_run, enter, open_shop
+from tests.sending import NOON, PUBLIC_URL, Shop, add_run, enter, hello_template, open_shop, publish
 
 BROWSER = {"User-Agent": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Safari/605.1.15"}
 NOW = datetime(2026, 6, 10, 13, 0, tzinfo=UTC)
@@ -224,6 +224,20 @@ async def test_a_message_is_viewed_in_the_browser_inside_a_sandbox(shop: Shop, a
     assert "<p>Hi</p>" in page.text
     assert page.headers["content-security-policy"].startswith("sandbox allow-popups")
     assert (await anybody.get(f"/v/{other}")).status_code == 404  # a token is good for one thing only
+
+
+async def test_a_message_of_text_only_is_viewed_as_text(shop: Shop, anybody: httpx.AsyncClient) -> None:
+    async with shop.database.transaction() as session:
+        await publish(session, "template", "hello", hello_template(html=None, text="Zoë <b>\n{{ links.view }}"))
+    await shop.send(await enter(shop, "bob"))
+    found = re.search(rf"{PUBLIC_URL}(/v/[\w-]+)", shop.provider.taken[-1].text)
+    assert found is not None
+
+    page = await anybody.get(found.group(1))
+
+    assert page.headers["content-type"] == "text/plain; charset=utf-8"
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert page.text.startswith("Zoë <b>\n")
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,13 @@ async def test_a_layout_says_the_products_words_in_the_readers_language(client: 
         ({"subject": "{% if %}"}, "template_syntax", "/subject"),
         ({"subject": " "}, "subject_missing", "/subject"),
         ({"html": None}, "body_missing", ""),
+        ({"html": None, "text": " "}, "body_missing", ""),
+        ({"html": None, "text": "{{ f() }}"}, "template_call", "/text"),
+        ({"sender": {"email": "zoe@elsewhere.example"}}, "sender_domain", "/sender/email"),
+        ({"sender": {"email": "hello@news.shop.example"}}, "sender_domain", "/sender/email"),
+        ({"sender": {"email": "zoë@shop.example"}}, "sender_unwritable", "/sender/email"),
+        ({"sender": {"reply_to": "zoe@-ü.example"}}, "sender_unwritable", "/sender/reply_to"),
+        ({"sender": {"name": "{{ customer.traits.seller }}"}}, "sender_expression", "/sender/name"),
         ({"html": "{% for a in range(1000) %}" * 3 + "x" + "{% endfor %}" * 3}, "template_too_slow", "/html"),
         ({"html": None, "mjml": "<mjml><mj-body><mj-nope/></mj-body></mjml>"}, "mjml_error", "/mjml"),
         ({"html": None, "mjml": "<mjml><mj-body><mj-section>"}, "mjml_error", "/mjml"),
@@ -210,6 +217,30 @@ async def test_a_preview_shows_what_is_sent(client: httpx.AsyncClient) -> None:
     assert "Unsubscribe: https://shop.example/u/preview" in marketing["text"]
     assert "Unsubscribe" not in receipt["text"]
     assert (marketing["subject"], receipt["subject"]) == ("Of marketing", "Of transactional")
+
+
+async def test_a_sender_of_the_shops_own_domains_may_be_named(client: httpx.AsyncClient) -> None:
+    await client.put(
+        "/v1/settings",
+        json={"sender": {"name": "Grün", "email": "hallo@grün.example"}, "sender_domains": ["Grün-News.example"]},
+    )
+    for address in ("zoe@xn--grn-hoa.example", "zoe@grün-news.example"):
+        saved = await save(client, sender={"name": "Zoë", "email": address, "reply_to": "help@desk.example"})
+        assert saved.json()["findings"] == []
+
+    shown = (await client.post("/v1/templates/hello/preview", json={})).json()
+    assert (shown["sender"], shown["reply_to"]) == ('"Zoë" <zoe@grün-news.example>', "help@desk.example")
+
+
+async def test_a_template_of_text_only_is_published_and_previewed(client: httpx.AsyncClient) -> None:
+    saved = await save(client, html=None, text="Hi {{ 5 | money('EUR') }}", locales={"de": {"text": "Na, 5?"}})
+    published = await client.post("/v1/templates/hello/publish", json={})
+    shown = (await client.post("/v1/templates/hello/preview", json={"purpose": "transactional"})).json()
+    german = await client.post("/v1/templates/hello/preview", json={"purpose": "transactional", "locale": "de"})
+
+    assert (saved.json()["findings"], published.status_code) == ([], 200)
+    assert (shown["html"], shown["text"]) == (None, "Hi €5.00\n")
+    assert german.json()["text"] == "Na, 5?\n"
 
 
 async def test_a_test_goes_to_the_named_address_and_shows_in_the_list(

@@ -79,6 +79,12 @@ async def test_the_request_carries_our_id_and_headers_and_none_of_their_tracking
     assert not any(setting["enable"] for setting in body["tracking_settings"].values())
 
 
+async def test_a_mail_of_text_only_has_one_part(sendgrid: FakeSendGrid, provider: SendGridProvider) -> None:
+    await provider.send(replace(EMAIL, html=""), NOW)
+
+    assert [part["type"] for part in sendgrid.requests[0]["body"]["content"]] == ["text/plain"]
+
+
 @pytest.mark.parametrize(
     ("reply", "meaning"),
     [

@@ -112,6 +112,16 @@ async def test_the_message_arrives_whole_with_both_parts_and_its_headers(server:
     assert html.get_content().strip() == EMAIL.html
 
 
+async def test_a_mail_of_text_only_is_one_part(server: SmtpServer, postbox: Postbox) -> None:
+    await SmtpProvider(server).send(replace(EMAIL, html=""), NOW)
+
+    content = postbox.mails[0].content
+    assert isinstance(content, bytes)
+    message = email.message_from_bytes(content, policy=default)
+    assert (message.is_multipart(), message.get_content_type()) == (False, "text/plain")
+    assert message.get_content().replace("\r\n", "\n").strip() == EMAIL.text
+
+
 async def test_the_dkim_signature_holds_and_covers_both_unsubscribe_headers(
     server: SmtpServer, postbox: Postbox
 ) -> None:
