@@ -37,7 +37,7 @@ from domain.message_context import cart_context, customer_context, message_conte
 from domain.message_links import lead_links
 from domain.shop_settings import ShopSettings
 from domain.template_senders import sender_for
-from domain.templates import EmailContent, TemplateDocument, email_content
+from domain.templates import EmailContent, Frame, TemplateDocument, email_content
 from domain.wire_addresses import wire_link
 
 REFERRAL_LINK = "links.referral"
@@ -53,7 +53,7 @@ class Draft:
     purpose: str
     to: str
     template: TemplateDocument
-    layout: TemplateDocument | None
+    frame: Frame
     languages: tuple[str, ...]
     context: Mapping[str, Any]  # any JSON
     settings: ShopSettings
@@ -106,7 +106,7 @@ async def draft_for(
         purpose=message.purpose,
         to=message.to or "",
         template=live.document,
-        layout=live.layout,
+        frame=live.frame,
         languages=languages,
         context={
             "customer": customer_context(
@@ -128,7 +128,7 @@ async def _referral_link(
     session: WriteSession, live: LiveTemplate, customer_id: UUID, base: str, message: Message
 ) -> dict[str, str]:
     """`links.referral` for templates that show it: the customer's code is made when it is first needed."""
-    if REFERRAL_LINK not in live.document.model_dump_json():
+    if not any(REFERRAL_LINK in each.model_dump_json() for each in (live.document, *live.frame.documents())):
         return {}
     code = await code_for(session, customer_id, message.created_at)
     return {"referral": f"{base}/r/{code}"}
@@ -154,11 +154,9 @@ async def render(renderer: Renderer, draft: Draft) -> Content:
 
 async def _email(renderer: Renderer, draft: Draft) -> Content:
     addresses, settings = draft.addresses, draft.settings
-    content = email_content(
-        draft.template, draft.languages, layout=draft.layout, shop_language=settings.language
-    )
+    content = email_content(draft.template, draft.languages, frame=draft.frame, shop_language=settings.language)
     rendered = await renderer.render(content, draft.context)
-    hosts = link_hosts(draft.template, draft.layout, settings)
+    hosts = link_hosts(draft.template, draft.frame, settings)
     sender = sender_for(draft.template.sender, settings)
     headers = {"Reply-To": sender.reply_to} if sender.reply_to else {}
     if draft.purpose != TRANSACTIONAL:
@@ -166,7 +164,7 @@ async def _email(renderer: Renderer, draft: Draft) -> Content:
     links: Links = [(addresses.unsubscribe, "unsubscribe", None), (addresses.view, "view", None)]
     new_link = _linking(links) if draft.is_tracked else None
     words = words_of(content, draft.languages, settings)
-    html, text = finished(rendered, draft.purpose, addresses, hosts, words, new_link)
+    html, text = finished(rendered, draft.purpose, addresses, hosts, words=words, new_link=new_link)
     if draft.is_tracked and html:
         picture = new_token()
         links.append((picture, "open", None))
@@ -182,10 +180,9 @@ async def _email(renderer: Renderer, draft: Draft) -> Content:
     )
 
 
-def link_hosts(template: TemplateDocument, frame: TemplateDocument | None, settings: ShopSettings) -> LinkHosts:
+def link_hosts(template: TemplateDocument, frame: Frame, settings: ShopSettings) -> LinkHosts:
     """Where the links of a template's messages may lead."""
-    around = frame.sources().values() if frame else ()
-    sources = [*template.sources().values(), *around]
+    sources = [source for each in (template, *frame.documents()) for source in each.sources().values()]
     return LinkHosts.of(sources, website=settings.website, domains=settings.link_domains)
 
 
@@ -199,6 +196,7 @@ def finished(
     purpose: str,
     addresses: Addresses,
     hosts: LinkHosts,
+    *,
     words: Words,
     new_link: Callable[[str], str] | None = None,
 ) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from domain.emails import OutgoingEmail
 from domain.errors import Unavailable
 from domain.messages import MessageState
 from domain.shop_settings import ShopSettings
-from domain.templates import TemplateDocument
+from domain.templates import Frame, TemplateDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Trial:
 
     message_id: UUID
     template: TemplateDocument
-    layout: TemplateDocument | None
+    frame: Frame
     context: Mapping[str, Any]
     to: str
     purpose: str  # which it is rendered as
@@ -61,7 +61,7 @@ class TrialSender:
             purpose=trial.purpose,
             to=trial.to,
             template=trial.template,
-            layout=trial.layout,
+            frame=trial.frame,
             languages=trial.languages,
             context={**trial.context, "links": addresses.links()},
             settings=trial.settings,

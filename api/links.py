@@ -118,7 +118,7 @@ async def change_preferences(token: Token, request: Request, session: Writing, a
     message, words = found[1], await _words(session, found[1])
     evidence = {"form": f"/u/{token[:6]}...", "user_agent": _agent(request), "ip": address_to_keep(request)}
     if form.get("action") == "save":
-        await _save(session, message, words, form, evidence, as_of)
+        await _save(session, message, words, form=form, evidence=evidence, as_of=as_of)
         return await _preferences(session, message, words, words("Your choices are saved."))
     purposes = [MARKETING] if form.get("action") == "unsubscribe" else [_purpose(message)]
     is_page = form.get("action") == "unsubscribe"
@@ -192,6 +192,7 @@ async def _save(
     session: WriteSession,
     message: Message,
     words: Words,
+    *,
     form: FormData,
     evidence: dict[str, str | None],
     as_of: datetime,

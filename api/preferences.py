@@ -77,9 +77,7 @@ async def words_for(session: ReadSession, message: Message, settings: ShopSettin
     return words_in((*spoken, settings.language))
 
 
-async def choices_of(
-    session: ReadSession, message: Message, settings: ShopSettings, words: Words
-) -> Sequence[Choice]:
+async def choices_of(session: ReadSession, message: Message, settings: ShopSettings, words: Words) -> Sequence[Choice]:
     """The purposes that the customer has a record of, the message's own, and marketing, which comes first.
 
     Anybody can ask for purposes in a customer's name: of very many, those that are on and the latest ones are shown.

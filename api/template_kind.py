@@ -14,7 +14,7 @@ from api.document_answers import PublishRequest
 from api.template_contexts import sample_context
 from database.session import WriteSession
 from database.shop_settings import shop_settings
-from database.templates import layout
+from database.templates import frame_of
 from domain.consent import MARKETING
 from domain.document import Document
 from domain.documents import Change, Planned, Publication, Published
@@ -27,7 +27,7 @@ from domain.message_links import link_findings
 from domain.shop_settings import ShopSettings
 from domain.template_language import template_findings
 from domain.template_senders import sender_findings
-from domain.templates import CONTENT_MARK, LAYOUT, TemplateDocument, email_content
+from domain.templates import CONTENT_MARK, LAYOUT, Frame, TemplateDocument, blocks_of, email_content
 
 
 class TemplateKind:
@@ -54,8 +54,10 @@ class TemplateKind:
             findings += sender_findings(draft.sender, settings)
         if has_errors(findings):
             return findings
-        frame = None if key == LAYOUT else await layout(session)
-        ground = [each.model_dump_json() for each in (draft, frame, settings) if each is not None]
+        frame = await frame_of(session, draft)
+        if unknown := blocks_of([draft]) - frame.blocks.keys():
+            return [*findings, *map(_unknown_block, sorted(unknown))]
+        ground = [each.model_dump_json() for each in (draft, settings, *frame.documents())]
         name = f"rendered/{hashlib.sha256(' '.join(ground).encode()).hexdigest()}"
         return [*findings, *await beforehand(session, name, lambda: self._rendered(draft, frame, settings))]
 
@@ -70,15 +72,11 @@ class TemplateKind:
     async def changed(self, session: WriteSession, key: str, change: Change, as_of: datetime) -> None:
         """Nothing follows: no live journey sends it, else it could not be archived."""
 
-    async def _rendered(
-        self, draft: TemplateDocument, frame: TemplateDocument | None, settings: ShopSettings
-    ) -> list[Finding]:
+    async def _rendered(self, draft: TemplateDocument, frame: Frame, settings: ShopSettings) -> list[Finding]:
         """The same finding of several languages is said once."""
         return list(dict.fromkeys([finding async for finding in self._trials(draft, frame, settings)]))
 
-    async def _trials(
-        self, draft: TemplateDocument, frame: TemplateDocument | None, settings: ShopSettings
-    ) -> AsyncIterator[Finding]:
+    async def _trials(self, draft: TemplateDocument, frame: Frame, settings: ShopSettings) -> AsyncIterator[Finding]:
         context = sample_context(draft.sample, settings, purpose=MARKETING)
         hosts = link_hosts(draft, frame, settings)
         if draft.template == LAYOUT and CONTENT_MARK not in (draft.mjml or ""):
@@ -91,7 +89,7 @@ class TemplateKind:
                 return
             own = draft.language or settings.language
             for language in dict.fromkeys((own, *draft.locales)):
-                content = email_content(draft, [language], layout=frame, shop_language=settings.language)
+                content = email_content(draft, [language], frame=frame, shop_language=settings.language)
                 try:
                     rendered = await self._renderer.render(content, context)
                 except TemplateAborted:
@@ -105,6 +103,11 @@ class TemplateKind:
             return
         except TemplateFailed as error:
             yield Finding(code=error.code, pointer=_body(draft), message=error.detail)
+
+
+def _unknown_block(key: str) -> Finding:
+    message = f"There is no published block {key}; publish it first, with `block: true`."
+    return Finding(code="block_unknown", pointer="", message=message)
 
 
 def _gaps(missing: Sequence[str]) -> list[Finding]:

@@ -25,7 +25,7 @@ from database.customers import Customer
 from database.message_lists import find_message
 from database.session import ReadSession
 from database.shop_settings import shop_settings
-from database.templates import KIND, layout
+from database.templates import KIND, frame_of
 from domain.consent import MARKETING
 from domain.documents import DocumentState
 from domain.drafts import read_draft
@@ -37,7 +37,7 @@ from domain.message_context import message_context
 from domain.messages import ADDRESS
 from domain.shop_settings import Purpose, ShopSettings
 from domain.template_senders import sender_for
-from domain.templates import LAYOUT, TemplateDocument, email_content
+from domain.templates import TemplateDocument, email_content
 
 _TESTS = UUID("5f0e1c3a-5d0b-5b63-9d4c-0d8f3a1f7c11")
 """Under which the ids of test messages are named."""
@@ -95,16 +95,17 @@ async def preview_template(
         template, settings = await _draft(session, key), await shop_settings(session)
         customer = await _customer(session, wish, caller)
         context = await _context(session, wish, template, customer, settings, as_of=as_of)
-        frame = None if key == LAYOUT else await layout(session)
+        frame = await frame_of(session, template)
     if template.channel == "webhook":
         parts = {"url": template.url, "body": template.body}
         filled = await dependencies.renderer.render_strings(parts, context)
         return Preview(url=filled["url"], body=filled["body"])
     languages = context["message"]["languages"]
-    content = email_content(template, languages, layout=frame, shop_language=settings.language)
+    content = email_content(template, languages, frame=frame, shop_language=settings.language)
     rendered = await dependencies.renderer.render(content, context)
     hosts = link_hosts(template, frame, settings)
-    html, text = finished(rendered, wish.purpose, ADDRESSES, hosts, words_of(content, languages, settings))
+    words = words_of(content, languages, settings)
+    html, text = finished(rendered, wish.purpose, ADDRESSES, hosts, words=words)
     sender = sender_for(template.sender, settings)
     return Preview(
         sender=sender_line(sender.name, sender.email),
@@ -135,7 +136,7 @@ async def send_test(
     trial = Trial(
         message_id=uuid5(_TESTS, occasion(session)),
         template=template,
-        layout=None if key == LAYOUT else await layout(session),
+        frame=await frame_of(session, template),
         context=context,
         to=wish.to,
         purpose=wish.purpose,

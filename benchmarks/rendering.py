@@ -21,7 +21,7 @@ from connectors.rendering.formats import FORMATS, LANGUAGE
 from connectors.rendering.mjml import compile_mjml
 from domain.message_context import cart_context, customer_context, shop_context
 from domain.shop_settings import ShopSettings
-from domain.templates import LAYOUT, EmailContent, TemplateDocument, email_content
+from domain.templates import LAYOUT, EmailContent, Frame, TemplateDocument, email_content
 from perennial.builtins import read_templates
 from perennial.settings import PROJECT
 
@@ -39,7 +39,7 @@ async def measure(world: World) -> Sequence[Figure]:
     documents = read_templates(PROJECT / "templates" / "email")
     template = TemplateDocument.model_validate(documents["cart-reminder"])
     layout = TemplateDocument.model_validate(documents[LAYOUT])
-    content = email_content(template, (), layout=layout)
+    content = email_content(template, (), frame=Frame(layout))
     entry = template.sample["entry"]
     context = {
         "shop": shop_context(SHOP),

@@ -17,7 +17,7 @@ from domain.documents import DocumentState
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.uses import uses_of
 from domain.runs import RunState
-from domain.templates import LAYOUT, TemplateDocument, takes_layout
+from domain.templates import LAYOUT, TemplateDocument, blocks_of, takes_layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,12 @@ class DocumentUser:
 async def users_of(session: ReadSession, kind: str, key: str) -> list[DocumentUser]:
     """The journeys that use a document: their live version (also paused), and older ones that have active runs.
 
-    The layout is used by whoever sends a template that it frames. What this release cannot read is left out.
+    The layout is used by whoever sends a template that it frames, a block by whoever sends one that shows it, itself
+    or in its layout. What this release cannot read is left out.
     """
     needed = {key}
-    if (kind, key) == (TEMPLATE, LAYOUT):
-        needed |= await _framed(session)
+    if kind == TEMPLATE:
+        needed |= await _showing(session, key)
     users = []
     for stored in await _acting(session):
         definition = readable(JourneyDefinition, stored)
@@ -50,15 +51,16 @@ def _first_step(definition: JourneyDefinition, kind: str, keys: Collection[str])
     return next((use.step for use in uses_of(definition) if use.kind == kind and use.key in keys), None)
 
 
-async def _framed(session: ReadSession) -> set[str]:
-    """The published templates that stand in the layout."""
-    found = set()
+async def _showing(session: ReadSession, key: str) -> set[str]:
+    """The published templates that the layout frames, if it is that, or that show a block."""
+    templates = {}
     for live in await live_documents(session, TEMPLATE):
         stored = VersionText(TEMPLATE, live.key, live.version, live.document)
-        template = readable(TemplateDocument, stored)
-        if template is not None and takes_layout(template):
-            found.add(live.key)
-    return found
+        if (template := readable(TemplateDocument, stored)) is not None:
+            templates[live.key] = template
+    in_all = key == LAYOUT or (LAYOUT in templates and key in blocks_of([templates[LAYOUT]]))
+    framed = {each for each, template in templates.items() if in_all and takes_layout(template)}
+    return framed | {each for each, template in templates.items() if key in blocks_of([template])}
 
 
 async def _acting(session: ReadSession) -> list[VersionText]:

@@ -46,7 +46,7 @@ async def surroundings(
 
 
 async def _templates(session: ReadSession) -> dict[str, str]:
-    """The channel of every published template."""
+    """The channel of every published template that can be sent."""
     version = (
         (DocumentVersion.kind == DocumentRow.kind)
         & (DocumentVersion.key == DocumentRow.key)
@@ -54,7 +54,10 @@ async def _templates(session: ReadSession) -> dict[str, str]:
     )
     channel = DocumentVersion.document["channel"].astext
     statement = select(DocumentRow.key, channel).join(DocumentVersion, version)
-    live = statement.where(DocumentRow.kind == "template", DocumentRow.state != DocumentState.ARCHIVED)
+    is_block = DocumentVersion.document["block"].astext == "true"
+    live = statement.where(
+        DocumentRow.kind == "template", DocumentRow.state != DocumentState.ARCHIVED, is_block.is_not(True)
+    )
     return {key: channel or "email" for key, channel in await session.execute(live)}
 
 

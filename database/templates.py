@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Text, cast, select
@@ -10,22 +11,49 @@ from database.documents import DocumentRow, DocumentVersion
 from database.published import VersionText, read_version
 from database.session import ReadSession
 from domain.documents import DocumentState
-from domain.templates import LAYOUT, TemplateDocument
+from domain.templates import BARE_LAYOUT, LAYOUT, Frame, TemplateDocument, blocks_of
 
 KIND = "template"
 
 
 @dataclass(frozen=True, slots=True)
 class LiveTemplate:
-    """A template that may be sent, with the layout that frames it."""
+    """A template that may be sent, with the layout and the shared blocks of its messages."""
 
     version: int
     document: TemplateDocument
-    layout: TemplateDocument | None
+    frame: Frame
 
 
 async def live_template(session: ReadSession, key: str) -> LiveTemplate | None:
-    """The version that counts now, and the live layout; None when there is none or it is archived."""
+    """The version that counts now, and what stands around it; None when there is none, it is archived or a block."""
+    found = await _live(session, {key, LAYOUT})
+    if key not in found or found[key][1].block:
+        return None
+    version, document = found[key]
+    layout = found[LAYOUT][1] if LAYOUT in found else None
+    return LiveTemplate(version=version, document=document, frame=await _frame(session, document, layout))
+
+
+async def frame_of(session: ReadSession, template: TemplateDocument) -> Frame:
+    """What stands around a draft and in it: the live layout, unless it is the layout itself, and the live blocks.
+
+    A block stands in a bare layout, since it may have to be published before the layout that shows it.
+    """
+    if template.block:
+        return Frame(TemplateDocument(template=LAYOUT, mjml=BARE_LAYOUT))
+    found = {} if template.template == LAYOUT else await _live(session, {LAYOUT})
+    return await _frame(session, template, found[LAYOUT][1] if LAYOUT in found else None)
+
+
+async def _frame(session: ReadSession, template: TemplateDocument, layout: TemplateDocument | None) -> Frame:
+    keys = blocks_of([template, layout] if layout else [template])
+    blocks = await _live(session, keys) if keys else {}
+    return Frame(layout, {key: block for key, (_, block) in blocks.items() if block.block})
+
+
+async def _live(session: ReadSession, keys: Collection[str]) -> dict[str, tuple[int, TemplateDocument]]:
+    """The live versions of these keys."""
     statement = (
         select(DocumentRow.key, DocumentVersion.version, cast(DocumentVersion.document, Text))
         .join(
@@ -36,22 +64,9 @@ async def live_template(session: ReadSession, key: str) -> LiveTemplate | None:
         )
         .where(
             DocumentRow.kind == KIND,
-            DocumentRow.key.in_([key, LAYOUT]),
+            DocumentRow.key.in_(keys),
             DocumentRow.state != DocumentState.ARCHIVED,
         )
     )
-    found = {row[0]: VersionText(KIND, *row) for row in await session.execute(statement)}
-    if key not in found:
-        return None
-    layout = found.get(LAYOUT)
-    return LiveTemplate(
-        version=found[key].version,
-        document=read_version(TemplateDocument, found[key]),
-        layout=None if layout is None else read_version(TemplateDocument, layout),
-    )
-
-
-async def layout(session: ReadSession) -> TemplateDocument | None:
-    """The live layout."""
-    live = await live_template(session, LAYOUT)
-    return None if live is None else live.document
+    stored = [VersionText(KIND, *row) for row in await session.execute(statement)]
+    return {each.key: (each.version, read_version(TemplateDocument, each)) for each in stored}

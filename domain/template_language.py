@@ -14,7 +14,7 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from domain.findings import Finding, Severity
 from domain.template_abort import Abort
-from domain.templates import LAYOUT, TemplateDocument
+from domain.templates import LAYOUT, TemplateDocument, blocks_of
 
 CONTEXT_NAMES = frozenset({"cart", "customer", "entry", "links", "message", "saved", "shop"})
 """What a template finds: customer and cart, the entering event, kept answers, the shop, our links, the message."""
@@ -94,8 +94,10 @@ def _missing_parts(template: TemplateDocument) -> Iterator[Finding]:
         yield Finding(code="url_missing", pointer="/url", message="A webhook needs the url that it posts to.")
     if template.channel != "email":
         return
-    if not (template.subject or "").strip() and template.template != LAYOUT:
+    if not (template.subject or "").strip() and template.template != LAYOUT and not template.block:
         yield Finding(code="subject_missing", pointer="/subject", message="An email needs a subject.")
+    if template.block and blocks_of([template]):
+        yield Finding(code="block_nested", pointer="", message="A block takes in no other block; write it out.")
     if template.mjml is None and template.html is None and not (template.text or "").strip():
         message = "An email needs a body: mjml, html, or text for a mail of text only."
         yield Finding(code="body_missing", pointer="", message=message)

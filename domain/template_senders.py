@@ -23,7 +23,7 @@ class TemplateSender(Document):
 
 
 def sender_for(written: TemplateSender | None, settings: ShopSettings) -> Sender:
-    """Whom a message comes from now. An address whose domain was taken out of the settings since is the shop's again."""
+    """Whom a message comes from now: the shop's address, once the settings no longer list the template's domain."""
     if written is None:
         return settings.sender
     changes = written.model_dump(exclude_none=True)

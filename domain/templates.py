@@ -5,9 +5,10 @@ What Jinja2 may be used in it is domain/template_language.py; rendering is conne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -22,6 +23,10 @@ LAYOUT = "layout"
 """The template that frames every MJML body without an `<mjml>` root of its own."""
 CONTENT_MARK = "<!-- content -->"
 """Where the layout takes the body in."""
+BARE_LAYOUT = f"<mjml><mj-body>{CONTENT_MARK}</mj-body></mjml>"
+"""What a block is looked at in."""
+_BLOCK_MARK: Final = re.compile(r"<!--\s*block:\s*([a-z][a-z0-9-]{1,62})\s*-->")
+"""Where a body takes a shared block in."""
 
 Source = Annotated[str, StringConstraints(max_length=SOURCE_LIMIT)]
 Line = Annotated[str, StringConstraints(max_length=1_000)]
@@ -45,7 +50,7 @@ class Wording(Document):
 
 class TemplateDocument(Wording):
     """One template. `sample` is a context to preview it with; `locales` maps a language to its wording, `language` is
-    that of the template's own wording, the shop's if absent.
+    that of the template's own wording, the shop's if absent. A `block` is a part that other templates show.
 
     A webhook's template has `url`, `body` (JSON whose strings may use expressions) and `headers` instead of wording.
     """
@@ -57,6 +62,7 @@ class TemplateDocument(Wording):
     sample: dict[str, Any] = Field(default={})  # any JSON: customer, entry, saved, ...
     language: Language | None = None
     sender: TemplateSender | None = None
+    block: bool = False
     locales: dict[Language, Wording] = Field(default={})
     url: Line | None = None
     body: dict[str, Any] | None = None  # any JSON
@@ -74,6 +80,18 @@ class TemplateDocument(Wording):
         if self.url is not None:
             found["/url"] = self.url
         return found | dict(_strings(self.body, "/body")) | dict(_strings(self.headers, "/headers"))
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a body stands in, and what it takes in: the layout and the shared blocks by key, as published now."""
+
+    layout: TemplateDocument | None = None
+    blocks: Mapping[str, TemplateDocument] = field(default_factory=dict)
+
+    def documents(self) -> list[TemplateDocument]:
+        """All of them."""
+        return [*([self.layout] if self.layout else []), *self.blocks.values()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +118,21 @@ def _is_a_part(mjml: str) -> bool:
     return "<mjml" not in mjml.lower()
 
 
+def blocks_of(templates: Iterable[TemplateDocument]) -> set[str]:
+    """The keys of the shared blocks that these bodies take in."""
+    bodies = (body for each in templates for wording in (each, *each.locales.values()) for body in _bodies(wording))
+    return {key for body in bodies for key in _BLOCK_MARK.findall(body)}
+
+
+def _bodies(wording: Wording) -> list[str]:
+    return [body for body in (wording.mjml, wording.html) if body is not None]
+
+
 def email_content(
     template: TemplateDocument,
     languages: Iterable[str],
     *,
-    layout: TemplateDocument | None,
+    frame: Frame,
     shop_language: str = "en",
 ) -> EmailContent:
     """The wording for the first of `languages` (`de_AT`, `de-AT`) that the template has, also by its main language.
@@ -114,17 +142,35 @@ def email_content(
     language, wording = _wording(template, (*languages, shop_language), template.language or shop_language)
     own_body = wording.mjml is not None or wording.html is not None
     mjml, html = (wording.mjml, wording.html) if own_body else (template.mjml, template.html)
-    if mjml is not None and _is_a_part(mjml) and layout is not None and layout.mjml is not None:
-        mjml = layout.mjml.replace(CONTENT_MARK, mjml)
+    if mjml is not None and _is_a_part(mjml) and frame.layout is not None and frame.layout.mjml is not None:
+        mjml = frame.layout.mjml.replace(CONTENT_MARK, mjml)
+    spoken = (language, shop_language)
     return EmailContent(
         subject=_first(wording.subject, template.subject) or "",
         preheader=_first(wording.preheader, template.preheader) or "",
-        mjml=mjml,
-        html=html,
+        mjml=None if mjml is None else _with_blocks(mjml, frame.blocks, spoken, is_mjml=True),
+        html=None if html is None else _with_blocks(html, frame.blocks, spoken, is_mjml=False),
         # A translated body never goes out with the untranslated text part.
         text=wording.text if own_body else _first(wording.text, template.text),
         language=language,
     )
+
+
+def _with_blocks(
+    body: str, blocks: Mapping[str, TemplateDocument], languages: tuple[str, str], *, is_mjml: bool
+) -> str:
+    """The body with its marks replaced by blocks in the body's language, else the shop's; an MJML body takes HTML as
+    well. A mark of a block that is not there stays, which nobody sees.
+    """
+
+    def block(mark: re.Match[str]) -> str:
+        if (found := blocks.get(mark[1])) is None:
+            return mark[0]
+        _, wording = _wording(found, languages, found.language or languages[1])
+        candidates = [wording.mjml, wording.html, found.mjml, found.html] if is_mjml else [wording.html, found.html]
+        return _first(*candidates) or mark[0]
+
+    return _BLOCK_MARK.sub(block, body)
 
 
 def _wording(template: TemplateDocument, languages: Iterable[str], own: str) -> tuple[str, Wording]:

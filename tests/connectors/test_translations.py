@@ -31,7 +31,8 @@ def said() -> set[str]:
     environment = Environment(autoescape=True, extensions=[Abort])
     for page in (PROJECT / "templates" / "console").glob("*.html"):
         tree = environment.parse(page.read_text(encoding="utf-8"))
-        found |= {str(text) for _, _, text in extract_from_ast(tree, ["words"])}
+        for _, _, text in extract_from_ast(tree, ["words"]):
+            found.add(str(text[0] if isinstance(text, tuple) else text))
     for used in environment.parse(LAYOUT.read_text(encoding="utf-8")).find_all(nodes.Filter):
         if used.name == "translate" and isinstance(used.node, nodes.Const):
             found.add(used.node.value)

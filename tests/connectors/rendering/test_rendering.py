@@ -14,7 +14,7 @@ from domain.errors import TemplateAborted
 from domain.message_context import cart_context, customer_context, message_context, shop_context
 from domain.shop_settings import ShopSettings
 from domain.template_language import FILTERS, TESTS, faults, template_findings
-from domain.templates import TemplateDocument, email_content
+from domain.templates import Frame, TemplateDocument, email_content
 from perennial.builtins import read_templates
 from tests.connectors.rendering.conftest import FRAME, TEXT, content, html_of
 
@@ -22,6 +22,8 @@ BUILT_IN = {
     key: TemplateDocument.model_validate(document)
     for key, document in read_templates(Path(__file__).parents[3] / "templates" / "email").items()
 }
+
+FRAME_OF_ALL = Frame(BUILT_IN["layout"])
 
 # What comes out -------------------------------------------------------------------------------------------
 
@@ -229,7 +231,7 @@ async def test_the_built_in_templates_hold_with_much_little_and_no_data(
         "links": {"unsubscribe": "https://l/u/t", "preferences": "https://l/u/t", "view": "https://l/v/t"},
     }
 
-    rendered = await renderer.render(email_content(template, [], layout=BUILT_IN["layout"]), context)
+    rendered = await renderer.render(email_content(template, [], frame=FRAME_OF_ALL), context)
 
     assert template_findings(template) == []
     assert rendered.missing == ()
@@ -242,7 +244,7 @@ async def test_the_built_in_templates_hold_with_much_little_and_no_data(
 
 async def test_only_who_asked_for_a_message_is_told_so(renderer: Renderer) -> None:
     template, frame = BUILT_IN["cart-reminder"], BUILT_IN["layout"]
-    content = email_content(template, [], layout=frame)
+    content = email_content(template, [], frame=Frame(frame))
     shared = {
         "shop": shop_context(ShopSettings()),
         "links": {"unsubscribe": "https://l/u/t", "preferences": "https://l/p/t", "view": "https://l/v/t"},
@@ -261,7 +263,7 @@ async def test_only_who_asked_for_a_message_is_told_so(renderer: Renderer) -> No
 
 
 async def test_the_shipped_footer_speaks_the_readers_language(renderer: Renderer) -> None:
-    content = email_content(BUILT_IN["cart-reminder"], ["de"], layout=BUILT_IN["layout"])
+    content = email_content(BUILT_IN["cart-reminder"], ["de"], frame=FRAME_OF_ALL)
     links = {"unsubscribe": "https://l/u/t", "preferences": "https://l/p/t", "view": "https://l/v/t"}
     context = {
         "shop": shop_context(ShopSettings(name="Grün & Co")),
