@@ -1,7 +1,7 @@
 """The links of an e-mail's HTML, found by the rules that browsers read tags by (HTML standard, 13.2.5).
 
-A parser for the whole document would take several times as long as rendering it, for every message; what matters here
-are the attributes of two elements. Everything but the targets that change stays as its author wrote it.
+A parser for the whole document would take several times as long as rendering it, for every message, and seconds for
+broken input (decision 0018). Everything but the targets that change stays as its author wrote it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.link_hosts import LinkHosts
 from domain.message_links import lead_links, targets
@@ -89,6 +93,49 @@ def test_without_counting_nothing_changes_but_what_leads_nowhere() -> None:
     html = '<a href=https://shop.example/>a</a><a href="javascript:x">b</a>'
 
     assert lead_links(html, BASE, HOSTS, None) == '<a href=https://shop.example/>a</a><a href="#">b</a>'
+
+
+class _Judge(HTMLParser):
+    """The links that the parser of Python's library finds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """The first `href` of a link, if it has a value."""
+        written = next((value for name, value in attributes if name == "href"), None)
+        if tag in ("a", "area") and written is not None:
+            self.found.append(written.strip())
+
+
+_VALUES = st.text("abc:/?=.#-_% ", min_size=1, max_size=12)
+_QUOTED = st.one_of(
+    _VALUES.map(lambda value: f'"{value}>"'),
+    _VALUES.map(lambda value: f"'{value} href=x>'"),
+    st.text("abc:/?=.#-_%", min_size=1, max_size=12).map(lambda value: f"x{value}"),
+)
+_NAMES = st.sampled_from(["href", "HREF", "data-href", "title", "class", "hrefx", "x:href"])
+_ATTRIBUTES = st.builds(
+    lambda name, around, value: f"{name}{around}{value}", _NAMES, st.sampled_from(["=", " = "]), _QUOTED
+)
+_TAGS = st.builds(
+    lambda name, gap, attributes, end: f"<{name}{gap}{gap.join(attributes)}{end}",
+    st.sampled_from(["a", "A", "area", "abbr", "p", "img", "article"]),
+    st.sampled_from([" ", "\n", "\t  "]),
+    st.lists(st.one_of(_ATTRIBUTES, st.sampled_from(["checked", "alt"])), max_size=4),
+    st.sampled_from([" >", "\n>"]),
+)
+
+
+@given(st.lists(st.one_of(_TAGS, st.text("ab<> \"'=/", max_size=6).map(lambda text: text.replace("<", "&lt;")))))
+def test_the_links_are_those_that_a_parser_finds(pieces: list[str]) -> None:
+    html = "".join(pieces)
+    judge = _Judge()
+    judge.feed(html)
+    judge.close()
+
+    assert targets(html) == judge.found
 
 
 def test_a_page_of_broken_tags_takes_no_longer_than_a_whole_one() -> None:
