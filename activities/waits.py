@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from temporalio import activity
 
@@ -14,7 +14,7 @@ from database.runs import find_happening, happenings, has_pending_events
 from database.session import Database, WriteSession
 from database.shop_settings import shop_settings
 from domain.conditions.scope import Scope
-from domain.journeys.deadlines import CannotWait, EndsAt, Zones, end_of
+from domain.journeys.deadlines import CannotWait, EndsAt, Facts, Zones, end_of
 from domain.journeys.library import DefinitionLibrary
 from domain.journeys.steps import WaitForStep, WaitStep
 from domain.journeys.waiting import CompiledWait, Happening, Met, Standing, Watcher, compile_wait
@@ -60,11 +60,14 @@ class WaitActivities:
 async def _wait(session: WriteSession, opened: OpenStep, step: WaitStep) -> StepOutcome:
     customer = opened.customer
     zones = Zones(customer.zone, (await shop_settings(session)).zone)
-    end = end_of(step.wait, opened.row.reached_at, customer.traits, zones)
-    if step.wait.until_date is not None and opened.is_in_doubt:
-        by_trusted = end_of(step.wait, opened.row.reached_at, opened.profile.trusted_traits, zones)
-        if by_trusted != end:
-            opened.doubt(Doubt.DATE)
+
+    def end_by(traits: Mapping[str, Any]) -> EndsAt | CannotWait:
+        facts = Facts(traits, opened.run.entry)
+        return end_of(step.wait, opened.row.reached_at, facts, zones, max_days=opened.definition.max_days)
+
+    end = end_by(customer.traits)
+    if step.wait.trait is not None and opened.is_in_doubt and end_by(opened.profile.trusted_traits) != end:
+        opened.doubt(Doubt.DATE)
     match end:
         case CannotWait(reason):
             await _leave(session, opened, "timed_out")

@@ -86,9 +86,9 @@ class JourneyVersion:
         """The `wait` steps that end on a date held in a trait: step id -> name of the trait, without a path into it."""
         steps = (step for step in self.definition.walk() if isinstance(step, WaitStep))
         return {
-            step.id: str(steps_of(step.wait.until_date.trait)[0])
+            step.id: str(steps_of(step.wait.trait)[0])
             for step in steps
-            if step.id is not None and step.wait.until_date is not None
+            if step.id is not None and step.wait.trait is not None
         }
 
 

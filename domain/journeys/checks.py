@@ -207,12 +207,15 @@ def _waits(definition: JourneyDefinition, around: Surroundings) -> Iterator[Find
     for step, place in steps_with_places(definition):
         match step:
             case WaitStep(wait=body):
-                yield from _length(body.for_, definition, place.within("/wait/for"))
+                if isinstance(body.for_, str):
+                    yield from _length(body.for_, definition, place.within("/wait/for"))
                 if body.zone not in ("customer", "shop"):
                     yield from _zone(body.zone, place.within("/wait/zone"))
-                if body.until_date is not None:
-                    at = place.within("/wait/until_date/trait")
-                    yield from check_trait_path(body.until_date.trait, at, around.seen)
+                if body.trait is not None:
+                    yield from check_trait_path(body.trait, place.within("/wait/until_date/trait"), around.seen)
+                if (looked_up := body.from_data) is not None and looked_up.event is not None:
+                    at = place.within(f"/wait/{'for' if body.until_date is None else 'until_date'}/event")
+                    yield from check_path_into(looked_up.event, entry_events(definition), at, around.seen)
             case WaitForStep(wait_for=body):
                 yield from _length(body.timeout, definition, place.within("/wait_for/timeout"))
                 if body.timeout is None:

@@ -1,22 +1,26 @@
-"""When a `wait` ends: durations, local times, dates held in traits. Pure; asked again when a zone changes."""
+"""When a `wait` ends: durations, local times, dates that are looked up. Pure; asked again when a zone changes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from domain.conditions.dates import moment_of
 from domain.conditions.paths import reader
 from domain.durations import Duration, parse_duration
-from domain.journeys.step_bodies import UntilDate
+from domain.journeys.step_bodies import EventLength, UntilDate
 from domain.journeys.steps import Wait
 from domain.local_time import first_at, local_instant, resolve_zone
+from domain.money import amount_of
 
 DATE_TIME_OF_DAY = time(9)
 """When a date without a time of day falls due, as for date entries."""
+
+_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +50,54 @@ class CannotWait:
     reason: str
 
 
-def end_of(wait: Wait, entered: datetime, traits: Mapping[str, Any], zones: Zones) -> EndsAt | CannotWait:
-    """When a wait that was entered at `entered` ends. The instant may lie in the past: the run goes on at once."""
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Where dates and durations are looked up: the customer's traits and the event that entered (any JSON objects)."""
+
+    traits: Mapping[str, Any]
+    entry: Mapping[str, Any]
+
+
+def end_of(wait: Wait, entered: datetime, facts: Facts, zones: Zones, *, max_days: int) -> EndsAt | CannotWait:
+    """When a wait that was entered at `entered` ends. The instant may lie in the past: the run goes on at once.
+
+    A duration from an event is no longer than `max_days`, as one that is written out.
+    """
     zone = zones.named(wait.zone)
     if wait.until_date is not None:
-        return _end_of_date(wait.until_date, traits, zone)
-    earliest = entered if wait.for_ is None else _after(parse_duration(wait.for_), entered, zone)
+        return _end_of_date(wait.until_date, facts, zone)
+    duration = _length_of(wait.for_, facts.entry, max_days)
+    if isinstance(duration, CannotWait):
+        return duration
+    earliest = _after(duration, entered, zone)
+    if isinstance(wait.for_, EventLength):
+        earliest = min(earliest, entered + timedelta(days=max_days))
     if wait.until is None:
         return EndsAt(earliest, zone.key)
     return EndsAt(first_at(time.fromisoformat(wait.until), earliest, zone, wait.days), zone.key)
 
 
-def _end_of_date(until: UntilDate, traits: Mapping[str, Any], zone: ZoneInfo) -> EndsAt | CannotWait:
-    found = reader(until.trait)(traits)
+def _length_of(written: str | EventLength | None, entry: Mapping[str, Any], max_days: int) -> Duration | CannotWait:
+    if not isinstance(written, EventLength):
+        return parse_duration(written or "0s")
+    found = reader(written.event)(entry)
     if not found:
-        return CannotWait("trait_missing")
+        return CannotWait("property_missing")
+    number, one = amount_of(found[0]), parse_duration(f"1{written.unit}")
+    if number is None or number < 0 or (one.months and number != number.to_integral_value()):  # no half months
+        return CannotWait("property_not_a_duration")
+    counted = min(number, Decimal(max_days) if one.months else Decimal(max_days * _DAY_SECONDS) / one.seconds)
+    return Duration(int(counted * one.seconds), int(counted * one.months))
+
+
+def _end_of_date(until: UntilDate, facts: Facts, zone: ZoneInfo) -> EndsAt | CannotWait:
+    source = "trait" if until.event is None else "property"
+    found = reader(until.trait)(facts.traits) if until.trait is not None else reader(until.event or "")(facts.entry)
+    if not found:
+        return CannotWait(f"{source}_missing")
     moment = moment_of(found[0])
     if moment is None:
-        return CannotWait("trait_not_a_date")
+        return CannotWait(f"{source}_not_a_date")
     day, clock = _on_the_clock(moment, zone)
     try:
         if until.offset is not None:

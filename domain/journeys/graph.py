@@ -107,7 +107,7 @@ def _is_message(step: Step, channels: Collection[str]) -> bool:
 def _least_seconds(step: Step) -> float:
     """The least time that a step takes: a `wait` its duration; a `wait_for` none, unless only its timeout ends it."""
     match step:
-        case WaitStep(wait=body) if body.for_ is not None:
+        case WaitStep(wait=body) if isinstance(body.for_, str):
             return parse_duration(body.for_).longest().total_seconds()
         case WaitForStep(wait_for=body) if not body.any and body.timeout is not None:
             return parse_duration(body.timeout).longest().total_seconds()

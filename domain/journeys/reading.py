@@ -13,7 +13,7 @@ def reads_customer(step: Step) -> bool:
         case BranchStep() | PointsStep():  # what was earned a moment ago can be taken
             return True
         case WaitStep(wait=body):
-            return body.until_date is not None
+            return body.trait is not None
         case UpdateStep(update=body):
             return _mentions_customer(body.traits)
         case EmitStep(emit=body):

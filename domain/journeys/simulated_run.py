@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, Self, assert_never
+from typing import Any, Protocol, Self, assert_never
 
 from domain.conditions.memory import HistoryJudge, compile_condition
 from domain.conditions.scope import Scope
-from domain.journeys.deadlines import CannotWait, EndsAt, end_of
+from domain.journeys.deadlines import CannotWait, EndsAt, Facts, end_of
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.flow import Flow, id_of
 from domain.journeys.interpreter import Interpreter
@@ -233,10 +233,10 @@ class SimulatedRun:
         return reason
 
     def _wait(self, step: WaitStep, visit: int) -> StepOutcome:
-        customer, reached_at = self.world.customer, self._reached_at(step, visit)
-        end = end_of(step.wait, reached_at, customer.traits, customer.zones)
-        if step.wait.until_date is not None:
-            self.trusted &= end == end_of(step.wait, reached_at, customer.record.trusted_traits, customer.zones)
+        customer = self.world.customer
+        end = self._end_by(customer.traits, step, visit)
+        if step.wait.trait is not None:
+            self.trusted &= end == self._end_by(customer.record.trusted_traits, step, visit)
         match end:
             case CannotWait():
                 return self._leave(_skipped(DATE_MISSING))
@@ -244,6 +244,11 @@ class SimulatedRun:
                 return StepOutcome(kind=OutcomeKind.LATER, at=when)
             case EndsAt():
                 return self._leave(DONE)
+
+    def _end_by(self, traits: Mapping[str, Any], step: WaitStep, visit: int) -> EndsAt | CannotWait:
+        facts, reached_at = Facts(traits, self._entry()), self._reached_at(step, visit)
+        max_days = self.flow.definition.max_days
+        return end_of(step.wait, reached_at, facts, self.world.customer.zones, max_days=max_days)
 
     def _wait_for(self, step: WaitForStep, visit: int) -> StepOutcome:
         wait = self._waits.get((id_of(step), visit)) or self._register(step, visit)

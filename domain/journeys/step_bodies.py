@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
+from domain.conditions.operators import PathText
 from domain.document import Document, WholeNumber
 from domain.durations import DurationText, PeriodText
 
@@ -14,11 +15,32 @@ LocalTime = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", exa
 
 
 class UntilDate(Document):
-    """A date held in a trait, moved by `offset`, at a local time."""
+    """A date held in a trait or in the entry event (`event`, a path into it), moved by `offset`, at a local time."""
 
-    trait: str
+    trait: str | None = None
+    event: PathText | None = None
     offset: DurationText | None = None
     at: LocalTime | None = None
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> UntilDate:
+        if (self.trait is None) == (self.event is None):
+            raise ValueError("say where the date is: trait, or event with a path such as properties.delivered_at")
+        return self
+
+
+class EventLength(Document):
+    """A length of time that the entry event says: the number at `event`, a path into it, in `unit`."""
+
+    event: PathText
+    unit: Literal["s", "m", "h", "d", "w", "mo", "y"]
+
+
+Length = Annotated[
+    Annotated[PeriodText, Tag("duration")] | Annotated[EventLength, Tag("event")],
+    Discriminator(lambda written: "event" if isinstance(written, dict | EventLength) else "duration"),
+]
+"""How long a wait is: written out, or looked up."""
 
 
 MOST_POINTS = 1_000_000_000

@@ -17,8 +17,10 @@ from domain.durations import PeriodText
 from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
 from domain.journeys.step_bodies import (
     Emit,
+    EventLength,
     Exit,
     Goto,
+    Length,
     LocalTime,
     Points,
     Reward,
@@ -81,10 +83,11 @@ class Send(Document):
 class Wait(Document):
     """`for` and `until`: the first such local time at or after the duration. `zone`: customer, shop or an IANA name.
 
-    `on_missing` says what follows when the date is missing or cannot be read: by default the run ends.
+    `on_missing` says what follows when a date, or a duration from an event, is missing or cannot be read: by default
+    the run ends.
     """
 
-    for_: PeriodText | None = Field(default=None, alias="for")
+    for_: Length | None = Field(default=None, alias="for")
     until: LocalTime | None = None
     days: list[Weekday] | None = Field(default=None, min_length=1)
     zone: str = "customer"
@@ -94,12 +97,24 @@ class Wait(Document):
     @model_validator(mode="before")
     @classmethod
     def _lift_on_missing(cls, raw: Any) -> Any:  # raw document, any JSON
-        """It may stand beside the date that it is about."""
-        date = raw.get("until_date") if isinstance(raw, dict) else None
-        if not isinstance(date, dict) or "on_missing" not in date or "on_missing" in raw:
+        """It may stand with the date or duration that it is about."""
+        if not isinstance(raw, dict) or "on_missing" in raw:
             return raw
-        bare = {key: value for key, value in date.items() if key != "on_missing"}
-        return {**raw, "until_date": bare, "on_missing": date["on_missing"]}
+        for name in ("until_date", "for"):
+            if isinstance(body := raw.get(name), dict) and "on_missing" in body:
+                bare = {key: value for key, value in body.items() if key != "on_missing"}
+                return {**raw, name: bare, "on_missing": body["on_missing"]}
+        return raw
+
+    @property
+    def from_data(self) -> UntilDate | EventLength | None:
+        """The date or duration that is looked up, and so may be missing."""
+        return self.until_date or (self.for_ if isinstance(self.for_, EventLength) else None)
+
+    @property
+    def trait(self) -> str | None:
+        """The trait that holds the date."""
+        return None if self.until_date is None else self.until_date.trait
 
     @model_validator(mode="after")
     def _waits_for_something(self) -> Wait:
@@ -109,8 +124,8 @@ class Wait(Document):
             raise ValueError("say how long: for, until or until_date")
         if self.days and not self.until:
             raise ValueError("days needs until: the local time on those days")
-        if self.until_date is None and "on_missing" in self.model_fields_set:
-            raise ValueError("on_missing is about the date of until_date; only that can be missing")
+        if self.from_data is None and "on_missing" in self.model_fields_set:
+            raise ValueError("on_missing is about the date of until_date or a duration from an event: both can be missing")
         return self
 
 

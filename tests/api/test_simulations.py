@@ -129,6 +129,22 @@ async def test_a_simulation_writes_and_sends_nothing(client: httpx.AsyncClient, 
             assert (await session.execute(select(func.count()).select_from(table))).scalar_one() == 0
 
 
+async def test_simulated_runs_wait_as_long_as_their_event_says(client: httpx.AsyncClient, database: Database) -> None:
+    start = NOW - timedelta(days=5)
+    for name, properties in (("long", {"days": 4}), ("short", {"days": "1"}), ("none", {})):
+        await happened(database, await subscribed(database, name), "Product Added", start, cart_id=name, **properties)
+    steps = [
+        {"wait": {"for": {"event": "properties.days", "unit": "d"}}, "id": "days"},
+        {"send": {"template": "t"}, "id": "first"},
+    ]
+
+    found = await simulate(client, definition=REMINDER | {"steps": steps})
+
+    days = [day["day"] for day in found["messages_per_day"] if day["messages"]]
+    assert days == [str((start + timedelta(days=count)).date()) for count in (1, 4)]
+    assert found["exited"] == {"date_missing": 1}
+
+
 async def test_dates_enter_in_a_simulation_too(client: httpx.AsyncClient, database: Database) -> None:
     await subscribed(database, "u-1", birthday="1990-05-01")
     await subscribed(database, "u-2", birthday="1990-09-01")

@@ -97,6 +97,16 @@ CASES: Mapping[str, tuple[list[Any], dict[str, Any], tuple[str, str | None, str]
         {"max_days": 30},
         ("wait_too_long", "w", "/steps/0/wait/for"),
     ),
+    "duration from nowhere in an event": (
+        [{"wait": {"for": {"event": "days", "unit": "d"}}, "id": "w"}],
+        {},
+        ("malformed_path", "w", "/steps/0/wait/for/event"),
+    ),
+    "date from nowhere in an event": (
+        [{"wait": {"until_date": {"event": "delivered_at"}}, "id": "w"}],
+        {},
+        ("malformed_path", "w", "/steps/0/wait/until_date/event"),
+    ),
     "secret in a header": (
         [{"call": {"url": "https://shop.example/x", "headers": {"X-Api-Key": "s3cret-value"}}, "id": "c"}],
         {},

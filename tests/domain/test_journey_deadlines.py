@@ -1,4 +1,4 @@
-"""When waits end: durations are exact, local times are the customer's, dates come from traits."""
+"""When waits end: durations are exact, local times are the customer's, dates come from traits and from events."""
 
 from __future__ import annotations
 
@@ -8,15 +8,29 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from domain.journeys.deadlines import CannotWait, EndsAt, Zones, end_of
+from domain.journeys.deadlines import CannotWait, EndsAt, Facts, Zones, end_of
 from domain.journeys.steps import Wait
 
 BERLIN = Zones("Europe/Berlin", "UTC")
 FRIDAY = datetime(2026, 3, 27, 12, 0, tzinfo=UTC)  # two days before clocks go forward in Berlin
 
 
-def ends(wait: dict[str, Any], traits: dict[str, Any] | None = None, zones: Zones = BERLIN) -> datetime:
-    found = end_of(Wait.model_validate(wait), FRIDAY, traits or {}, zones)
+def end(
+    wait: dict[str, Any],
+    traits: dict[str, Any] | None = None,
+    zones: Zones = BERLIN,
+    entry: dict[str, Any] | None = None,
+) -> EndsAt | CannotWait:
+    return end_of(Wait.model_validate(wait), FRIDAY, Facts(traits or {}, entry or {}), zones, max_days=60)
+
+
+def ends(
+    wait: dict[str, Any],
+    traits: dict[str, Any] | None = None,
+    zones: Zones = BERLIN,
+    entry: dict[str, Any] | None = None,
+) -> datetime:
+    found = end(wait, traits, zones, entry)
     assert isinstance(found, EndsAt)
     return found.at
 
@@ -72,9 +86,7 @@ def test_until_date_reads_a_trait(value: str, until: dict[str, str], expected: d
 
 @pytest.mark.parametrize(("traits", "reason"), [({}, "trait_missing"), ({"d": "soon"}, "trait_not_a_date")])
 def test_without_a_date_there_is_nothing_to_wait_for(traits: dict[str, Any], reason: str) -> None:
-    wait = Wait.model_validate({"until_date": {"trait": "d"}})
-
-    assert end_of(wait, FRIDAY, traits, BERLIN) == CannotWait(reason)
+    assert end({"until_date": {"trait": "d"}}, traits) == CannotWait(reason)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +94,79 @@ def test_without_a_date_there_is_nothing_to_wait_for(traits: dict[str, Any], rea
     [("9999-12-31", {"offset": "1d"}), ("9999-12-31", {"at": "23:59"}), ("9998-12-31T23:59:59Z", {"offset": "2y"})],
 )
 def test_a_date_that_means_never_is_nothing_to_wait_for(never: str, until: dict[str, str]) -> None:
-    wait = Wait.model_validate({"until_date": {"trait": "d", **until}})
+    found = end({"until_date": {"trait": "d", **until}}, {"d": never}, Zones("America/New_York", "UTC"))
 
-    assert end_of(wait, FRIDAY, {"d": never}, Zones("America/New_York", "UTC")) == CannotWait("date_out_of_range")
+    assert found == CannotWait("date_out_of_range")
+
+
+def delivered(**properties: Any) -> dict[str, Any]:
+    return {"event": "Order Delivered", "properties": properties, "timestamp": "2026-03-27T12:00:00+00:00"}
+
+
+def test_until_date_reads_the_entry_event() -> None:
+    until = {"until_date": {"event": "properties.parcels[0].at", "offset": "2d", "at": "10:00"}}
+
+    assert ends(until, entry=delivered(parcels=[{"at": "2026-04-01"}])) == datetime(2026, 4, 3, 8, 0, tzinfo=UTC)
+    assert ends({"until_date": {"event": "timestamp", "offset": "1d"}}, entry=delivered()) - FRIDAY == timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("properties", "reason"), [({}, "property_missing"), ({"at": None}, "property_missing"), ({"at": 5}, "property_not_a_date")]
+)
+def test_an_event_without_a_date_gives_nothing_to_wait_for(properties: dict[str, Any], reason: str) -> None:
+    assert end({"until_date": {"event": "properties.at"}}, entry=delivered(**properties)) == CannotWait(reason)
+
+
+@pytest.mark.parametrize(
+    ("days", "unit", "expected"),
+    [
+        (3, "d", timedelta(days=3)),
+        ("3", "d", timedelta(days=3)),
+        (3.0, "d", timedelta(days=3)),
+        (1.5, "h", timedelta(minutes=90)),
+        (0, "d", timedelta()),
+        (1, "mo", timedelta(days=31, hours=-1)),
+        (61, "d", timedelta(days=60)),
+        (10**9, "w", timedelta(days=60)),
+        (10**9, "y", timedelta(days=60)),
+    ],
+)
+def test_a_duration_comes_from_the_entry_event_and_is_no_longer_than_the_journey_may_last(
+    days: Any, unit: str, expected: timedelta
+) -> None:
+    wait = {"for": {"event": "properties.days", "unit": unit}}
+
+    assert ends(wait, entry=delivered(days=days)) - FRIDAY == expected
+
+
+def test_a_duration_from_an_event_may_be_followed_by_a_local_time() -> None:
+    wait = {"for": {"event": "properties.days", "unit": "d"}, "until": "10:00"}
+
+    assert ends(wait, entry=delivered(days=1)) == datetime(2026, 3, 29, 8, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("days", "unit", "reason"),
+    [
+        (None, "d", "property_missing"),
+        (-1, "d", "property_not_a_duration"),
+        ("soon", "d", "property_not_a_duration"),
+        ("NaN", "d", "property_not_a_duration"),
+        (True, "d", "property_not_a_duration"),
+        ([3], "d", "property_not_a_duration"),
+        (1.5, "mo", "property_not_a_duration"),
+    ],
+)
+def test_what_is_no_length_of_time_gives_nothing_to_wait_for(days: Any, unit: str, reason: str) -> None:
+    wait = {"for": {"event": "properties.days", "unit": unit}}
+
+    assert end(wait, entry=delivered(days=days)) == CannotWait(reason)
+
+
+@pytest.mark.parametrize("date", [{}, {"trait": "d", "event": "properties.d"}])
+def test_a_date_comes_from_one_place(date: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="say where the date is"):
+        Wait.model_validate({"until_date": date})
 
 
 @pytest.mark.parametrize(
@@ -92,6 +174,8 @@ def test_a_date_that_means_never_is_nothing_to_wait_for(never: str, until: dict[
     [
         {"until_date": {"trait": "d"}, "on_missing": "skip"},
         {"until_date": {"trait": "d", "on_missing": "skip"}},
+        {"until_date": {"event": "properties.d", "on_missing": "skip"}},
+        {"for": {"event": "properties.d", "unit": "d", "on_missing": "skip"}},
     ],
 )
 def test_what_a_missing_date_does_may_stand_beside_the_date_or_with_it(written: dict[str, Any]) -> None:

@@ -81,6 +81,38 @@ async def test_a_date_in_the_past_goes_on_at_once_and_a_missing_one_does_what_th
     ]
 
 
+async def test_a_run_waits_as_long_as_the_event_that_entered_says(stage: Stage) -> None:
+    await stage.publish(
+        journey(
+            {"wait": {"for": {"event": "properties.days", "unit": "d"}}, "id": "days"},
+            {"wait": {"until_date": {"event": "properties.delivered_at", "offset": "1d"}, "zone": "UTC"}, "id": "date"},
+            {"wait": {"for": {"event": "properties.hours", "unit": "h"}, "on_missing": "skip"}, "id": "skipped"},
+            {"wait": {"until_date": {"event": "properties.returned_at"}}, "id": "ends"},
+            {"send": {"template": "t"}, "id": "never"},
+        )
+    )
+    delivered = (stage.now + timedelta(days=5)).replace(microsecond=0)
+    properties = {"days": "3", "delivered_at": delivered.isoformat(), "hours": "some"}
+    run = await stage.enter("welcome", entry={"event": "Order Delivered", "properties": properties})
+
+    ended = await run.ends()
+
+    assert (ended.state, ended.reason) == ("exited", "date_missing")
+    days, date = await run.step("days"), await run.step("date")
+    assert days is not None
+    assert days.at is not None
+    assert days.at - days.reached_at >= timedelta(days=3)
+    assert date is not None
+    assert date.at is not None
+    assert date.at >= delivered + timedelta(days=1)
+    assert sorted(await run.log()) == [
+        ("date", 1, "done", None),
+        ("days", 1, "done", None),
+        ("ends", 1, "skipped", "date_missing"),
+        ("skipped", 1, "skipped", "date_missing"),
+    ]
+
+
 async def test_a_wait_is_met_by_what_came_since_the_run_left_its_last_wait(stage: Stage) -> None:
     waits = {"wait_for": {"any": [{**PURCHASE, "steps": [{"exit": "bought"}]}], "timeout": "1d"}, "id": "order"}
     await stage.publish(journey(waits))
