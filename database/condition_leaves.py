@@ -53,6 +53,7 @@ from domain.conditions.model import (
     PointsAre,
     Predicate,
     PropertyIs,
+    SavedIs,
     ScoreIs,
     SegmentIs,
     TierIs,
@@ -93,6 +94,7 @@ Leaf = (
     | AggregateIs
     | MessageWas
     | ConsentIs
+    | SavedIs
     | VariantIs
     | InBucket
     | SegmentIs
@@ -121,7 +123,7 @@ def leaf_holds(condition: Leaf, frame: Frame) -> ColumnElement[bool]:
             return _without_rows(condition, frame)
 
 
-_WithoutRows = TraitIs | EventIs | VariantIs | InBucket | SegmentIs | ScoreIs
+_WithoutRows = TraitIs | EventIs | SavedIs | VariantIs | InBucket | SegmentIs | ScoreIs
 
 
 def _without_rows(condition: _WithoutRows, frame: Frame) -> ColumnElement[bool]:
@@ -131,6 +133,8 @@ def _without_rows(condition: _WithoutRows, frame: Frame) -> ColumnElement[bool]:
             return compared(frame.traits, condition.trait, condition.comparison, frame)
         case EventIs():
             return compared(frame.entry, condition.event, condition.comparison, frame)
+        case SavedIs():
+            return compared(frame.saved, condition.saved, condition.comparison, frame)
         case VariantIs(variant=step, eq=arm):
             assigned = frame.variants.op("->>", return_type=Text())(literal(step, Text))
             return func.coalesce(assigned == literal(arm, Text), false())

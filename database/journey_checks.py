@@ -201,9 +201,7 @@ def _traits_by_path(definition: JourneyDefinition) -> frozenset[str]:
     paths = [entry.date.trait for entry in definition.enter.entries if isinstance(entry, DateEntry)]
     paths += [match.trait for match, _ in matches_with_places(definition) if isinstance(match, TraitMatch)]
     paths += [
-        step.wait.trait
-        for step in definition.walk()
-        if isinstance(step, WaitStep) and step.wait.trait is not None
+        step.wait.trait for step in definition.walk() if isinstance(step, WaitStep) and step.wait.trait is not None
     ]
     return frozenset(re.split(r"[.\[]", path, maxsplit=1)[0] for path in paths)
 

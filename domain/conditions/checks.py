@@ -17,6 +17,7 @@ from domain.conditions.model import (
     NotOf,
     Predicate,
     PropertyIs,
+    SavedIs,
     ScoreIs,
     SegmentIs,
     TierAtLeast,
@@ -79,20 +80,24 @@ ENTRY_ROOTS = ("event", "properties", "context", "timestamp", "event_id", "messa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a condition stands. `in_run`: there is an entry event, one of `entry_events` as far as they are known."""
+    """Where a condition stands. `in_run`: there is an entry event, one of `entry_events` as far as they are known.
+
+    `saved`: the names under which steps keep something that can be known there.
+    """
 
     pointer: str = ""
     step: str | None = None
     in_run: bool = True
     entry_events: Collection[str] = ()
+    saved: Collection[str] = ()
 
 
 ANYWHERE = Place()
 
 
 def check_condition(condition: Condition, seen: Seen = NOTHING_KNOWN, place: Place = ANYWHERE) -> list[Finding]:
-    """Errors not_available_yet, never_true, needs_a_run, unknown_path; warnings *_never_seen, wrong_type, unknown_tier,
-    unknown_template and unknown_journey.
+    """Errors not_available_yet, never_true, needs_a_run, unknown_path and unknown_saved; warnings *_never_seen,
+    wrong_type, unknown_tier, unknown_template and unknown_journey.
     """
     never = _never_true(impossible(condition, place.pointer), place)
     return [*_of_leaves(condition, seen, place), *never]
@@ -141,8 +146,8 @@ def _of_leaves(condition: Condition, seen: Seen, place: Place) -> Iterator[Findi
                 yield from _types(leaf, path, seen.traits, pointer, place, kind="trait")
             case EventIs(event=path):
                 yield from _of_entry(leaf, path, seen, pointer, place)
-            case VariantIs() if not place.in_run:
-                yield _needs_a_run("a variant", pointer, place)
+            case SavedIs() | VariantIs():
+                yield from _of_run(leaf, pointer, place)
             case Did() | AggregateIs():
                 yield from _of_events(leaf, seen, pointer, place)
             case TierIs():
@@ -155,6 +160,14 @@ def _of_leaves(condition: Condition, seen: Seen, place: Place) -> Iterator[Findi
                 yield _finding("not_available_yet", Severity.ERROR, pointer, message, place)
             case _:
                 pass
+
+
+def _of_run(leaf: SavedIs | VariantIs, pointer: str, place: Place) -> Iterator[Finding]:
+    if not place.in_run:
+        yield _needs_a_run("a variant" if isinstance(leaf, VariantIs) else "saved answers", pointer, place)
+    elif isinstance(leaf, SavedIs) and (name := steps_of(leaf.saved)[0]) not in place.saved:
+        message = f"No step of this journey keeps anything as {name!r}; write a name that a step has as its save_as."
+        yield _finding("unknown_saved", Severity.ERROR, f"{pointer}/saved", message, place)
 
 
 def _of_tier(leaf: TierIs, seen: Seen, pointer: str, place: Place) -> Iterator[Finding]:

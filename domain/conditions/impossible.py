@@ -20,6 +20,7 @@ from domain.conditions.model import (
     NotOf,
     Predicate,
     PropertyIs,
+    SavedIs,
     TraitIs,
 )
 from domain.conditions.operators import MOMENT_OPERATORS, NUMBER_OPERATORS, Compared, Comparison, Operator, Reference
@@ -28,6 +29,7 @@ from domain.conditions.scope import Scope
 from domain.conditions.values import NEGATED, PAIRS, equals, folded, is_number
 
 Tree = Condition | Predicate
+_AtPath = TraitIs | EventIs | SavedIs | PropertyIs
 
 _ANY_SCOPE = Scope(as_of=datetime(2000, 1, 1, tzinfo=UTC))  # for operators that ask neither clock nor zone
 
@@ -77,9 +79,7 @@ def _impossible_all(inner: Sequence[Tree], pointer: str) -> Iterator[Impossible]
 
 
 def _contradiction(inner: Sequence[Tree], pointer: str) -> Iterator[Impossible]:
-    compared = [
-        (position, one) for position, one in enumerate(inner) if isinstance(one, TraitIs | EventIs | PropertyIs)
-    ]
+    compared = [(position, one) for position, one in enumerate(inner) if isinstance(one, _AtPath)]
     for later, (position, one) in enumerate(compared):
         for other_position, other in compared[:later]:
             if _subject(one) == _subject(other) and _exclude(one.comparison, other.comparison):
@@ -89,14 +89,14 @@ def _contradiction(inner: Sequence[Tree], pointer: str) -> Iterator[Impossible]:
                 return
 
 
-def _subject(compared: TraitIs | EventIs | PropertyIs) -> tuple[type, str] | object:
+def _subject(compared: _AtPath) -> tuple[type, str] | object:
     path = _path(compared)
     return object() if EACH in steps_of(path) else (type(compared), path)  # an array's elements may differ
 
 
-def _path(compared: TraitIs | EventIs | PropertyIs) -> str:
+def _path(compared: _AtPath) -> str:
     match compared:
-        case TraitIs(trait=path) | EventIs(event=path) | PropertyIs(property=path):
+        case TraitIs(trait=path) | EventIs(event=path) | SavedIs(saved=path) | PropertyIs(property=path):
             return path
 
 

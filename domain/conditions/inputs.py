@@ -19,6 +19,7 @@ from domain.conditions.model import (
     NotOf,
     Predicate,
     PropertyIs,
+    SavedIs,
     TraitIs,
     VariantIs,
 )
@@ -48,7 +49,8 @@ class Inputs:
 
 
 def inputs_of(condition: Condition) -> Inputs:
-    """Everything that can change whether the condition holds. The entry event, variants and buckets never change."""
+    """Everything that can change whether the condition holds. The entry event, variants and buckets never change, and
+    what steps saved does so by no event."""
     return union_of(_of_leaf(leaf) for _, leaf in leaves(condition))
 
 
@@ -56,7 +58,8 @@ def asks_for_state(condition: Condition) -> bool:
     """Whether events that follow can change it: not what was done, which is known as of any event, nor messages, which
     no event of the customer sends by itself."""
     return any(
-        not isinstance(leaf, Did | AggregateIs | MessageWas | EventIs | VariantIs | InBucket) or _of_leaf(leaf).traits
+        not isinstance(leaf, Did | AggregateIs | MessageWas | EventIs | SavedIs | VariantIs | InBucket)
+        or _of_leaf(leaf).traits
         for _, leaf in leaves(condition)
     )
 
@@ -87,7 +90,7 @@ def _of_leaf(leaf: Condition) -> Inputs:
     match leaf:
         case TraitIs(trait=path):
             return Inputs(traits=_first_key(path)) | _of_comparison(leaf)
-        case EventIs():
+        case EventIs() | SavedIs():
             return _of_comparison(leaf)
         case Did(did=name) | AggregateIs(over=name):
             compared = _of_comparison(leaf) if isinstance(leaf, AggregateIs) else Inputs()

@@ -26,6 +26,7 @@ from domain.conditions.model import (
     MessageWas,
     NotHolds,
     PointsAre,
+    SavedIs,
     ScoreIs,
     SegmentIs,
     TierIs,
@@ -71,7 +72,7 @@ def explain(condition: Condition, history: History, scope: Scope) -> str | None:
     return failed_leaf(condition, truths)
 
 
-_Fact = TraitIs | EventIs | VariantIs | InBucket | PointsAre | TierIs | SegmentIs | ScoreIs
+_Fact = TraitIs | EventIs | SavedIs | VariantIs | InBucket | PointsAre | TierIs | SegmentIs | ScoreIs
 
 
 def _compile_fact(condition: _Fact) -> HistoryJudge:
@@ -82,6 +83,9 @@ def _compile_fact(condition: _Fact) -> HistoryJudge:
         case EventIs():
             event = compile_comparison(condition.event, condition.comparison)
             return lambda _, scope: event(scope.entry, scope)
+        case SavedIs():
+            saved = compile_comparison(condition.saved, condition.comparison)
+            return lambda _, scope: saved(scope.saved, scope)
         case VariantIs(variant=step, eq=arm):
             return lambda history, _: history.variants.get(step) == arm
         case InBucket(bucket=bucket, salt=salt):

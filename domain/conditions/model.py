@@ -196,6 +196,12 @@ class EventIs(Compared):
     event: PathText
 
 
+class SavedIs(Compared):
+    """What a step of this run kept under its `save_as` compares so; the path starts with that name: `stock.left`."""
+
+    saved: PathText
+
+
 class VariantIs(Document):
     """The arm that this run got at a split step."""
 
@@ -258,7 +264,7 @@ class ScoreIs(Compared):
 
 FORMS = (
     "all", "any", "not", "trait", "did", "aggregate", "message", "consent",
-    "event", "variant", "bucket", "segment", "points", "tier", "score",
+    "event", "saved", "variant", "bucket", "segment", "points", "tier", "score",
 )  # fmt: skip
 
 Condition = Annotated[
@@ -271,6 +277,7 @@ Condition = Annotated[
     | Annotated[MessageWas, Tag("message")]
     | Annotated[ConsentIs, Tag("consent")]
     | Annotated[EventIs, Tag("event")]
+    | Annotated[SavedIs, Tag("saved")]
     | Annotated[VariantIs, Tag("variant")]
     | Annotated[InBucket, Tag("bucket")]
     | Annotated[SegmentIs, Tag("segment")]

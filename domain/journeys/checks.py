@@ -27,7 +27,7 @@ from domain.journeys.flow import Flow
 from domain.journeys.graph import Graph
 from domain.journeys.identity import with_ids
 from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
-from domain.journeys.path_checks import check_path_into, check_trait_path, entry_events
+from domain.journeys.path_checks import check_path_into, check_trait_path, entry_events, names_saved
 from domain.journeys.places import (
     Place,
     conditions_with_places,
@@ -165,7 +165,8 @@ def _conditions(definition: JourneyDefinition, around: Surroundings) -> Iterator
     entries = [match.event for entry in definition.enter.entries if (match := as_event(entry))]
     for condition, place in conditions_with_places(definition):
         in_run = not place.pointer.startswith("/enter/on")
-        where = ConditionPlace(pointer=place.pointer, step=place.step, in_run=in_run, entry_events=entries)
+        saved = () if place.step is None else names_saved(definition)  # at the entry no step has kept anything
+        where = ConditionPlace(pointer=place.pointer, step=place.step, in_run=in_run, entry_events=entries, saved=saved)
         yield from check_condition(condition, around.seen, where)
         for pointer, leaf in leaves(condition):
             if isinstance(leaf, VariantIs) and leaf.variant not in splits:

@@ -11,6 +11,7 @@ from domain.conditions.checks import Seen, check_event_path, check_trait
 from domain.findings import Finding
 from domain.journeys.definition import JourneyDefinition, as_event
 from domain.journeys.places import Place
+from domain.journeys.steps import CallStep, RewardStep
 
 _ENTRY_PATHS = ("properties", "event", "timestamp")
 
@@ -37,6 +38,16 @@ def entry_events(definition: JourneyDefinition) -> list[str]:
     """The events that enter; none where others enter too, since what a call brings is not known."""
     events = [match.event for entry in definition.enter.entries if (match := as_event(entry))]
     return events if len(events) == len(definition.enter.entries) else []
+
+
+def names_saved(definition: JourneyDefinition) -> set[str]:
+    """The names under which steps keep something for later ones (`save_as`)."""
+    bodies = [
+        step.call if isinstance(step, CallStep) else step.reward
+        for step in definition.walk()
+        if isinstance(step, CallStep | RewardStep)
+    ]
+    return {body.save_as for body in bodies if body.save_as is not None}
 
 
 def _is_path(text: str) -> bool:

@@ -125,7 +125,9 @@ class Wait(Document):
         if self.days and not self.until:
             raise ValueError("days needs until: the local time on those days")
         if self.from_data is None and "on_missing" in self.model_fields_set:
-            raise ValueError("on_missing is about the date of until_date or a duration from an event: both can be missing")
+            raise ValueError(
+                "on_missing is about the date of until_date or a duration from an event: both can be missing"
+            )
         return self
 
 

@@ -83,6 +83,7 @@ _of = _event_paths | _paths.map(lambda path: f"context.{path}") | st.sampled_fro
 LEAVES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "trait": st.builds(lambda path, compared: {"trait": path, **compared}, _paths, _compared),
     "event": st.builds(lambda path, compared: {"event": path, **compared}, _event_paths, _compared),
+    "saved": st.builds(lambda path, compared: {"saved": path, **compared}, _paths, _compared),
     "did": st.builds(
         lambda name, where, bounds, counts: {"did": name, "where": where, **bounds, **counts},
         *(_names, _where, _bounds, _counts),

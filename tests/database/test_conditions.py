@@ -195,7 +195,8 @@ _HOSTILE = [
 async def test_hostile_keys_names_and_values_are_data(database: Database) -> None:
     for key in _HOSTILE:
         ann = await a_customer(database, traits={key: key, "nested": {key: [key]}})
-        subject = Subject(customer_id=ann, as_of=_NOW, entry={"properties": {key: key}}, variants={key: key})
+        told: dict[str, Any] = {"entry": {"properties": {key: key}}, "saved": {key: {key: key}}, "variants": {key: key}}
+        subject = Subject(customer_id=ann, as_of=_NOW, **told)
         assert await verdicts(database, {"all": _using(key)}, [subject], explain=True) == [Verdict(True)]
 
 
@@ -205,6 +206,7 @@ def _using(key: str) -> list[dict[str, Any]]:
         {"trait": f"nested.{key}[]", "matches_any": [key]},
         {"trait": key, "in": [key, {"entry": f"properties.{key}"}], "case": "ignore"},
         {"event": f"properties.{key}", "starts_with": key},
+        {"saved": f"{key}.{key}", "eq": key},
         {"variant": key, "eq": key},
         {"not": {"did": key, "where": [{"property": key, "contains": key}]}},
         {"not": {"message": "sent", "template": key}},

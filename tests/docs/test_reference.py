@@ -69,7 +69,9 @@ def test_every_step_kind_has_its_section_with_an_example(kind: str) -> None:
     assert any(_kind_of(step) == kind for text in EXAMPLE.findall(section) for step in read_yaml(text[1]))
 
 
-@pytest.mark.parametrize("form", ["trait", "did", "aggregate", "message", "consent", "event", "variant", "bucket"])
+@pytest.mark.parametrize(
+    "form", ["trait", "did", "aggregate", "message", "consent", "event", "saved", "variant", "bucket"]
+)
 def test_every_form_of_condition_has_its_section_with_an_example(form: str) -> None:
     sections = re.split(r"^## ", (DOCS / "conditions.md").read_text(), flags=re.MULTILINE)
 

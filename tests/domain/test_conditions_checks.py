@@ -206,6 +206,7 @@ def test_pointers_start_where_the_condition_stands_and_name_the_step() -> None:
         ({"message": "opened", "within": "1d"}, Inputs(messages=frozenset({"opened"}), time=True)),
         ({"consent": "marketing"}, Inputs(consents=frozenset({"marketing"}))),
         ({"all": [{"bucket": [0, 5]}, {"variant": "s", "eq": "a"}, {"event": "event", "eq": "x"}]}, Inputs()),
+        ({"saved": "stock.left", "eq": {"customer": "traits.size"}}, Inputs(traits=frozenset({"size"}))),
         (
             {"any": [{"not": {"did": "A"}}, {"aggregate": "count", "over": "B", "gte": 2}]},
             Inputs(events=frozenset({"A", "B"})),

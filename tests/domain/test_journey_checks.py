@@ -218,6 +218,19 @@ CASES: Mapping[str, tuple[list[Any], dict[str, Any], tuple[str, str | None, str]
         {},
         ("unknown_step", "b", "/steps/0/branch/0/if/variant"),
     ),
+    "saved by no step": (
+        [
+            {"call": {"url": "https://shop.example/stock", "save_as": "stock"}, "id": "c"},
+            {"branch": [{"if": {"saved": "stocks.left", "lte": 3}, "steps": [SEND]}], "id": "b"},
+        ],
+        {},
+        ("unknown_saved", "b", "/steps/1/branch/0/if/saved"),
+    ),
+    "saved before the first step": (
+        [{"call": {"url": "https://shop.example/stock", "save_as": "stock"}, "id": "c"}],
+        {"enter": {"on": {"event": "Product Added"}, "if": {"saved": "stock.left", "lte": 3}}},
+        ("unknown_saved", None, "/enter/if/saved"),
+    ),
     "cron that never comes": (
         [SEND],
         {"enter": {"on": {"schedule": {"cron": "0 9 31 2 *", "audience": {"all": []}}}}},

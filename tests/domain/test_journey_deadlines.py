@@ -111,7 +111,8 @@ def test_until_date_reads_the_entry_event() -> None:
 
 
 @pytest.mark.parametrize(
-    ("properties", "reason"), [({}, "property_missing"), ({"at": None}, "property_missing"), ({"at": 5}, "property_not_a_date")]
+    ("properties", "reason"),
+    [({}, "property_missing"), ({"at": None}, "property_missing"), ({"at": 5}, "property_not_a_date")],
 )
 def test_an_event_without_a_date_gives_nothing_to_wait_for(properties: dict[str, Any], reason: str) -> None:
     assert end({"until_date": {"event": "properties.at"}}, entry=delivered(**properties)) == CannotWait(reason)

@@ -54,10 +54,11 @@ async def test_the_answer_of_a_call_serves_later_steps(stage: Stage, shop: Shop)
         "save_as": "offer",
     }
     asks = {"event": "properties.cart_id", "eq": {"saved": "offer.coupon"}}
+    is_vip = {"all": [{"saved": "offer.vip", "eq": True}, {"saved": "offer.coupon", "starts_with": "SAVE"}]}
     await stage.publish(
         journey(
             {"call": call, "id": "ask"},
-            {"branch": [{"if": asks, "steps": []}], "id": "b"},
+            {"branch": [{"if": asks, "steps": []}, {"if": is_vip, "steps": []}], "id": "b"},
             {"update": {"traits": {"coupon": "{{ saved.offer.coupon }}"}}, "id": "keep"},
         )
     )
@@ -71,9 +72,11 @@ async def test_the_answer_of_a_call_serves_later_steps(stage: Stage, shop: Shop)
     assert headers["webhook-id"].startswith("call_")
     assert "." not in headers["webhook-id"]
     assert ended.saved == {"offer": {"coupon": "SAVE10", "vip": True}}
-    logged = await run.step("ask")
+    logged, branched = await run.step("ask"), await run.step("b")
     assert logged is not None
     assert logged.detail == {"status": 200, "saved": "offer"}
+    assert branched is not None
+    assert branched.detail == {"arm": "1"}
 
 
 async def test_a_call_is_repeated_under_the_same_id_until_it_is_taken(stage: Stage, shop: Shop) -> None:
