@@ -123,7 +123,7 @@ async def _enter_next(session: WriteSession, page: AudiencePage, after: UUID | N
     if not isinstance(entry, ScheduleEntry):
         return None
     shop = await shop_settings(session)
-    defaults = ShopDefaults(shop.zone, shop.consent_defaults)
+    defaults = ShopDefaults(shop.zone, shop.consent_defaults, shop.currency)
     people = await audiences.audience(session, entry.audience, page.fired, defaults, after=after, limit=PAGE)
     events = [
         entry_due(

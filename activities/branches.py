@@ -72,6 +72,5 @@ def _variant(opened: OpenStep, step: SplitStep) -> str:
 
 async def _shop_defaults(session: WriteSession) -> ShopDefaults:
     settings = await shop_settings(session)
-    return ShopDefaults(
-        zone=settings.zone, consent={key: str(value) for key, value in settings.consent_defaults.items()}
-    )
+    consent = {key: str(value) for key, value in settings.consent_defaults.items()}
+    return ShopDefaults(settings.zone, consent, settings.currency)

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import BIT, JSONB
 from sqlalchemy.orm import aliased
 
+from database.condition_carts import cart_holds
 from database.condition_loyalty import points_hold, tier_holds
 from database.condition_values import SCALARS, Ground, Sql, compared, figure_holds, local_day, shifted, spread
 from database.consent import Consent
@@ -44,6 +45,7 @@ from domain.conditions.model import (
     AggregateIs,
     AllOf,
     AnyOf,
+    CartIs,
     ConsentIs,
     Did,
     EventIs,
@@ -100,6 +102,7 @@ Leaf = (
     | SegmentIs
     | PointsAre
     | TierIs
+    | CartIs
     | ScoreIs
 )
 
@@ -119,6 +122,9 @@ def leaf_holds(condition: Leaf, frame: Frame) -> ColumnElement[bool]:
             return points_hold(condition, frame.customer_id, frame)
         case TierIs():
             return tier_holds(condition, frame.customer_id, frame)
+        case CartIs():
+            currency = frame.shop.currency
+            return cart_holds(condition, frame.customer_id, frame, currency=currency, trusted=frame.trusted)
         case _:
             return _without_rows(condition, frame)
 

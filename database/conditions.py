@@ -139,14 +139,14 @@ def _verdict(condition: Condition, row: Any, asked: _Asked) -> Verdict:  # a Row
     return Verdict(holds, failed_leaf(condition, dict(zip(pointers, leaf_values, strict=True))), is_trusted)
 
 
-_Known = tuple[int, str, tuple[tuple[str, str], ...], _Asked]
+_Known = tuple[int, str, str, tuple[tuple[str, str], ...], _Asked]
 _kept: OrderedDict[_Known, tuple[Condition, Select[Any]]] = OrderedDict()
 _MOST_KEPT = 1_000
 
 
 def _kept_judgement(condition: Condition, shop: ShopDefaults, asked: _Asked) -> Select[Any]:
     """The statement for this very object of a condition: the router asks about few conditions very often."""
-    known = (id(condition), shop.zone, tuple(sorted(shop.consent.items())), asked)
+    known = (id(condition), shop.zone, shop.currency, tuple(sorted(shop.consent.items())), asked)
     if known not in _kept:
         _kept[known] = condition, _judgement(condition, shop, asked)  # keeps the condition, and so its id
     _kept.move_to_end(known)

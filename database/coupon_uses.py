@@ -120,7 +120,7 @@ async def _standing(
     is_eligible = True
     if condition is not None and asked.customer_id is not None:
         settings = await shop_settings(session)
-        shop = ShopDefaults(settings.zone, settings.consent_defaults)
+        shop = ShopDefaults(settings.zone, settings.consent_defaults, settings.currency)
         subject = Subject(customer_id=asked.customer_id, as_of=as_of)
         is_eligible = (await judge(session, condition, [subject], shop=shop, trusted=True))[0].holds
     return Standing(

@@ -13,9 +13,10 @@ from database.programmes import live_programme
 from database.rewards import live_rewards
 from database.session import ReadSession
 from database.shop_settings import shop_settings
+from domain.carts import CART_EVENTS
 from domain.conditions.checks import Reporters, Seen
 from domain.conditions.inputs import inputs_of, inputs_of_where, union_of
-from domain.conditions.model import AggregateIs, Did
+from domain.conditions.model import AggregateIs, CartIs, Did
 from domain.conditions.walk import leaves
 from domain.documents import DocumentState
 from domain.events import KIND_NAMES, EventKind
@@ -215,6 +216,8 @@ def names_of(definition: JourneyDefinition) -> frozenset[str]:
             match leaf:
                 case Did(did=event) | AggregateIs(over=event):
                     names.add(event)
+                case CartIs():
+                    names |= CART_EVENTS
                 case _:
                     pass
     return frozenset(names)

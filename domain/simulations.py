@@ -9,10 +9,13 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from domain.carts import CART_EVENTS, Cart, fold_carts
+from domain.commerce import CommerceEvent
 from domain.conditions.history import History, PastConsent, PastEvent, PastMessage
 from domain.conditions.scope import Scope
 from domain.consent import Addressee, StandingConsent
 from domain.funnels import StepCounts
+from domain.identities import Stamp
 from domain.journeys.deadlines import Zones
 from domain.journeys.waiting import Happening
 from domain.local_time import resolve_zone
@@ -54,6 +57,8 @@ class SimulatedCustomer:
     settings: ShopSettings
     past: list[PastEvent] = field(default_factory=list)
     last_number: int = 0
+    carts: dict[str, Cart] = field(default_factory=dict)
+    browser_carts: bool = False
     points: SimulatedPoints | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,6 +115,11 @@ class SimulatedCustomer:
                 trusted=event.trusted,
             )
         )
+        if event.name in CART_EVENTS:
+            stamp = Stamp(event.timestamp, event.received_at, event.event_id)
+            told = CommerceEvent(event.event_id, event.name, self.id, stamp, event.properties, event.trusted)
+            self.carts |= fold_carts(self.carts, told, self.settings.currency)
+            self.browser_carts |= not event.trusted
 
     def history(self, variants: Mapping[str, str], entered_at: datetime, entry_number: int, as_of: datetime) -> History:
         """What conditions ask about, for a run."""
@@ -127,6 +137,9 @@ class SimulatedCustomer:
             entered_at=entered_at,
             entry_number=entry_number,
             loyalty=self.points.at(as_of) if self.points else None,
+            carts=list(self.carts.values()),
+            browser_carts=self.browser_carts,
+            currency=self.settings.currency,
         )
 
 

@@ -204,7 +204,7 @@ class _Asked(dict[tuple[int, str, str | None], tuple[Condition, list[EarningEven
 
 async def _truths(session: ReadSession, shop: ShopSettings, asked: _Asked) -> dict[UUID, dict[str, bool]]:
     """Whether each condition held, by the event's id and the condition's pointer."""
-    defaults = ShopDefaults(zone=shop.zone, consent=shop.consent_defaults)
+    defaults = ShopDefaults(shop.zone, shop.consent_defaults, shop.currency)
     found: dict[UUID, dict[str, bool]] = {}
     for (_, pointer, _), (condition, about) in asked.items():
         subjects = [_subject(each) for each in about]

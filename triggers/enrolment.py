@@ -293,7 +293,7 @@ async def _verdicts(
     condition = group[0].journey.definition.enter.if_
     if condition is None:
         return [Verdict(holds=True)] * len(group)
-    defaults = ShopDefaults(shop.zone, shop.consent_defaults)
+    defaults = ShopDefaults(shop.zone, shop.consent_defaults, shop.currency)
     subjects = [
         Subject(
             customer_id=each.customer_id,

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from domain.carts import Cart
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastEvent:
@@ -89,7 +91,8 @@ class History:
     """The events that count, messages, consent records in the order they were made, and a run's own facts.
 
     `consent_defaults` is the shop's state by purpose for customers without a record (absent: `none`); `entry_number` is
-    the routing number at entry, without which `since_entry` goes by `entered_at`.
+    the routing number at entry, without which `since_entry` goes by `entered_at`. `currency` is the shop's;
+    `browser_carts`: a browser has told of a cart.
     """
 
     customer_id: UUID
@@ -101,8 +104,12 @@ class History:
     entered_at: datetime | None = None
     entry_number: int | None = None
     loyalty: Loyalty | None = None  # None: no programme is live
+    carts: Sequence[Cart] = ()
+    browser_carts: bool = False
+    currency: str = "EUR"
 
     def trusted(self) -> History:
         """What is left of it where value is decided: our own reports of opens and clicks stay."""
         events = [event for event in self.events if event.trusted]
-        return replace(self, events=events, consents=[consent for consent in self.consents if consent.trusted])
+        consents = [consent for consent in self.consents if consent.trusted]
+        return replace(self, events=events, consents=consents, carts=() if self.browser_carts else self.carts)

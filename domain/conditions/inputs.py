@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 
+from domain.carts import CART_EVENTS
 from domain.conditions.model import (
     AggregateIs,
     AllOf,
     AnyOf,
+    CartIs,
     Condition,
     ConsentIs,
     Did,
@@ -96,6 +98,8 @@ def _of_leaf(leaf: Condition) -> Inputs:
             compared = _of_comparison(leaf) if isinstance(leaf, AggregateIs) else Inputs()
             counted = Inputs(events=frozenset([name]), time=leaf.within is not None)
             return counted | compared | inputs_of_where(leaf.where)
+        case CartIs(cart=figure):
+            return Inputs(events=CART_EVENTS, time=figure == "age") | _of_comparison(leaf)
         case MessageWas(message=kind):
             return Inputs(messages=frozenset([kind]), time=leaf.within is not None)
         case ConsentIs(consent=purpose):

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import assert_never
 
 from domain.conditions import buckets
+from domain.conditions.carts import compile_cart
 from domain.conditions.dates import shifted
 from domain.conditions.figures import compile_aggregate, compile_did
 from domain.conditions.history import History, PastMessage
@@ -18,6 +19,7 @@ from domain.conditions.model import (
     AggregateIs,
     AllHold,
     AnyHolds,
+    CartIs,
     Condition,
     ConsentIs,
     Did,
@@ -72,7 +74,7 @@ def explain(condition: Condition, history: History, scope: Scope) -> str | None:
     return failed_leaf(condition, truths)
 
 
-_Fact = TraitIs | EventIs | SavedIs | VariantIs | InBucket | PointsAre | TierIs | SegmentIs | ScoreIs
+_Fact = TraitIs | EventIs | SavedIs | VariantIs | InBucket | PointsAre | TierIs | CartIs | SegmentIs | ScoreIs
 
 
 def _compile_fact(condition: _Fact) -> HistoryJudge:
@@ -95,6 +97,8 @@ def _compile_fact(condition: _Fact) -> HistoryJudge:
             return compile_points(condition)
         case TierIs():
             return compile_tier(condition)
+        case CartIs():
+            return compile_cart(condition)
         case SegmentIs() | ScoreIs():
             raise NotAvailableYet(f"Conditions like {condition!r} come with a later release.")
         case _:

@@ -9,9 +9,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from domain.conditions.operators import FIGURE_OPERATORS, Compared, MomentText, NameText, PathText, Text
+from domain.conditions.operators import FIGURE_OPERATORS, Compared, MomentText, NameText, Operator, PathText, Text
 from domain.document import FROM_ARRAY, Document, by_key
-from domain.durations import PeriodText
+from domain.durations import PeriodText, parse_duration
 
 DEEPEST = 20
 """Logic forms within each other."""
@@ -244,6 +244,42 @@ class PointsAre(Compared):
         return self
 
 
+_AGE_OPERATORS = (Operator.GT, Operator.GTE, Operator.LT, Operator.LTE, Operator.BETWEEN, Operator.EXISTS)
+
+
+class CartIs(Compared):
+    """A figure of the customer's open cart compares so; without such a cart it is missing.
+
+    `total` is in minor units of `currency` (the shop's, where none is written), `age` the time since the last change.
+    """
+
+    cart: Literal["total", "items", "age"]
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$", description="Of `total`.")
+
+    @property
+    def ages(self) -> list[tuple[Operator, str]]:
+        """What the age is compared with, bounds one by one."""
+        operator, operand, _ = self.comparison
+        if operator is Operator.BETWEEN:
+            return [(Operator.GTE, operand[0]), (Operator.LTE, operand[1])]
+        return [(operator, operand)]
+
+    @model_validator(mode="after")
+    def _compares_what_it_is(self) -> Self:
+        operator, operand, _ = self.comparison
+        allowed = _AGE_OPERATORS if self.cart == "age" else FIGURE_OPERATORS
+        if operator not in allowed:
+            raise ValueError(f"compare the cart's {self.cart} by one of {', '.join(allowed)}")
+        if self.currency is not None and self.cart != "total":
+            raise ValueError("currency belongs to total: write it there, or leave it out")
+        if self.cart == "age" and operator is not Operator.EXISTS:
+            for length in operand if operator is Operator.BETWEEN else [operand]:
+                if not isinstance(length, str) or length.startswith("-"):
+                    raise ValueError("an age is a length of time: write a number and a unit, such as 2h or 3d")
+                parse_duration(length)
+        return self
+
+
 class TierAtLeast(Document):
     """This tier or a higher one."""
 
@@ -264,7 +300,7 @@ class ScoreIs(Compared):
 
 FORMS = (
     "all", "any", "not", "trait", "did", "aggregate", "message", "consent",
-    "event", "saved", "variant", "bucket", "segment", "points", "tier", "score",
+    "event", "saved", "variant", "bucket", "segment", "points", "tier", "cart", "score",
 )  # fmt: skip
 
 Condition = Annotated[
@@ -283,6 +319,7 @@ Condition = Annotated[
     | Annotated[SegmentIs, Tag("segment")]
     | Annotated[PointsAre, Tag("points")]
     | Annotated[TierIs, Tag("tier")]
+    | Annotated[CartIs, Tag("cart")]
     | Annotated[ScoreIs, Tag("score")],
     by_key(*FORMS),
 ]

@@ -34,10 +34,11 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class ShopDefaults:
-    """What holds where a customer says nothing: the shop's zone, and the consent state by purpose (absent: `none`)."""
+    """What holds where nothing is said: the shop's zone and currency, the consent state by purpose (absent: `none`)."""
 
     zone: str = "UTC"
     consent: Mapping[str, str] = field(default_factory=dict)
+    currency: str = "EUR"
 
 
 @dataclass(frozen=True, slots=True)

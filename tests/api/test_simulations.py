@@ -145,6 +145,25 @@ async def test_simulated_runs_wait_as_long_as_their_event_says(client: httpx.Asy
     assert found["exited"] == {"date_missing": 1}
 
 
+async def test_simulated_branches_look_at_the_cart_of_then(client: httpx.AsyncClient, database: Database) -> None:
+    start = NOW - timedelta(days=5)
+    for name, price in (("large", 80), ("small", 20)):
+        customer = await subscribed(database, name)
+        pot = {"cart_id": name, "product_id": "pot", "price": price, "quantity": 1}
+        await happened(database, customer, "Product Added", start, **pot)
+        await happened(database, customer, "Product Removed", start + timedelta(hours=2), **pot)
+    large = {"if": {"all": [{"cart": "total", "gte": 5_000}, {"cart": "age", "gte": "1h"}]}}
+    steps = [
+        REMINDER["steps"][0],
+        {"branch": [large | {"steps": [{"send": {"template": "t"}, "id": "offer"}]}], "id": "b"},
+    ]
+
+    found = await simulate(client, definition=REMINDER | {"steps": steps})
+
+    counts = {step["step"]: step["reached"] for step in found["steps"]}
+    assert (counts["b"], counts["offer"]) == (2, 1)
+
+
 async def test_dates_enter_in_a_simulation_too(client: httpx.AsyncClient, database: Database) -> None:
     await subscribed(database, "u-1", birthday="1990-05-01")
     await subscribed(database, "u-2", birthday="1990-09-01")

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from domain.conditions.operators import FIGURE_OPERATORS
+from tests.database.cart_world import cart_leaves
 from tests.database.condition_world import DATES, KEYS, NAMES, SCALARS, STEPS, TEXTS
 from tests.database.loyalty_world import loyalty_leaves
 
@@ -123,6 +124,7 @@ LEAVES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         *(st.floats(0, 50), st.floats(0.001, 50), st.sampled_from(["", "x", "ä' --"])),
     ),
     **loyalty_leaves(_figures, _periods),
+    **cart_leaves(_figures, _periods),
 }
 
 conditions = st.recursive(st.one_of(*LEAVES.values()), _logic, max_leaves=4)

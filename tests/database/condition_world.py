@@ -16,10 +16,12 @@ from database.customers import Customer
 from database.events import Event
 from database.messages import Message, MessageEvent
 from database.session import Database
+from domain.carts import CART_EVENTS
 from domain.conditions.history import History, PastConsent, PastEvent, PastMessage, Report
 from domain.conditions.scope import Scope
 from domain.customers import profile_of
 from domain.local_time import resolve_zone
+from tests.database.cart_world import NAMED, carts_of, store_carts
 from tests.database.loyalty_world import TIERS, loyalty_of, store_loyalty
 from tests.programmes import publish_programme
 
@@ -136,9 +138,11 @@ async def populate(database: Database, random: Random, size: int) -> World:
         row["observed"] = random.choice([{}, {"timezone": [random.choice(ZONES), *_stamp(random)]}])
         events, messages, consents = _events(random), _messages(random), _consents(random)
         loyalty = loyalty_of(random, MOMENTS)
+        carts = carts_of(random, customer_id, MOMENTS)
         await _store(database, row, events, messages, consents)
         async with database.transaction() as session:
             await store_loyalty(session, customer_id, loyalty)
+            await store_carts(session, customer_id, carts)
         full = History(
             loyalty=loyalty,
             customer_id=customer_id,
@@ -146,6 +150,9 @@ async def populate(database: Database, random: Random, size: int) -> World:
             messages=messages,
             consents=consents,
             consent_defaults=SHOP.consent,
+            carts=carts,
+            browser_carts=any(event.name in CART_EVENTS and not event.trusted for event in events),
+            currency=SHOP.currency,
         )
         outside.append(_outside(row, full, audience_at))
         within_runs.append(_within_run(random, row, full))
@@ -159,7 +166,8 @@ def _outside(row: dict[str, Any], history: History, as_of: datetime) -> Person:
 
 
 def _within_run(random: Random, row: dict[str, Any], full: History) -> Person:
-    as_of, entry, saved = random.choice(MOMENTS), {"event": "x", "properties": _object(random)}, _object(random)
+    as_of, saved = random.choice(MOMENTS), _object(random)
+    entry = {"event": "x", "properties": _object(random) | random.choice(NAMED)}
     variants = {step: random.choice(["a", "b"]) for step in random.sample(STEPS, random.randrange(3))}
     number = random.randrange(8)
     history = History(
@@ -169,6 +177,9 @@ def _within_run(random: Random, row: dict[str, Any], full: History) -> Person:
         consents=full.consents,
         consent_defaults=SHOP.consent,
         loyalty=full.loyalty,
+        carts=full.carts,
+        browser_carts=full.browser_carts,
+        currency=full.currency,
         variants=variants,
         entered_at=random.choice([None, *MOMENTS]),
         entry_number=random.choice([None, 1, 3]),

@@ -102,6 +102,13 @@ async def test_sql_and_memory_agree_on_points_and_tiers(
 
 
 @_thorough
+@given(document=LEAVES["cart"])
+async def test_sql_and_memory_agree_on_carts(shared_database: Database, world: World, document: dict[str, Any]) -> None:
+    await _check(shared_database, world, document)
+    await _check_on_trusted_facts(shared_database, world, document)
+
+
+@_thorough
 @given(document=LEAVES["trait"])
 async def test_sql_and_memory_agree_on_every_operator(
     shared_database: Database, world: World, document: dict[str, Any]

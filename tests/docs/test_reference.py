@@ -70,7 +70,7 @@ def test_every_step_kind_has_its_section_with_an_example(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "form", ["trait", "did", "aggregate", "message", "consent", "event", "saved", "variant", "bucket"]
+    "form", ["trait", "did", "aggregate", "message", "consent", "event", "saved", "variant", "bucket", "cart"]
 )
 def test_every_form_of_condition_has_its_section_with_an_example(form: str) -> None:
     sections = re.split(r"^## ", (DOCS / "conditions.md").read_text(), flags=re.MULTILINE)

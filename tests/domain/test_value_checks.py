@@ -24,6 +24,7 @@ SEEN = Seen(
     event_reporters={
         "Product Viewed": Reporters(browsers=True),
         "Cart Emptied": Reporters(browsers=True, trusted=True),
+        "Product Removed": Reporters(browsers=True, trusted=True),
         "Order Refunded": Reporters(trusted=True),
     },
     trait_reporters={
@@ -52,6 +53,8 @@ def codes(document: dict[str, Any]) -> list[tuple[str, str]]:
         {"aggregate": "count", "over": "Cart Emptied", "lt": 3},
         {"aggregate": "sum", "of": "properties.n", "over": "Cart Emptied", "eq": 0},
         {"not": {"not": {"trait": "plan", "not_contains": "staff"}}},
+        {"not": {"cart": "items", "gte": 1}},
+        {"cart": "total", "exists": False},
     ],
 )
 def test_what_holds_because_a_browser_said_nothing_is_an_error(condition: dict[str, Any]) -> None:

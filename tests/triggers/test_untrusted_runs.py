@@ -90,6 +90,21 @@ async def test_a_condition_that_a_browser_made_true_gives_nothing(
     assert run.untrusted == (None if trusted else by)
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_a_cart_of_which_a_browser_told_gives_nothing(shop: Shop, walker: Walker, *, trusted: bool) -> None:
+    way = {"branch": [{"if": {"cart": "total", "gte": 5_000}, "steps": GIFTS}], "id": "way"}
+    await shop.publish(journey(way, **{"if": {"cart": "items", "exists": True}}))
+    pot = {"cart_id": "c1", "product_id": "pot", "price": 30, "quantity": 1}
+    await shop.track("Product Added", pot)
+    await shop.track("Product Added", {**pot, "product_id": "rose"}, trusted=trusted)
+    await shop.track("Signed Up")
+
+    run = await walker.walk("gift")
+
+    assert await walker.log(run) == {"way": "done", **(EVERYTHING if trusted else NOTHING)}
+    assert run.trusted is trusted
+
+
 async def test_a_condition_that_a_browser_kept_from_being_true_leads_to_nothing_either(
     shop: Shop, walker: Walker
 ) -> None:
