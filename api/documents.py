@@ -191,7 +191,9 @@ def _add_saving(router: APIRouter, kind_of: type[DocumentKind], scope: Scope) ->
         dependencies: Dependencies,
         if_match: IfMatch = None,
     ) -> SavedAnswer:
-        """Creates the document if it is new. A faulty draft is kept too; `findings` says what is wrong with it."""
+        """Creates the document if it is new. A faulty draft is kept too, whatever its shape; `findings` says what is
+        wrong with it.
+        """
         draft = read_draft(kind_of.model, _with_key(await read_document(request), name, key))
         row = await documents.lock(session, name, key)
         check_if_match(if_match, row.etag if row else None)

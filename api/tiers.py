@@ -33,6 +33,7 @@ from database.tiers import (
     overrides_of,
 )
 from domain.documents import DOCUMENT_KEY
+from domain.drafts import read_draft
 from domain.errors import ChecksFailed, Conflict, NotFound
 from domain.findings import Severity
 from domain.ids import new_id
@@ -108,8 +109,12 @@ async def try_tiers(key: DocumentKey, wish: DryRunRequest, session: Reading, as_
     row = await load(session, KIND, key)
     if row is None:
         raise NotFound(f"There is no programme {key}.", code="programme_not_found")
-    draft = ProgrammeDefinition.model_validate(row.draft | ({"tiers": wish.tiers.model_dump()} if wish.tiers else {}))
-    if errors := [found for found in check_programme(draft) if found.severity is Severity.ERROR]:
+    tiers = {"tiers": wish.tiers.model_dump(mode="json", exclude_unset=True)} if wish.tiers else {}
+    read = read_draft(ProgrammeDefinition, row.draft | tiers)
+    draft = read.document if isinstance(read.document, ProgrammeDefinition) else None
+    findings = read.findings if draft is None else check_programme(draft)
+    errors = [found for found in findings if found.severity is Severity.ERROR]
+    if draft is None or errors:
         raise ChecksFailed(errors[0].message, members={"findings": [found.model_dump() for found in errors]})
     shop = await shop_settings(session)
     tried = tier_rules(draft, 0, as_of, resolve_zone(draft.zone, shop.zone), shop.currency)

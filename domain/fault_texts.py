@@ -28,6 +28,20 @@ FORMS: Final[Mapping[str, str]] = {
 }
 """How texts of a form are written, with an example, by the pattern that the models have for it."""
 
+_KINDS: Final[Mapping[str, str]] = {
+    "string_type": "a text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "an object, keys with values,",
+    "model_type": "an object, keys with values,",
+    "model_attributes_type": "an object, keys with values,",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+}
+"""What belongs where something of another type was written."""
+
 _WITHOUT_EXAMPLE: Final = "It has characters that are not allowed here, or lacks some that are needed."
 
 
@@ -41,5 +55,9 @@ def fault_text(fault: Mapping[str, Any]) -> str:  # pydantic's fault
             return "There is no such key here; check its spelling, or remove it."
         case "missing":
             return "This key is missing; add it."
+        case "literal_error":
+            return f"Write one of these: {fault['ctx']['expected']}."
+        case kind if kind in _KINDS:
+            return f"Write {_KINDS[kind]} here."
         case _:
             return str(fault["msg"]).removeprefix("Value error, ")

@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 from database.published import MODELS
 from domain.conditions.operators import Operator
 from domain.drafts import read_draft
-from domain.errors import Invalid
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.uses import uses_of
 from domain.templates import LAYOUT
@@ -68,10 +67,7 @@ def _needs(name: Name, document: Document) -> Iterator[Name]:
         case "challenge":
             yield from (Name("challenge", str(key)) for key in document.get("requires") or ())
         case "journey":
-            try:
-                definition = read_draft(JourneyDefinition, document).document
-            except Invalid:
-                return  # the API says what is wrong with it
+            definition = read_draft(JourneyDefinition, document).document  # None: the API says what is wrong with it
             if isinstance(definition, JourneyDefinition):
                 yield from (Name(use.kind, use.key) for use in uses_of(definition))
         case _:

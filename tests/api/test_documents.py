@@ -141,16 +141,29 @@ async def test_saving_keeps_the_draft_and_answers_what_its_checks_find(poems: ht
         ({"verses": [{"line": "a"}, {}], "name": 3}, ["/name", "/verses/1/line"]),
         ({"verses": [{"line": "a", "pause": "a while"}]}, ["/verses/0/pause"]),
         ({}, ["/verses"]),
-        ([], [""]),
     ],
 )
-async def test_a_draft_of_another_shape_is_refused_with_pointers(
+async def test_a_draft_of_another_shape_is_kept_with_findings_and_cannot_be_published(
     poems: httpx.AsyncClient, document: Any, pointers: list[str]
 ) -> None:
     answer = await save(poems, document)
 
-    assert answer.status_code == 422
-    assert [fault["pointer"] for fault in answer.json()["errors"]] == pointers
+    assert answer.status_code == 200
+    found = [(finding["code"], finding["pointer"]) for finding in answer.json()["findings"]]
+    assert found == [("invalid", pointer) for pointer in pointers]
+    assert (await poems.get("/ode")).json()["draft"] == {"poem": "ode", **document}
+    assert (await poems.post("/ode/check")).json()["findings"] == answer.json()["findings"]
+    refused = await poems.post("/ode/publish")
+    assert (refused.status_code, refused.json()["code"]) == (409, "checks_failed")
+    assert refused.json()["findings"] == answer.json()["findings"]
+    assert (await save(poems, ODE)).json()["findings"] == (await save(poems, {"poem": "ode", **ODE})).json()["findings"]
+    assert (await poems.post("/ode/publish")).json()["version"] == 1
+
+
+async def test_a_draft_that_is_no_object_is_refused(poems: httpx.AsyncClient) -> None:
+    answer = await save(poems, [])
+
+    assert (answer.status_code, [fault["pointer"] for fault in answer.json()["errors"]]) == (422, [""])
     assert (await poems.get("/ode")).status_code == 404
 
 

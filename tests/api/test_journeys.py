@@ -80,11 +80,13 @@ async def test_yaml_is_taken_too(client: httpx.AsyncClient) -> None:
     assert [finding["code"] for finding in saved.json()["findings"]] == ["event_never_seen"]
 
 
-async def test_an_unknown_key_is_refused_with_its_pointer(client: httpx.AsyncClient) -> None:
+async def test_an_unknown_key_is_found_with_its_pointer_and_the_draft_is_kept(client: httpx.AsyncClient) -> None:
     answer = await save(client, CART | {"steps": [{"send": {"template": "cart-reminder", "cahnnel": "email"}}]})
 
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["pointer"].startswith("/steps/0/send")
+    assert answer.status_code == 200
+    assert answer.json()["draft"]["steps"][0]["send"]["cahnnel"] == "email"
+    (finding,) = answer.json()["findings"]
+    assert (finding["code"], finding["pointer"]) == ("invalid", "/steps/0/send/cahnnel")
 
 
 async def test_errors_keep_a_journey_from_being_published(client: httpx.AsyncClient) -> None:
