@@ -7,7 +7,6 @@ kind is `document_router(Kind, read=Scope.X_READ, write=Scope.X_WRITE)`, to be i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -33,7 +32,7 @@ from api.pagination import Number, Page, PageRequest, Text, page, page_request
 from api.routing import ApiRoute, only_asks
 from database import documents
 from database.audit import write_audit
-from database.document_users import users_of
+from database.document_users import change_uses, hold_uses, users_of
 from database.documents import DocumentRow
 from database.session import WriteSession
 from domain.document import Document
@@ -246,6 +245,7 @@ def _add_publishing(router: APIRouter, kind_of: type[DocumentKind], scope: Scope
 
         409 `plan_required` publishes nothing: the journey has runs, and the answer holds the plan to confirm.
         """
+        await hold_uses(session)
         row = _found(await documents.lock(session, name, key), name, key)
         check_if_match(if_match, row.etag)
         kind = kind_of(dependencies)
@@ -288,6 +288,8 @@ def _add_change(
         dependencies: Dependencies,
         if_match: IfMatch = None,
     ) -> ChangedAnswer:
+        if change is Change.ARCHIVE:
+            await change_uses(session)
         row = _found(await documents.lock(session, name, key), name, key)
         check_if_match(if_match, row.etag)
         state, runs = state_after(change, DocumentState(row.state)), None
@@ -302,12 +304,14 @@ def _add_change(
 
 
 async def _refuse_if_used(session: WriteSession, name: str, key: str) -> None:
-    """What a journey sends, gives or starts stays: its runs would skip those steps, and nobody would notice."""
+    """What a journey sends, gives or starts stays, and what others give or require: it would be missing at the moment
+    when it is due, and nobody would notice.
+    """
     users = await users_of(session, name, key)
     if users:
-        named = ", ".join(f"{user.journey} (version {user.version}, step {user.step})" for user in users)
-        detail = f"Journeys use the {name} {key}: {named}. Publish them without it, or archive them, first."
-        raise Conflict(detail, code="in_use", members={"users": [asdict(user) for user in users]})
+        named = ", ".join(map(str, users))
+        detail = f"The {name} {key} is used by {named}. Publish them without it, or archive them, first."
+        raise Conflict(detail, code="in_use", members={"users": [user.member for user in users]})
 
 
 async def _findings(kind: DocumentKind, session: WriteSession, key: str, draft: Draft) -> Sequence[Finding]:

@@ -1,18 +1,20 @@
-"""Which journeys need a document, so that nobody archives it under them."""
+"""Which documents need another one, so that nobody archives it under them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Text, cast, exists, select
+from sqlalchemy import Text, cast, exists, select, text
 
 from database.definitions import JOURNEY
 from database.documents import DocumentRow, DocumentVersion, live_documents
-from database.published import VersionText, readable
+from database.published import MODELS, VersionText, readable
 from database.runs import Run
-from database.session import ReadSession
+from database.session import ReadSession, WriteSession
 from database.templates import KIND as TEMPLATE
+from domain.document_uses import uses_of_document
 from domain.documents import DocumentState
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.uses import uses_of
@@ -22,19 +24,60 @@ from domain.templates import LAYOUT, TemplateDocument, blocks_of, takes_layout
 
 @dataclass(frozen=True, slots=True)
 class DocumentUser:
-    """A version of a journey with the first step of it that needs the document."""
+    """A version with the first place in it that needs the document: of a journey the step, else a JSON pointer."""
 
-    journey: str
+    kind: str
+    key: str
     version: int
-    step: str | None
+    place: str | None
+
+    @property
+    def member(self) -> dict[str, Any]:
+        """As answers name it: `{"journey": "welcome", "version": 2, "step": "gift"}`."""
+        return {self.kind: self.key, "version": self.version, "step" if self.kind == JOURNEY else "pointer": self.place}
+
+    def __str__(self) -> str:
+        where = f"version {self.version}, {'step' if self.kind == JOURNEY else 'at'} {self.place}"
+        return f"{self.key} ({where})" if self.kind == JOURNEY else f"the {self.kind} {self.key} ({where})"
+
+
+async def hold_uses(session: WriteSession) -> None:
+    """Nobody archives anything until this transaction ends: what it is about to publish may need it.
+
+    Before any document is locked, as in `change_uses`.
+    """
+    await session.execute(text("SELECT pg_advisory_xact_lock_shared(hashtextextended('document uses', 0))"))
+
+
+async def change_uses(session: WriteSession) -> None:
+    """Nobody publishes or archives anything until this transaction ends: what it is about to archive is needed by
+    nobody who publishes at the same time.
+    """
+    await session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('document uses', 0))"))
 
 
 async def users_of(session: ReadSession, kind: str, key: str) -> list[DocumentUser]:
-    """The journeys that use a document: their live version (also paused), and older ones that have active runs.
+    """The documents that use one: live versions, also paused, and of journeys older ones that have active runs.
 
     The layout is used by whoever sends a template that it frames, a block by whoever sends one that shows it, itself
     or in its layout. What this release cannot read is left out.
     """
+    return [*await _journeys(session, kind, key), *await _others(session, kind, key)]
+
+
+async def _others(session: ReadSession, kind: str, key: str) -> list[DocumentUser]:
+    users = []
+    for user in ("programme", "challenge", "contest"):
+        for live in await live_documents(session, user):
+            document = readable(MODELS[user], VersionText(user, live.key, live.version, live.document))
+            uses = () if document is None else uses_of_document(document)
+            place = next((use.pointer for use in uses if (use.kind, use.key) == (kind, key)), None)
+            if place is not None:
+                users.append(DocumentUser(user, live.key, live.version, place))
+    return users
+
+
+async def _journeys(session: ReadSession, kind: str, key: str) -> list[DocumentUser]:
     needed = {key}
     if kind == TEMPLATE:
         needed |= await _showing(session, key)
@@ -43,7 +86,7 @@ async def users_of(session: ReadSession, kind: str, key: str) -> list[DocumentUs
         definition = readable(JourneyDefinition, stored)
         step = definition and _first_step(definition, kind, needed)
         if step:
-            users.append(DocumentUser(stored.key, stored.version, step))
+            users.append(DocumentUser(JOURNEY, stored.key, stored.version, step))
     return users
 
 

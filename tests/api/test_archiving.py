@@ -1,7 +1,8 @@
-"""Archiving what journeys need: refused with the journeys named."""
+"""Archiving what others need: refused with the users named."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -93,3 +94,69 @@ async def test_the_layout_is_used_by_journeys_that_send_a_template_in_it(client:
 
     assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
     assert refused.json()["users"] == [{"journey": "welcome", "version": 1, "step": "it"}]
+
+
+LEVEL = {"level": "done", "at": 3, "reward": "gift"}
+CHALLENGE = {"challenge": "visits", "metric": {"count": "Store Visited"}, "levels": [LEVEL]}
+CONTEST = {
+    "contest": "spring",
+    "entries": [{"rule": "order", "on": {"event": "Order Completed"}}],
+    "prizes": [{"to_place": 1, "reward": "gift"}],
+}
+PROGRAMME = {
+    "programme": "club",
+    "earn": [],
+    "referral": {"referrer": {"reward": "gift"}, "qualifies_on": {"event": "Order Completed"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "document", "user"),
+    [
+        ("challenges", CHALLENGE, {"challenge": "visits", "version": 1, "pointer": "/levels/0/reward"}),
+        ("contests", CONTEST, {"contest": "spring", "version": 1, "pointer": "/prizes/0/reward"}),
+        ("programmes", PROGRAMME, {"programme": "club", "version": 1, "pointer": "/referral/referrer/reward"}),
+    ],
+    ids=["challenge", "contest", "programme"],
+)
+async def test_a_reward_that_something_live_gives_is_not_archived(
+    client: httpx.AsyncClient, kind: str, document: dict[str, Any], user: dict[str, Any]
+) -> None:
+    await publish(client, "rewards", "gift", REWARD)
+    key = next(iter(document.values()))
+    await publish(client, kind, key, document)
+
+    refused = await client.post("/v1/rewards/gift/archive")
+
+    assert (refused.status_code, refused.json()["code"], refused.json()["users"]) == (409, "in_use", [user])
+    assert key in refused.json()["detail"]
+    await client.post(f"/v1/{kind}/{key}/archive")
+    assert (await client.post("/v1/rewards/gift/archive")).json()["state"] == "archived"
+
+
+async def test_a_challenge_that_another_requires_is_not_archived(client: httpx.AsyncClient) -> None:
+    first = {**CHALLENGE, "levels": [{"level": "done", "at": 3}]}
+    await publish(client, "challenges", "visits", first)
+    await publish(client, "challenges", "regulars", first | {"challenge": "regulars", "requires": ["visits"]})
+
+    refused = await client.post("/v1/challenges/visits/archive")
+
+    assert refused.json()["users"] == [{"challenge": "regulars", "version": 1, "pointer": "/requires/0"}]
+
+
+async def test_archiving_and_publishing_at_once_leave_nothing_live_without_what_it_needs(
+    client: httpx.AsyncClient,
+) -> None:
+    for round_ in range(8):
+        gift, key = f"gift-{round_}", f"visits-{round_}"
+        await publish(client, "rewards", gift, {"reward": gift, "gives": {"gift": "tea"}})
+        challenge = CHALLENGE | {"challenge": key, "levels": [LEVEL | {"reward": gift}]}
+        assert (await client.put(f"/v1/challenges/{key}", json=challenge)).status_code == 200
+
+        published, archived = await asyncio.gather(
+            client.post(f"/v1/challenges/{key}/publish", json={}), client.post(f"/v1/rewards/{gift}/archive")
+        )
+
+        assert sorted([published.status_code, archived.status_code]) == [200, 409], (published.text, archived.text)
+        code = (published if published.status_code == 409 else archived).json()["code"]
+        assert code == ("checks_failed" if published.status_code == 409 else "in_use")
