@@ -79,7 +79,8 @@ async def enter_journey(
     await require_step_scopes(session, caller, journey.definition)
     kept = truncate_addresses(wish.properties) if dependencies.truncate_ip else wish.properties
     candidate = _candidate(journey, locked, wish.model_copy(update={"properties": kept}), as_of)
-    [outcome] = await enrol(session, [candidate], live=live, as_of=as_of)
+    outcomes = await enrol(session, [candidate], live=live, as_of=as_of)
+    outcome = next((each for each in outcomes if each.entered), outcomes[0])  # the first of those for each item
     if outcome.run is None:
         return EnterAnswer(entered=False, reason=outcome.reason, failed_leaf=outcome.failed_leaf)
     shown = await find_run(session, outcome.run.id)

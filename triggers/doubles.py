@@ -9,6 +9,7 @@ from database.merging import occasion_before_merge
 from database.session import ReadSession
 from database.watches import WatchedRun, runs_that_sent
 from domain.consent import TRANSACTIONAL
+from domain.journeys.reentry import ITEM
 from domain.runs import RunState
 from triggers.live import JourneyVersion
 from triggers.waits import MERGED, Settlement
@@ -29,7 +30,9 @@ async def end_doubles(session: ReadSession, runs: Sequence[WatchedRun], versions
         others = [other for other in kept if other.journey == run.journey]
         if any(_occasion(other) == _occasion(run) for other in others):
             into.exit(run, MERGED)
-        elif others and _stands_alone(versions.get((run.journey, run.version))):
+        elif not all(_is_of_one_event(other, run) for other in others) and _stands_alone(
+            versions.get((run.journey, run.version))
+        ):
             alone.append(run)
         else:
             kept.append(run)
@@ -51,6 +54,11 @@ def _stands_alone(version: JourneyVersion | None) -> bool:
         return False
     again = version.definition.enter.again
     return again is None or not again.while_active
+
+
+def _is_of_one_event(run: WatchedRun, other: WatchedRun) -> bool:
+    """Whether they are about two items of one list (`for_each`): those stand side by side."""
+    return ITEM in run.entry and run.entry.get("event_id") == other.entry.get("event_id")
 
 
 def _occasion(run: WatchedRun) -> str:

@@ -28,17 +28,16 @@ from database.outbox import NewCommand, add_commands, start_command
 from database.session import WriteSession
 from database.superseding import supersede
 from domain.conditions import buckets
-from domain.conditions.paths import reader
 from domain.consent import TRANSACTIONAL
 from domain.durations import parse_duration
 from domain.ids import new_id
-from domain.journeys.reentry import barred_by, occasion_text
+from domain.journeys.reentry import ITEM, Item, barred_by, items_of, occasion_of
 from domain.runs import Doubt, JourneyInput, doubted
 from domain.shop_settings import ShopSettings
 from triggers.live import Live, LiveJourney
 
-Identity = tuple[str, UUID, UUID]
-"""What tells a candidate from all others: journey, customer, event."""
+Identity = tuple[str, UUID, UUID, int | None]
+"""What tells a candidate from all others: journey, customer, event, and which item of its list."""
 
 MOST_DEPTH = 10
 """How many journeys can start one another before the chain is taken for a loop."""
@@ -53,6 +52,7 @@ class KeptOut(StrEnum):
     PAUSED = "paused"
     LOOP = "loop"
     OCCASION_MISSING = "occasion_missing"
+    ITEMS_MISSING = "items_missing"  # a journey for each item of a list, and the event has no such list
     OVER_ALREADY = "over_already"  # before we knew who it was, an exit event had followed
     OCCASION_TAKEN = "occasion_taken"
     ALREADY_ACTIVE = "already_active"
@@ -85,22 +85,24 @@ class Candidate:
     failed_leaf: str | None = None
     seen_number: int | None = None  # if the run's waits begin to look later than at `number`
     silenced: Mapping[str, str] | None = None  # by an exit of which a browser told, before we knew who it was
+    item: Item | None = None
 
     @property
     def entry(self) -> dict[str, Any]:
         """The entry event as conditions, templates and the run see it."""
-        return {
+        entry = {
             "event": self.event,
             "properties": dict(self.properties),
             "timestamp": self.timestamp.isoformat(),
             "event_id": str(self.event_id),
             "trusted": self.trusted,
         }
+        return entry if self.item is None else {**entry, ITEM: self.item.value}
 
     @property
     def identity(self) -> Identity:
         """What tells it from all other candidates."""
-        return (self.journey.key, self.customer_id, self.event_id)
+        return (self.journey.key, self.customer_id, self.event_id, self.item.position if self.item else None)
 
     @property
     def is_trusted(self) -> bool:
@@ -114,11 +116,15 @@ class Candidate:
     @property
     def occasion(self) -> str | None:
         """What this entry is about: one run for each customer and value. None: the event lacks it."""
-        path = self.journey.definition.enter.occasion
-        if path is None:
-            return self.message_id
-        found = reader(path)(self.entry)
-        return occasion_text(found[0]) if found else None
+        return occasion_of(self.journey.definition.enter, self.entry, self.message_id, self.item)
+
+    def for_each_item(self) -> list[Candidate]:
+        """One candidate for each item of its list, where the journey asks for that; else itself."""
+        path = self.journey.definition.enter.for_each
+        if path is None or self.refused is not None or self.item is not None:
+            return [self]
+        each = [replace(self, item=item) for item in items_of(path, self.entry)]
+        return each or [replace(self, refused=KeptOut.ITEMS_MISSING)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,7 @@ class Enrolment:
         self.outcomes: list[EntryOutcome] = []
         self.superseded: set[UUID] = set()  # runs that gave way to those that began
         self._session = session
-        self._candidates = candidates
+        self._candidates = [each for candidate in candidates for each in candidate.for_each_item()]
         self._live = live
         self._as_of = as_of
         self._verdicts: dict[Identity, Verdict] = {}
@@ -165,7 +171,7 @@ class Enrolment:
     async def decide(self, candidates: Sequence[Candidate]) -> list[NewRun]:
         """Decide about these and begin the runs of those who enter, which it answers."""
         begun: list[NewRun] = []
-        for round_ in _rounds(candidates):
+        for round_ in _rounds([each for candidate in candidates for each in candidate.for_each_item()]):
             decided = await self._decide(round_)
             begun += [outcome.run for outcome in decided if outcome.run is not None]
             self.outcomes += decided
@@ -174,7 +180,8 @@ class Enrolment:
     async def record(self) -> None:
         """Keep what was decided, and have the workflows of the runs that began started."""
         begun = [_start(outcome.candidate, run) for outcome in self.outcomes if (run := outcome.run)]
-        await record_decisions(self._session, [_decision(outcome) for outcome in self.outcomes], self._as_of)
+        told = sorted(self.outcomes, key=lambda outcome: outcome.entered)  # of one event's items, that one entered
+        await record_decisions(self._session, [_decision(outcome) for outcome in told], self._as_of)
         await add_commands(self._session, begun)
 
     async def _decide(self, candidates: Sequence[Candidate]) -> list[EntryOutcome]:
@@ -247,13 +254,17 @@ class Enrolment:
 
 
 def _rounds(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
-    """One customer's candidates for one journey are decided one after the other: the first may bar the second."""
+    """One customer's events for one journey are decided one after the other: the first may bar the second. The items of
+    one event bar one another by their occasion only, so they are decided together.
+    """
     waiting = list(candidates)
     while waiting:
-        first: dict[tuple[str, UUID], Candidate] = {}
-        later = [each for each in waiting if first.setdefault((each.journey.key, each.customer_id), each) is not each]
-        yield list(first.values())
-        waiting = later
+        turns: dict[tuple[str, UUID], UUID] = {}
+        for each in waiting:
+            turns.setdefault((each.journey.key, each.customer_id), each.event_id)
+        now = [each for each in waiting if turns[each.journey.key, each.customer_id] == each.event_id]
+        yield now
+        waiting = [each for each in waiting if turns[each.journey.key, each.customer_id] != each.event_id]
 
 
 def _refused_at_sight(candidate: Candidate) -> EntryOutcome | None:

@@ -82,7 +82,7 @@ ENTRY_ROOTS = ("event", "properties", "context", "timestamp", "event_id", "messa
 class Place:
     """Where a condition stands. `in_run`: there is an entry event, one of `entry_events` as far as they are known.
 
-    `saved`: the names under which steps keep something that can be known there.
+    `saved`: the names under which steps keep something that can be known there; `has_item`: the entry has an `item`.
     """
 
     pointer: str = ""
@@ -90,6 +90,7 @@ class Place:
     in_run: bool = True
     entry_events: Collection[str] = ()
     saved: Collection[str] = ()
+    has_item: bool = False
 
 
 ANYWHERE = Place()
@@ -188,8 +189,9 @@ def _of_entry(leaf: EventIs, path: str, seen: Seen, pointer: str, place: Place) 
     if not place.in_run:
         yield _needs_a_run("the entry event", pointer, place)
     root, *_ = steps_of(path)
-    if root not in ENTRY_ROOTS or is_expression(path):
-        yield _unknown_path(path, ENTRY_ROOTS, f"{pointer}/event", place)
+    roots = (*ENTRY_ROOTS, "item") if place.has_item else ENTRY_ROOTS
+    if root not in roots or is_expression(path):
+        yield _unknown_path(path, roots, f"{pointer}/event", place)
     elif root == "properties" and seen.events is not None:
         known = [seen.events[name] for name in place.entry_events if name in seen.events]
         yield from _types(leaf, path.removeprefix("properties."), _merged(known), pointer, place, kind="property")

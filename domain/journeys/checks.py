@@ -27,7 +27,13 @@ from domain.journeys.flow import Flow
 from domain.journeys.graph import Graph
 from domain.journeys.identity import with_ids
 from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
-from domain.journeys.path_checks import check_path_into, check_trait_path, entry_events, names_saved
+from domain.journeys.path_checks import (
+    check_event_paths,
+    check_path_into,
+    check_trait_path,
+    entry_events,
+    names_saved,
+)
 from domain.journeys.places import (
     Place,
     conditions_with_places,
@@ -126,11 +132,7 @@ def _entry(definition: JourneyDefinition, around: Surroundings) -> Iterator[Find
 
 
 def _event_paths(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
-    if definition.enter.occasion is not None:
-        at = Place("/enter/occasion")
-        yield from check_path_into(definition.enter.occasion, entry_events(definition), at, around.seen)
-    if definition.goal is not None and definition.goal.value is not None:
-        yield from check_path_into(definition.goal.value, [definition.goal.event], Place("/goal/value"), around.seen)
+    yield from check_event_paths(definition, around.seen)
 
 
 def _matches(definition: JourneyDefinition, around: Surroundings) -> Iterator[Finding]:
@@ -166,7 +168,14 @@ def _conditions(definition: JourneyDefinition, around: Surroundings) -> Iterator
     for condition, place in conditions_with_places(definition):
         in_run = not place.pointer.startswith("/enter/on")
         saved = () if place.step is None else names_saved(definition)  # at the entry no step has kept anything
-        where = ConditionPlace(pointer=place.pointer, step=place.step, in_run=in_run, entry_events=entries, saved=saved)
+        where = ConditionPlace(
+            pointer=place.pointer,
+            step=place.step,
+            in_run=in_run,
+            entry_events=entries,
+            saved=saved,
+            has_item=definition.enter.for_each is not None,
+        )
         yield from check_condition(condition, around.seen, where)
         for pointer, leaf in leaves(condition):
             if isinstance(leaf, VariantIs) and leaf.variant not in splits:
@@ -216,7 +225,8 @@ def _waits(definition: JourneyDefinition, around: Surroundings) -> Iterator[Find
                     yield from check_trait_path(body.trait, place.within("/wait/until_date/trait"), around.seen)
                 if (looked_up := body.from_data) is not None and looked_up.event is not None:
                     at = place.within(f"/wait/{'for' if body.until_date is None else 'until_date'}/event")
-                    yield from check_path_into(looked_up.event, entry_events(definition), at, around.seen)
+                    events, has_item = entry_events(definition), definition.enter.for_each is not None
+                    yield from check_path_into(looked_up.event, events, at, around.seen, has_item=has_item)
             case WaitForStep(wait_for=body):
                 yield from _length(body.timeout, definition, place.within("/wait_for/timeout"))
                 if body.timeout is None:

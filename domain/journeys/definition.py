@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Tag, model_validator
 
 from domain.conditions.model import Condition, Predicate, PropertyIs
+from domain.conditions.operators import PathText
 from domain.consent import MARKETING
 from domain.document import Document, WholeNumber, by_key
 from domain.durations import DurationText, PeriodText
@@ -165,10 +166,14 @@ class Again(Document):
 
 
 class Enter(Document):
-    """Who enters. `occasion` is a path into the entering event: one run for each customer and value, ever."""
+    """Who enters. `occasion` is a path into the entering event: one run for each customer and value, ever.
+
+    `for_each` is a path to a list in the event: it enters once for each item, which is `item` in the entry.
+    """
 
     on: Entry
     if_: Condition | None = Field(default=None, alias="if")
+    for_each: PathText | None = None
     occasion: str | None = None
     again: Again | None = None
     holdout: float = 0  # percent; the checks say when it is not one

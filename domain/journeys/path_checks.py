@@ -8,9 +8,11 @@ from collections.abc import Collection, Iterator
 from domain.conditions import paths
 from domain.conditions.checks import Place as ConditionPlace
 from domain.conditions.checks import Seen, check_event_path, check_trait
+from domain.conditions.paths import steps_of
 from domain.findings import Finding
-from domain.journeys.definition import JourneyDefinition, as_event
+from domain.journeys.definition import DateEntry, JourneyDefinition, ScheduleEntry, as_event
 from domain.journeys.places import Place
+from domain.journeys.reentry import ITEM
 from domain.journeys.steps import CallStep, RewardStep
 
 _ENTRY_PATHS = ("properties", "event", "timestamp")
@@ -24,14 +26,35 @@ def check_trait_path(path: str, place: Place, seen: Seen) -> Iterator[Finding]:
         yield from check_trait(path, place.pointer, seen, ConditionPlace(step=place.step))
 
 
-def check_path_into(path: str, events: Collection[str], place: Place, seen: Seen) -> Iterator[Finding]:
-    """Error malformed_path, warning property_never_seen: in none of these events that came so far."""
+def check_path_into(
+    path: str, events: Collection[str], place: Place, seen: Seen, *, has_item: bool = False
+) -> Iterator[Finding]:
+    """Error malformed_path, warning property_never_seen: in none of these events that came so far. `has_item`: the path
+    may start at the item of a `for_each` too.
+    """
     if not _is_path(path):
         yield _malformed(place, f"{path!r} is not a path; write names joined by dots: address.country.")
-    elif path.split(".", maxsplit=1)[0] not in _ENTRY_PATHS:
+    elif (root := steps_of(path)[0]) not in _ENTRY_PATHS and not (has_item and root == ITEM):
         yield _malformed(place, f"{path!r} starts nowhere in an event; write properties.{path}.")
     else:
         yield from check_event_path(path, events, place.pointer, seen, ConditionPlace(step=place.step))
+
+
+def check_event_paths(definition: JourneyDefinition, seen: Seen) -> Iterator[Finding]:
+    """The paths into events that stand outside of steps: occasion, items, the worth of a goal. Also the error
+    for_each_without_list, where something enters that is no event.
+    """
+    enter, events = definition.enter, entry_events(definition)
+    if enter.occasion is not None:
+        at, has_item = Place("/enter/occasion"), enter.for_each is not None
+        yield from check_path_into(enter.occasion, events, at, seen, has_item=has_item)
+    if enter.for_each is not None:
+        yield from check_path_into(enter.for_each, events, Place("/enter/for_each"), seen)
+        if any(isinstance(entry, DateEntry | ScheduleEntry) for entry in enter.entries):
+            message = "Dates and schedules bring no list; enter by an event or by api, or leave for_each out."
+            yield Finding(code="for_each_without_list", pointer="/enter/for_each", message=message)
+    if definition.goal is not None and definition.goal.value is not None:
+        yield from check_path_into(definition.goal.value, [definition.goal.event], Place("/goal/value"), seen)
 
 
 def entry_events(definition: JourneyDefinition) -> list[str]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import orjson
 
+from domain.conditions.paths import reader, steps_of
+from domain.conditions.scope import JsonObject
 from domain.durations import parse_duration
-from domain.journeys.definition import Again
+from domain.journeys.definition import Again, Enter
+
+ITEM = "item"
+"""The member of an entry that holds its item, in a journey that enters once for each of a list."""
+
+MOST_ITEMS = 50
+"""Items of one event that enter; those after them do not."""
 
 _LARGEST = 2**63  # whole numbers from there on come in as floats anyway
 
@@ -43,6 +52,33 @@ def barred_by(
     if again.at_most is not None and entered_within >= again.at_most:
         return Bar.AGAIN_AT_MOST
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of the list of a `for_each`; `position` counts from 0, over items that are null too."""
+
+    position: int
+    value: Any  # any JSON but null
+
+
+def items_of(path: str, entry: JsonObject) -> list[Item]:
+    """The items that the entry's list has at a path, at most MOST_ITEMS; none where there is no list."""
+    found = reader(path)(entry)
+    listed = found[0] if found and isinstance(found[0], list) else []
+    return [Item(position, each) for position, each in enumerate(listed[:MOST_ITEMS]) if each is not None]
+
+
+def occasion_of(enter: Enter, entry: JsonObject, message_id: str, item: Item | None) -> str | None:
+    """What an entry is about; None where the event lacks it. Items of one list are never about the same, unless the
+    occasion is a path into the item: then two items with one value are.
+    """
+    path = enter.occasion
+    found = [message_id] if path is None else reader(path)(entry)
+    if not found:
+        return None
+    text = occasion_text(found[0])
+    return text if item is None or (path is not None and steps_of(path)[0] == ITEM) else f"{text}/{item.position}"
 
 
 def occasion_text(value: Any) -> str:  # any JSON value

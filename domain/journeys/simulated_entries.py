@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from domain.conditions.paths import reader
-from domain.journeys.reentry import occasion_text
+from domain.journeys.reentry import ITEM, Item
 from domain.journeys.waiting import Happening
 from domain.simulations import RecordedCustomer
 from domain.thresholds import EVENT_OF, Threshold
@@ -48,8 +47,12 @@ def own_event(
     )  # fmt: skip
 
 
-def occasion_of(event: Happening, path: str | None) -> str | None:
-    if path is None:
-        return str(event.event_id)
-    found = reader(path)({"event": event.name, "properties": event.properties})
-    return occasion_text(found[0]) if found else None
+def entry_of(event: Happening, item: Item | None) -> dict[str, Any]:
+    """The event as conditions and the run see it."""
+    entry = {
+        "event": event.name,
+        "properties": event.properties,
+        "timestamp": event.timestamp.isoformat(),
+        "event_id": str(event.event_id),
+    }
+    return entry if item is None else {**entry, ITEM: item.value}

@@ -13,6 +13,8 @@ from domain.journeys.deadlines import CannotWait, EndsAt, Facts, end_of
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.flow import Flow, id_of
 from domain.journeys.interpreter import Interpreter
+from domain.journeys.reentry import Item
+from domain.journeys.simulated_entries import entry_of
 from domain.journeys.simulated_loyalty import LoyaltyWorld, give, move
 from domain.journeys.splits import assign
 from domain.journeys.step_bodies import Reward
@@ -119,6 +121,7 @@ class SimulatedRun:
     seen_number: int
     trusted: bool = True  # trusted facts alone would have led it here
     occasion: str = ""
+    item: Item | None = None
     silenced: bool = False  # a browser told of its exit: no message of it leaves until it has given
     began_trusted: bool = field(init=False)
     ending: Ending | None = None
@@ -173,7 +176,7 @@ class SimulatedRun:
 
     def scope(self, *, trusted: bool = False) -> Scope:
         """What conditions and predicates of this run are judged against."""
-        return self.world.customer.scope(self.world.now, self._entry(), trusted=trusted)
+        return self.world.customer.scope(self.world.now, entry_of(self.entry, self.item), trusted=trusted)
 
     # What the interpreter asks (domain/journeys/interpreter.py: Effects) -------------------------------------
 
@@ -246,7 +249,7 @@ class SimulatedRun:
                 return self._leave(DONE)
 
     def _end_by(self, traits: Mapping[str, Any], step: WaitStep, visit: int) -> EndsAt | CannotWait:
-        facts, reached_at = Facts(traits, self._entry()), self._reached_at(step, visit)
+        facts, reached_at = Facts(traits, entry_of(self.entry, self.item)), self._reached_at(step, visit)
         max_days = self.flow.definition.max_days
         return end_of(step.wait, reached_at, facts, self.world.customer.zones, max_days=max_days)
 
@@ -338,11 +341,3 @@ class SimulatedRun:
             self.log.append(LoggedStep(ending.step, "exit", ending.visit, now, now, "done", ending.reason))
         elif self.log and self.log[-1].outcome == "waiting":
             self.log[-1] = self.log[-1].cancelled()
-
-    def _entry(self) -> dict[str, object]:
-        return {
-            "event": self.entry.name,
-            "properties": self.entry.properties,
-            "timestamp": self.entry.timestamp.isoformat(),
-            "event_id": str(self.entry.event_id),
-        }

@@ -21,8 +21,8 @@ from domain.journeys.dates import due_of
 from domain.journeys.definition import DateEntry, JourneyDefinition, ScheduleEntry
 from domain.journeys.exits import exit_reason
 from domain.journeys.flow import Flow
-from domain.journeys.reentry import barred_by
-from domain.journeys.simulated_entries import DUE, TOLD, crossings, occasion_of, own_event
+from domain.journeys.reentry import Item, barred_by, items_of, occasion_of
+from domain.journeys.simulated_entries import DUE, TOLD, crossings, entry_of, own_event
 from domain.journeys.simulated_run import Deciders, SimulatedRun
 from domain.journeys.simulated_turns import give_way, take_over, turns
 from domain.journeys.steps import SendStep
@@ -248,20 +248,31 @@ class _CustomerWorld:
     def _enter(self, event: Happening) -> None:
         if not self._matches(event):
             return
-        trusted = event.trusted and self._matches(event, trusted=True) and self._qualifies(event, trusted=True)
-        enter = self.rules.definition.enter
-        counting = turns(self.runs, trusted=trusted, gives=self.rules.gives, tells=self.rules.tells)
-        occasion = occasion_of(event, enter.occasion)
-        reason = self._barred(event, occasion, counting)
+        path, before = self.rules.definition.enter.for_each, list(self.runs)
+        items: Sequence[Item | None] = [None] if path is None else items_of(path, entry_of(event, None))
+        if not items:
+            self.kept_out["items_missing"] += 1
+        for item in items:
+            self._enter_for(event, item, before)
+
+    def _enter_for(self, event: Happening, item: Item | None, before: Sequence[SimulatedRun]) -> None:
+        """`before`: the runs that had begun before the event, which may bar it; its own items do so by occasion."""
+        trusted = event.trusted and self._matches(event, trusted=True) and self._qualifies(event, item, trusted=True)
+        enter, entry = self.rules.definition.enter, entry_of(event, item)
+        counting = turns(before, trusted=trusted, gives=self.rules.gives, tells=self.rules.tells)
+        occasion = occasion_of(enter, entry, str(event.event_id), item)
+        is_taken = any(run.occasion == occasion for run in self.runs[len(before) :])
+        reason = "occasion_taken" if is_taken else self._barred(event, item, occasion, counting)
         if reason is not None or occasion is None:
             self.kept_out[reason or "occasion_missing"] += 1
             return
-        give_way(self.runs, counting, occasion, enter.again)
+        give_way(before, counting, occasion, enter.again)
         run = SimulatedRun(
             world=self,
             flow=self.rules.flow,
             deciders=self.rules.deciders,
             entry=event,
+            item=item,
             entered_at=self.now,
             shadow=_in_holdout(self.customer.id, self.rules.definition),
             seen_number=event.number,
@@ -275,7 +286,9 @@ class _CustomerWorld:
         watcher = Watcher(event.event_id, self.customer.scope(self.now, trusted=trusted))
         return event.name == DUE or any(matches(event, watcher) for matches in self.rules.entries)
 
-    def _barred(self, event: Happening, occasion: str | None, counting: Sequence[SimulatedRun]) -> str | None:
+    def _barred(
+        self, event: Happening, item: Item | None, occasion: str | None, counting: Sequence[SimulatedRun]
+    ) -> str | None:
         enter = self.rules.definition.enter
         if occasion is None:
             return "occasion_missing"
@@ -292,13 +305,12 @@ class _CustomerWorld:
         )
         if bar is not None:
             return bar
-        return None if self._qualifies(event) else "condition"
+        return None if self._qualifies(event, item) else "condition"
 
-    def _qualifies(self, event: Happening, *, trusted: bool = False) -> bool:
+    def _qualifies(self, event: Happening, item: Item | None, *, trusted: bool = False) -> bool:
         """Whether the entry's condition holds, and for a schedule that the customer belongs to its audience."""
         history = self.customer.history({}, self.now, event.number, self.now)
-        entry = {"event": event.name, "properties": event.properties}
-        scope = self.customer.scope(self.now, entry, trusted=trusted)
+        scope = self.customer.scope(self.now, entry_of(event, item), trusted=trusted)
         judges = self.rules.qualifies + (self.rules.audiences if event.name == DUE else ())
         return all(holds(history.trusted() if trusted else history, scope) for holds in judges)
 

@@ -251,6 +251,25 @@ async def test_entering_needs_a_live_journey_with_an_api_entry_and_a_known_custo
     assert codes == ["not_live", "no_api_entry", "customer_not_found", "journey_not_found"]
 
 
+async def test_a_call_enters_once_for_each_item_and_answers_the_first_run(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await publish(client, CART | {"enter": {"on": "api", "for_each": "properties.products"}, "steps": [{"exit": "x"}]})
+    await make_customer(database, "u-1")
+
+    def call(*products: str) -> dict[str, Any]:
+        return {"customer_id": "u-1", "properties": {"products": [{"sku": sku} for sku in products]}}
+
+    answer = (await client.post("/v1/journeys/cart/enter", json=call("POT", "ROSE"))).json()
+    empty = (await client.post("/v1/journeys/cart/enter", json=call())).json()
+
+    runs = (await client.get("/v1/runs", params={"journey": "cart"})).json()["data"]
+    assert answer["entered"] is True
+    assert {run["id"] for run in runs} > {answer["run"]["id"]}
+    assert len(runs) == 2
+    assert (empty["entered"], empty["reason"]) == (False, "items_missing")
+
+
 async def test_a_run_is_ended_by_hand_once(client: httpx.AsyncClient, database: Database) -> None:
     await publish(client, CART)
     run_id = await make_run(database, "cart", step="quiet", outcome="waiting")

@@ -131,7 +131,8 @@ async def test_a_simulation_writes_and_sends_nothing(client: httpx.AsyncClient, 
 
 async def test_simulated_runs_wait_as_long_as_their_event_says(client: httpx.AsyncClient, database: Database) -> None:
     start = NOW - timedelta(days=5)
-    for name, properties in (("long", {"days": 4}), ("short", {"days": "1"}), ("none", {})):
+    told: dict[str, dict[str, Any]] = {"long": {"days": 4}, "short": {"days": "1"}, "none": {}}
+    for name, properties in told.items():
         await happened(database, await subscribed(database, name), "Product Added", start, cart_id=name, **properties)
     steps = [
         {"wait": {"for": {"event": "properties.days", "unit": "d"}}, "id": "days"},
@@ -149,7 +150,7 @@ async def test_simulated_branches_look_at_the_cart_of_then(client: httpx.AsyncCl
     start = NOW - timedelta(days=5)
     for name, price in (("large", 80), ("small", 20)):
         customer = await subscribed(database, name)
-        pot = {"cart_id": name, "product_id": "pot", "price": price, "quantity": 1}
+        pot: dict[str, Any] = {"cart_id": name, "product_id": "pot", "price": price, "quantity": 1}
         await happened(database, customer, "Product Added", start, **pot)
         await happened(database, customer, "Product Removed", start + timedelta(hours=2), **pot)
     large = {"if": {"all": [{"cart": "total", "gte": 5_000}, {"cart": "age", "gte": "1h"}]}}
@@ -162,6 +163,25 @@ async def test_simulated_branches_look_at_the_cart_of_then(client: httpx.AsyncCl
 
     counts = {step["step"]: step["reached"] for step in found["steps"]}
     assert (counts["b"], counts["offer"]) == (2, 1)
+
+
+async def test_each_item_of_a_list_enters_in_a_simulation_too(client: httpx.AsyncClient, database: Database) -> None:
+    start, products = NOW - timedelta(days=5), [{"sku": "POT", "days": 1}, {"sku": "ROSE", "days": 4}]
+    await happened(database, await subscribed(database, "u-1"), "Product Added", start, products=products)
+    await happened(database, await subscribed(database, "u-2"), "Product Added", start)
+    definition = REMINDER | {
+        "enter": {"on": {"event": "Product Added"}, "for_each": "properties.products", "occasion": "item.sku"},
+        "steps": [
+            {"wait": {"for": {"event": "item.days", "unit": "d"}}, "id": "days"},
+            {"send": {"template": "t"}, "id": "first"},
+        ],
+    }
+
+    found = await simulate(client, definition=definition)
+
+    assert (found["entered"], found["completed"], found["kept_out"]) == (2, 2, {"items_missing": 1})
+    days = [day["day"] for day in found["messages_per_day"] if day["messages"]]
+    assert days == [str((start + timedelta(days=count)).date()) for count in (1, 4)]
 
 
 async def test_dates_enter_in_a_simulation_too(client: httpx.AsyncClient, database: Database) -> None:

@@ -54,12 +54,12 @@ def cart_leaves(
 ) -> dict[str, st.SearchStrategy[dict[str, Any]]]:
     """Conditions on the open cart."""
     compared = figures.map(lambda written: {key: value for key, value in written.items() if key != "case"})
-    near = st.sampled_from(
-        [{"gte": 100}, {"lt": 300}, {"eq": 0}, {"between": [1, 3]}, {"exists": False}, {"ne": 100}, {"gt": 2}]
-    )
+    some: list[dict[str, Any]] = [{"gte": 100}, {"lt": 300}, {"eq": 0}, {"between": [1, 3]}, {"ne": 100}, {"gt": 2}]
+    near = st.sampled_from([*some, {"exists": False}])
+    currencies: list[dict[str, Any]] = [{}, {"currency": "EUR"}, {"currency": "JPY"}]
     total = st.builds(
         lambda figure, currency: {"cart": "total", **currency, **figure},
-        *(compared | near, st.sampled_from([{}, {"currency": "EUR"}, {"currency": "JPY"}])),
+        *(compared | near, st.sampled_from(currencies)),
     )
     items = (compared | near).map(lambda figure: {"cart": "items", **figure})
     one = st.builds(lambda name, length: {name: length}, st.sampled_from(["gt", "gte", "lt", "lte"]), periods)

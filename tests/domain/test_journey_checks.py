@@ -231,6 +231,21 @@ CASES: Mapping[str, tuple[list[Any], dict[str, Any], tuple[str, str | None, str]
         {"enter": {"on": {"event": "Product Added"}, "if": {"saved": "stock.left", "lte": 3}}},
         ("unknown_saved", None, "/enter/if/saved"),
     ),
+    "items of nothing": (
+        [SEND],
+        {"enter": {"on": {"event": "Product Added"}, "for_each": "products"}},
+        ("malformed_path", None, "/enter/for_each"),
+    ),
+    "items of a date": (
+        [SEND],
+        {"enter": {"on": {"date": {"trait": "birthday"}}, "for_each": "properties.products"}},
+        ("for_each_without_list", None, "/enter/for_each"),
+    ),
+    "item without a list": (
+        [SEND],
+        {"enter": {"on": {"event": "Product Added"}, "if": {"event": "item.sku", "eq": "POT"}}},
+        ("unknown_path", None, "/enter/if/event"),
+    ),
     "cron that never comes": (
         [SEND],
         {"enter": {"on": {"schedule": {"cron": "0 9 31 2 *", "audience": {"all": []}}}}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from database.outbox import Command
@@ -178,3 +179,89 @@ async def test_any_of_several_entries_enters_once_for_an_event(shop: Shop) -> No
     await shop.track("Product Added", {"price": 2})
     await shop.track("Signed Up")
     assert len(await shop.runs()) == 2
+
+
+POT, ROSE = {"sku": "POT", "price": 30}, {"sku": "ROSE", "price": 5}
+
+
+def for_each(**enter: Any) -> dict[str, Any]:
+    return journey(**({"on": {"event": "Order Delivered"}, "for_each": "properties.products"} | enter))
+
+
+async def occasions(shop: Shop) -> list[str]:
+    return [run.occasion for run in await shop.runs()]
+
+
+async def test_each_item_of_a_list_enters_by_itself(shop: Shop) -> None:
+    await shop.publish(for_each())
+    await shop.track("Order Delivered", {"products": [POT, ROSE, None]}, message_id="m")
+
+    runs = await shop.runs()
+
+    assert [(run.entry["item"], run.state) for run in runs] == [(POT, "active"), (ROSE, "active")]
+    assert await occasions(shop) == ["m/0", "m/1"]
+    assert len({run.workflow_id for run in runs}) == 2
+    assert [(decision.outcome, decision.reason) for decision in await shop.decisions()] == [("entered", None)]
+
+
+async def test_the_condition_and_the_occasion_may_ask_for_the_item(shop: Shop) -> None:
+    await shop.publish(for_each(occasion="item.sku", **{"if": {"event": "item.price", "gte": 10}}))
+    await shop.track("Order Delivered", {"products": [ROSE, POT, POT]})
+    assert await occasions(shop) == ["POT"]
+
+    await shop.publish(for_each(occasion="item.sku", again={"while_active": True}))
+    await shop.track("Order Delivered", {"products": [POT, ROSE]})
+    assert await occasions(shop) == ["POT", "ROSE"]
+
+
+async def test_items_of_one_occasion_outside_of_them_all_enter_and_once(shop: Shop) -> None:
+    await shop.publish(for_each(occasion="properties.order_id", again={"while_active": True}))
+    for _ in range(2):
+        await shop.track("Order Delivered", {"order_id": 7, "products": [POT, ROSE]})
+
+    assert await occasions(shop) == ["7/0", "7/1"]
+
+
+async def test_items_do_not_bar_one_another_but_bar_those_of_a_later_event(shop: Shop) -> None:
+    await shop.publish(for_each(again={"after": "7d", "at_most": 1}))
+    await shop.track("Order Delivered", {"products": [POT, ROSE]}, message_id="m")
+    await shop.track("Order Delivered", {"products": [POT]})
+
+    assert await occasions(shop) == ["m/0", "m/1"]
+    assert await reasons(shop) == [None, "already_active"]
+
+
+async def test_at_most_fifty_items_of_an_event_enter(shop: Shop) -> None:
+    await shop.publish(for_each())
+    await shop.track("Order Delivered", {"products": [{"sku": str(number)} for number in range(60)]})
+
+    assert len(await shop.runs()) == 50
+
+
+@pytest.mark.parametrize("properties", [{}, {"products": []}, {"products": POT}, {"products": [None]}])
+async def test_without_a_list_nobody_enters(shop: Shop, properties: dict[str, Any]) -> None:
+    await shop.publish(for_each())
+    await shop.track("Order Delivered", properties)
+
+    assert await shop.runs() == []
+    assert await reasons(shop) == ["items_missing"]
+
+
+async def test_items_of_a_visitor_enter_once_we_know_who_it_is(shop: Shop) -> None:
+    await shop.publish(for_each(occasion="item.sku"))
+    await shop.track("Order Delivered", {"products": [POT, ROSE]}, anonymous_id="a-1")
+    assert await occasions(shop) == []
+
+    await shop.identify({}, user_id="u-1", anonymous_id="a-1")
+
+    assert await occasions(shop) == ["POT", "ROSE"]
+
+
+async def test_a_merge_ends_no_run_about_another_item_of_the_same_event(shop: Shop) -> None:
+    await shop.publish(for_each())
+    await shop.identify({}, user_id="u-2")
+    await shop.track("Order Delivered", {"products": [POT, ROSE]})
+    await shop.post(shop.event(kind=EventKind.ALIAS, user_id="u-1", previous_id="u-2"))
+    await shop.route()
+
+    assert [run.state for run in await shop.runs()] == ["active", "active"]

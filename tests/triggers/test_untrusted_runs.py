@@ -93,7 +93,8 @@ async def test_a_condition_that_a_browser_made_true_gives_nothing(
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_a_cart_of_which_a_browser_told_gives_nothing(shop: Shop, walker: Walker, *, trusted: bool) -> None:
     way = {"branch": [{"if": {"cart": "total", "gte": 5_000}, "steps": GIFTS}], "id": "way"}
-    await shop.publish(journey(way, **{"if": {"cart": "items", "exists": True}}))
+    on_entry: dict[str, Any] = {"if": {"cart": "items", "exists": True}}
+    await shop.publish(journey(way, **on_entry))
     pot = {"cart_id": "c1", "product_id": "pot", "price": 30, "quantity": 1}
     await shop.track("Product Added", pot)
     await shop.track("Product Added", {**pot, "product_id": "rose"}, trusted=trusted)
