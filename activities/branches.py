@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from temporalio import activity
 
+from activities.looks import shop_defaults
 from activities.steps import OpenStep, open_step
-from database.conditions import ShopDefaults, judge
+from database.conditions import judge
 from database.runs import subject_of
 from database.session import Database, WriteSession
-from database.shop_settings import shop_settings
 from domain.journeys.library import DefinitionLibrary
 from domain.journeys.splits import assign
 from domain.journeys.steps import BranchStep, ElseArm, SplitStep
@@ -49,7 +49,7 @@ class BranchActivities:
 
 async def _first_that_holds(session: WriteSession, opened: OpenStep, step: BranchStep) -> str | None:
     subject = subject_of(opened.run, opened.customer, opened.at.as_of)
-    shop = await _shop_defaults(session)
+    shop = await shop_defaults(session)
     for position, arm in enumerate(step.branch):
         if isinstance(arm, ElseArm):
             return str(position)
@@ -68,9 +68,3 @@ def _variant(opened: OpenStep, step: SplitStep) -> str:
     variant = assign(opened.customer.id, opened.run.journey, opened.at.step, step.split.variants)
     opened.run.variants = opened.run.variants | {opened.at.step: variant}
     return variant
-
-
-async def _shop_defaults(session: WriteSession) -> ShopDefaults:
-    settings = await shop_settings(session)
-    consent = {key: str(value) for key, value in settings.consent_defaults.items()}
-    return ShopDefaults(settings.zone, consent, settings.currency)

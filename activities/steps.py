@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import select
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from activities.looks import exit_by_condition
 from database.customers import Customer
 from database.definitions import JOURNEY, flow_of
 from database.documents import DocumentRow
-from database.run_changes import OpenChanges, meet_changes, open_changes, see_changes
+from database.run_changes import STANDS, OpenChanges, meet_changes, open_changes, see_changes
 from database.run_log import done_by
 from database.runs import Run, RunStep, bind, has_pending_events, lock_run
 from database.session import WriteSession
@@ -21,6 +22,7 @@ from domain.documents import DocumentState
 from domain.journeys import descriptions
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.library import DefinitionLibrary
+from domain.journeys.looks import next_look
 from domain.journeys.reading import reads_customer
 from domain.journeys.steps import Send, SendStep, Step
 from domain.messages import Reason
@@ -71,7 +73,7 @@ class OpenStep:
 
     def waiting(self, until: datetime | None, zone: str | None) -> StepOutcome:
         """The run stands at this step, until `until` or until something wakes it."""
-        outcome = self._answer(OutcomeKind.LATER, None, at=until, zone=zone)
+        outcome = self._answer(OutcomeKind.LATER, None, at=until, zone=zone, look=self._next_look)
         self.row.outcome, self.run.held = "waiting", False
         self.run.waiting_for = {
             "description": descriptions.standing(self.step, outcome),
@@ -114,6 +116,12 @@ class OpenStep:
     def unexpected(self) -> ApplicationError:
         """The step is of another kind than the activity was made for: no retry can help."""
         return ApplicationError("a step of another kind", type="step_kind_changed", non_retryable=True)
+
+    @property
+    def _next_look(self) -> datetime | None:
+        """When time alone may have made a condition true that ends the run or this wait."""
+        after = next_look(self.definition, self.step)
+        return None if after is None else self.at.as_of + after
 
     @property
     def withheld(self) -> StepOutcome | None:
@@ -175,6 +183,9 @@ async def open_step(session: WriteSession, library: DefinitionLibrary, at: StepI
     ):
         raise _not_yet_routed()
     run.step = at.step
+    is_begun = row is not None and row.outcome not in STANDS  # it is under way, be it with somebody outside
+    if not is_begun and await exit_by_condition(session, run, locked.customer, flow.definition, at.as_of):
+        return StepOutcome(kind=OutcomeKind.EXITED, reason=run.reason)
     opened = OpenStep(
         at=at,
         run=run,

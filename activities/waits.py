@@ -8,14 +8,17 @@ from typing import Any, Literal
 
 from temporalio import activity
 
+from activities.looks import shop_defaults
 from activities.steps import OpenStep, open_step
+from database.conditions import judge
 from database.runs import Wait as WaitRow
-from database.runs import find_happening, happenings, has_pending_events
+from database.runs import find_happening, happenings, has_pending_events, subject_of
 from database.session import Database, WriteSession
 from database.shop_settings import shop_settings
 from domain.conditions.scope import Scope
 from domain.journeys.deadlines import CannotWait, EndsAt, Facts, Zones, end_of
 from domain.journeys.library import DefinitionLibrary
+from domain.journeys.looks import wait_conditions
 from domain.journeys.steps import WaitForStep, WaitStep
 from domain.journeys.waiting import CompiledWait, Happening, Met, Standing, Watcher, compile_wait
 from domain.local_time import resolve_zone
@@ -87,6 +90,11 @@ async def _wait_for(session: WriteSession, opened: OpenStep, step: WaitForStep) 
     if row is None or row.status == "cancelled" or (row.status == "waiting" and row.version != opened.run.version):
         row = row or _register(session, opened)
         await _look_back(session, opened, step, row)
+    if row.status == "waiting":
+        await _meet_conditions(session, opened, row)
+    if row.status == "met" and row.met_event_id is None and row.met_alternative is not None:
+        await _leave(session, opened, "met")
+        return opened.done(arm=str(row.met_alternative))
     if row.status == "met":
         event = None if row.met_event_id is None else await find_happening(session, row.met_event_id)
         await _doubt_what_met(session, opened, step, row, event)
@@ -99,6 +107,18 @@ async def _wait_for(session: WriteSession, opened: OpenStep, step: WaitForStep) 
     await _doubt_what_met(session, opened, step, row, None)
     await _leave(session, opened, "timed_out")
     return opened.done(reason="timed_out")
+
+
+async def _meet_conditions(session: WriteSession, opened: OpenStep, row: WaitRow) -> None:
+    """The first condition among the alternatives that holds now meets the wait."""
+    subject, shop = subject_of(opened.run, opened.customer, opened.at.as_of), await shop_defaults(session)
+    for position, condition in wait_conditions(opened.step):
+        [verdict] = await judge(session, condition, [subject], shop=shop, compare=opened.run.trusted)
+        if not verdict.is_trusted:
+            opened.doubt(Doubt.CONDITION)
+        if verdict.holds:
+            row.status, row.met_alternative, row.met_event_id = "met", position, None
+            return
 
 
 async def _doubt_what_met(

@@ -44,9 +44,10 @@ def doubted(by: Doubt, at: datetime, step: str | None = None) -> dict[str, str |
     return {"by": by, "step": step, "at": at.isoformat()}
 
 
-def silenced(by: str, event_id: UUID, at: datetime) -> dict[str, str]:
-    """Which exit a browser's event would have been, as the run's row keeps it."""
-    return {"reason": by, "event_id": str(event_id), "at": at.isoformat()}
+def silenced(by: str, event_id: UUID | None, at: datetime) -> dict[str, str]:
+    """Which exit a browser's event would have been, as the run's row keeps it; no event: a condition's."""
+    told = {} if event_id is None else {"event_id": str(event_id)}
+    return {"reason": by, **told, "at": at.isoformat()}
 
 
 LONGEST_CHAIN = 10
@@ -112,13 +113,15 @@ class StepOutcome(Wire):
     """The answer of every step's activity.
 
     `arm` is the chosen arm of a branch, split or wait_for (its position, or the variant's name), None for none.
-    `at` is when to ask again, None for "after a wake". `zone` is the IANA zone in which people read `at`.
+    `at` is when to ask again, None for "after a wake". `zone` is the IANA zone in which people read `at`. `look` is
+    when to ask before that, since time alone may have made a condition true.
     `version` is the version that the run's row is pinned to; None means that it has not changed.
     """
 
     kind: OutcomeKind
     reason: str | None = None
     at: datetime | None = None
+    look: datetime | None = None
     arm: str | None = None
     zone: str | None = None
     version: int | None = None

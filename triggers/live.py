@@ -29,6 +29,7 @@ from domain.documents import DocumentState
 from domain.durations import Duration, parse_duration
 from domain.journeys.definition import DateEntry, JourneyDefinition, as_event
 from domain.journeys.exits import exit_reason
+from domain.journeys.looks import looks_at_conditions
 from domain.journeys.steps import SendStep, WaitForStep, WaitStep
 from domain.journeys.waiting import CompiledWait, Matcher, compile_entry, compile_match, compile_wait
 from domain.journeys.worth import Worth
@@ -58,6 +59,11 @@ class JourneyVersion:
     def exits(self) -> tuple[ExitRule, ...]:
         """The exit rules, in the order they are written."""
         return tuple(ExitRule(compile_match(match), exit_reason(match)) for match in self.definition.exit)
+
+    @cached_property
+    def looks(self) -> bool:
+        """Whether its runs look at conditions when anything happens to their customers."""
+        return looks_at_conditions(self.definition)
 
     @cached_property
     def goal(self) -> Matcher | None:

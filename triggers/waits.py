@@ -99,8 +99,8 @@ def settle(wave: Wave, event: BatchEvent, happening: Happening, into: Settlement
             if not _exit(wave, event, meeting, into):
                 _meet_waits(meeting, into)
             _doubt_what_goes_on(wave, event, meeting, into)
-        if is_under_way and (event.zone_changed or _moves_its_date(event, meeting)):
-            into.wake(run)  # the end of its wait is worked out again
+        if is_under_way and (event.zone_changed or version.looks or _moves_its_date(event, meeting)):
+            into.wake(run)  # the end of its wait is worked out again, its conditions are looked at
         if not run.converted and _reaches_goal(meeting):
             run.converted = True
             into.goals.append(_conversion(meeting, wave))
@@ -110,7 +110,7 @@ def wake_at_waits(wave: Wave, customer: BatchCustomer, into: Settlement) -> None
     """The customer has become another (merged, or with a history moved): zone and dates may be others now."""
     for run in customer.runs:
         version = wave.versions.get((run.journey, run.version))
-        if version is not None and any(wait.step not in version.waits for wait in run.waits):
+        if version is not None and (version.looks or any(wait.step not in version.waits for wait in run.waits)):
             into.wake(run)
 
 

@@ -119,11 +119,11 @@ class JourneyWorkflow:
         return outcome
 
     async def stand(self, step: Step, outcome: StepOutcome) -> None:
-        """Sleep until the outcome's time or a wake. The timer outlives wakes that leave the time as it is."""
+        """Sleep until the outcome's time, the next look or a wake. The timer outlives wakes that leave it as it is."""
         details = descriptions.standing(step, outcome)
         workflow.set_current_details(details)
         self._show_step(step)
-        self._set_timer(outcome.at, details)
+        self._set_timer(min(filter(None, (outcome.at, outcome.look)), default=None), details)
         await workflow.wait_condition(lambda: self._woken or (self._timer is not None and self._timer.done()))
         self._continue_if_long()
 

@@ -167,7 +167,7 @@ def _conditions(definition: JourneyDefinition, around: Surroundings) -> Iterator
     entries = [match.event for entry in definition.enter.entries if (match := as_event(entry))]
     for condition, place in conditions_with_places(definition):
         in_run = not place.pointer.startswith("/enter/on")
-        saved = () if place.step is None else names_saved(definition)  # at the entry no step has kept anything
+        saved = () if place.pointer.startswith("/enter") else names_saved(definition)  # at the entry, nothing yet
         where = ConditionPlace(
             pointer=place.pointer,
             step=place.step,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
+from domain.journeys.matches import ConditionMatch, EventMatch, Match, MessageMatch, SegmentMatch, TraitMatch
 from domain.journeys.steps import Step, WaitForStep
 from domain.runs import Ending, OutcomeKind, StepOutcome
 
@@ -48,7 +48,7 @@ def _for_what(step: Step) -> str:
     return f" for {' or '.join(names[:_LONG_LIST])}{more}" if names else ""
 
 
-def _named(match: EventMatch | MessageMatch | TraitMatch | SegmentMatch) -> str:
+def _named(match: Match) -> str:
     match match:
         case EventMatch(event=event):
             return event
@@ -58,3 +58,5 @@ def _named(match: EventMatch | MessageMatch | TraitMatch | SegmentMatch) -> str:
             return f"a change of {trait}"
         case SegmentMatch(segment=segment, change=change):
             return f"segment {segment} {change}"
+        case ConditionMatch():
+            return "a condition"

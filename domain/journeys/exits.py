@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from domain.journeys.matches import EventMatch, Match, MessageMatch, SegmentMatch, TraitMatch
+from domain.journeys.matches import ConditionMatch, EventMatch, Match, MessageMatch, SegmentMatch, TraitMatch
 from domain.journeys.waiting import MESSAGE_EVENTS
 
 
@@ -19,4 +19,6 @@ def exit_reason(match: Match) -> str:
             return f"exit: {trait} changed"
         case SegmentMatch(segment=segment, change=change):
             return f"exit: {change} {segment}"
+        case ConditionMatch():
+            return "exit: condition"
     assert_never(match)

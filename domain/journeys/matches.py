@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag, model_validator
 
-from domain.conditions.model import Predicate
+from domain.conditions.model import Condition, Predicate
 from domain.conditions.operators import Value
 from domain.document import Document, by_key
 
@@ -58,10 +58,17 @@ class SegmentMatch(Document):
         return read_change(raw, "segment", ("entered", "left"))
 
 
+class ConditionMatch(Document):
+    """A condition on the customer: when something happens and it holds, or by time alone."""
+
+    if_: Condition = Field(alias="if")
+
+
 Match = Annotated[
     Annotated[EventMatch, Tag("event")]
     | Annotated[MessageMatch, Tag("message")]
     | Annotated[TraitMatch, Tag("trait")]
-    | Annotated[SegmentMatch, Tag("segment")],
-    by_key("event", "message", "trait", "segment"),
+    | Annotated[SegmentMatch, Tag("segment")]
+    | Annotated[ConditionMatch, Tag("if")],
+    by_key("event", "message", "trait", "segment", "if"),
 ]

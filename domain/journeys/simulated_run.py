@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Protocol, Self, assert_never
+from datetime import datetime, timedelta
+from typing import Any, Protocol, assert_never
 
-from domain.conditions.memory import HistoryJudge, compile_condition
+from domain.conditions.memory import HistoryJudge
 from domain.conditions.scope import Scope
 from domain.journeys.deadlines import CannotWait, EndsAt, Facts, end_of
-from domain.journeys.definition import JourneyDefinition
+from domain.journeys.deciders import Deciders
 from domain.journeys.flow import Flow, id_of
 from domain.journeys.interpreter import Interpreter
 from domain.journeys.reentry import Item
@@ -21,7 +21,6 @@ from domain.journeys.step_bodies import Reward
 from domain.journeys.steps import (
     BranchStep,
     CallStep,
-    ElseArm,
     EmitStep,
     ExitStep,
     GotoStep,
@@ -36,12 +35,15 @@ from domain.journeys.steps import (
     WaitForStep,
     WaitStep,
 )
-from domain.journeys.waiting import CompiledWait, Happening, Met, Restarted, Standing, Watcher, compile_wait
+from domain.journeys.waiting import CompiledWait, Happening, Met, Restarted, Standing, Watcher
 from domain.messages import Hold, Reason, Send, Skip
 from domain.runs import DATE_MISSING, HOLDOUT, Ending, OutcomeKind, Position, RunState, StepOutcome
 from domain.simulations import Costs, LoggedStep
 
 DONE = StepOutcome(kind=OutcomeKind.DONE)
+
+_LONGEST_LOOK, _MOST_DOUBLED = timedelta(days=1), 12
+"""While nothing happens a simulated run looks at its conditions ever more rarely: that keeps long periods fast."""
 
 
 class World(LoyaltyWorld, Protocol):
@@ -58,31 +60,6 @@ class World(LoyaltyWorld, Protocol):
     def since(self, number: int) -> list[Happening]:
         """The customer's events after a routing number, up to now."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Deciders:
-    """What the steps of a version decide by, compiled once for all runs: waits and branches by step id."""
-
-    waits: Mapping[str, CompiledWait]
-    arms: Mapping[str, tuple[HistoryJudge, ...]]
-
-    @classmethod
-    def of(cls, definition: JourneyDefinition) -> Self:
-        """Of a version whose steps all have ids."""
-        steps = list(definition.walk())
-        return cls(
-            waits={id_of(step): compile_wait(step.wait_for) for step in steps if isinstance(step, WaitForStep)},
-            arms={id_of(step): _arms(step) for step in steps if isinstance(step, BranchStep)},
-        )
-
-
-def _arms(step: BranchStep) -> tuple[HistoryJudge, ...]:
-    return tuple(_always if isinstance(arm, ElseArm) else compile_condition(arm.if_) for arm in step.branch)
-
-
-def _always(*_: object) -> bool:
-    return True
 
 
 def _skipped(reason: str) -> StepOutcome:
@@ -133,6 +110,7 @@ class SimulatedRun:
     variants: dict[str, str] = field(default_factory=dict)
     _waits: dict[tuple[str, int], _OpenWait] = field(default_factory=dict)
     _open: _OpenWait | None = None
+    _looks: int = 0  # since something happened
     _walk: Coroutine[_Stands, None, Ending] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -155,7 +133,13 @@ class SimulatedRun:
         self._end(Ending(state=RunState.EXITED, reason=reason))
 
     def hear(self, event: Happening) -> None:
-        """An event reaches the wait at which the run stands."""
+        """An event reaches the wait at which the run stands, and may have made a condition true."""
+        self._hear_at_wait(event)
+        self._looks = 0
+        if self.deciders.looks_at_conditions and self.ending is None:
+            self.advance()
+
+    def _hear_at_wait(self, event: Happening) -> None:
         if self._open is None or self._open.met is not None:
             return
         match self._open.compiled.judge(event, Watcher(self.entry.event_id, self.scope())):
@@ -182,13 +166,18 @@ class SimulatedRun:
 
     async def perform(self, step: Step, visit: int) -> StepOutcome:
         """Decide in memory what production would do."""
-        outcome = self._outcome(step, visit)
+        outcome = self._exit_by_condition() or self._outcome(step, visit)
+        if outcome.kind is OutcomeKind.EXITED:
+            return outcome
         self._note(step, visit, outcome)
         return DONE if outcome.reason == Reason.SILENCED else outcome
 
     async def stand(self, step: Step, outcome: StepOutcome) -> None:
-        """Hand the clock back until it shows `outcome.at`, or an event meets the wait."""
-        await _Stands(outcome.at)
+        """Hand the clock back until it shows `outcome.at` or the time of the next look, or an event meets the wait."""
+        look = self.deciders.looks[id_of(step)]
+        looked_at = None if look is None else self.world.now + min(look * 2**self._looks, _LONGEST_LOOK)
+        self._looks = min(self._looks + 1, _MOST_DOUBLED)
+        await _Stands(min(filter(None, (outcome.at, looked_at)), default=None))
 
     async def arrive(self, position: Position) -> None:
         """Nothing: a simulated walk is never carried over."""
@@ -256,6 +245,8 @@ class SimulatedRun:
     def _wait_for(self, step: WaitForStep, visit: int) -> StepOutcome:
         wait = self._waits.get((id_of(step), visit)) or self._register(step, visit)
         self._open = wait
+        if wait.met is None:
+            self._meet_condition(step, wait)
         if wait.met is not None:
             self._open = None
             return StepOutcome(kind=OutcomeKind.DONE, arm=str(wait.met))
@@ -264,6 +255,33 @@ class SimulatedRun:
             self._open = None
             return self._leave(StepOutcome(kind=OutcomeKind.DONE, reason="timed_out"))
         return StepOutcome(kind=OutcomeKind.LATER, at=wait.deadline)
+
+    def _meet_condition(self, step: WaitForStep, wait: _OpenWait) -> None:
+        for position, judge in self.deciders.met[id_of(step)]:
+            holds, by_trusted = self._judged(judge)
+            self.trusted &= holds == by_trusted
+            if holds:
+                wait.met = position
+                self._leave(DONE)
+                return
+
+    def _exit_by_condition(self) -> StepOutcome | None:
+        """As with events, what only a browser's word makes true takes no value out of a run: it silences it."""
+        for judge, reason in self.deciders.exits:
+            holds, by_trusted = self._judged(judge)
+            if not holds:
+                self.trusted &= not by_trusted
+            elif by_trusted or not (self.has_given or (self.trusted and self.deciders.gives)):
+                return StepOutcome(kind=OutcomeKind.EXITED, reason=reason)
+            else:
+                self.silenced = True
+        return None
+
+    def _judged(self, judge: HistoryJudge) -> tuple[bool, bool]:
+        """Whether a condition holds, by all that is known and by what trusted sources told."""
+        customer = self.world.customer
+        history = customer.history(self.variants, self.entered_at, self.entry.number, self.world.now)
+        return judge(history, self.scope()), judge(history.trusted(), self.scope(trusted=True))
 
     def _register(self, step: WaitForStep, visit: int) -> _OpenWait:
         compiled = self.deciders.waits[id_of(step)]
@@ -298,12 +316,9 @@ class SimulatedRun:
                 return StepOutcome(kind=OutcomeKind.SKIPPED, reason=reason)
 
     def _branch(self, step: BranchStep) -> StepOutcome:
-        now, scope, trusted = self.world.now, self.scope(), self.scope(trusted=True)
-        history = self.world.customer.history(self.variants, self.entered_at, self.entry.number, now)
-        told = history.trusted()
-        for position, holds in enumerate(self.deciders.arms[id_of(step)]):
-            is_taken = holds(history, scope)
-            self.trusted &= is_taken == holds(told, trusted)
+        for position, judge in enumerate(self.deciders.arms[id_of(step)]):
+            is_taken, by_trusted = self._judged(judge)
+            self.trusted &= is_taken == by_trusted
             if is_taken:
                 return StepOutcome(kind=OutcomeKind.DONE, arm=str(position))
         return DONE

@@ -18,12 +18,13 @@ from domain.consent import ANYBODY, permission
 from domain.durations import parse_duration
 from domain.funnels import StepCounts
 from domain.journeys.dates import due_of
+from domain.journeys.deciders import Deciders
 from domain.journeys.definition import DateEntry, JourneyDefinition, ScheduleEntry
 from domain.journeys.exits import exit_reason
 from domain.journeys.flow import Flow
 from domain.journeys.reentry import Item, barred_by, items_of, occasion_of
 from domain.journeys.simulated_entries import DUE, TOLD, crossings, entry_of, own_event
-from domain.journeys.simulated_run import Deciders, SimulatedRun
+from domain.journeys.simulated_run import SimulatedRun
 from domain.journeys.simulated_turns import give_way, take_over, turns
 from domain.journeys.steps import SendStep
 from domain.journeys.value import is_of_value

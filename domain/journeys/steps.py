@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema
 from domain.conditions.model import Condition
 from domain.document import Document, by_key
 from domain.durations import PeriodText
-from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
+from domain.journeys.matches import ConditionMatch, EventMatch, MessageMatch, SegmentMatch, TraitMatch
 from domain.journeys.step_bodies import (
     Emit,
     EventLength,
@@ -155,12 +155,19 @@ class SegmentAlternative(SegmentMatch):
     steps: list[Step] = Field(default_factory=list)
 
 
+class ConditionAlternative(ConditionMatch):
+    """Go on when this condition holds, at once where it does already, first through `steps`."""
+
+    steps: list[Step] = Field(default_factory=list)
+
+
 Alternative = Annotated[
     Annotated[EventAlternative, Tag("event")]
     | Annotated[MessageAlternative, Tag("message")]
     | Annotated[TraitAlternative, Tag("trait")]
-    | Annotated[SegmentAlternative, Tag("segment")],
-    by_key("event", "message", "trait", "segment"),
+    | Annotated[SegmentAlternative, Tag("segment")]
+    | Annotated[ConditionAlternative, Tag("if")],
+    by_key("event", "message", "trait", "segment", "if"),
 ]
 
 

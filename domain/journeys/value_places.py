@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from domain.conditions.model import Condition
 from domain.journeys.definition import JourneyDefinition, ScheduleEntry, walk
+from domain.journeys.looks import wait_conditions
 from domain.journeys.places import Place, steps_with_places
-from domain.journeys.steps import BranchStep, IfArm, PointsStep, RewardStep, Step
+from domain.journeys.steps import BranchStep, IfArm, PointsStep, RewardStep, Step, WaitForStep
 
 
 def conditions_of_value(definition: JourneyDefinition) -> Iterator[tuple[Condition, Place, bool]]:
@@ -22,6 +23,9 @@ def conditions_of_value(definition: JourneyDefinition) -> Iterator[tuple[Conditi
     for step, place in steps_with_places(definition):
         if isinstance(step, BranchStep):
             yield from _of_branch(step, place)
+        if isinstance(step, WaitForStep):
+            for position, condition in wait_conditions(step):
+                yield condition, place.within(f"/wait_for/any/{position}/if"), False
 
 
 def _of_branch(step: BranchStep, place: Place) -> Iterator[tuple[Condition, Place, bool]]:

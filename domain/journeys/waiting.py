@@ -17,7 +17,7 @@ from domain.conditions.memory import Scope, compile_where
 from domain.conditions.model import PropertyIs
 from domain.durations import parse_duration
 from domain.journeys.definition import Entry, PointsEntry, TierEntry, as_event
-from domain.journeys.matches import EventMatch, MessageMatch, SegmentMatch, TraitMatch
+from domain.journeys.matches import ConditionMatch, EventMatch, Match, MessageMatch, SegmentMatch, TraitMatch
 from domain.journeys.steps import WaitFor
 from domain.own_events import OWN_EVENTS
 
@@ -150,13 +150,13 @@ def compile_wait(wait: WaitFor) -> CompiledWait:
     )
 
 
-def names_of(matches: Sequence[EventMatch | MessageMatch | TraitMatch | SegmentMatch]) -> frozenset[str]:
+def names_of(matches: Sequence[Match]) -> frozenset[str]:
     """The names of the events that can match; those of trait matches are unknown beforehand."""
     events = {match.event for match in matches if isinstance(match, EventMatch)}
     return frozenset(events | {MESSAGE_EVENTS[match.message] for match in matches if isinstance(match, MessageMatch)})
 
 
-def compile_match(match: EventMatch | MessageMatch | TraitMatch | SegmentMatch) -> Matcher:
+def compile_match(match: Match) -> Matcher:
     """A function that answers whether an event matches for a run."""
     match match:
         case EventMatch():
@@ -167,6 +167,8 @@ def compile_match(match: EventMatch | MessageMatch | TraitMatch | SegmentMatch) 
             return _trait_matcher(match)
         case SegmentMatch():
             return _never  # segments come with a later release; the checks refuse them
+        case ConditionMatch():
+            return _never  # no event is one: looks.py
     assert_never(match)
 
 

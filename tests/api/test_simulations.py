@@ -141,7 +141,7 @@ async def test_simulated_runs_wait_as_long_as_their_event_says(client: httpx.Asy
 
     found = await simulate(client, definition=REMINDER | {"steps": steps})
 
-    days = [day["day"] for day in found["messages_per_day"] if day["messages"]]
+    days = [day["date"] for day in found["messages_per_day"] if day["messages"]]
     assert days == [str((start + timedelta(days=count)).date()) for count in (1, 4)]
     assert found["exited"] == {"date_missing": 1}
 
@@ -180,8 +180,31 @@ async def test_each_item_of_a_list_enters_in_a_simulation_too(client: httpx.Asyn
     found = await simulate(client, definition=definition)
 
     assert (found["entered"], found["completed"], found["kept_out"]) == (2, 2, {"items_missing": 1})
-    days = [day["day"] for day in found["messages_per_day"] if day["messages"]]
+    days = [day["date"] for day in found["messages_per_day"] if day["messages"]]
     assert days == [str((start + timedelta(days=count)).date()) for count in (1, 4)]
+
+
+async def test_simulated_runs_end_and_go_on_by_conditions(client: httpx.AsyncClient, database: Database) -> None:
+    start = NOW - timedelta(days=8)
+    for name in ("one", "other"):
+        await happened(database, await subscribed(database, name), "Product Added", start, cart_id=name)
+    buyer = await subscribed(database, "late")
+    await happened(database, buyer, "Product Added", start, cart_id="late")
+    await happened(database, buyer, "Order Completed", start + timedelta(days=1), total=200)
+    quiet = {"did": "Product Added", "within": "3d", "exactly": 0}
+    definition = REMINDER | {
+        "exit": [{"if": {"aggregate": "sum", "of": "properties.total", "over": "Order Completed", "gte": 100}}],
+        "steps": [
+            {"wait_for": {"any": [{"if": quiet}], "timeout": "30d"}, "id": "quiet"},
+            {"send": {"template": "t"}, "id": "first"},
+        ],
+    }
+
+    found = await simulate(client, definition=definition)
+
+    assert (found["exited"], found["completed"]) == ({"exit: condition": 1}, 2)
+    [day] = [day["date"] for day in found["messages_per_day"] if day["messages"]]
+    assert str((start + timedelta(days=3)).date()) <= day <= str((start + timedelta(days=4)).date())
 
 
 async def test_dates_enter_in_a_simulation_too(client: httpx.AsyncClient, database: Database) -> None:

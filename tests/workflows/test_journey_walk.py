@@ -81,6 +81,30 @@ async def test_a_date_in_the_past_goes_on_at_once_and_a_missing_one_does_what_th
     ]
 
 
+async def test_a_condition_ends_a_wait_and_a_run_by_time_alone(stage: Stage) -> None:
+    over = {"trait": "trial_ends", "within_last": "1y"}
+    await stage.publish(
+        journey(
+            {"wait_for": {"any": [{"if": {"trait": "starts", "within_last": "1y"}}], "timeout": "30d"}, "id": "start"},
+            {"wait": {"for": "30d"}, "id": "long"},
+            exit=[{"if": over}],
+        )
+    )
+    days = [(stage.now + timedelta(days=count)).isoformat() for count in (2, 5)]
+    run = await stage.enter("welcome", await stage.customer(starts=days[0], trial_ends=days[1]))
+
+    ended = await run.ends()
+
+    assert (ended.state, ended.reason) == ("exited", "exit: condition")
+    assert sorted(await run.log()) == [("long", 1, "cancelled", None), ("start", 1, "done", None)]
+    started, ended_at = await run.step("start"), ended.ended_at
+    assert started is not None
+    assert started.at is not None
+    assert timedelta(days=2) <= started.at - ended.entered_at <= timedelta(days=2, hours=2)
+    assert ended_at is not None
+    assert timedelta(days=5) <= ended_at - ended.entered_at <= timedelta(days=5, hours=2)
+
+
 async def test_a_run_waits_as_long_as_the_event_that_entered_says(stage: Stage) -> None:
     await stage.publish(
         journey(
