@@ -170,6 +170,7 @@ async def events_by_id(session: ReadSession, earlier: Iterable[Stored]) -> list[
             is_late=by_event[row.id].is_late,
             sent=by_event[row.id].stamp.sent,
             verified_by=row.properties.get(VERIFIED_BY) if row.own else None,
+            version=by_event[row.id].version,
         )
         for row in rows
     ]

@@ -19,6 +19,7 @@ from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
 from domain.documents import DocumentState
 from domain.durations import parse_duration
+from domain.earned_dates import history_start
 from domain.errors import Conflict
 from domain.local_time import resolve_zone
 from domain.programmes.definition import ProgrammeDefinition
@@ -39,6 +40,15 @@ class LiveProgramme:
     def restored_until(self, as_of: datetime) -> datetime:
         """Until when points that come back now by the shop's doing can be used at least."""
         return parse_duration(self.definition.restore_grace).after(as_of.astimezone(self.zone))
+
+    @property
+    def history_since(self) -> datetime | None:
+        """From when on imported history earns at its own dates; None: it does not."""
+        return history_start(self.definition, self.zone)
+
+    def decides_history(self, moment: datetime) -> bool:
+        """Whether imported history of a moment earns at its own date by this version."""
+        return self.history_since is not None and self.history_since <= moment
 
 
 async def live_programme(session: ReadSession) -> LiveProgramme | None:

@@ -6,7 +6,7 @@ What counts is read by database/tier_gains.py, how tiers follow from it is domai
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -116,6 +116,7 @@ def ladder_by(versions: Sequence[LiveProgramme], currency: str) -> Ladder | None
     if not versions or versions[-1].definition.tiers is None:
         return None
     rules = [rules for version in versions if (rules := _rules(version, currency))]
+    rules = [*_past_rules(versions, rules, currency), *rules]
     earning = frozenset(rule.on.event for rule in versions[-1].definition.earn)
     levels = {level.tier: level for level in versions[-1].definition.tiers.levels}
     return Ladder(versions[-1].key, rules, earning, levels)
@@ -123,6 +124,16 @@ def ladder_by(versions: Sequence[LiveProgramme], currency: str) -> Ladder | None
 
 def _rules(live: LiveProgramme, currency: str) -> TierRules | None:
     return tier_rules(live.definition, live.version, live.published_at, live.zone, currency)
+
+
+def _past_rules(versions: Sequence[LiveProgramme], rules: Sequence[TierRules], currency: str) -> list[TierRules]:
+    """What tiers were judged by before the first publication, where history of that time earns: the latest version that
+    says so."""
+    past = next((version for version in reversed(versions) if version.history_since is not None), None)
+    found = _rules(past, currency) if past is not None else None
+    if past is None or found is None or past.history_since is None or past.history_since >= rules[0].since:
+        return []
+    return [replace(found, since=past.history_since)]
 
 
 # Reading ------------------------------------------------------------------------------------------------

@@ -69,6 +69,12 @@ def lapses(
     return expiry(next((word for word in words if word is not None), None), available, zone)
 
 
+def history_start(definition: ProgrammeDefinition, zone: ZoneInfo) -> datetime | None:
+    """From when on imported history earns at its own dates; None: it has none."""
+    day = definition.history_from
+    return None if day is None else start_of(date.fromisoformat(day), zone)
+
+
 def awaited_events(definition: ProgrammeDefinition) -> frozenset[str]:
     """The events that make points available which wait for them."""
     levels = definition.tiers.levels if definition.tiers is not None else []

@@ -21,7 +21,7 @@ from domain.conditions.memory import Scope, compile_where
 from domain.conditions.model import Condition
 from domain.conditions.paths import reader
 from domain.earned_amounts import NotCounted, Sale, Share, Worth, rounded, sale_of, worth_of
-from domain.earned_dates import activation, lapses
+from domain.earned_dates import activation, history_start, lapses
 from domain.identities import SENT_UNKNOWN, Stamp
 from domain.programmes.definition import Level, ProgrammeDefinition
 from domain.programmes.periods import Period, period_of
@@ -62,6 +62,12 @@ class Programme:
     zone: ZoneInfo
     currency: str
 
+    def takes(self, rule: EarnRule, event: EarningEvent) -> bool:
+        """Whether an event may earn by a rule, if it is imported history: at its own date, or as if it came now."""
+        start = history_start(self.definition, self.zone)
+        is_old = start is not None and (event.is_late or event.at < start)
+        return not event.is_history or (self.definition.takes_imports(rule) and not is_old)
+
 
 @dataclass(frozen=True, slots=True)
 class EarningEvent:
@@ -84,6 +90,7 @@ class EarningEvent:
     is_guest: bool = False
     sent: datetime = SENT_UNKNOWN
     verified_by: str | None = None
+    version: int | None = None  # of the programme, that has decided about it before
 
     @property
     def stamp(self) -> Stamp:
@@ -309,7 +316,7 @@ def _refused(case: _Case) -> Decision | None:
     event, rule = case.event, case.rule
     if not event.trusted:
         return case.decision(Unpaid.UNTRUSTED)
-    if event.is_history and not rule.imports:
+    if not case.programme.takes(rule, event):
         return case.decision(Unpaid.HISTORY)
     for position, predicate in enumerate(rule.on.where):
         if not compile_where([predicate])(dict(event.properties), case.about.scope):

@@ -9,9 +9,12 @@ LATE: Final = timedelta(hours=24)
 """Events that come later than this after they happened are decided as if they happened when they came."""
 
 
-def counts_at(timestamp: datetime, as_of: datetime) -> tuple[datetime, bool]:
-    """When an event counts that comes now, and whether it is too late to count when it happened."""
-    is_late = as_of - timestamp > LATE
+def counts_at(timestamp: datetime, as_of: datetime, *, history_since: datetime | None = None) -> tuple[datetime, bool]:
+    """When an event counts that comes now, and whether it is too late to count when it happened.
+
+    `history_since`: of imported history, from when on it counts when it happened, however long ago that is.
+    """
+    is_late = as_of - timestamp > LATE and (history_since is None or timestamp < history_since)
     return (as_of if is_late else timestamp), is_late
 
 

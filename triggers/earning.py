@@ -60,16 +60,32 @@ def earners(wave: Wave) -> Callable[[BatchEvent], bool]:
     """Whether any version of the programme that may count has a rule for an event. A browser's word earns nothing."""
     rules = [rule for each in wave.programmes for rule in each.definition.earn]
     told = frozenset(rule.on.event for rule in rules)
-    imported = frozenset(rule.on.event for rule in rules if rule.imports)
+    imported = _imported(wave)
     return lambda event: event.event.trusted and event.event.name in (imported if event.is_history else told)
+
+
+def _imported(wave: Wave) -> frozenset[str]:
+    """The events that earn also where they are imported history."""
+    return frozenset(
+        rule.on.event
+        for each in wave.programmes
+        for rule in each.definition.earn
+        if each.definition.takes_imports(rule)
+    )
 
 
 # The events ----------------------------------------------------------------------------------------------
 
 
+def _counts_at(wave: Wave, timestamp: datetime, *, is_history: bool) -> tuple[datetime, bool]:
+    """When an event counts, and whether it comes too late to count when it happened."""
+    since = wave.programme.history_since if is_history and wave.programme is not None else None
+    return counts_at(timestamp, wave.as_of, history_since=since)
+
+
 def _earning_event(wave: Wave, event: BatchEvent) -> EarningEvent:
     told = event.event
-    at, is_late = counts_at(told.timestamp, wave.as_of)
+    at, is_late = _counts_at(wave, told.timestamp, is_history=event.is_history)
     return EarningEvent(
         *(told.id, told.message_id, event.customer.id, told.name, told.properties),
         at=at,
@@ -90,8 +106,8 @@ async def _claimed(wave: Wave) -> list[EarningEvent]:
         return []
     found = []
     for customer_id, row in await guest_earnings.claim_guests(wave.session, programme.key, named):
-        at, is_late = counts_at(row.timestamp, wave.as_of)
         is_history = row.is_history
+        at, is_late = _counts_at(wave, row.timestamp, is_history=is_history)
         found.append(
             EarningEvent(
                 *(row.id, row.message_id, customer_id, row.name, row.properties, at),
@@ -112,7 +128,7 @@ async def decide_again(wave: Wave, since: Mapping[UUID, datetime]) -> None:
     if programme is None or not since:
         return
     rules = [rule for each in wave.programmes for rule in each.definition.earn]
-    imported = {rule.on.event for rule in rules if rule.imports}
+    imported = _imported(wave)
     names = {rule.on.event for rule in rules}
     missed = await earnings.undecided_events(wave.session, programme.key, names, since)
     events = [
@@ -179,7 +195,7 @@ def _counted_late(wave: Wave) -> dict[UUID, Stamp]:
 def _first_moments(wave: Wave, events: Sequence[BatchEvent]) -> dict[UUID, Stamp]:
     first: dict[UUID, Stamp] = {}
     for event in events:
-        at, is_late = counts_at(event.event.timestamp, wave.as_of)
+        at, is_late = _counts_at(wave, event.event.timestamp, is_history=event.is_history)
         sent = wave.as_of if is_late else event.event.sent
         first = _earlier(first, {event.customer.id: Stamp(at, sent, event.event.id)})
     return first

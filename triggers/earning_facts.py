@@ -55,9 +55,23 @@ def as_programme(live: LiveProgramme, shop: ShopSettings) -> Programme:
 def programmes_for(
     versions: Sequence[LiveProgramme], shop: ShopSettings, events: Iterable[EarningEvent]
 ) -> dict[UUID, Programme]:
-    """The version that was live when each event happened."""
-    found = {event.id: version_at(versions, event.at) for event in events}
+    """The version that decides about each event."""
+    found = {event.id: _decides(versions, event) for event in events}
     return {id_: as_programme(live, shop) for id_, live in found.items() if live is not None}
+
+
+def _decides(versions: Sequence[LiveProgramme], event: EarningEvent) -> LiveProgramme | None:
+    """The version that was live when an event happened. Imported history of which that one takes nothing, such as what
+    happened before the first one, is the latest version's, or that version's which has decided about it before.
+    """
+    then = version_at(versions, event.at)
+    if then is None or not event.is_history:
+        return then
+    before = next((each for each in versions if each.version == event.version), None)
+    if before is not None:
+        return before
+    was_live = then.published_at <= event.at and then.decides_history(event.at)
+    return versions[-1] if versions[-1].decides_history(event.at) and not was_live else then
 
 
 async def usage_before(

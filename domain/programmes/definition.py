@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, Tag, model_validator
+from pydantic import Field, StringConstraints, Tag, field_validator, model_validator
 
 from domain.document import Document, WholeNumber, by_key
 from domain.documents import DOCUMENT_KEY
 from domain.durations import PeriodText
+from domain.events import EARLIEST
 from domain.journeys.matches import EventMatch
 from domain.programmes.rules import (
     MOST_POINTS,
     Clawback,
+    DayText,
     EarnRule,
     Expiry,
     Money,
@@ -23,6 +25,7 @@ from domain.programmes.rules import (
     Name,
     Pending,
     PointsCount,
+    check_day,
 )
 from domain.shop_settings import Currency
 
@@ -190,11 +193,27 @@ class ProgrammeDefinition(Document):
     clawback: Clawback = "deficit"
     restore_grace: PeriodText = "30d"
     warn: list[PeriodText] = Field(default_factory=list, max_length=10)
+    history_from: DayText | None = Field(
+        default=None, description="From this day on imported history earns, at its own dates."
+    )
     guests: Literal["claim", "forfeit"] = Field(
         default="claim", description="What becomes of orders made before we knew the customer."
     )
     tiers: Tiers | None = None
     referral: Referral | None = None
+
+    @field_validator("history_from")
+    @classmethod
+    def _is_a_day_that_is_kept(cls, told: str | None) -> str | None:
+        if told is not None:
+            check_day(told)
+            if told < EARLIEST.date().isoformat():
+                raise ValueError(f"no event is kept from before {EARLIEST:%Y-%m-%d}")
+        return told
+
+    def takes_imports(self, rule: EarnRule) -> bool:
+        """Whether imported history earns by a rule at all."""
+        return self.history_from is not None if rule.imports is None else rule.imports
 
     @property
     def thresholds(self) -> dict[str, int]:

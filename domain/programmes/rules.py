@@ -105,7 +105,7 @@ class UntilDay(Document):
 
     @model_validator(mode="after")
     def _is_a_day(self) -> UntilDay:
-        _check_day(self.date)
+        check_day(self.date)
         return self
 
 
@@ -151,7 +151,7 @@ class ExpiresOn(Document):
 
     @model_validator(mode="after")
     def _is_a_day(self) -> ExpiresOn:
-        _check_day(f"2024-{self.on}")
+        check_day(f"2024-{self.on}")
         return self
 
 
@@ -204,7 +204,9 @@ class EarnRule(Document):
     limit: EarnLimit | None = None
     once_per: OncePer | list[OncePer] | None = None
     verify: Literal["click_back", "review"] | None = None
-    imports: bool = Field(default=False, description="Whether imported history earns.")
+    imports: bool | None = Field(
+        default=None, description="Whether imported history earns. Absent: where the programme says `history_from`."
+    )
     clawback: Clawback | None = Field(default=None, description="Absent: the programme's.")
 
     @property
@@ -219,7 +221,8 @@ Clawback = Literal["deficit", "available", "keep"]
 """What a refund takes back: all, below zero if it must; only what is there; nothing."""
 
 
-def _check_day(text: str) -> None:
+def check_day(text: str) -> None:
+    """Raises ValueError unless it is a day of the calendar."""
     try:
         date.fromisoformat(text)
     except ValueError as error:
