@@ -173,6 +173,14 @@ async def customer_of(session: ReadSession, user_id: str) -> Customer | None:
     return (await session.execute(statement)).scalar_one_or_none()
 
 
+async def customers_of(session: ReadSession, user_ids: Collection[str]) -> dict[str, UUID]:
+    """The same for many ids, by our own ids of the customers. Relies on pk_identities."""
+    statement = select(Identity.value, Identity.customer_id).where(
+        Identity.kind == IdKind.USER, Identity.value.in_(user_ids)
+    )
+    return dict((await session.execute(statement)).all())
+
+
 async def holder_of(session: ReadSession, anonymous_id: str) -> Customer | None:
     """Whose this anonymous id is: a visitor's whom nobody knows, or a customer's."""
     statement = (

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 
 from database.accounts import load
 from database.earned_points import earned_points
-from database.ledger import PointBalance, PointHold, digest
+from database.ledger import PointBalance, PointHold, PointTransaction, digest
 from database.session import ReadSession, WriteSession
 from database.thresholds import tell_crossings
 from database.transactions import store
@@ -29,13 +29,14 @@ async def post(
     *,
     reasons: Mapping[str, str] | None = None,
     depth: int = 0,
+    quiet: bool = False,
 ) -> list[Moved]:
     """Do moves in order, all in this transaction; answers one outcome for each, in the same order.
 
     Locks the accounts' balances in order of id; who also locks customers does so before. A refused move writes nothing;
     the others are done. A key that has moved before gets its first answer again. `reasons`: by key, what somebody
-    wrote about the move; kept apart from the ledger, and removed with the customer. Crossed thresholds are announced;
-    `depth` is that of the chain of journeys that makes the moves.
+    wrote about the move; kept apart from the ledger, and removed with the customer. Crossed thresholds are announced
+    unless `quiet`; `depth` is that of the chain of journeys that makes the moves.
     """
     if not moves:
         return []
@@ -43,8 +44,18 @@ async def post(
     book = await load(session, programme, accounts, as_of, moves, lock=True)
     outcomes = [apply(book, move, as_of) for move in moves]
     await store(session, programme, book, as_of, reasons)
-    await tell_crossings(session, programme, book, as_of, depth=depth)
+    if not quiet:
+        await tell_crossings(session, programme, book, as_of, depth=depth)
     return outcomes
+
+
+async def known_keys(session: ReadSession, programme: str, keys: Collection[str]) -> set[str]:
+    """Which of these keys have moved points before. Relies on uq_point_transactions_programme_key."""
+    by_digest = {digest(programme, key): key for key in keys}
+    statement = select(PointTransaction.key).where(
+        PointTransaction.programme == programme, PointTransaction.key.in_(by_digest)
+    )
+    return {by_digest[key] for key in (await session.scalars(statement)).all()} if keys else set()
 
 
 # Relies on uq_point_transactions_programme_key and pk_point_lots: a credit's own lot goes by its transaction's id.

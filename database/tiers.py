@@ -19,6 +19,7 @@ from database.programmes import LiveProgramme, live_versions
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
 from database.tier_gains import gains_of
+from domain.opening_rows import OPENING
 from domain.programmes.definition import Level
 from domain.tier_histories import Evidence, Override, TierHistory, tier_history
 from domain.tiers import TierRules, tier_rules
@@ -76,7 +77,7 @@ class TierOverride(Table):
     until_at: Mapped[datetime | None]
     removed_at: Mapped[datetime | None]
     reason: Mapped[str]
-    author: Mapped[str]  # the key
+    author: Mapped[str]  # the key; OPENING for what was moved in
     removal: Mapped[str | None]  # why it was taken away
 
 
@@ -275,7 +276,7 @@ async def histories(
     overrides: dict[UUID, list[Override]] = {}
     for row in await overrides_of(session, ladder.programme, joined):
         ends = [end for end in (row.until_at, row.removed_at) if end is not None]
-        override = Override(row.tier, row.from_at, min(ends, default=None))
+        override = Override(row.tier, row.from_at, min(ends, default=None), is_least=row.author == OPENING)
         overrides.setdefault(row.customer_id, []).append(override)
     return {
         id_: tier_history(gains[id_], ladder.versions, joined_at, as_of, overrides.get(id_, ()))

@@ -2,14 +2,15 @@
 
 Customers and orders become events like any others, with the source `import`: they fill profiles and orders, and start
 nothing. The message id is a hash of the row, so a file that is imported twice changes nothing the second time.
-Products and posts of the shop are rows of their own, of which the latest counts.
+Products and posts of the shop are rows of their own, of which the latest counts. What members bring from another
+programme goes into the ledger.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -19,15 +20,17 @@ import orjson
 from domain.addresses import TRAIT_OF_CHANNEL
 from domain.commerce import ORDER_CANCELLED, ORDER_COMPLETED, ORDER_REFUNDED, ProductFact, text_id
 from domain.consent import CONSENT_GRANTED, CONSENT_WITHDRAWN, PURPOSE, ConsentState
-from domain.events import EARLIEST, KIND_NAMES, EventKind, NewEvent
+from domain.events import KIND_NAMES, EventKind, NewEvent
+from domain.imported_cells import USER_COLUMNS, own_time, time_of, user_of
 from domain.imports import ImportKind, Row, RowError, RowProblem, typed
 from domain.money import UNKNOWN_CURRENCY, amount_of, currency_of, minor_units
+from domain.opening_rows import OpeningRow, opening_of
 from domain.payload import find_fault
 from domain.social import COUNTED, MOST, NETWORK, MeasuredPost, is_to_come
 
 SOURCE = "import"
 
-Imported = list[NewEvent] | ProductFact | MeasuredPost
+Imported = list[NewEvent] | ProductFact | MeasuredPost | OpeningRow
 
 
 def take_row(kind: ImportKind, row: Row, *, currency: str, as_of: datetime) -> Imported | RowProblem:
@@ -37,6 +40,7 @@ def take_row(kind: ImportKind, row: Row, *, currency: str, as_of: datetime) -> I
         ImportKind.PRODUCTS: _product,
         ImportKind.ORDERS: _order,
         ImportKind.POSTS: _post,
+        ImportKind.LOYALTY: _opening,
     }
     if fault := find_fault(dict(row.values)):
         return RowProblem(row.number, fault.code, f"{fault.pointer}: {fault.message}")
@@ -46,14 +50,13 @@ def take_row(kind: ImportKind, row: Row, *, currency: str, as_of: datetime) -> I
         return RowProblem(row.number, error.code, str(error))
 
 
-_USER_COLUMNS = ("user_id", "userId", "customer_id", "external_id", "id")
 _TIME_COLUMNS = ("timestamp", "completed_at", "completedAt", "ordered_at")
 
 
 def _customer(values: dict[str, Any], _: str, as_of: datetime) -> list[NewEvent]:
     content = dict(values)
-    user_id = _user_of(values, _USER_COLUMNS)
-    at = _time_of(values, as_of, ("timestamp",))
+    user_id = user_of(values, (*USER_COLUMNS, "id"))
+    at = time_of(values, as_of, ("timestamp",))
     consents = values.pop("consent", {})
     nested = values.pop("traits", None)
     traits = {**values, **(nested if isinstance(nested, dict) else {})}
@@ -78,7 +81,7 @@ def _consent(make: _Maker, purpose: str, told: Any, traits: Mapping[str, Any]) -
     if name is None or (name == CONSENT_GRANTED and not re.fullmatch(PURPOSE, purpose.strip().lower())):
         what = 'write subscribed or unsubscribed, or {"state": .., "at": .., "text": ..}'
         raise RowError("consent_unknown", f"consent.<purpose>: {what}; a purpose is a word such as marketing")
-    given_at = _own_time(said, make.as_of, ("at", "timestamp"))
+    given_at = own_time(said, make.as_of, ("at", "timestamp"))
     if given_at is None:
         return make.event(EventKind.TRACK, name, properties={**said, "purpose": purpose})
     named = {trait: traits[trait] for trait in TRAIT_OF_CHANNEL.values() if traits.get(trait) is not None}
@@ -115,8 +118,8 @@ def _order(values: dict[str, Any], currency: str, as_of: datetime) -> list[NewEv
     order_id = text_id(values.get("order_id"))
     if order_id is None:
         raise RowError("order_id_missing", "each order needs an order_id")
-    user_id = _user_of(values, _USER_COLUMNS[:-1])
-    at = _time_of(values, as_of, _TIME_COLUMNS)
+    user_id = user_of(values, USER_COLUMNS)
+    at = time_of(values, as_of, _TIME_COLUMNS)
     if isinstance(values.get("products"), str):
         values["products"] = typed(values["products"], "json", "products")
     for amount in ("total", "subtotal", "revenue", "shipping", "tax", "discount", "refunded"):
@@ -153,7 +156,7 @@ def _product(values: dict[str, Any], currency: str, as_of: datetime) -> ProductF
     )
     if product_id is None:
         raise RowError("product_id_missing", "each product needs a product_id (or a sku)")
-    at = _time_of(values, as_of, ("timestamp", "updated_at"))
+    at = time_of(values, as_of, ("timestamp", "updated_at"))
     _check_amount(values, "price", currency)
     own = _currency_of(values.pop("currency", None), currency)
     price = minor_units(values.pop("price", None), own)
@@ -161,6 +164,10 @@ def _product(values: dict[str, Any], currency: str, as_of: datetime) -> ProductF
     described: dict[str, Any] = {name: None if value is None else str(value) for name, value in texts.items()}
     described |= {"price": price, "currency": None if price is None else own}
     return ProductFact(product_id, described, values, at, trusted=True)
+
+
+def _opening(values: dict[str, Any], _: str, as_of: datetime) -> OpeningRow:
+    return opening_of(values, as_of)
 
 
 def _post(values: dict[str, Any], _: str, as_of: datetime) -> MeasuredPost:
@@ -190,7 +197,7 @@ def _post(values: dict[str, Any], _: str, as_of: datetime) -> MeasuredPost:
 
 def _past(values: dict[str, Any], column: str, as_of: datetime) -> datetime:
     """What is yet to come was not measured: it would stand before every measurement to come."""
-    moment = _time_of(values, datetime.max.replace(tzinfo=UTC), (column,)) if values.get(column) is not None else as_of
+    moment = time_of(values, datetime.max.replace(tzinfo=UTC), (column,)) if values.get(column) is not None else as_of
     if is_to_come(moment, as_of):
         raise RowError("time_in_future", f"{column}: this time is in the future")
     return min(moment, as_of)
@@ -263,35 +270,3 @@ class Retold:
         self._last[about] = said
         times = self._times.get(said, 1)
         return row if times == 1 else [replace(event, message_id=f"{event.message_id}/{times}") for event in row]
-
-
-def _user_of(values: dict[str, Any], columns: Iterable[str]) -> str:
-    for column in columns:
-        found = text_id(values.pop(column, None))
-        if found is not None:
-            return found
-    raise RowError("user_id_missing", f"each row needs the customer's id in one of: {', '.join(columns)}")
-
-
-def _time_of(values: dict[str, Any], as_of: datetime, columns: Iterable[str]) -> datetime:
-    """When it was so; a row that does not say is of now."""
-    return _own_time(values, as_of, columns) or as_of
-
-
-def _own_time(values: dict[str, Any], as_of: datetime, columns: Iterable[str]) -> datetime | None:
-    for column in columns:
-        told = values.pop(column, None)
-        if told is not None:
-            return _moment(told, column, as_of)
-    return None
-
-
-def _moment(told: Any, column: str, as_of: datetime) -> datetime:
-    try:
-        moment = datetime.fromisoformat(told)
-    except (TypeError, ValueError):
-        raise RowError("time_malformed", f"{column}: write a time such as 2026-03-01T09:30:00Z") from None
-    moment = min(moment if moment.tzinfo else moment.replace(tzinfo=UTC), as_of)
-    if moment < EARLIEST:
-        raise RowError("time_out_of_range", f"{column}: nothing from before the year 1990 is taken")
-    return moment.astimezone(UTC)

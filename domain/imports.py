@@ -34,6 +34,7 @@ class ImportKind(StrEnum):
     PRODUCTS = "products"
     ORDERS = "orders"
     POSTS = "posts"
+    LOYALTY = "loyalty"
 
 
 class ImportFormat(StrEnum):

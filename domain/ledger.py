@@ -114,12 +114,13 @@ def _credit(book: Book, move: Credit, as_of: datetime) -> Transaction:
 
 def _debit(book: Book, move: Debit, as_of: datetime) -> Transaction | Refusal:
     account = book.accounts[move.account]
-    if account.available < _positive(move.points):
+    if account.available < _positive(move.points) and move.kind is not DebitKind.OPENING:
         return Refusal.INSUFFICIENT
-    is_correction = move.kind is DebitKind.ADJUST
+    is_spent = move.kind in (DebitKind.DEDUCT, DebitKind.REDEEM)
     transaction = _begin(book, move, as_of, move.points, author=move.author)
-    to, use = (Bucket.REVERSED, Use.REVERSED) if is_correction else (Bucket.REDEEMED, Use.REDEEMED)
-    book.take_usable(transaction, account, move.points, use)
+    to, use = (Bucket.REDEEMED, Use.REDEEMED) if is_spent else (Bucket.REVERSED, Use.REVERSED)
+    _, missing = book.take_usable(transaction, account, move.points, use)
+    account.deficit += missing
     book.transfer(transaction, account, Bucket.AVAILABLE, to, move.points)
     return transaction
 

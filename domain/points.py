@@ -19,6 +19,7 @@ class CreditKind(StrEnum):
     AWARD = "award"  # by the shop, a journey or a person
     REWARD = "reward"  # by a referral, a challenge or a contest
     ADJUST = "adjust"  # a correction, with its author
+    OPENING = "opening"  # moved in from a programme that was kept elsewhere
 
 
 class DebitKind(StrEnum):
@@ -27,6 +28,7 @@ class DebitKind(StrEnum):
     DEDUCT = "deduct"
     ADJUST = "adjust"
     REDEEM = "redeem"
+    OPENING = "opening"  # owed elsewhere: what is not there is owed here
 
 
 class Refusal(StrEnum):
@@ -60,7 +62,7 @@ class Credit:
 
 @dataclass(frozen=True, slots=True)
 class Debit:
-    """Takes available points, earliest expiry first; refused whole when there are too few."""
+    """Takes available points, earliest expiry first; refused whole when there are too few, unless they were owed."""
 
     account: UUID
     key: str

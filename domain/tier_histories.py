@@ -73,11 +73,15 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A tier that a person gave, whatever was earned, from `start` until `end` (None: until it is taken away)."""
+    """A tier that a person gave, whatever was earned, from `start` until `end` (None: until it is taken away).
+
+    `is_least`: moved in from another programme, so that whoever earns a higher one here has that.
+    """
 
     tier: str
     start: datetime
     end: datetime | None = None
+    is_least: bool = False
 
 
 @dataclass(slots=True)
@@ -313,12 +317,30 @@ def _overlaid(walk: _Walk, overrides: Sequence[Override], as_of: datetime) -> li
     """What was earned, with what people said on top of it: while an override lasts nothing else changes the tier."""
     shown = [change for change in walk.changes if not any(_covers(span, change.at) for span in overrides)]
     for span in overrides:
-        shown.append(Change(span.start, span.tier, TierReason.OVERRIDE, walk.version_at(span.start)))
+        shown += _during(walk, span)
         if span.end is not None and span.end <= as_of:
             earned = [change.tier for change in walk.changes if change.at <= span.end]
             tier = earned[-1] if earned else walk.first_tier
             shown.append(Change(span.end, tier, TierReason.OVERRIDE_ENDED, walk.version_at(span.end)))
     return sorted(shown, key=lambda change: (change.at, change.reason is TierReason.OVERRIDE))
+
+
+def _during(walk: _Walk, span: Override) -> list[Change]:
+    """The override, and what was earned meanwhile where that is more than one that is the least."""
+    given = Change(span.start, span.tier, TierReason.OVERRIDE, walk.version_at(span.start))
+    if not span.is_least:
+        return [given]
+    before = [change for change in walk.changes if change.at <= span.start]
+    earned = [replace(before[-1], at=span.start) if before else given]
+    earned += [change for change in walk.changes if span.start < change.at and _covers(span, change.at)]
+    least = _rank(walk, span.tier)
+    return [change if _rank(walk, change.tier) > least else replace(given, at=change.at) for change in earned]
+
+
+def _rank(walk: _Walk, tier: str | None) -> int:
+    """The place of a tier under the rules in force; one that they no longer know is below the others."""
+    rank = walk.rules.rank_of(tier)
+    return -1 if rank is None else rank
 
 
 def _covers(span: Override, moment: datetime) -> bool:

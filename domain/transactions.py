@@ -47,6 +47,7 @@ class Kind(StrEnum):
     ACTIVATE = "activate"
     EXPIRE = "expire"
     LAPSE = "lapse"  # a hold timed out
+    OPENING = "opening"  # moved in from a programme that was kept elsewhere
     ERASED = "erased"  # the person was erased, and what was left is forfeited
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -17,11 +18,13 @@ from domain.commerce import ProductFact
 from domain.events import NewEvent
 from domain.imported_rows import Imported, Retold, take_row
 from domain.imports import ImportFormat, ImportKind, RowProblem, read_rows
+from domain.opening_rows import OpeningRow, OpeningTotals
 from domain.social import MeasuredPost
 from triggers.consent_statements import find_withdrawn, statement_of
 from triggers.erased_addresses import find_erased_addresses
 from triggers.erased_ids import not_named_again
 from triggers.import_returns import Numbered, count_returns
+from triggers.moving_in import move_in
 
 ROWS_AT_ONCE = 500
 MOST_PROBLEMS = 1_000
@@ -37,6 +40,7 @@ class ImportReport:
     duplicates: int = 0
     refused: int = 0
     problems: list[RowProblem] = field(default_factory=list)
+    totals: OpeningTotals = field(default_factory=OpeningTotals)
 
     def refuse(self, problem: RowProblem) -> None:
         """This row was not taken."""
@@ -72,14 +76,18 @@ async def import_rows(
     enter: bool = False,
     truncate_ip: bool = False,
     progress: Progress = lambda report: None,
+    by: str = "cli",
+    only_tries: bool = False,
 ) -> ImportReport:
     """Read and take in rows as they come; a bad row never stops the others. `progress` hears after every 500 rows.
 
-    Journeys start from what is imported only if `enter` says so; `truncate_ip` keeps clients' networks only.
+    Journeys start from what is imported only if `enter` says so; `truncate_ip` keeps clients' networks only. `by` is
+    the key that imports. `only_tries`: the report is what it would be, and nothing is kept; for what members had
+    elsewhere.
 
     May be repeated after any failure: rows that were taken are told apart by their content.
     """
-    importer = _Importer(database, as_of, enter=enter, truncate_ip=truncate_ip)
+    importer = _Importer(database, as_of, enter=enter, truncate_ip=truncate_ip, by=by, only_tries=only_tries)
     async with database.read() as session:
         currency = (await shop_settings(session)).currency
     for read in read_rows(lines, format_):
@@ -96,19 +104,29 @@ async def import_rows(
     return importer.report
 
 
+class _OnlyTried(Exception):  # noqa: N818  # not an error: it ends a transaction of which nothing is kept
+    """What was written was only to see what comes of it."""
+
+
 class _Importer:
     """Gathers rows and writes them together."""
 
-    def __init__(self, database: Database, as_of: datetime, *, enter: bool, truncate_ip: bool) -> None:
+    def __init__(
+        self, database: Database, as_of: datetime, *, enter: bool, truncate_ip: bool, by: str, only_tries: bool
+    ) -> None:
         self.report = ImportReport()
         self._database = database
         self._as_of = as_of
         self._enter = enter
         self._truncate_ip = truncate_ip
+        self._by = by
+        self._only_tries = only_tries
         self._retold = Retold()
         self._rows: list[Numbered] = []
         self._products: list[ProductFact] = []
         self._posts: list[MeasuredPost] = []
+        self._openings: list[tuple[int, OpeningRow]] = []
+        self._said: dict[str, int] = {}  # what rows about points and tiers are about, and which row that was
 
     def add(self, number: int, taken: Imported | RowProblem) -> None:
         match taken:
@@ -118,12 +136,28 @@ class _Importer:
                 self._products.append(taken)
             case MeasuredPost():
                 self._posts.append(taken)
+            case OpeningRow():
+                self._add_opening(number, taken)
             case _:
                 told = self._retold.tell_apart(taken)
                 kept = map(with_networks_only, told) if self._truncate_ip else told
                 self._rows.append((number, [replace(event, enters=self._enter) for event in kept]))
 
+    def _add_opening(self, number: int, row: OpeningRow) -> None:
+        for said in row.about:
+            if said in self._said:
+                what = f"row {self._said[said]} is about the same; name each lot of a member by a reference of its own"
+                self.report.refuse(RowProblem(number, "repeated", what))
+                return
+        self._said |= dict.fromkeys(row.about, number)
+        self._openings.append((number, row))
+
     async def flush(self) -> None:
+        with suppress(_OnlyTried):
+            await self._write()
+        self._rows, self._products, self._posts, self._openings = [], [], [], []
+
+    async def _write(self) -> None:
         async with self._database.transaction() as session:
             await describe(session, self._products)
             posts = await write_posts(session, self._posts)
@@ -132,11 +166,22 @@ class _Importer:
             rows = await self._without_withdrawn(session, kept)
             events = [event for row in rows for event in row]
             result = await append(session, events)
+            await self._move_in(session)
+            if self._only_tries:
+                raise _OnlyTried
         accepted = {events[position].id for position in result.accepted}
         new = sum(any(event.id in accepted for event in row) for row in rows)
         self.report.imported += new + len(self._products) + posts
         self.report.duplicates += len(rows) - new + len(self._posts) - posts
-        self._rows, self._products, self._posts = [], [], []
+
+    async def _move_in(self, session: WriteSession) -> None:
+        if not self._openings:
+            return
+        moved = await move_in(session, self._openings, self.report.totals, self._as_of, by=self._by)
+        for problem in moved.refused:
+            self.report.refuse(problem)
+        self.report.imported += moved.new
+        self.report.duplicates += moved.known
 
     async def _without_withdrawn(self, session: WriteSession, rows: Sequence[Numbered]) -> list[list[NewEvent]]:
         """Each row without what only states a consent that the customer has taken back. The rest of it is taken."""

@@ -1,4 +1,5 @@
-"""`perennial import`: past customers, products and orders, and posts with their figures, from files."""
+"""`perennial import`: past customers, products and orders, posts with their figures, and balances of another programme,
+from files."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from domain.imports import Encoding, ImportFormat, ImportKind, RowError, text_of
 from perennial.cli.terminal import console, errors, load_settings, run
 
 if TYPE_CHECKING:
+    from domain.opening_rows import OpeningTotals
     from triggers.importing import ImportReport
 
 
@@ -21,7 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command("import", no_args_is_help=True)(import_file)
 
 
-def import_file(
+def import_file(  # noqa: PLR0917  typer calls it
     kind: Annotated[ImportKind, typer.Argument(help="What the rows are.")],
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A .csv or .jsonl file.")],
     format_: Annotated[
@@ -29,8 +31,11 @@ def import_file(
     ] = None,
     encoding: Annotated[Encoding, typer.Option(help="How the file's characters are written.")] = Encoding.UTF_8,
     enter: Annotated[bool, typer.Option("--enter", help="Let journeys start from what is imported.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Of loyalty: say what would be loaded, and load nothing.")
+    ] = False,
 ) -> None:
-    """Bring in the past: it fills profiles, orders, the catalogue and the shop's posts, and starts no journey.
+    """Bring in the past: it fills profiles, orders, the catalogue, the shop's posts and points, and starts no journey.
 
     Live events are routed first, however large the file is.
 
@@ -48,25 +53,34 @@ def import_file(
     [dim]products[/dim] need [bold]product_id[/bold] (or sku).
     [dim]posts[/dim] of the shop need [bold]network[/bold], [bold]post_id[/bold], [bold]posted_at[/bold], and
     [bold]engagements[/bold] or likes, comments, shares, saves, clicks; reach, impressions, followers, measured_at.
+    [dim]loyalty[/dim] is what members had in another programme, a lot of points a row: [bold]user_id[/bold] of a known
+    customer, [bold]points[/bold] (below zero: owed) with earned_at, activates_at, expires_at and a reference, or
+    [bold]tier[/bold] with tier_since, tier_until, tier_evidence.
 
     [dim]Examples:[/dim]
       perennial import customers customers.csv
       perennial import orders orders.jsonl
       perennial import posts instagram.csv
+      perennial import loyalty balances.csv --dry-run
     """
+    if dry_run and kind is not ImportKind.LOYALTY:
+        errors.print("--dry-run is for loyalty", highlight=False)
+        raise typer.Exit(2)
     chosen = format_ or (ImportFormat.CSV if file.suffix.lower() == ".csv" else ImportFormat.JSON_LINES)
     try:
-        report = run(_import(kind, file, chosen, encoding, enter=enter))
+        report = run(_import(kind, file, chosen, encoding, enter=enter, dry_run=dry_run))
     except RowError as error:
         errors.print(str(error), highlight=False)
         raise typer.Exit(2) from None
-    _tell(report)
+    _tell(report, dry_run=dry_run)
+    if kind is ImportKind.LOYALTY:
+        _tell_totals(report.totals)
     if report.refused:
         raise typer.Exit(1)
 
 
 async def _import(
-    kind: ImportKind, file: Path, format_: ImportFormat, encoding: Encoding, *, enter: bool
+    kind: ImportKind, file: Path, format_: ImportFormat, encoding: Encoding, *, enter: bool, dry_run: bool
 ) -> ImportReport:
     from perennial.composition import open_database
     from triggers.importing import import_rows
@@ -89,15 +103,24 @@ async def _import(
                 enter=enter,
                 truncate_ip=settings.truncate_ip,
                 progress=progress,
+                only_tries=dry_run,
             )
 
 
-def _tell(report: ImportReport) -> None:
+def _tell(report: ImportReport, *, dry_run: bool) -> None:
     for problem in report.problems:
         console.print(f"row {problem.row}: [bold]{problem.code}[/bold] {problem.message}", highlight=False)
     if report.refused > len(report.problems):
         console.print(f"... and {report.refused - len(report.problems):,} more")
     console.print(
-        f"{report.rows:,} rows: {report.imported:,} imported, {report.duplicates:,} known already, "
-        f"{report.refused:,} refused"
+        f"{report.rows:,} rows: {report.imported:,} {'would be imported' if dry_run else 'imported'}, "
+        f"{report.duplicates:,} known already, {report.refused:,} refused"
+    )
+
+
+def _tell_totals(totals: OpeningTotals) -> None:
+    tiers = ", ".join(f"{count:,} {tier}" for tier, count in sorted(totals.tiers.items()))
+    console.print(
+        f"{len(totals.members):,} members: {totals.points:,} points in {totals.lots:,} lots, {totals.pending:,} of "
+        f"them pending; {totals.owed:,} points owed; tiers: {tiers or 'none'}"
     )
