@@ -22,7 +22,7 @@ from database.referral_codes import code_for
 from database.runs import Run
 from database.session import ReadSession, WriteSession
 from database.templates import LiveTemplate
-from domain.carts import CartState
+from domain.carts import CartState, cart_id_of
 from domain.consent import TRANSACTIONAL
 from domain.emails import (
     Addresses,
@@ -33,7 +33,7 @@ from domain.emails import (
 )
 from domain.languages import languages_of
 from domain.link_hosts import LinkHosts
-from domain.message_context import cart_context, customer_context, message_context, shop_context
+from domain.message_context import KeptCart, cart_context, customer_context, message_context, shop_context
 from domain.message_links import lead_links
 from domain.shop_settings import ShopSettings
 from domain.template_senders import sender_for
@@ -98,7 +98,7 @@ async def draft_for(
 ) -> Draft:
     """The draft of a claimed message of a run."""
     addresses = new_addresses(settings, public_url)
-    lines = await cart_lines(session, customer.id, run.entry)
+    cart = await kept_cart(session, customer.id, run.entry)
     loyalty = await loyalty_of(session, customer.id, as_of)
     languages = languages_of(customer.traits, customer.locale)
     return Draft(
@@ -114,7 +114,7 @@ async def draft_for(
             ),
             "entry": run.entry,
             "saved": run.saved,
-            "cart": cart_context(lines, run.entry, settings),
+            "cart": cart_context(cart, run.entry, settings),
             "shop": shop_context(settings),
             "message": message_context(message.purpose, languages),
             "links": addresses.links() | await _referral_link(session, live, customer.id, addresses.base, message),
@@ -134,15 +134,16 @@ async def _referral_link(
     return {"referral": f"{base}/r/{code}"}
 
 
-async def cart_lines(session: ReadSession, customer_id: UUID, entry: Mapping[str, Any]) -> list[Any] | None:
-    """The lines of the cart that the entering event names, else of the customer's latest that was not ordered."""
+async def kept_cart(session: ReadSession, customer_id: UUID, entry: Mapping[str, Any]) -> KeptCart | None:
+    """The cart that the entering event names, else the customer's latest that was not ordered."""
     properties = entry.get("properties")
-    cart_id = properties.get("cart_id") if isinstance(properties, Mapping) else None
+    cart_id = cart_id_of(properties) if isinstance(properties, Mapping) else ""
     # By pk_carts.
-    carts = select(Cart.lines).where(Cart.customer_id == customer_id, Cart.state != CartState.ORDERED)
-    if isinstance(cart_id, str):
+    carts = select(Cart.lines, Cart.url).where(Cart.customer_id == customer_id, Cart.state != CartState.ORDERED)
+    if cart_id:
         carts = carts.where(Cart.cart_id == cart_id)
-    return (await session.execute(carts.order_by(Cart.changed_at.desc()).limit(1))).scalar_one_or_none()
+    row = (await session.execute(carts.order_by(Cart.changed_at.desc()).limit(1))).one_or_none()
+    return KeptCart(row.lines, row.url) if row else None
 
 
 async def render(renderer: Renderer, draft: Draft) -> Content:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from activities.message_content import cart_lines
+from activities.message_content import kept_cart
 from database.customers import Customer
 from database.loyalty import loyalty_of
 from database.run_lists import page_of_runs
@@ -54,7 +54,7 @@ async def context_for(
         "entry": entry,
         "saved": runs[0].run.saved if runs else _object(sample.get("saved")),
         "shop": shop_context(settings),
-        "cart": cart_context(await cart_lines(session, customer.id, entry), entry, settings),
+        "cart": cart_context(await kept_cart(session, customer.id, entry), entry, settings),
         "links": _LINKS,
         "message": message_context(purpose),
     }

@@ -84,7 +84,8 @@ class Cart(Table):
     customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"))
     cart_id: Mapped[str]  # "" where the shop sends none
     state: Mapped[str]  # open | checkout | ordered
-    lines: Mapped[JsonList]
+    lines: Mapped[JsonList]  # as orders', each with its currency; an earlier release kept none
+    url: Mapped[str | None]  # where shopping goes on
     changed_at: Mapped[datetime]
     changed_sent: Mapped[datetime] = mapped_column(server_default=text("'1970-01-01 00:00:00+00'"))  # with changed_by:
     changed_by: Mapped[UUID] = mapped_column(server_default=text(f"'{UUID(int=0)}'"))  # what orders one instant
@@ -257,21 +258,22 @@ async def carts_of(session: ReadSession, customer_ids: Collection[UUID]) -> dict
     """The carts of customers, by their ids."""
     found: dict[UUID, dict[str, CartFact]] = {customer_id: {} for customer_id in customer_ids}
     stamp = (Cart.changed_at, Cart.changed_sent, Cart.changed_by)
-    columns = (Cart.customer_id, Cart.cart_id, Cart.state, Cart.lines, *stamp)
+    columns = (Cart.customer_id, Cart.cart_id, Cart.state, Cart.lines, Cart.url, *stamp)
     for row in await session.execute(select(*columns).where(among(Cart.customer_id, customer_ids))):
-        found[row.customer_id][row.cart_id] = CartFact(row.cart_id, CartState(row.state), row.lines, Stamp(*row[4:]))
+        cart = CartFact(row.cart_id, CartState(row.state), row.lines, Stamp(*row[5:]), row.url)
+        found[row.customer_id][row.cart_id] = cart
     return found
 
 
 _WRITE_CARTS = text("""
-    INSERT INTO carts (customer_id, cart_id, state, lines, changed_at, changed_sent, changed_by)
-    SELECT customer_id, cart_id, state, lines, changed_at, changed_sent, changed_by
+    INSERT INTO carts (customer_id, cart_id, state, lines, url, changed_at, changed_sent, changed_by)
+    SELECT customer_id, cart_id, state, lines, url, changed_at, changed_sent, changed_by
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
-        customer_id uuid, cart_id text, state text, lines jsonb, changed_at timestamptz, changed_sent timestamptz,
-        changed_by uuid
+        customer_id uuid, cart_id text, state text, lines jsonb, url text, changed_at timestamptz,
+        changed_sent timestamptz, changed_by uuid
     )
     ON CONFLICT (customer_id, cart_id) DO UPDATE SET
-        state = excluded.state, lines = excluded.lines, changed_at = excluded.changed_at,
+        state = excluded.state, lines = excluded.lines, url = excluded.url, changed_at = excluded.changed_at,
         changed_sent = excluded.changed_sent, changed_by = excluded.changed_by
 """)
 
@@ -284,6 +286,7 @@ async def write_carts(session: WriteSession, carts: Mapping[UUID, Mapping[str, C
             "cart_id": cart.cart_id,
             "state": cart.state,
             "lines": [dict(line) for line in cart.lines],
+            "url": cart.url,
             "changed_at": cart.changed.timestamp,
             "changed_sent": cart.changed.sent,
             "changed_by": cart.changed.event_id,

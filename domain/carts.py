@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from domain.commerce import ORDER_COMPLETED, CommerceEvent, lines_of, text_id
+from domain.commerce import ORDER_COMPLETED, CommerceEvent, cart_lines_of, event_currency, text_id
 from domain.identities import Stamp
-from domain.money import currency_of
 
 PRODUCT_ADDED = "Product Added"
 PRODUCT_REMOVED = "Product Removed"
@@ -19,6 +18,8 @@ CART_EVENTS = frozenset({PRODUCT_ADDED, PRODUCT_REMOVED, CART_VIEWED, CHECKOUT_S
 
 
 _PIECES = frozenset({PRODUCT_ADDED, PRODUCT_REMOVED})
+
+Line = Mapping[str, Any]  # a line of commerce.py, with its currency
 
 
 class CartState(StrEnum):
@@ -35,13 +36,20 @@ class Cart:
 
     cart_id: str
     state: CartState
-    lines: Sequence[Mapping[str, Any]]
+    lines: Sequence[Line]
     changed: Stamp  # of the latest event that changed it
+    url: str | None = None  # where shopping goes on, as events stated it last
 
 
-def cart_id_of(event: CommerceEvent) -> str:
+def cart_id_of(properties: Mapping[str, Any]) -> str:
     """The shop's id of the cart, or empty."""
-    return text_id(event.properties.get("cart_id")) or ""
+    return text_id(properties.get("cart_id")) or ""
+
+
+def cart_link_of(properties: Mapping[str, Any]) -> str | None:
+    """Where shopping goes on: the checkout if the event states one, else the cart."""
+    stated = (properties.get(name) for name in ("checkout_url", "cart_url"))
+    return next((url for url in stated if isinstance(url, str) and url), None)
 
 
 def fold_carts(carts: Mapping[str, Cart], event: CommerceEvent, default_currency: str) -> dict[str, Cart]:
@@ -49,7 +57,7 @@ def fold_carts(carts: Mapping[str, Cart], event: CommerceEvent, default_currency
 
     Pieces that were added or taken out at the same instant as the last change count whichever comes first.
     """
-    cart_id, stamp = cart_id_of(event), event.stamp
+    cart_id, stamp = cart_id_of(event.properties), event.stamp
     if event.name == ORDER_COMPLETED and not cart_id:
         return {
             key: replace(cart, state=CartState.ORDERED, changed=stamp)
@@ -62,30 +70,70 @@ def fold_carts(carts: Mapping[str, Cart], event: CommerceEvent, default_currency
         return {cart_id: replace(changed, changed=stamp)}
     if stamp.timestamp < cart.changed.timestamp or event.name not in _PIECES or cart.state is CartState.ORDERED:
         return {}
-    return {cart_id: replace(changed, state=cart.state)}
+    return {cart_id: replace(changed, state=cart.state, url=cart.url or changed.url)}
 
 
 def _changed(cart: Cart, event: CommerceEvent, default_currency: str) -> Cart:
-    currency = currency_of(event.properties.get("currency"), default_currency)
+    if event.name == ORDER_COMPLETED:
+        return replace(cart, state=CartState.ORDERED)
+    if cart.state is CartState.ORDERED:  # what comes after an order begins anew
+        cart = replace(cart, lines=(), url=None)
+    state = CartState.CHECKOUT if event.name == CHECKOUT_STARTED else CartState.OPEN
+    cart = replace(cart, state=state, url=cart_link_of(event.properties) or cart.url)
+    currency = event_currency(event.properties) or default_currency
+    if event.name in _PIECES:
+        [line] = cart_lines_of([event.properties], currency)
+        change = _with if event.name == PRODUCT_ADDED else _without
+        return replace(cart, lines=change(cart.lines, line, abs(line["quantity"])))
     listed = event.properties.get("products")
-    match event.name:
-        case "Product Added" | "Product Removed":
-            [line] = lines_of([event.properties], currency)
-            before = () if cart.state is CartState.ORDERED else cart.lines
-            pieces = abs(line["quantity"]) * (1 if event.name == PRODUCT_ADDED else -1)
-            return replace(cart, state=CartState.OPEN, lines=_with(before, line, pieces))
-        case "Order Completed":
-            return replace(cart, state=CartState.ORDERED)
-        case name:
-            state = CartState.CHECKOUT if name == CHECKOUT_STARTED else CartState.OPEN
-            return replace(
-                cart, state=state, lines=lines_of(listed, currency) if isinstance(listed, list) else cart.lines
-            )
+    if not isinstance(listed, list):
+        return cart
+    return replace(cart, lines=[line for line in cart_lines_of(listed, currency) if line["quantity"] > 0])
 
 
-def _with(lines: Sequence[Mapping[str, Any]], line: Mapping[str, Any], pieces: int) -> list[Mapping[str, Any]]:
-    """The lines with so many pieces more (or less) of one product; a line with nothing left goes."""
-    same = [each for each in lines if each.get("product_id") == line["product_id"]]
-    others = [each for each in lines if each.get("product_id") != line["product_id"]]
-    quantity = sum(each["quantity"] for each in same) + pieces
-    return [*others, {**line, "quantity": quantity}] if quantity > 0 else others
+def _with(lines: Sequence[Line], line: Line, pieces: int) -> Sequence[Line]:
+    """The lines with more pieces of one product. What this event says of it replaces what was said before."""
+    at = next((at for at, each in enumerate(lines) if _is_same(each, line)), None)
+    if at is None:
+        return [*lines, {**line, "quantity": pieces}] if pieces else lines
+    silent = {"product_id", "quantity", *(("currency",) if line["price"] is None else ())}
+    told = {name: value for name, value in line.items() if value is not None and name not in silent}
+    return [*lines[:at], {**lines[at], **told, "quantity": lines[at]["quantity"] + pieces}, *lines[at + 1 :]]
+
+
+def _without(lines: Sequence[Line], line: Line, pieces: int) -> Sequence[Line]:
+    """The lines with fewer pieces of one product, which keeps all that was said of it; with none left it goes.
+
+    Where the event does not say which kind of the product was taken out, it is the last one that was put in.
+    """
+    for is_match in (_is_same, _may_be):
+        for at, each in reversed(list(enumerate(lines))):
+            if is_match(each, line):
+                left = each["quantity"] - pieces
+                return [*lines[:at], *([{**each, "quantity": left}] if left > 0 else ()), *lines[at + 1 :]]
+    return lines
+
+
+def _is_same(one: Line, other: Line) -> bool:
+    """One product in one variant. What has no id is never the same as anything."""
+    if not _is_one_product(one, other):
+        return False
+    for name in ("sku", "variant"):
+        pair = (one.get(name), other.get(name))
+        if None not in pair:
+            return pair[0] == pair[1]
+    return all(each.get(name) is None for each in (one, other) for name in ("sku", "variant"))
+
+
+def _may_be(one: Line, other: Line) -> bool:
+    """The product, or what has its name if neither has an id, where nothing says that it is another kind of it."""
+    ids = (one["product_id"], other["product_id"])
+    is_named = ids == (None, None) and one.get("name") is not None and one.get("name") == other.get("name")
+    pairs = [(one.get(name), other.get(name)) for name in ("sku", "variant")]
+    return (is_named or _is_one_product(one, other)) and all(None in pair or pair[0] == pair[1] for pair in pairs)
+
+
+def _is_one_product(one: Line, other: Line) -> bool:
+    """By the product's id, which is the sku where an event states nothing else."""
+    ids, others = ({each["product_id"], each.get("sku")} - {None} for each in (one, other))
+    return one["product_id"] in others or other["product_id"] in ids

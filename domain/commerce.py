@@ -16,7 +16,7 @@ from uuid import UUID
 
 from domain.customers import Written, written
 from domain.identities import Stamp
-from domain.money import amount_of, currency_of, is_stated, minor_units
+from domain.money import amount_of, currency_of, is_stated, minor_units, stated_currency
 
 ORDER_COMPLETED = "Order Completed"
 ORDER_UPDATED = "Order Updated"
@@ -108,6 +108,16 @@ def text_id(value: Any) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_ID else None
 
 
+def event_currency(properties: Mapping[str, Any]) -> str | None:
+    """The currency that an event states, itself or by all of its products alike; None where it states none."""
+    if (own := stated_currency(properties.get("currency"))) is not None:
+        return own
+    products = properties.get("products")
+    listed = products if isinstance(products, list) else []
+    of_products = {stated_currency(each.get("currency")) for each in listed if isinstance(each, Mapping)}
+    return of_products.pop() if len(of_products) == 1 else None
+
+
 def fold_order(order: OrderFold | None, event: CommerceEvent, default_currency: str) -> OrderFold | None:
     """The order after one more of its events; None if the event names no order."""
     order_id = order_id_of(event)
@@ -161,11 +171,19 @@ def _write(order: OrderFold, name: str, value: Any, now: Written) -> OrderFold:
 
 
 def lines_of(products: Sequence[Any], currency: str) -> list[dict[str, Any]]:
-    """The lines of an order or cart: each product with its price in minor units and its quantity.
+    """The lines of an order: each product with its price in minor units and its quantity.
 
-    The quantity is 1 where none is stated that can be read, and negative for what an order takes back.
+    The quantity is 1 where none is stated that can be read, and negative for what an order takes back. A price that is
+    stated in another currency than the order's is none: nothing adds the two up.
     """
     return [_line(product, currency) for product in products if isinstance(product, Mapping)]
+
+
+def cart_lines_of(products: Sequence[Any], currency: str) -> list[dict[str, Any]]:
+    """The lines of a cart, each with its own `currency`: `currency` is what the event states for all of them."""
+    objects = [product for product in products if isinstance(product, Mapping)]
+    own = [currency_of(product.get("currency"), currency) for product in objects]
+    return [{**_line(product, each), "currency": each} for product, each in zip(objects, own, strict=True)]
 
 
 def returned_lines_of(products: Any, currency: str) -> list[dict[str, Any]]:
@@ -190,10 +208,11 @@ def _line(product: Mapping[str, Any], currency: str) -> dict[str, Any]:
     }
     kept |= {name: id_ for name in ("sku", "variant") if (id_ := text_id(product.get(name))) is not None}
     quantity = whole_number(product.get("quantity"))
+    is_its_own = currency_of(product.get("currency"), currency) == currency
     return {
         **kept,
         "product_id": product_id_of(product),
-        "price": minor_units(product.get("price"), currency),
+        "price": minor_units(product.get("price"), currency) if is_its_own else None,
         "quantity": 1 if quantity is None else quantity,
     }
 
@@ -222,7 +241,7 @@ def _product(product: Mapping[str, Any], event: CommerceEvent, default_currency:
     product_id = product_id_of(product)
     if product_id is None:
         return None
-    currency = currency_of(product.get("currency", event.properties.get("currency")), default_currency)
+    currency = currency_of(product.get("currency"), event_currency(event.properties) or default_currency)
     price = minor_units(product.get("price"), currency)
     texts = {name: _text(product.get(name)) for name in ("sku", "name", "category", "brand", "url", "image_url")}
     priced = {"price": price, "currency": None if price is None else currency}

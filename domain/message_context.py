@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from domain.commerce import lines_of
-from domain.money import currency_of
+from domain.carts import CART_EVENTS, cart_id_of, cart_link_of
+from domain.commerce import cart_lines_of, event_currency
 from domain.shop_settings import ShopSettings
 
 Json = Mapping[str, Any]  # any JSON object
@@ -39,30 +40,45 @@ def shop_context(settings: ShopSettings) -> dict[str, Any]:
     }
 
 
-def cart_context(lines: Sequence[Json] | None, entry: Json, settings: ShopSettings) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class KeptCart:
+    """A cart as events have folded it: its lines (prices in minor units, each with its currency) and its link."""
+
+    lines: Sequence[Json]
+    url: str | None
+
+
+def cart_context(kept: KeptCart | None, entry: Json, settings: ShopSettings) -> dict[str, Any]:
     """`cart`: its products with prices as money, its total, and `url`, where shopping goes on.
 
-    `lines` is the cart as events have folded it (prices in minor units). Without one, the products of the entering
-    event stand in, or the event's own product.
+    Without a kept cart the products of the entering event stand in, or the event's own product; where the event is a
+    cart's, a cart that is empty by now stays empty. Prices in several currencies have no total, and then there is no
+    `currency` either.
     """
     properties = entry.get("properties")
     told: Json = properties if isinstance(properties, Mapping) else {}
-    currency = currency_of(told.get("currency"), settings.currency)
-    products = [_product(line, currency) for line in (lines or _told_lines(told, currency))]
-    known = [product["total"]["amount"] for product in products if product["total"] is not None]
+    stated = event_currency(told) or settings.currency
+    is_of_cart = bool(cart_id_of(told)) or entry.get("event") in CART_EVENTS
+    lines = kept.lines if kept and (kept.lines or is_of_cart) else cart_lines_of(_told_products(told), stated)
+    products = [_product(line, line.get("currency") or stated) for line in lines]
+    totals = [product["total"] for product in products if product["total"] is not None]
+    currencies = {total["currency"] for total in totals} or {stated}
+    currency = currencies.pop() if len(currencies) == 1 else None
+    is_whole = bool(totals) and len(totals) == len(products)
     return {
         "products": products,
         "count": sum(product["quantity"] for product in products),
-        "total": _money(sum(known), currency) if known and len(known) == len(products) else None,
+        "total": _money(sum(total["amount"] for total in totals), currency) if currency and is_whole else None,
         "currency": currency,
-        "url": _text(told, "checkout_url") or _text(told, "cart_url") or settings.website,
+        "url": cart_link_of(told) or (kept.url if kept else None) or settings.website,
     }
 
 
-def _told_lines(told: Json, currency: str) -> list[dict[str, Any]]:
+def _told_products(told: Json) -> list[Any]:
     listed = told.get("products")
-    products = listed if isinstance(listed, list) else [told] if told.get("name") or told.get("product_id") else []
-    return lines_of(products, currency)
+    if isinstance(listed, list):
+        return listed
+    return [told] if told.get("name") or told.get("product_id") else []
 
 
 def _product(line: Json, currency: str) -> dict[str, Any]:
@@ -78,8 +94,3 @@ def _product(line: Json, currency: str) -> dict[str, Any]:
 
 def _money(amount: int, currency: str) -> dict[str, Any]:
     return {"amount": amount, "currency": currency}
-
-
-def _text(values: Json, key: str) -> str | None:
-    value = values.get(key)
-    return value if isinstance(value, str) and value else None

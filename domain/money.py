@@ -51,10 +51,15 @@ def digits_of(currency: str) -> int:
     return get_currency_precision(currency)
 
 
-def currency_of(value: Any, default: str) -> str:
-    """An ISO 4217 code as shops write it; `default` where nothing is stated, never for what cannot be read."""
+def stated_currency(value: Any) -> str | None:
+    """An ISO 4217 code as shops write it; None where nothing is stated, XXX for what cannot be read."""
     if not is_stated(value) or value == "":
-        return default
+        return None
     code = value.strip().upper() if isinstance(value, str) else ""
     code = _SPELLINGS.get(code, code)
     return code if len(code) == 3 and code.isascii() and code.isalpha() else UNKNOWN_CURRENCY
+
+
+def currency_of(value: Any, default: str) -> str:
+    """The same; `default` where nothing is stated, never for what cannot be read."""
+    return stated_currency(value) or default

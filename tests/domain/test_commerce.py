@@ -1,4 +1,4 @@
-"""Orders, refunds, carts and money as shops send them."""
+"""Orders, the catalogue and money as shops send them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from domain.carts import Cart, CartState, fold_carts
 from domain.commerce import (
     CommerceEvent,
     OrderFold,
@@ -67,46 +66,6 @@ def _fold(events: Any) -> OrderFold:
     order: OrderFold | None = reduce(lambda order, each: fold_order(order, each, "EUR"), events, None)
     assert order is not None
     return order
-
-
-def test_a_cart_follows_what_is_put_in_and_taken_out_until_it_is_ordered() -> None:
-    carts: dict[str, Cart] = {}
-    steps = [
-        event("Product Added", 1, cart_id="c", product_id="p", price=5, quantity=3),
-        event("Product Removed", 2, cart_id="c", product_id="p", quantity=1),
-        event("Product Added", 3, cart_id="c", product_id="q", price=1),
-        event("Product Removed", 0, cart_id="c", product_id="q"),
-    ]
-    for step in steps:
-        carts |= fold_carts(carts, step, "EUR")
-    assert [(line["product_id"], line["quantity"], line["price"]) for line in carts["c"].lines] == [
-        ("p", 2, None),
-        ("q", 1, 100),
-    ]
-    carts |= fold_carts(carts, event("Order Completed", 4), "EUR")
-    assert carts["c"].state is CartState.ORDERED
-    carts |= fold_carts(carts, event("Product Added", 5, cart_id="c", product_id="r"), "EUR")
-    assert [line["product_id"] for line in carts["c"].lines] == ["r"]
-
-
-def test_at_one_instant_a_cart_ends_as_the_client_made_its_calls_whichever_comes_first() -> None:
-    viewed = event("Cart Viewed", cart_id="c", products=[{"product_id": "p"}])
-    added = event("Product Added", cart_id="c", product_id="q")
-    ordered = event("Order Completed", cart_id="c")
-    for steps in ([viewed, added, ordered], [viewed, ordered, added], [ordered, viewed, added]):
-        carts: dict[str, Cart] = {}
-        for step in steps:
-            carts |= fold_carts(carts, step, "EUR")
-        assert carts["c"].state is CartState.ORDERED
-    one, other = (
-        event("Product Added", cart_id="c", product_id="p"),
-        event("Product Added", cart_id="c", product_id="p"),
-    )
-    for steps in ([one, other], [other, one]):
-        carts = {}
-        for step in steps:
-            carts |= fold_carts(carts, step, "EUR")
-        assert [line["quantity"] for line in carts["c"].lines] == [2]
 
 
 def test_products_are_learned_from_the_event_and_its_list() -> None:
