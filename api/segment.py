@@ -15,8 +15,9 @@ from typing import Any, Never
 import orjson
 
 from domain.client_addresses import with_networks_only
+from domain.ecommerce_v1 import modern
 from domain.errors import Malformed, TooLarge
-from domain.events import KIND_NAMES, EventKind, NewEvent, corrected_time, modern_name
+from domain.events import KIND_NAMES, EventKind, NewEvent, corrected_time
 from domain.ids import new_id
 from domain.payload import MAX_DEPTH, find_fault
 
@@ -117,7 +118,7 @@ def _track(message: JsonObject) -> _Content:
         _refuse("event_name_missing", "a track needs `event`, the event's name, as text")
     if len(name) > MAX_NAME:
         _refuse("event_name_too_long", f"an event's name has at most {MAX_NAME} characters")
-    return _Content(modern_name(name), _object(message, "properties"))
+    return _Content(*modern(name, _object(message, "properties")))
 
 
 def _identify(message: JsonObject) -> _Content:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
@@ -16,7 +17,7 @@ from uuid import UUID
 
 from domain.customers import Written, written
 from domain.identities import Stamp
-from domain.money import amount_of, currency_of, is_stated, minor_units, stated_currency
+from domain.money import amount_of, currency_of, digits_of, is_stated, minor_units, stated_currency
 
 ORDER_COMPLETED = "Order Completed"
 ORDER_UPDATED = "Order Updated"
@@ -128,7 +129,9 @@ def fold_order(order: OrderFold | None, event: CommerceEvent, default_currency: 
         order = OrderFold(order_id, event.customer_id, default_currency, writers={"customer": now})
     elif now < tuple(order.writers.get("customer", now)):
         order = replace(order, customer_id=event.customer_id, writers={**order.writers, "customer": now})
-    for name, value in _told(event, default_currency).items():
+    if (currency := event_currency(event.properties)) is not None:
+        order = _write(order, "currency", currency, now)
+    for name, value in _told(event, order.currency).items():
         order = _write(order, name, value, now)
     if event.name == ORDER_COMPLETED:
         first = min(order.completed_at or event.stamp.timestamp, event.stamp.timestamp)
@@ -136,14 +139,12 @@ def fold_order(order: OrderFold | None, event: CommerceEvent, default_currency: 
     return order
 
 
-def _told(event: CommerceEvent, default_currency: str) -> dict[str, Any]:
-    """The fields that an event tells; those it is silent about stay as they were."""
-    told: dict[str, Any] = {}
+def _told(event: CommerceEvent, currency: str) -> dict[str, Any]:
+    """The fields that an event tells, in the order's currency; those it is silent about stay as they were."""
     properties = event.properties
-    currency = currency_of(properties.get("currency"), default_currency)
-    if "currency" in properties:
-        told["currency"] = currency
-    told |= {name: minor_units(properties[name], currency) for name in AMOUNTS if properties.get(name) is not None}
+    told: dict[str, Any] = {
+        name: minor_units(properties[name], currency) for name in AMOUNTS if properties.get(name) is not None
+    }
     if isinstance(properties.get("coupon"), str):
         told["coupon"] = properties["coupon"]
     if isinstance(properties.get("products"), list):
@@ -161,13 +162,25 @@ def _write(order: OrderFold, name: str, value: Any, now: Written) -> OrderFold:
         return replace(order, amounts={**order.amounts, name: value}, writers=writers)
     match name:
         case "currency":
-            return replace(order, currency=value, writers=writers)
+            return replace(_restated(order, value), writers=writers)
         case "coupon":
             return replace(order, coupon=value, writers=writers)
         case "lines":
             return replace(order, lines=value, writers=writers)
         case _:
             return replace(order, cancelled=value, writers=writers)
+
+
+def _restated(order: OrderFold, currency: str) -> OrderFold:
+    """The order in the currency that it turns out to be in: what was said before was said in major units of it."""
+    by = digits_of(currency) - digits_of(order.currency)
+
+    def minor(amount: int | None) -> int | None:
+        return None if amount is None else int(Decimal(amount).scaleb(by).to_integral_value(ROUND_HALF_EVEN))
+
+    amounts = {name: minor(amount) for name, amount in order.amounts.items()}
+    lines = [{**line, "price": minor(line.get("price"))} for line in order.lines]
+    return replace(order, currency=currency, amounts=amounts, lines=lines)
 
 
 def lines_of(products: Sequence[Any], currency: str) -> list[dict[str, Any]]:
@@ -224,15 +237,16 @@ def whole_number(value: Any) -> int | None:
 
 
 def product_id_of(product: Mapping[str, Any]) -> str | None:
-    """The shop's id of a product; its sku where that is all there is."""
-    return text_id(product.get("product_id")) or text_id(product.get("sku"))
+    """The shop's id of a product; its sku, or what it calls `id`, where that is all there is."""
+    return next((id_ for name in ("product_id", "sku", "id") if (id_ := text_id(product.get(name))) is not None), None)
 
 
 def products_of(event: CommerceEvent, default_currency: str) -> list[ProductFact]:
     """The products that an event describes: its own properties, or its `products`."""
     listed = event.properties.get("products")
     described = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
-    own = [event.properties] if event.name.startswith("Product ") else []
+    is_named = not {"product_id", "sku"}.isdisjoint(event.properties)  # a bare `id` may be that of something else
+    own = [event.properties] if event.name.startswith("Product ") and is_named else []
     facts = (_product(each, event, default_currency) for each in [*own, *described])
     return [fact for fact in facts if fact is not None and any(fact.described.values())]
 

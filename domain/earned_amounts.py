@@ -12,11 +12,11 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any, assert_never
 
-from domain.commerce import lines_of, whole_number
+from domain.commerce import event_currency, lines_of, whole_number
 from domain.conditions.memory import Scope, compile_where
 from domain.conditions.model import Predicate
 from domain.conditions.paths import reader
-from domain.money import currency_of, minor_units
+from domain.money import minor_units
 from domain.programmes.rules import FixedAmount, Money, RatedAmount, exactly
 
 JsonObject = Mapping[str, Any]  # any JSON object
@@ -132,7 +132,7 @@ class Sale:
 
 def sale_of(properties: JsonObject, default_currency: str) -> Sale:
     """Read an event once for all rules; the currency is the shop's, where the event names none."""
-    currency = currency_of(properties.get("currency"), default_currency)
+    currency = event_currency(properties) or default_currency
     products = properties.get("products")
     listed = [product for product in products if isinstance(product, Mapping)] if isinstance(products, list) else []
     read = zip(listed, lines_of(listed, currency), strict=True)

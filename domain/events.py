@@ -45,22 +45,6 @@ MERGE_ASKED = "Merge Requested"
 gives every alias the name of its kind, so nothing that comes in by it can carry this one.
 """
 
-# Segment's e-commerce spec v1, still sent by old plug-ins, in the words of v2.
-V1_NAMES = {
-    "Viewed Product Category": "Product List Viewed",
-    "Viewed Product": "Product Viewed",
-    "Clicked Product": "Product Clicked",
-    "Added Product": "Product Added",
-    "Removed Product": "Product Removed",
-    "Started Order": "Checkout Started",
-    "Updated Order": "Order Updated",
-    "Completed Order": "Order Completed",
-    "Viewed Checkout Step": "Checkout Step Viewed",
-    "Completed Checkout Step": "Checkout Step Completed",
-    "Viewed Promotion": "Promotion Viewed",
-    "Clicked Promotion": "Promotion Clicked",
-}
-
 CLOCK_IS_WRONG = timedelta(seconds=60)
 """By so much a client's `sentAt` differs from the receipt at least before its clock is corrected: a request may take
 long on its way, and what it says is then nearer the truth than when it came."""
@@ -108,11 +92,6 @@ class NewEvent:
         """Whose event this is before identities are resolved: `u:<userId>` or, without one, `a:<anonymousId>`."""
         user_id, anonymous_id = somebody(self.user_id, self.anonymous_id)
         return f"u:{user_id}" if user_id is not None else f"a:{anonymous_id}"
-
-
-def modern_name(name: str) -> str:
-    """The e-commerce v2 name of a v1 event; any other name as it is."""
-    return V1_NAMES.get(name, name)
 
 
 def corrected_time(claimed: datetime | None, sent_at: datetime | None, received_at: datetime) -> datetime:

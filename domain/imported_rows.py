@@ -62,6 +62,8 @@ def _customer(values: dict[str, Any], _: str, as_of: datetime) -> list[NewEvent]
     traits = {**values, **(nested if isinstance(nested, dict) else {})}
     make = _Maker(ImportKind.CUSTOMERS, user_id, content, at, as_of)
     events = [make.event(EventKind.IDENTIFY, KIND_NAMES[EventKind.IDENTIFY], traits=traits)]
+    if consents in ([], None):  # PHP writes an empty object as an empty array
+        consents = {}
     if not isinstance(consents, dict):
         raise RowError("consent_malformed", "consent is an object, or columns consent.<purpose>")
     return events + [_consent(make, purpose, told, traits) for purpose, told in consents.items()]

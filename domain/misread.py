@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.carts import CART_EVENTS
-from domain.commerce import AMOUNTS, MAKES_ORDERS, ORDER_REFUNDED, text_id, whole_number
-from domain.money import UNKNOWN_CURRENCY, amount_of, currency_of, is_stated
+from domain.commerce import AMOUNTS, MAKES_ORDERS, ORDER_REFUNDED, event_currency, text_id, whole_number
+from domain.money import UNKNOWN_CURRENCY, amount_of, is_stated, stated_currency
 from domain.refunds import REFUND_AMOUNTS
 
 
@@ -36,8 +36,6 @@ def misread(name: str, properties: Mapping[str, Any]) -> list[Misread]:
 def _misread(name: str, properties: Mapping[str, Any]) -> Iterator[Misread]:
     if name in MAKES_ORDERS and text_id(properties.get("order_id")) is None:
         yield Misread("order_id_missing", "order_id: an order without an id is not kept; write a text or whole number")
-    if currency_of(properties.get("currency"), "") == UNKNOWN_CURRENCY:
-        yield Misread("currency_unreadable", "currency: write an ISO 4217 code such as EUR")
     kind, amounts = ("refund", (*REFUND_AMOUNTS, "shipping")) if name == ORDER_REFUNDED else ("amount", AMOUNTS)
     for amount in amounts:
         yield from _amount(amount, properties.get(amount), kind)
@@ -50,9 +48,25 @@ def _misread(name: str, properties: Mapping[str, Any]) -> Iterator[Misread]:
             yield from _product(f"products[{position}].", product)
         else:
             yield Misread("products_unreadable", f"products[{position}]: write an object")
+    if name in MAKES_ORDERS:
+        yield from _other_currencies(properties)
+
+
+def _other_currencies(properties: Mapping[str, Any]) -> Iterator[Misread]:
+    """An order has one currency; carts have one for each line."""
+    expected = event_currency(properties)
+    products = properties.get("products")
+    for position, product in enumerate(products if isinstance(products, list) else []):
+        own = stated_currency(product.get("currency")) if isinstance(product, Mapping) else None
+        expected = expected or own
+        if own not in (None, expected, UNKNOWN_CURRENCY):
+            words = f"products[{position}].currency: a price in another currency than the order's counts nothing"
+            yield Misread("currency_differs", words)
 
 
 def _product(place: str, product: Mapping[str, Any]) -> Iterator[Misread]:
+    if stated_currency(product.get("currency")) == UNKNOWN_CURRENCY:
+        yield Misread("currency_unreadable", f"{place}currency: write an ISO 4217 code such as EUR")
     yield from _amount(f"{place}price", product.get("price"), "amount")
     quantity = product.get("quantity")
     if is_stated(quantity) and whole_number(quantity) is None:

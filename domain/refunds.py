@@ -17,10 +17,10 @@ from math import floor
 from typing import Any
 from uuid import UUID
 
-from domain.commerce import CommerceEvent, OrderFold, order_id_of, returned_lines_of, text_id
+from domain.commerce import CommerceEvent, OrderFold, event_currency, order_id_of, returned_lines_of, text_id
 from domain.earned_amounts import Share
 from domain.identities import SENT_UNKNOWN, Stamp
-from domain.money import amount_of, currency_of, is_stated, minor_units
+from domain.money import amount_of, is_stated, minor_units
 
 ORDER_REVISED = "Order Revised"
 """Our own event to the owner of an order that somebody else's event refunded, cancelled or changed: it says which."""
@@ -111,7 +111,7 @@ def refund_of(event: CommerceEvent, default_currency: str) -> RefundFact | None:
     if order_id is None:
         return None
     properties = event.properties
-    currency = currency_of(properties.get("currency"), default_currency)
+    currency = event_currency(properties)
     sent = next((properties[name] for name in REFUND_AMOUNTS if is_stated(properties.get(name))), None)
     amount = amount_of(sent)
     shipping = amount_of(properties.get("shipping"))
@@ -120,8 +120,8 @@ def refund_of(event: CommerceEvent, default_currency: str) -> RefundFact | None:
         told=Told.ABSENT if sent is None else Told.UNREADABLE if amount is None else Told.STATED,
         amount=None if amount is None else abs(amount),
         shipping=None if shipping is None else abs(shipping),
-        currency=currency if is_stated(properties.get("currency")) else None,
-        lines=returned_lines_of(properties.get("products"), currency),
+        currency=currency,
+        lines=returned_lines_of(properties.get("products"), currency or default_currency),
         refund_id=text_id(properties.get("refund_id")),
         sent=event.stamp.sent,
     )

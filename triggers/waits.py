@@ -22,10 +22,11 @@ from database.watches import (
     settle_waits,
     silence_runs,
 )
+from domain.commerce import event_currency
 from domain.conditions.memory import Scope
 from domain.conditions.paths import reader
 from domain.journeys.waiting import Happening, Met, Restarted, Watcher
-from domain.money import currency_of, minor_units
+from domain.money import minor_units
 from domain.runs import SUPERSEDED, Doubt, RunState, doubted, silenced
 from triggers.batch import BatchCustomer, BatchEvent, Wave
 from triggers.live import ExitRule, JourneyVersion
@@ -192,7 +193,7 @@ def _conversion(at: _Meeting, wave: Wave) -> Converted:
     value: int | None = None
     currency: str | None = None
     if goal is not None and goal.value is not None and happening.trusted:
-        currency = currency_of(happening.properties.get("currency"), wave.shop.currency)
+        currency = event_currency(happening.properties) or wave.shop.currency
         found = reader(goal.value)({"event": happening.name, "properties": happening.properties})
         value = minor_units(found[0], currency) if found else None
     return Converted(at.run.id, happening.event_id, wave.as_of, value, currency)

@@ -23,9 +23,9 @@ NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 ANN = new_id()
 
 
-def event(name: str, minutes: int = 0, *, trusted: bool = True, **properties: Any) -> CommerceEvent:
+def event(event_name: str, minutes: int = 0, /, *, trusted: bool = True, **properties: Any) -> CommerceEvent:
     id_ = new_id()
-    return CommerceEvent(id_, name, ANN, Stamp(NOON + timedelta(minutes=minutes), NOON, id_), properties, trusted)
+    return CommerceEvent(id_, event_name, ANN, Stamp(NOON + timedelta(minutes=minutes), NOON, id_), properties, trusted)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,30 @@ def test_an_order_ends_the_same_in_every_order_of_its_events() -> None:
     assert ends[0].completed_at == NOON + timedelta(minutes=1)
 
 
+def test_what_names_no_currency_is_in_the_orders_whichever_comes_first() -> None:
+    told = [
+        event("Order Completed", 1, order_id="o", total=6000, currency="JPY", products=[{"sku": "s", "price": 3000}]),
+        event("Order Updated", 5, order_id="o", total="5500", currency=None),
+        event("Order Updated", 3, order_id="o", shipping=500, currency=""),
+    ]
+    ends = [_fold(order) for order in permutations(told)]
+    assert all(end == ends[0] for end in ends)
+    assert (ends[0].currency, ends[0].amounts) == ("JPY", {"total": 5500, "shipping": 500})
+    assert ends[0].lines[0]["price"] == 3000
+
+
+def test_an_order_is_in_the_currency_that_all_of_its_products_state() -> None:
+    yen = {"price": 3000, "currency": "JPY"}
+    order = _fold([event("Order Completed", order_id="o", total=6000, products=[yen, yen])])
+    assert (order.currency, order.amounts, order.lines[0]["price"]) == ("JPY", {"total": 6000}, 3000)
+
+
+def test_a_price_in_another_currency_than_the_orders_counts_nothing() -> None:
+    lines = [{"price": 3000, "currency": "JPY"}, {"price": 10, "currency": "EUR"}, {"price": 5}]
+    order = _fold([event("Order Completed", order_id="o", total=15, currency="EUR", products=lines)])
+    assert [line["price"] for line in order.lines] == [None, 1000, 500]
+
+
 def _fold(events: Any) -> OrderFold:
     order: OrderFold | None = reduce(lambda order, each: fold_order(order, each, "EUR"), events, None)
     assert order is not None
@@ -74,3 +98,17 @@ def test_products_are_learned_from_the_event_and_its_list() -> None:
     )
     [product] = products_of(told, "EUR")
     assert (product.product_id, product.described["name"], product.described["price"]) == ("s-1", "Tea", 450)
+
+
+def test_a_products_price_is_kept_in_the_currency_that_was_stated_for_it() -> None:
+    viewed = event("Product Viewed", product_id="tea", price=6000, currency="JPY")
+    listed = [{"sku": "a", "price": 7, "currency": None}, {"sku": "b", "price": 7, "currency": "USD"}]
+    ordered = event("Order Completed", currency="JPY", products=listed)
+    found = [each.described for told in (viewed, ordered) for each in products_of(told, "EUR")]
+    assert [(each["price"], each["currency"]) for each in found] == [(6000, "JPY"), (7, "JPY"), (700, "USD")]
+
+
+def test_a_product_of_a_list_may_be_named_by_a_bare_id() -> None:
+    order = _fold([event("Order Completed", order_id="o", products=[{"id": 12.0}, {"sku": "s", "id": 3}])])
+    assert [line["product_id"] for line in order.lines] == ["12", "s"]
+    assert products_of(event("Product Review Written", id="review-1", name="Nice"), "EUR") == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.events import EARLIEST, EventKind, NewEvent, corrected_time, fingerprint, modern_name
+from domain.events import EARLIEST, EventKind, NewEvent, corrected_time, fingerprint
 from domain.ids import new_id
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -56,20 +56,6 @@ def test_whatever_is_claimed_the_time_is_one_a_shop_can_have(
 )
 def test_how_wrong_the_senders_clock_is_does_not_matter(offset: timedelta, age: timedelta) -> None:
     assert corrected_time(NOW - age + offset, NOW + offset, NOW) == NOW - age
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("Completed Order", "Order Completed"),
-        ("Viewed Product Category", "Product List Viewed"),
-        ("Started Order", "Checkout Started"),
-        ("Order Completed", "Order Completed"),
-        ("Anything else", "Anything else"),
-    ],
-)
-def test_v1_names_of_the_ecommerce_spec_become_v2_names(old: str, new: str) -> None:
-    assert modern_name(old) == new
 
 
 def test_an_event_belongs_to_the_user_or_else_to_the_anonymous_visitor() -> None:

@@ -30,6 +30,15 @@ ORDER = {"order_id": "o-1", "total": 49.9, "currency": "EUR", "products": [{"pro
         ),
         ("Product Added", {"product_id": "tea", "price": 4, "quantity": 2.5}, ["quantity_unreadable"]),
         ("Checkout Started", {"products": [{"quantity": "some"}, {"quantity": "few"}]}, ["quantity_unreadable"]),
+        ("Product Added", {"product_id": "tea", "currency": "$"}, ["currency_unreadable"]),
+        ("Order Completed", ORDER | {"products": [{"price": 1, "currency": "JPY"}]}, ["currency_differs"]),
+        (
+            "Order Completed",
+            {"order_id": "o", "products": [{"currency": "EUR"}, {}, {"currency": "JPY"}]},
+            ["currency_differs"],
+        ),
+        ("Order Completed", {"order_id": "o", "products": [{"currency": "JPY"}, {"currency": "jpy"}, {}]}, []),
+        ("Cart Viewed", {"products": [{"currency": "JPY"}, {"currency": "EUR"}]}, []),
         ("Newsletter Read", {"total": "10,00", "currency": "$", "quantity": "some"}, []),
     ],
 )
