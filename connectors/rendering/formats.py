@@ -18,25 +18,29 @@ from jinja2 import Undefined, pass_context
 from jinja2.runtime import Context
 
 from connectors.translations import words_in
+from domain.commerce import event_currency
+from domain.money import UNKNOWN_CURRENCY, stated_currency
 
 LANGUAGE = "_language"
 """Where the render's language stands in the context; the leading underscore keeps templates away from it."""
 
 
 @pass_context
-def money(context: Context, value: Any, currency: str | None = None) -> str:
-    """`49.9` or `"49.90"` (major units, as events carry them) or `{"amount": 4990, "currency": "EUR"}` (minor)."""
-    code = currency if isinstance(currency, str) and currency else None
-    if isinstance(value, dict):
-        code = code or str(value.get("currency") or "") or None
-        code = code or _shop(context, "currency") or "EUR"
-        amount = _decimal(value.get("amount"))
-        amount = amount if amount is None else amount.scaleb(-get_currency_precision(code))
-    else:
-        amount = _decimal(value)
+def money(context: Context, value: Any, currency: str | None = None, of_entry: bool = False) -> str:
+    """`49.9` or `"49.90"` (major units, as events carry them) or `{"amount": 4990, "currency": "EUR"}` (minor).
+
+    In the currency that is named, else the value's own, else the entering event's for its amounts (`of_entry`, see
+    entry_amounts.py), else the shop's.
+    """
+    own = value.get("currency") if isinstance(value, dict) else None
+    code = _code(currency) or _code(own) or (_of_entry(context) if of_entry else None)
+    code = code or _shop(context, "currency") or "EUR"
+    amount = _decimal(value.get("amount") if isinstance(value, dict) else value)
     if amount is None:
         return str(value) if isinstance(value, Undefined) else ""
-    return _written(amount, (code or _shop(context, "currency") or "EUR").upper(), _locale(context))
+    if isinstance(value, dict):
+        amount = amount.scaleb(-get_currency_precision(code))
+    return _written(amount, code, _locale(context))
 
 
 @pass_context
@@ -83,9 +87,27 @@ def _shop(context: Context, key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def _code(stated: Any) -> str | None:
+    """The currency that is stated, as its code; what is no code stays as it was written, for people know it."""
+    if not isinstance(stated, str) or not stated.strip():
+        return None
+    code = stated_currency(stated)
+    return stated.strip() if code == UNKNOWN_CURRENCY else code
+
+
+def _of_entry(context: Context) -> str | None:
+    entry = context.get("entry")
+    properties = entry.get("properties") if isinstance(entry, dict) else None
+    if not isinstance(properties, dict):
+        return None
+    return _code(properties.get("currency")) or event_currency(properties)
+
+
 @lru_cache(maxsize=10_000)
 def _written(amount: Decimal, currency: str, locale: Locale) -> str:
     """Remembered: a message says each price twice (HTML and text), and many messages say the same prices."""
+    if currency == UNKNOWN_CURRENCY:
+        return format_decimal(amount, "#,##0.00", locale=locale)
     return format_currency(amount, currency, locale=locale)
 
 

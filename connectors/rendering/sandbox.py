@@ -9,10 +9,11 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any  # template values are any JSON
 
-from jinja2 import ChainableUndefined
+from jinja2 import ChainableUndefined, nodes
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from connectors.rendering.entry_amounts import mark_entry_amounts
 from connectors.rendering.formats import FORMATS
 from domain.template_abort import Abort
 from domain.template_language import FILTERS, LOOP_ATTRIBUTES, TESTS
@@ -71,6 +72,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters = {name: code for name, code in (self.filters | FORMATS).items() if name in FILTERS}
         self.tests = {name: code for name, code in self.tests.items() if name in TESTS}
         self.globals = {"range": _range}
+
+    def _generate(
+        self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False
+    ) -> str:
+        """Jinja2's own hook between parsing and compiling."""
+        mark_entry_amounts(source)
+        return super()._generate(source, name, filename, defer_init)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """`obj.attribute`: a key of a mapping, or what a loop tells about itself."""

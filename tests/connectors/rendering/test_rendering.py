@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,58 @@ async def test_money_numbers_and_dates_speak_the_language(
     rendered = await renderer.render(content("x", subject=source, language=language), context)
 
     assert rendered.subject.replace("\xa0", " ").replace("CHF ", "CHF") == expected.replace("\xa0", " ")
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{{ entry.properties.total | money }}", "¥6,000"),
+        ("{{ (entry.properties.total - 1000) | money }}", "¥5,000"),
+        ("{% set sum = entry.properties.total %}{{ sum | money }}", "¥6,000"),
+        ("{% for product in entry.properties.products %}{{ product.price | money }}{% endfor %}", "¥3,000"),
+        ("{{ entry.properties.gift | money }}", "$12.00"),
+        ("{{ entry.properties.total | money('USD') }}", "$6,000.00"),
+        ("{{ entry.properties.total | money(customer.traits.currency) }}", "€6,000.00"),
+        ("{{ customer.traits.credit | money }} {{ 5 | money }}", "€7.00 €5.00"),
+        ("{% for sum in customer.traits.sums %}{{ sum | money }}{% endfor %}", "€1.00"),
+        ("{% for x in entry.properties.products %}{% endfor %}{% set x = 5 %}{{ x | money }}", "€5.00"),
+    ],
+)
+async def test_amounts_of_the_entering_event_are_in_its_currency_and_all_others_in_the_shops(
+    renderer: Renderer, source: str, expected: str
+) -> None:
+    gift = {"amount": 1200, "currency": "usd"}
+    entry = {"properties": {"total": 6000, "currency": "JPY", "products": [{"price": "3000"}], "gift": gift}}
+    context = {
+        "entry": entry,
+        "customer": {"traits": {"credit": 7, "sums": [1]}},
+        "shop": {"currency": "EUR"},
+    }
+
+    assert (await renderer.render(content("x", subject=source), context)).subject == expected
+    assert await renderer.render_strings({"said": source}, context) == {"said": expected}
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        ({"total": 60, "currency": "$"}, "$60.00"),
+        ({"total": 60, "currency": "Euro"}, "€60.00"),
+        ({"total": 60, "currency": 978}, "60.00"),
+        ({"total": 60, "currency": None}, "CHF60.00"),
+        ({"total": 60, "products": [{"currency": "JPY"}]}, "¥60"),
+        ({"total": {"amount": 6000, "currency": "jpy"}}, "¥6,000"),
+        ({"total": {"amount": 6000, "currency": "XXX"}}, "60.00"),
+    ],
+)
+async def test_a_currency_that_is_stated_is_never_replaced_by_the_shops(
+    renderer: Renderer, properties: dict[str, Any], expected: str
+) -> None:
+    context = {"entry": {"properties": properties}, "shop": {"currency": "CHF"}}
+
+    rendered = await renderer.render(content("x", subject="{{ entry.properties.total | money }}"), context)
+
+    assert rendered.subject.replace("\xa0", "") == expected
 
 
 async def test_a_lone_expression_keeps_its_type(renderer: Renderer) -> None:
