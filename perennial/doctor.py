@@ -29,6 +29,7 @@ from database.guest_earnings import claimed_by_browsers
 from database.keys import everything
 from database.message_guarantees import busiest_second
 from database.migrations.upgrade import current_revision, newest_revision, serves
+from database.misread_events import misread_since
 from database.outages import LOCK_TIMEOUT, STATEMENT_TIMEOUT, sqlstate_of
 from database.provider_rates import ill_providers
 from database.published import unread_documents
@@ -59,6 +60,10 @@ ILL_FOR_LONG = timedelta(minutes=15)
 
 UNREAD_SHOWN = timedelta(days=30)
 """How long what could not be read, of webhooks and refunds, is listed after the last of its kind."""
+
+
+MOST_MISREAD = 10
+"""Kinds of what cannot be read that are listed, the most frequent first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,7 @@ async def examine(database: Database, as_of: datetime, *, email_per_second: floa
             await _sender(session),
             await _unread(session, as_of),
             await _doubted(session, as_of),
+            await _misread(session, as_of),
             await _refunds(session, as_of),
             await _orders(session, as_of),
             Verdict(
@@ -206,6 +212,17 @@ async def _unread(session: ReadSession, as_of: datetime) -> Verdict:
         for each in await unread_since(session, as_of - UNREAD_SHOWN)
     ]
     return Verdict("G3", "every item of providers' webhooks could be read", unread, is_notice=True)
+
+
+async def _misread(session: ReadSession, as_of: datetime) -> Verdict:
+    """What shops state of orders and carts in another form than ours counts nothing."""
+    found = await misread_since(session, as_of - UNREAD_SHOWN)
+    shown = [
+        f"{each.source}: {each.code}, {each.times} times, last {each.last_at:%Y-%m-%d}: {each.message}"
+        for each in found[:MOST_MISREAD]
+    ]
+    more = [f"and {len(found) - MOST_MISREAD} more kinds" for _ in found[MOST_MISREAD : MOST_MISREAD + 1]]
+    return Verdict("events", "all of the latest e-commerce events can be read", [*shown, *more], is_notice=True)
 
 
 async def _refunds(session: ReadSession, as_of: datetime) -> Verdict:

@@ -1,4 +1,4 @@
-"""The doctor names the orders of refunds that do not count as their shop stated them."""
+"""The doctor names what shops state of orders, carts and refunds and does not count."""
 
 from __future__ import annotations
 
@@ -45,6 +45,34 @@ async def test_refunds_that_do_not_count_as_stated_are_named_and_counted(databas
     assert {doubt: uncounted(doubt) - before[doubt] for doubt in before} == dict.fromkeys(DOUBTS.values(), 1)
     shop.now += timedelta(days=31)
     assert await named(shop) == []
+
+
+async def misread(shop: Shop) -> list[str]:
+    verdicts = await examine(shop.database, shop.now, email_per_second=2, provider="smtp")
+    [verdict] = [each for each in verdicts if each.guarantee == "events"]
+    assert verdict.is_kept
+    return list(verdict.offenders)
+
+
+async def test_what_nobody_can_read_of_orders_and_carts_is_named_by_source_with_what_to_write(
+    database: Database,
+) -> None:
+    shop = Shop(database)
+    await shop.track("Order Completed", {"order_id": "o-1", "total": 50, "currency": "EUR"})
+    await shop.track("Newsletter Read", {"total": "10,00"})
+    assert await misread(shop) == []
+    for total in ("10,00", "12,00"):
+        await shop.track("Order Completed", {"order_id": "o-2", "total": total})
+    await shop.track("Product Added", {"product_id": "tea", "currency": "$"}, source="web")
+
+    shown = [each.split(", last ") for each in await misread(shop)]
+    assert [kind for kind, _ in shown] == ["shop: amount_unreadable, 2 times", "web: currency_unreadable, 1 times"]
+    assert [words.partition(": ")[2] for _, words in shown] == [
+        "total: write an amount such as 49.90, with a point and no currency",
+        "currency: write an ISO 4217 code such as EUR",
+    ]
+    shop.now += timedelta(days=31)
+    assert await misread(shop) == []
 
 
 def uncounted(doubt: str) -> float:
