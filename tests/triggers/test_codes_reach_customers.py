@@ -27,13 +27,6 @@ TEA_STEP = {"reward": {"give": "free-tea"}, "id": "tea"}
 TEA_FOR_BROWSERS = {"reward": {"give": "free-tea", "untrusted": {"per_customer": 1, "per": "30d"}}, "id": "tea"}
 
 
-@pytest.fixture(scope="module")
-async def renderer() -> AsyncIterator[Renderer]:
-    renderer = Renderer(processes=1)
-    yield renderer
-    await renderer.close()
-
-
 @pytest.fixture
 async def sender(shop: Shop, renderer: Renderer) -> AsyncIterator[sending.Shop]:
     await publish_programme(shop.database, shop.now)

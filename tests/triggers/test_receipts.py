@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,20 +13,6 @@ from tests import sending
 from tests.triggers.shop import Shop
 
 PAID = "Order Paid"
-
-
-@pytest.fixture(scope="module")
-async def renderer() -> AsyncIterator[Renderer]:
-    renderer = Renderer(processes=1)
-    yield renderer
-    await renderer.close()
-
-
-@pytest.fixture
-async def sender(shop: Shop, renderer: Renderer) -> AsyncIterator[sending.Shop]:
-    async with sending.open_shop(shop.database, renderer) as sender:
-        await shop.identify({"email": "ann@example.com"})
-        yield sender
 
 
 def receipt(**enter: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -25,24 +24,10 @@ AWARD = {"points": {"award": 100}, "id": "award"}
 PAUSE = {"wait": {"for": "1h"}, "id": "pause"}
 
 
-@pytest.fixture(scope="module")
-async def renderer() -> AsyncIterator[Renderer]:
-    renderer = Renderer(processes=1)
-    yield renderer
-    await renderer.close()
-
-
 @pytest.fixture
 async def walker(shop: Shop, renderer: Renderer) -> Walker:
     await publish_programme(shop.database, shop.now)
     return Walker(shop, renderer)
-
-
-@pytest.fixture
-async def sender(shop: Shop, renderer: Renderer) -> AsyncIterator[sending.Shop]:
-    async with sending.open_shop(shop.database, renderer) as sender:
-        await shop.identify({"email": "ann@example.com"})
-        yield sender
 
 
 def mail(**send: Any) -> dict[str, Any]:
