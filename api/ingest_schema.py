@@ -11,7 +11,7 @@ Schema = dict[str, Any]  # JSON schema
 
 _BOUNDS = {"maxLength": MAX_ID, "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}  # of the text, of the number
 _ID: Schema = {"type": ["string", "integer", "null"], **_BOUNDS}
-_OBJECT: Schema = {"type": ["object", "null"]}
+_OBJECT: Schema = {"anyOf": [{"type": ["object", "null"]}, {"type": "array", "maxItems": 0}]}
 _NAMED_ID: Schema = {"type": ["string", "integer"], "minLength": 1, **_BOUNDS}
 _NAME: Schema = {
     "type": "string",

@@ -36,6 +36,38 @@ async def test_an_empty_array_is_phps_empty_object(api_server: ApiServer, databa
     assert tuple(row) == ({}, {})
 
 
+@pytest.mark.parametrize("path", ["/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch"])
+async def test_an_empty_array_is_phps_empty_object_in_every_call_of_a_batch(
+    api_server: ApiServer, database: Database, path: str
+) -> None:
+    empty: dict[str, Any] = {name: [] for name in ("properties", "traits", "context", "integrations")}
+    items: list[dict[str, Any]] = [
+        {"type": "track", "event": "Signed Up", **empty},
+        {"type": "identify", **empty},
+        {"type": "identify", "context": {"traits": [], "device": []}},
+        {"type": "page", "name": "Docs", **empty},
+        {"type": "screen", **empty},
+        {"type": "group", "groupId": "acme", **empty},
+        {"type": "alias", "previousId": "a-1", **empty},
+    ]
+    body = {"batch": [item | {"userId": "ann"} for item in items], "context": [], "writeKey": api_server.write_key}
+    async with httpx.AsyncClient(timeout=30) as client:
+        answer = await client.post(f"{api_server.url}{path}", json=body)
+
+    assert (answer.json()["accepted"], answer.json()["rejected"]) == (len(items), [])
+    async with database.read() as session:
+        rows = await session.execute(select(Event.properties, Event.traits, Event.context).order_by(Event.id))
+    assert [tuple(row) for row in rows] == [
+        ({}, {}, {}),
+        ({}, {}, {}),
+        ({}, {}, {"traits": [], "device": []}),
+        ({"name": "Docs"}, {}, {}),
+        ({}, {}, {}),
+        ({"group_id": "acme", "traits": {}}, {}, {}),
+        ({}, {}, {}),
+    ]
+
+
 async def post(api: ApiServer, event: dict[str, Any]) -> None:
     """As a shop's server posts it."""
     async with httpx.AsyncClient(timeout=30) as client:

@@ -110,3 +110,10 @@ def test_a_post_measured_in_the_future_is_refused(column: str, late: str) -> Non
     taken = take_row(ImportKind.POSTS, Row(1, values), currency="EUR", as_of=NOW)
     assert isinstance(taken, RowProblem)
     assert taken.code == "time_in_future"
+
+
+def test_phps_empty_arrays_in_a_row_are_empty_objects() -> None:
+    row = Row(1, {"user_id": "u-1", "consent": [], "traits": [], "plan": "gold"})
+    taken = take_row(ImportKind.CUSTOMERS, row, currency="EUR", as_of=NOW)
+    assert isinstance(taken, list)
+    assert [event.traits for event in taken] == [{"plan": "gold"}]
