@@ -13,6 +13,7 @@ from api.beforehand import beforehand
 from api.dependencies import AsOf, Dependencies, Writing
 from api.routing import ApiRoute
 from domain.errors import Malformed
+from domain.import_presets import Preset
 from domain.imports import ImportFormat, ImportKind, RowError, encoding_named, lines_of
 from domain.keys import Scope
 from triggers.importing import ImportReport, import_rows
@@ -69,6 +70,7 @@ async def import_customers(
     dependencies: Dependencies,
     as_of: AsOf,
     enter: Annotated[bool, Query(description="Whether journeys may start from what is imported.")] = False,
+    preset: Annotated[Preset | None, Query(description="Whose export the file is, with its own columns.")] = None,
 ) -> ImportAnswer:
     """CSV (commas, semicolons or tabs) if the Content-Type says `text/csv`, else one JSON object a line, in UTF-8 or in
     the `charset` windows-1252. A bad row never rejects its neighbours."""
@@ -82,6 +84,7 @@ async def import_customers(
             as_of=as_of,
             enter=enter,
             truncate_ip=dependencies.truncate_ip,
+            preset=preset,
         ),
     )
     return ImportAnswer.of(report)

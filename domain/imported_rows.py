@@ -29,6 +29,8 @@ from domain.payload import find_fault
 from domain.social import COUNTED, MOST, NETWORK, MeasuredPost, is_to_come
 
 SOURCE = "import"
+GUEST: Final = "guest"
+"""Of an order: the address of somebody who is known by it alone."""
 
 Imported = list[NewEvent] | ProductFact | MeasuredPost | OpeningRow
 
@@ -54,6 +56,7 @@ _TIME_COLUMNS = ("timestamp", "completed_at", "completedAt", "ordered_at")
 
 
 def _customer(values: dict[str, Any], _: str, as_of: datetime) -> list[NewEvent]:
+    values.pop(GUEST, None)
     content = dict(values)
     user_id = user_of(values, (*USER_COLUMNS, "id"))
     at = time_of(values, as_of, ("timestamp",))
@@ -116,7 +119,8 @@ def _state_of(values: dict[str, Any]) -> str:
 
 def _order(values: dict[str, Any], currency: str, as_of: datetime) -> list[NewEvent]:
     """`Order Completed`, and what became of it: `state` cancelled, or `refunded` with an amount."""
-    content = dict(values)
+    guest = values.pop(GUEST, None)
+    content = dict(values)  # the same once the guest is known
     order_id = text_id(values.get("order_id"))
     if order_id is None:
         raise RowError("order_id_missing", "each order needs an order_id")
@@ -135,6 +139,9 @@ def _order(values: dict[str, Any], currency: str, as_of: datetime) -> list[NewEv
     about = {"order_id": order_id, "currency": _currency_of(values.get("currency"), currency)}
     if state in _CANCELLED:
         events.append(make.event(EventKind.TRACK, ORDER_CANCELLED, properties=about, place=1))
+    if guest is not None:
+        named = KIND_NAMES[EventKind.IDENTIFY]
+        events.append(make.event(EventKind.IDENTIFY, named, traits={"email": guest}))
     if has_amount or state == _REFUNDED:
         told = {**about, "total": refunded} if has_amount else about
         events.append(make.event(EventKind.TRACK, ORDER_REFUNDED, properties=told, place=2))

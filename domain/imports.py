@@ -116,13 +116,14 @@ def lines_of(body: bytes, encoding: Encoding = Encoding.UTF_8) -> TextIO:
     return text_of(io.BytesIO(body), encoding)
 
 
-def read_rows(lines: Iterable[str], format_: ImportFormat) -> Iterator[Row | RowProblem]:
+def read_rows(lines: Iterable[str], format_: ImportFormat, *, plain: bool = False) -> Iterator[Row | RowProblem]:
     """The rows of a file, read as they come; every line that is not blank is part of a row or of a problem.
 
     The cells of a CSV are parted by what its header uses: commas, semicolons or tabs. An empty cell is no value;
-    `name:number` and `:boolean` are typed. A quote that is never closed costs its own line.
+    `name:number` and `:boolean` are typed. A quote that is never closed costs its own line. `plain`: the columns' names
+    are somebody else's, and mean nothing.
     """
-    return _read_csv(_Lines(lines)) if format_ is ImportFormat.CSV else _read_json_lines(lines)
+    return _read_csv(_Lines(lines), plain=plain) if format_ is ImportFormat.CSV else _read_json_lines(lines)
 
 
 class _Lines:
@@ -147,7 +148,7 @@ class _Lines:
         self.number -= len(lines)
 
 
-def _read_csv(lines: _Lines) -> Iterator[Row | RowProblem]:
+def _read_csv(lines: _Lines, *, plain: bool) -> Iterator[Row | RowProblem]:
     delimiter = _delimiter(lines)
     names, taken, fault = _cells(lines, delimiter, MOST_LINES)
     if fault is not None:
@@ -156,7 +157,7 @@ def _read_csv(lines: _Lines) -> Iterator[Row | RowProblem]:
     if len(names) > MOST_COLUMNS:
         yield RowProblem(0, "too_many_columns", f"at most {MOST_COLUMNS} columns")
         return
-    header = _header(names)
+    header = [name.strip() for name in names] if plain else _header(names)
     number = opened = swallowed = 0  # `opened`: the line of the last quote without end; `swallowed`: how far it went
     while True:
         number += 1
@@ -176,7 +177,7 @@ def _read_csv(lines: _Lines) -> Iterator[Row | RowProblem]:
             yield RowProblem(number, "csv_malformed", what)
         elif cells:
             try:
-                yield Row(number, _from_cells(header, cells))
+                yield Row(number, _from_cells(header, cells, plain=plain))
             except RowError as error:
                 yield RowProblem(number, error.code, str(error))
 
@@ -225,9 +226,11 @@ def _header(names: Iterable[str]) -> list[str]:
     return [f"{name}.state" if name in objects else name for name in header]
 
 
-def _from_cells(header: list[str], cells: list[str]) -> dict[str, Any]:
+def _from_cells(header: list[str], cells: list[str], *, plain: bool) -> dict[str, Any]:
     if len(cells) > len(header):
         raise RowError("too_many_cells", f"{len(cells)} cells under {len(header)} columns; is a comma not quoted?")
+    if plain:
+        return {name: cell.strip() for name, cell in zip(header, cells, strict=False) if cell.strip() and name}
     values: dict[str, Any] = {}
     for column, cell in zip(header, cells, strict=False):
         name, _, kind = column.partition(":")

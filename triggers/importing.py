@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 
 from database.erasures import IdentityRef, erased_since
 from database.events import append
@@ -16,13 +17,16 @@ from database.social_posts import write_posts
 from domain.client_addresses import with_networks_only
 from domain.commerce import ProductFact
 from domain.events import NewEvent
+from domain.import_presets import Preset, rows_of
 from domain.imported_rows import Imported, Retold, take_row
 from domain.imports import ImportFormat, ImportKind, RowProblem, read_rows
+from domain.local_time import resolve_zone
 from domain.opening_rows import OpeningRow, OpeningTotals
 from domain.social import MeasuredPost
 from triggers.consent_statements import find_withdrawn, statement_of
 from triggers.erased_addresses import find_erased_addresses
 from triggers.erased_ids import not_named_again
+from triggers.import_owners import name_owners
 from triggers.import_returns import Numbered, count_returns
 from triggers.moving_in import move_in
 
@@ -78,28 +82,34 @@ async def import_rows(
     progress: Progress = lambda report: None,
     by: str = "cli",
     only_tries: bool = False,
+    preset: Preset | None = None,
 ) -> ImportReport:
     """Read and take in rows as they come; a bad row never stops the others. `progress` hears after every 500 rows.
 
     Journeys start from what is imported only if `enter` says so; `truncate_ip` keeps clients' networks only. `by` is
     the key that imports. `only_tries`: the report is what it would be, and nothing is kept; for what members had
-    elsewhere.
+    elsewhere. `preset` says whose export of customers or orders the file is.
 
     May be repeated after any failure: rows that were taken are told apart by their content.
     """
     importer = _Importer(database, as_of, enter=enter, truncate_ip=truncate_ip, by=by, only_tries=only_tries)
     async with database.read() as session:
-        currency = (await shop_settings(session)).currency
-    for read in read_rows(lines, format_):
-        importer.report.rows += 1
-        if isinstance(read, RowProblem):
-            importer.report.refuse(read)
-        else:
-            importer.add(read.number, take_row(kind, read, currency=currency, as_of=as_of))
-        if importer.report.rows % ROWS_AT_ONCE == 0:
-            await importer.flush()
-            progress(importer.report)
-    await importer.flush()
+        shop = await shop_settings(session)
+    rows = read_rows(lines, format_, plain=preset is not None)
+    if preset is not None:
+        rows = rows_of(preset, kind, rows, resolve_zone(None, shop.zone))
+    while page := list(islice(rows, ROWS_AT_ONCE)):
+        if preset is not None:
+            async with database.read() as session:
+                page = await name_owners(session, page)
+        for read in page:
+            importer.report.rows += 1
+            if isinstance(read, RowProblem):
+                importer.report.refuse(read)
+            else:
+                importer.add(read.number, take_row(kind, read, currency=shop.currency, as_of=as_of))
+        await importer.flush()
+        progress(importer.report)
     progress(importer.report)
     return importer.report
 

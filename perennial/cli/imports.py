@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from domain.import_presets import PRESET_KINDS, Preset
 from domain.imports import Encoding, ImportFormat, ImportKind, RowError, text_of
 from perennial.cli.terminal import console, errors, load_settings, run
 
@@ -31,6 +32,9 @@ def import_file(  # noqa: PLR0917  typer calls it
     ] = None,
     encoding: Annotated[Encoding, typer.Option(help="How the file's characters are written.")] = Encoding.UTF_8,
     enter: Annotated[bool, typer.Option("--enter", help="Let journeys start from what is imported.")] = False,
+    preset: Annotated[
+        Preset | None, typer.Option(help="Of customers and orders: whose export the file is, with its own columns.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Of loyalty: say what would be loaded, and load nothing.")
     ] = False,
@@ -62,13 +66,17 @@ def import_file(  # noqa: PLR0917  typer calls it
       perennial import orders orders.jsonl
       perennial import posts instagram.csv
       perennial import loyalty balances.csv --dry-run
+      perennial import orders orders_export.csv --preset shopify
     """
     if dry_run and kind is not ImportKind.LOYALTY:
         errors.print("--dry-run is for loyalty", highlight=False)
         raise typer.Exit(2)
+    if preset is not None and kind not in PRESET_KINDS:
+        errors.print(f"--preset is for {' and '.join(PRESET_KINDS)}", highlight=False)
+        raise typer.Exit(2)
     chosen = format_ or (ImportFormat.CSV if file.suffix.lower() == ".csv" else ImportFormat.JSON_LINES)
     try:
-        report = run(_import(kind, file, chosen, encoding, enter=enter, dry_run=dry_run))
+        report = run(_import(kind, file, chosen, encoding, enter=enter, dry_run=dry_run, preset=preset))
     except RowError as error:
         errors.print(str(error), highlight=False)
         raise typer.Exit(2) from None
@@ -80,7 +88,14 @@ def import_file(  # noqa: PLR0917  typer calls it
 
 
 async def _import(
-    kind: ImportKind, file: Path, format_: ImportFormat, encoding: Encoding, *, enter: bool, dry_run: bool
+    kind: ImportKind,
+    file: Path,
+    format_: ImportFormat,
+    encoding: Encoding,
+    *,
+    enter: bool,
+    dry_run: bool,
+    preset: Preset | None,
 ) -> ImportReport:
     from perennial.composition import open_database
     from triggers.importing import import_rows
@@ -104,6 +119,7 @@ async def _import(
                 truncate_ip=settings.truncate_ip,
                 progress=progress,
                 only_tries=dry_run,
+                preset=preset,
             )
 
 
