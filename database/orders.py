@@ -9,17 +9,19 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, delete, select, text
+from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, delete, false, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.base import Json, JsonList, Table, among
+from database.events import Event
 from database.session import ReadSession, WriteSession
 from domain.carts import Cart as CartFact
 from domain.carts import CartState
 from domain.commerce import OrderFold, OrderState
 from domain.customers import as_written
 from domain.identities import Stamp
+from domain.lateness import returned_at
 from domain.money import digits_of, minor_units
 from domain.refunds import GivenBack, RefundFact, Told
 
@@ -222,10 +224,18 @@ def _total_as_before(refund: RefundFact) -> int | None:
 
 
 async def refunds_of(session: ReadSession, order_ids: Collection[str]) -> dict[str, list[RefundFact]]:
-    """All refunds of these orders. Relies on ix_refunds_order and pk_orders."""
+    """All refunds of these orders. Relies on ix_refunds_order, pk_orders and pk_events."""
     found: dict[str, list[RefundFact]] = {order_id: [] for order_id in order_ids}
-    statement = select(Refund, Order.currency).outerjoin(Order, Order.order_id == Refund.order_id)
-    for row, currency in await session.execute(statement.where(among(Refund.order_id, order_ids))):
+    # The event may have been forgotten.
+    came = (func.coalesce(Event.received_at, Refund.at), func.coalesce(Event.is_history, false()))
+    statement = (
+        select(Refund, Order.currency, *came)
+        .outerjoin(Order, Order.order_id == Refund.order_id)
+        .outerjoin(Event, Event.id == Refund.event_id)
+        .where(among(Refund.order_id, order_ids))
+    )
+    for row, currency, received_at, is_history in await session.execute(statement):
+        counts_at = returned_at(row.at, received_at, is_history=is_history)
         told, amount = (Told(row.told), row.amount) if row.told else _told_before(row, row.currency or currency or "")
         found[row.order_id].append(
             RefundFact(
@@ -235,6 +245,7 @@ async def refunds_of(session: ReadSession, order_ids: Collection[str]) -> dict[s
                 lines=row.lines,
                 refund_id=row.refund_id,
                 sent=row.sent,
+                came_late=counts_at if counts_at != row.at else None,
             )
         )
     return found

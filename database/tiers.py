@@ -21,8 +21,9 @@ from database.shop_settings import shop_settings
 from database.tier_gains import gains_of
 from domain.opening_rows import OPENING
 from domain.programmes.definition import Level
-from domain.tier_histories import Evidence, Override, TierHistory, tier_history
-from domain.tiers import TierRules, tier_rules
+from domain.tier_course import TierFacts, tier_at
+from domain.tier_histories import Evidence, Override, TierHistory
+from domain.tiers import Measure, TierRules, tier_rules
 
 
 class TierMembership(Table):
@@ -99,6 +100,17 @@ class Ladder:
     versions: Sequence[TierRules]
     earning_events: frozenset[str] = frozenset()
     levels: Mapping[str, Level] = field(default_factory=dict)  # of the rules in force, as they are written
+    kept: Mapping[int, frozenset[str]] = field(default_factory=dict)  # by version: rules with `clawback: keep`
+
+    @property
+    def counts_points(self) -> bool:
+        """Whether what rules pay moves tiers, by any version."""
+        return any(rules.measured.measure is Measure.POINTS for rules in self.versions)
+
+    def keeps(self, version: int, rule: str) -> bool:
+        """Whether customers keep the points of a rule, by the version that decided; by the latest, if that is old."""
+        known = self.kept.get(version)
+        return rule in (self.kept.get(max(self.kept, default=0), frozenset()) if known is None else known)
 
     @property
     def rules(self) -> TierRules:
@@ -120,7 +132,12 @@ def ladder_by(versions: Sequence[LiveProgramme], currency: str) -> Ladder | None
     rules = [*_past_rules(versions, rules, currency), *rules]
     earning = frozenset(rule.on.event for rule in versions[-1].definition.earn)
     levels = {level.tier: level for level in versions[-1].definition.tiers.levels}
-    return Ladder(versions[-1].key, rules, earning, levels)
+    return Ladder(versions[-1].key, rules, earning, levels, {each.version: _kept(each) for each in versions})
+
+
+def _kept(live: LiveProgramme) -> frozenset[str]:
+    definition = live.definition
+    return frozenset(rule.rule for rule in definition.earn if (rule.clawback or definition.clawback) == "keep")
 
 
 def _rules(live: LiveProgramme, currency: str) -> TierRules | None:
@@ -179,17 +196,7 @@ async def _tiers(
         id_: [(row.from_at, row.tier) for row in each.memberships] for id_, each in known.items()
     }
     changes |= {id_: [(change.at, change.tier) for change in each.changes] for id_, each in settled.items()}
-    return {(id_, at): _tier_at(ladder, changes[id_], at, inclusive=inclusive) for id_, at in moments}
-
-
-def _tier_at(
-    ladder: Ladder, changes: Sequence[tuple[datetime, str | None]], at: datetime, *, inclusive: bool
-) -> str | None:
-    in_force = [rules for rules in ladder.versions if rules.since < at or (inclusive and rules.since == at)]
-    if not in_force:
-        return None
-    past = [tier for since, tier in changes if since < at or (inclusive and since == at)]
-    return past[-1] if past else in_force[-1].tier(in_force[-1].base)
+    return {(id_, at): tier_at(ladder.versions, changes[id_], at, inclusive=inclusive) for id_, at in moments}
 
 
 @dataclass(slots=True)
@@ -269,16 +276,22 @@ async def histories(
     session: ReadSession, ladder: Ladder, ids: Collection[UUID], as_of: datetime
 ) -> dict[UUID, TierHistory]:
     """The histories of customers up to a moment, replayed from what counts; nothing is written."""
+    facts = await tier_facts(session, ladder, ids)
+    return {id_: each.history(ladder.versions, as_of) for id_, each in facts.items()}
+
+
+async def tier_facts(
+    session: ReadSession, ladder: Ladder, ids: Collection[UUID], *, but: Collection[UUID] = ()
+) -> dict[UUID, TierFacts]:
+    """What the tiers of customers follow from. `but`: without what these decisions paid."""
     if not ids:
         return {}
     joined = dict((await session.execute(select(Customer.id, Customer.first_seen).where(Customer.id.in_(ids)))).all())
-    gains = await gains_of(session, ladder.programme, joined, {rules.measured for rules in ladder.versions})
+    measures = {rules.measured for rules in ladder.versions}
+    gains = await gains_of(session, ladder.programme, joined, measures, keeps=ladder.keeps, but=but)
     overrides: dict[UUID, list[Override]] = {}
     for row in await overrides_of(session, ladder.programme, joined):
         ends = [end for end in (row.until_at, row.removed_at) if end is not None]
         override = Override(row.tier, row.from_at, min(ends, default=None), is_least=row.author == OPENING)
         overrides.setdefault(row.customer_id, []).append(override)
-    return {
-        id_: tier_history(gains[id_], ladder.versions, joined_at, as_of, overrides.get(id_, ()))
-        for id_, joined_at in joined.items()
-    }
+    return {id_: TierFacts(joined_at, gains[id_], overrides.get(id_, ())) for id_, joined_at in joined.items()}

@@ -18,6 +18,14 @@ def counts_at(timestamp: datetime, as_of: datetime, *, history_since: datetime |
     return (as_of if is_late else timestamp), is_late
 
 
+def returned_at(timestamp: datetime, received_at: datetime, *, is_history: bool) -> datetime:
+    """When a refund or cancellation counts: when it happened, but live ones that came later than that at their receipt.
+
+    Unlike what is decided about an event, that is known of it whenever it is asked for.
+    """
+    return received_at if not is_history and received_at - timestamp > LATE else timestamp
+
+
 def open_since(timestamp: datetime, as_of: datetime) -> datetime:
     """From when on an event that joins or parts customers reopens what was decided about them.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -63,11 +63,17 @@ class RefundFact:
     lines: Sequence[Mapping[str, Any]] = ()
     refund_id: str | None = None
     sent: datetime = SENT_UNKNOWN
+    came_late: datetime | None = None  # its receipt, if that was too late to count when it happened (lateness.py)
 
     @property
     def stamp(self) -> Stamp:
         """Its place among the refunds of its order."""
         return Stamp(self.at, self.sent, self.event_id)
+
+    @property
+    def counts_at(self) -> datetime:
+        """From when on it is missing in what its order came to."""
+        return self.came_late or self.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +160,8 @@ def given_back(order: OrderFold, refunds: Iterable[RefundFact], frozen: Frozen |
     if order.cancelled or _is_whole(total, money, each):
         return GivenBack(refunded, Fraction(1))
     if frozen is not None and frozen.basis:
-        parts = _parts(allot(told, frozen.shares), frozen.shares, frozen.basis)
+        shares = _told_apart(frozen.shares, lines)
+        parts = _parts(allot(told, shares), shares, frozen.basis)
     returned = sum(parts, Fraction())
     loose = sum((one.loose(order.currency) for one in each), Fraction())
     if goods and loose > shipping:
@@ -259,6 +266,19 @@ def _shares_of(order: OrderFold) -> list[Share]:
         )
         for (line, pieces), weight in zip(lines, weights, strict=True)
     ]
+
+
+def _told_apart(frozen: Sequence[Share], lines: Sequence[Share]) -> Sequence[Share]:
+    """Frozen shares with the prices and variants of the order's lines, which stored ones lack, while they are the same
+    lines.
+    """
+    if [_goods(share) for share in frozen] != [_goods(line) for line in lines]:
+        return frozen
+    return [replace(share, price=line.price, variant=line.variant) for share, line in zip(frozen, lines, strict=True)]
+
+
+def _goods(share: Share) -> tuple[str | None, str | None, int]:
+    return share.product_id, share.sku, share.quantity
 
 
 def _parts(pieces: Sequence[Counter[int]], shares: Sequence[Share], basis: int) -> list[Fraction]:

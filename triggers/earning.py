@@ -5,40 +5,33 @@ What is decided is `domain/earning.py`; here its decisions are stored and paid.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from database import earnings, guest_earnings
-from database.earned_points import earned_points
 from database.earnings import Stored
-from database.tiers import Ladder, ladder_by
-from domain.commerce import MAKES_ORDERS
-from domain.earned_course import EarnedCourse
 from domain.earning import Decision, EarningEvent, Occasion, Unpaid, decide_in_order
 from domain.identities import Stamp
 from domain.ids import new_id
-from domain.lateness import counts_at
-from domain.programmes.definition import PointsMeasure
+from domain.lateness import counts_at, returned_at
 from domain.shares import VERIFIED_BY
 from triggers.batch import BatchEvent, Wave
+from triggers.earning_course import Course, course_of
 from triggers.earning_facts import (
     Person,
     Programmes,
-    asks_for_points,
     circumstances,
     counted_events,
     first_of,
     programmes_for,
-    tiers_before_each,
     usage_before,
 )
 from triggers.kept_answers import KeptAnswers
 from triggers.maturing import mature_decided
 from triggers.paying import Due, pay
-from triggers.refunds import take_back
+from triggers.refunds import is_revision, revised_at, take_back, tells_of_orders
 
 _FORGOTTEN = frozenset({Unpaid.WHERE, Unpaid.UNTRUSTED, Unpaid.HISTORY})
 """What is not worth a row: the event was not meant."""
@@ -141,8 +134,7 @@ async def decide_again(wave: Wave, since: Mapping[UUID, datetime]) -> None:
         for row in missed
         if row.customer_id is not None and (row.name in imported or not row.is_history)
     ]
-    decided = await _settle(wave, events, {id_: Stamp.before(moment) for id_, moment in since.items()})
-    await _follow_tiers(wave, decided)
+    await _settle(wave, events, {id_: Stamp.before(moment) for id_, moment in since.items()}, unweighed=since)
 
 
 # The decisions -------------------------------------------------------------------------------------------
@@ -150,35 +142,36 @@ async def decide_again(wave: Wave, since: Mapping[UUID, datetime]) -> None:
 
 async def _decide(wave: Wave, events: Sequence[EarningEvent], claimed: Collection[UUID]) -> None:
     """Decide events, and what happened after them once more: limits, occasions and tiers may be others now."""
-    since = _earlier(first_of(events), _earlier(_moving_tiers(wave), _counted_late(wave)))
-    decided = await _settle(wave, events, since)
+    moving = _moving_tiers(wave, {event.id for event in events})
+    since = _earlier(first_of(events), _earlier(moving, _counted_late(wave)))
+    decided = await _settle(wave, events, since, unweighed=moving)
     orders = {decision.order_id for decision in decided if decision.event.id in claimed}
     await take_back(wave, {order_id for order_id in orders if order_id is not None})
-    await _follow_tiers(wave, decided)
 
 
-async def _follow_tiers(wave: Wave, decided: Sequence[Decision]) -> None:
-    """Decide again from the first event on whose tier is another one by what was decided before it.
+def _moving_tiers(wave: Wave, decided: Collection[UUID]) -> dict[UUID, Stamp]:
+    """The customers whose orders or returns may have changed their tiers, and since when.
 
-    What is paid for one event may lift the tier before the next one. Each round leaves at least one more event of a
-    customer as it is.
+    `decided`: events that are about to be decided; what those move is carried along.
     """
-    for _ in {decision.event.id for decision in decided}:
-        moved = await _with_another_tier(wave, decided)
-        if not moved:
-            return
-        decided = await _settle(wave, (), moved)
-
-
-def _moving_tiers(wave: Wave) -> dict[UUID, Stamp]:
-    """The customers whose orders may have changed their tiers, and since when."""
     assert wave.programme is not None  # noqa: S101  the caller has asked
-    tiers = wave.programme.definition.tiers
-    if tiers is None or isinstance(tiers.measure, PointsMeasure):
+    if wave.programme.definition.tiers is None:
         return {}
-    return _first_moments(
-        wave, [each for each in wave.events if each.event.trusted and each.event.name in MAKES_ORDERS]
-    )
+    moments: dict[UUID, Stamp] = {}
+    for event in wave.events:
+        if tells_of_orders(event) and event.event.id not in decided:
+            moments = _earlier(moments, {event.customer.id: Stamp.before(_told_at(wave, event))})
+    return moments
+
+
+def _told_at(wave: Wave, event: BatchEvent) -> datetime:
+    """From when on a word about an order may change what was decided; history as far back as it earns."""
+    told = event.event
+    if is_revision(event):
+        return revised_at(event)
+    if event.is_history:
+        return _counts_at(wave, told.timestamp, is_history=True)[0]
+    return returned_at(told.timestamp, told.received_at, is_history=False)
 
 
 def _counted_late(wave: Wave) -> dict[UUID, Stamp]:
@@ -205,7 +198,9 @@ def _earlier(one: Mapping[UUID, Stamp], other: Mapping[UUID, Stamp]) -> dict[UUI
     return {id_: min(each[id_] for each in (one, other) if id_ in each) for id_ in one.keys() | other.keys()}
 
 
-async def _settle(wave: Wave, fresh: Sequence[EarningEvent], since: Mapping[UUID, Stamp]) -> list[Decision]:
+async def _settle(
+    wave: Wave, fresh: Sequence[EarningEvent], since: Mapping[UUID, Stamp], *, unweighed: Collection[UUID]
+) -> list[Decision]:
     """Decide fresh events, and once more what was decided after a moment; store both, and post the difference."""
     assert wave.programme is not None  # noqa: S101  the caller has asked
     key = wave.programme.key
@@ -213,50 +208,25 @@ async def _settle(wave: Wave, fresh: Sequence[EarningEvent], since: Mapping[UUID
     again = await earnings.events_by_id(wave.session, stored)
     known = {event.id for event in again}
     later = [row for row in stored if row.event_id in known]  # an event that is gone keeps its decision
-    decided = await _decisions(wave, [*fresh, *again], later)
+    decided = await _decisions(wave, [*fresh, *again], later, unweighed)
     outcome = _Outcome.of(decided, later)
     await _store(wave, key, outcome)
     await take_back(wave, {order_id for order_id in outcome.changed_orders if order_id is not None})
     return decided
 
 
-async def _with_another_tier(wave: Wave, decided: Sequence[Decision]) -> dict[UUID, Stamp]:
-    """Where each customer's decisions begin to have another tier than they were made by."""
-    events = list({decision.event.id: decision.event for decision in decided}.values())
-    several = {id_ for id_, count in Counter(event.customer_id for event in events).items() if count > 1}
-    events = [event for event in events if event.customer_id in several]
-    if not events:
-        return {}
-    tiers = await tiers_before_each(
-        wave.session, events, programmes_for(wave.programmes, wave.shop, events), _ladder(wave)
-    )
-    moved = (each.event for each in decided if each.event.id in tiers and each.tier != tiers[each.event.id])
-    return {id_: Stamp.before(stamp.timestamp) for id_, stamp in first_of(moved).items()}
-
-
-async def _decisions(wave: Wave, sequence: Sequence[EarningEvent], later: Sequence[Stored]) -> list[Decision]:
-    """One pass in order; where conditions ask what was earned before, passes until that is what they come to."""
-    assert wave.programme is not None  # noqa: S101  the caller has asked
+async def _decisions(
+    wave: Wave, sequence: Sequence[EarningEvent], later: Sequence[Stored], unweighed: Collection[UUID]
+) -> list[Decision]:
+    """Passes in order until tiers and points earned before each event are what the decisions come to."""
     if not sequence:
         return []
     programmes = programmes_for(wave.programmes, wave.shop, sequence)
-    course = await _course(wave, sequence, later)
+    course = await course_of(wave, sequence, programmes, later, unweighed)
     while True:
-        found = await _pass(wave, sequence, programmes, later, course.before if course else None)
-        if course is None or not course.correct(found):
+        found = await _pass(wave, sequence, programmes, later, course)
+        if not course.correct(found):
             return [decision for decision in found if decision.reason not in _FORGOTTEN]
-
-
-async def _course(wave: Wave, sequence: Sequence[EarningEvent], later: Sequence[Stored]) -> EarnedCourse | None:
-    """What was earned before each event, where conditions ask for it and the ledger cannot say: it knows the end."""
-    assert wave.programme is not None  # noqa: S101  the caller has asked
-    is_single = not later and len({event.customer_id for event in sequence}) == len(sequence)
-    if is_single or not any(asks_for_points(each) for each in wave.programmes):
-        return None
-    customers = {event.customer_id for event in sequence}
-    earned = await earned_points(wave.session, wave.programme.key, customers)
-    decided = [(row.customer_id, row.stamp, row.frozen.points) for row in later]
-    return EarnedCourse(earned, sequence, decided)
 
 
 async def _pass(
@@ -264,24 +234,18 @@ async def _pass(
     sequence: Sequence[EarningEvent],
     programmes: Programmes,
     later: Sequence[Stored],
-    earned: Mapping[UUID, int] | None,
+    course: Course,
 ) -> list[Decision]:
     assert wave.programme is not None  # noqa: S101  the caller has asked
     again = {stored.id for stored in later}
     usage = await usage_before(wave.session, wave.programme.key, sequence, programmes, but=again)
-    changed = {stored.customer_id for stored in later}
     about = await circumstances(
         *(wave.session, wave.shop, sequence, programmes, _people(wave)),
-        ladder=_ladder(wave),
-        unweighed=changed,
-        earned=earned,
+        tiers=course.tiers,
+        earned=course.earned,
         kept=KeptAnswers(later),
     )
     return list(decide_in_order(sequence, lambda event: programmes[event.id], lambda event: about[event.id], usage))
-
-
-def _ladder(wave: Wave) -> Ladder | None:
-    return ladder_by(wave.programmes, wave.shop.currency)
 
 
 def _people(wave: Wave) -> dict[UUID, Person]:

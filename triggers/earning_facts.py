@@ -113,17 +113,15 @@ async def circumstances(
     programmes: Programmes,
     people: Mapping[UUID, Person],
     *,
-    ladder: Ladder | None,
-    unweighed: Collection[UUID] = (),
+    tiers: Mapping[UUID, str | None],
     earned: Mapping[UUID, int] | None = None,
     kept: KeptAnswers | None = None,
 ) -> dict[UUID, Circumstances]:
-    """Each event's customer as before it, by the event's id. `unweighed`: customers whose stored tiers may be past.
+    """Each event's customer as before it, by the event's id. `tiers`: before each event, by its id.
 
     `earned`: the points earned before each event, where the ledger does not say; by the event's id. `kept`: what was
     answered when events were decided first.
     """
-    tiers = await tiers_before_each(session, events, programmes, ladder, unweighed=unweighed)
     scopes = {event.id: _scope(people[event.customer_id], event) for event in events}
     asked, truths = _Asked(), {}
     for event in events:

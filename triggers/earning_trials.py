@@ -17,7 +17,7 @@ from domain.local_time import resolve_zone
 from domain.programmes.checks import events_of
 from domain.shop_settings import ShopSettings
 from domain.trials import Trial
-from triggers.earning_facts import Person, circumstances, usage_before
+from triggers.earning_facts import Person, circumstances, tiers_before_each, usage_before
 
 MOST_TRIED = 20_000
 """Events of one dry run: it is asked for over HTTP and answered at once."""
@@ -32,7 +32,8 @@ async def would_earn(
     programmes = {event.id: programme}
     usage = await usage_before(session, programme.key, [event], programmes)
     people = {event.customer_id: _person(customer, shop)}
-    about = await circumstances(session, shop, [event], programmes, people, ladder=await ladder_of(session))
+    tiers = await tiers_before_each(session, [event], programmes, await ladder_of(session))
+    about = await circumstances(session, shop, [event], programmes, people, tiers=tiers)
     return decide(programme, event, about[event.id], usage)
 
 
@@ -63,7 +64,8 @@ async def _try_page(
     trial.names |= {customer.id: customer.external_id for _, customer in page}
     trial.count_events(events)
     programmes = {event.id: programme for event in events}
-    about = await circumstances(session, shop, events, programmes, people, ladder=await ladder_of(session))
+    tiers = await tiers_before_each(session, events, programmes, await ladder_of(session))
+    about = await circumstances(session, shop, events, programmes, people, tiers=tiers)
     for decision in decide_in_order(events, lambda _: programme, lambda event: about[event.id], usage):
         trial.count(decision)
 

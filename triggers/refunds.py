@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 from database import refunds, spent_points
@@ -17,6 +18,7 @@ from database.earnings import Stored
 from database.orders import orders_by_id, refunds_of
 from database.refunds import Owner
 from domain.commerce import MAKES_ORDERS, text_id
+from domain.lateness import returned_at
 from domain.programmes.rules import Clawback
 from domain.refunds import ORDER_REVISED, taken_back
 from triggers.batch import BatchEvent, Wave
@@ -75,7 +77,15 @@ def revision_of(events: Sequence[BatchEvent], order_id: str, owner: UUID) -> Ann
         return None
     event = others[-1]
     natural = f"order-revised/{event.event.id}/{owner}"
-    return Announcement(owner, ORDER_REVISED, natural, {"order_id": order_id, "by": event.event.name})
+    at = min(returned_at(each.event.timestamp, each.event.received_at, is_history=False) for each in others)
+    properties = {"order_id": order_id, "by": event.event.name, "at": at.isoformat()}
+    return Announcement(owner, ORDER_REVISED, natural, properties)
+
+
+def revised_at(event: BatchEvent) -> datetime:
+    """When what a revision is about counts; earlier releases did not say."""
+    at = event.event.properties.get("at")
+    return datetime.fromisoformat(at) if isinstance(at, str) else event.event.timestamp
 
 
 async def take_back(wave: Wave, order_ids: Collection[str]) -> None:

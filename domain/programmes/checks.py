@@ -15,7 +15,7 @@ from domain.conditions.checks import (
     check_where,
 )
 from domain.conditions.inputs import Inputs, comparisons_of, inputs_of, union_of
-from domain.conditions.model import AggregateIs, Condition, Did, EventIs, TierAtLeast, TierIs
+from domain.conditions.model import AggregateIs, Condition, Did, EventIs, PointsAre, TierAtLeast, TierIs
 from domain.conditions.paths import NOTHING_IS_CALCULATED, is_expression, steps_of
 from domain.conditions.value_checks import check_value, check_value_event
 from domain.conditions.walk import leaves
@@ -160,6 +160,12 @@ def _condition(
     yield from check_value(condition, seen, at)
     levels = {level.tier for level in definition.tiers.levels} if definition.tiers is not None else set()
     for place, leaf in leaves(condition, pointer):
+        if isinstance(leaf, PointsAre) and leaf.points != "earned":
+            message = (
+                f"Points {leaf.points} depend on when events arrive, so that no late event could take its place; "
+                "write points: earned."
+            )
+            yield _error("not_repeatable", f"{place}/points", message)
         if isinstance(leaf, TierIs):
             tier = leaf.tier.at_least if isinstance(leaf.tier, TierAtLeast) else leaf.tier
             if tier not in levels:

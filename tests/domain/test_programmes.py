@@ -148,6 +148,11 @@ ON_ORDERS: dict[str, Any] = {"qualifies_on": {"event": "Order Completed"}, "refe
             programme({"multiply": [{"if": {"tier": {"at_least": "gold"}}, "by": 2}]}, tiers=TIERS),
             ("unknown_tier", "/earn/0/multiply/0/if/tier"),
         ),
+        (programme({"if": {"points": "available", "gte": 5}}), ("not_repeatable", "/earn/0/if/points")),
+        (
+            programme(multiply=[{"if": {"not": {"points": "spent", "gte": 5}}, "by": 2}]),
+            ("not_repeatable", "/multiply/0/if/not/points"),
+        ),
         (programme({"limit": {"per_customer": 3, "per": "36h"}}), ("malformed_duration", "/earn/0/limit/per")),
         (
             programme({"on": {"event": "Product Reviewed", "where": [{"property": "rating", "gte": 4}]}}),

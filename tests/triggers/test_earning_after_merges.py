@@ -248,8 +248,7 @@ def something(chance: random.Random, shop: Shop, given: dict[str, Any]) -> NewEv
     if kind < 9:
         return shop.event("Reviewed", **given)
     if kind == 9:
-        # Too little to take a tier back: that counts at its receipt, so that it depends on when the refund came.
-        return refunded(shop, order, 1, at=given.pop("timestamp"), **given)
+        return refunded(shop, order, 20, at=given.pop("timestamp"), **given)
     if kind == 10:
         return alias(shop, previous_id=chance.choice(USERS), **named)
     return link(shop, named.pop("user_id"), chance.choice(BROWSERS), trusted=chance.random() < 0.7, **named)

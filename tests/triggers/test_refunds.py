@@ -272,6 +272,23 @@ async def test_a_refund_that_is_reported_twice_counts_once_in_points_and_on_the_
     assert await order_page(shop) == ("partially_refunded", 3_000)
 
 
+async def test_the_variant_that_comes_back_takes_its_own_points_and_no_others(shop: Shop) -> None:
+    """S at 10 and XL at 90 are one product, and the shop sends no sku."""
+    await open_programme(shop)
+    lines = [
+        {"product_id": "shirt", "variant": "S", "price": 10, "quantity": 1},
+        {"product_id": "shirt", "variant": "XL", "price": 90, "quantity": 1},
+    ]
+    await buy(shop, "o-1", 100, properties={"total": 100, "products": lines})
+
+    back = {"products": [{"product_id": "shirt", "variant": "XL", "quantity": 1}], "total": None}
+    await shop.post(refunded(shop, "o-1", 0, properties=back))
+    await shop.route()
+
+    assert (await balance(shop)).available == 10
+    assert await order_page(shop) == ("partially_refunded", 9_000)
+
+
 async def test_an_amount_that_cannot_be_read_gives_nothing_back(shop: Shop) -> None:
     await open_programme(shop)
     await buy(shop, "o-1", 100, properties={"total": 100})
