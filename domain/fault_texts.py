@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from domain.shop_settings import ADDRESS, LINE
+
 _NAME_RULE: Final = "a small letter, then small letters, digits"
 FORMS: Final[Mapping[str, str]] = {
     r"^[a-z][a-z0-9-]{1,62}$": f"{_NAME_RULE} and hyphens, 2 to 63 in all: abandoned-cart",
@@ -24,6 +26,8 @@ FORMS: Final[Mapping[str, str]] = {
     r"^[^.\[\]]+(\[[0-9]{0,4}\])*(\.[^.\[\]]+(\[[0-9]{0,4}\])*)*$": (
         "keys joined by dots, with [] after a list for any element or [0] for one: total, items[].sku"
     ),
+    ADDRESS: "one bare mail address, without a name: hello@shop.example",
+    LINE: "one line, without line breaks, tabs or other control characters",
     r"^#[0-9a-fA-F]{6}$": "a colour by six hexadecimal digits: #2f6f4e",
 }
 """How texts of a form are written, with an example, by the pattern that the models have for it."""

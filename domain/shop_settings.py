@@ -28,9 +28,8 @@ Line = Annotated[str, StringConstraints(pattern=LINE, max_length=200)]
 """Text that may stand in a mail header: no control characters."""
 BLANKS = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 """Control characters and all blanks, spelt out: what `\\s` means differs between Python, Rust and JSON Schema."""
-Address = Annotated[
-    str, StringConstraints(pattern=rf"^[^{BLANKS}@<>,;:\"()\[\]\\]+@[^{BLANKS}@<>,;]+$", max_length=254)
-]
+ADDRESS = rf"^[^{BLANKS}@<>,;:\"()\[\]\\]+@[^{BLANKS}@<>,;]+$"
+Address = Annotated[str, StringConstraints(pattern=ADDRESS, max_length=254)]
 Zone = Annotated[
     str, AfterValidator(_known_zone), Field(examples=["Europe/Berlin"], json_schema_extra={"enum": sorted(ZONES)})
 ]

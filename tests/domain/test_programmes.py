@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from domain.drafts import read_draft
-from domain.errors import Invalid
 from domain.findings import Severity
 from domain.programmes.checks import check_gains, check_programme, events_of
 from domain.programmes.definition import ProgrammeDefinition
@@ -77,10 +76,7 @@ def test_the_shipped_programme_has_no_faults() -> None:
     ],
 )
 def test_what_is_not_of_the_shape_is_refused_with_its_place(written: dict[str, Any], pointer: str) -> None:
-    with pytest.raises(Invalid) as refused:
-        read_draft(ProgrammeDefinition, written)
-
-    assert pointer in [error.pointer for error in refused.value.errors]
+    assert ("invalid", pointer) in codes(written) or ("contradiction", pointer) in codes(written)
 
 
 TIERS = {"measure": {"points": "earned", "window": {"rolling": "12mo"}}, "levels": [{"tier": "bronze", "from": 0}]}
