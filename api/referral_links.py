@@ -61,7 +61,8 @@ async def follow_referral_link(token: Token, request: Request, dependencies: Dep
     if settings.website is None:
         words = words_in([settings.language])
         text = words("A friend has sent you. Name this code when you sign up: %(code)s", code=code)
-        return await notice(session, words, words("Welcome"), text)
+        async with dependencies.database.read() as reading:
+            return await notice(reading, words, words("Welcome"), text)
     return RedirectResponse(with_parameter(settings.website, PARAMETER, code), 302, headers=PRIVATE)
 
 
