@@ -85,6 +85,14 @@ class Oracle:
             point.state, point.spent_by = ("corrected" if correction else "redeemed"), key
         return taken is not None
 
+    def owe(self, owner: str, n: int) -> bool:
+        usable = sorted((p for p in self.points if p.owner == owner and p.state == "available"), key=_turn)[:n]
+        for point in usable:
+            point.state = "reversed"
+        self.debts[owner] += n - len(usable)
+        self.owed[owner] += n - len(usable)
+        return True
+
     def hold(self, owner: str, hold: str, n: int, until: datetime) -> bool:
         taken = self._take(owner, n)
         if taken is None:
