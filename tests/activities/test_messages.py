@@ -10,19 +10,17 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 from temporalio.exceptions import ApplicationError
 
 from activities.pacing import Grant
 from connectors.rendering import Renderer, RenderLimits
-from database.events import append
 from database.guarantees import reserved_since
 from database.messages import Link
-from database.runs import Run, RunStep
+from database.runs import RunStep
 from database.session import Database
 from database.shop_settings import shop_settings
 from database.suppressions import suppress
-from domain.events import EventKind, NewEvent
 from domain.provider_answers import Deferred
 from domain.refusals import Fault
 from domain.runs import OutcomeKind
@@ -32,7 +30,6 @@ from tests.sending import (
     PUBLIC_URL,
     Shop,
     add_customer,
-    add_event,
     add_run,
     consent_record,
     enter,
@@ -357,64 +354,3 @@ async def test_a_webhook_template_is_posted_with_its_values_filled_in(shop: Shop
     (webhook,) = shop.webhooks.calls
     assert webhook.url == "https://erp.shop.example/ann"
     assert webhook.body == {"plan": "pro", "text": "Hi ann"}
-
-
-async def test_an_exited_run_sends_nothing(shop: Shop) -> None:
-    run_id = await enter(shop)
-    async with shop.database.transaction() as session:
-        await session.execute(update(Run).values(state="exited", reason="Order Completed"))
-
-    outcome = await shop.send(run_id)
-
-    assert (outcome.kind, outcome.reason) == (OutcomeKind.EXITED, "Order Completed")
-    assert not await shop.messages()
-
-
-async def test_a_message_waits_while_events_of_its_customer_are_not_routed(
-    database: Database, renderer: Renderer
-) -> None:
-    async with open_shop(database, renderer, patience=timedelta(milliseconds=100)) as shop:
-        run_id = await enter(shop)
-        async with shop.database.transaction() as session:
-            await add_event(session, "ann", "Order Completed")
-
-        with pytest.raises(ApplicationError) as caught:
-            await shop.send(run_id)
-
-        assert caught.value.type == "events_pending"
-        assert not await shop.messages()
-
-
-async def test_an_exit_between_claim_and_attempt_cancels_the_message(shop: Shop) -> None:
-    run_id = await enter(shop)
-    shop.provider.script = [Deferred("http_503", 503)]
-    with pytest.raises(ApplicationError):
-        await shop.send(run_id)  # claimed, and back in line
-    async with shop.database.transaction() as session:
-        await session.execute(update(Run).values(state="exited", reason="Order Completed"))
-
-    outcome = await shop.send(run_id)
-
-    assert outcome.kind is OutcomeKind.EXITED
-    message = await shop.message()
-    assert (message.state, message.reason) == ("cancelled", "run_ended")
-
-
-@pytest.mark.parametrize(("hours", "holds"), [(-1, False), (1, True)])
-async def test_imported_events_of_before_the_run_hold_no_message_and_later_ones_do(
-    database: Database, renderer: Renderer, hours: int, holds: bool
-) -> None:
-    async with open_shop(database, renderer, patience=timedelta(milliseconds=100)) as shop:
-        run_id = await enter(shop)
-        at = NOON + timedelta(hours=hours)
-        past = NewEvent("import", "m", EventKind.TRACK, "Order Completed", at, at, user_id="ann", is_history=True)
-        async with database.transaction() as session:
-            await append(session, [past])
-
-        if holds:
-            with pytest.raises(ApplicationError):
-                await shop.send(run_id)
-        else:
-            await shop.send(run_id)
-
-        assert len(shop.provider.taken) == (0 if holds else 1)
