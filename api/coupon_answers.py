@@ -107,7 +107,7 @@ class ReleaseWish(_Codes):
     @model_validator(mode="after")
     def _names_the_card(self) -> Self:
         if self.amount is not None and len(self.wanted()) != 1:
-            raise ValueError("an amount comes back to one gift card: say its `code`")
+            raise ValueError("an `amount` can be given back to one gift card only: name its `code`")
         return self
 
 

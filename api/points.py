@@ -198,7 +198,7 @@ async def reverse_spending(
     """
     found = await _lock_spending(session, transaction_id)
     if not found.is_reversible:
-        raise Conflict("Only deductions, and captures of holds by the shop, are reversed.", code="not_reversible")
+        raise Conflict("Only deductions and captures of the shop's own holds can be reversed.", code="not_reversible")
     detail = {"transaction": str(transaction_id), "programme": found.programme}
     target = f"customer/{found.account}"
     write_audit(session, actor=caller.id, action="reverse_points", target=target, at=as_of, detail=detail)
@@ -211,7 +211,7 @@ async def reverse_spending(
     )
     (moved,) = await points.post(session, found.programme, [move], as_of, reasons={move.key: wish.reason})
     if moved.repeated or moved.refusal is not None:
-        raise Conflict("All of it has come back before.", code="already_reversed")
+        raise Conflict("All of these points have already been given back.", code="already_reversed")
     return _answer(moved)
 
 

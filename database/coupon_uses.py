@@ -224,7 +224,7 @@ async def release_part(
     if not rows:
         raise Conflict("This code is not used on the order.", code="not_used")
     if not is_card((await rewards_of(session, coupons))[code]):
-        raise Conflict("Only what gift cards paid comes back in part.", code="not_a_card")
+        raise Conflict("Only gift cards can be given back in part; leave out `amount`.", code="not_a_card")
     for row in rows:
         give_back(row, amount)
         row.at = as_of

@@ -59,4 +59,4 @@ async def oversized_orders(
 async def shared_order_ids(session: ReadSession, since: datetime, *, limit: int) -> list[str]:
     """Ids under which two customers have each told of an order: the second one earned nothing."""
     rows = await session.scalars(_SHARED, {"since": since, "limit": limit})
-    return [f"order {order_id}: two customers told of it, and only the first earned" for order_id in rows]
+    return [f"order {order_id}: reported for two customers; only the first earned points" for order_id in rows]

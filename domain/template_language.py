@@ -97,7 +97,9 @@ def _missing_parts(template: TemplateDocument) -> Iterator[Finding]:
     if not (template.subject or "").strip() and template.template != LAYOUT and not template.block:
         yield Finding(code="subject_missing", pointer="/subject", message="An email needs a subject.")
     if template.block and blocks_of([template]):
-        yield Finding(code="block_nested", pointer="", message="A block takes in no other block; write it out.")
+        yield Finding(
+            code="block_nested", pointer="", message="A block cannot contain another block; copy its content here."
+        )
     if template.mjml is None and template.html is None and not (template.text or "").strip():
         message = "An email needs a body: mjml, html, or text for a mail of text only."
         yield Finding(code="body_missing", pointer="", message=message)

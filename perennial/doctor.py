@@ -243,7 +243,7 @@ async def _orders(session: ReadSession, as_of: datetime) -> Verdict:
         ),
         *await shared_order_ids(session, since, limit=ORDERS_SHOWN),
     ]
-    promise = "every order has an id of its own and an amount that can be"
+    promise = "every order has its own id and a plausible amount"
     return Verdict("orders", promise, found, is_notice=True)
 
 

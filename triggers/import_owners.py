@@ -21,8 +21,11 @@ _WAITING = text("""
     )
 """)
 
-_SEVERAL = "several customers have the address {email}: add their ids as Customer ID, or merge them, and import again"
-_PENDING = "no customer has this address, and customers of an import are still on their way: import it again then"
+_SEVERAL = (
+    "several customers have the address {email}: add the customer's id (column Customer ID for Shopify, customer_id "
+    "for WooCommerce), or merge the customers, and import this file again"
+)
+_PENDING = "no customer has this address yet, and imported customers are still being processed: import again later"
 
 
 async def name_owners(session: ReadSession, rows: Iterable[Row | RowProblem]) -> list[Row | RowProblem]:

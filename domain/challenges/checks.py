@@ -120,14 +120,14 @@ def _of_versions(definition: ChallengeDefinition, around: Surroundings) -> Itera
     """What members keep of earlier versions, and are not given again."""
     for level, at in gone_levels(definition, around.heights).items():
         message = (
-            f"Level {level!r} (at {at}) of an earlier version is gone. Whoever has it keeps what it gave, and gets "
-            "nothing for other levels up to that height in the same period."
+            f"This version no longer has level {level!r} (at {at}). Members who reached it keep what it gave, and get "
+            "nothing for other levels at or below it in the same period."
         )
         yield Finding(code="level_gone", severity=Severity.WARNING, pointer="/levels", message=message)
     if around.before is not None and around.before.every != definition.every:
         message = (
-            "The calendar is another than before. Whoever has a level keeps what it gave, and gets nothing for it in "
-            "periods up to the one in which it was reached."
+            "The calendar has changed. Members who reached a level keep what it gave, and get nothing for it again in "
+            "periods up to the one in which they reached it."
         )
         yield Finding(code="window_changed", severity=Severity.WARNING, pointer="/window", message=message)
 

@@ -162,8 +162,8 @@ def _condition(
     for place, leaf in leaves(condition, pointer):
         if isinstance(leaf, PointsAre) and leaf.points != "earned":
             message = (
-                f"Points {leaf.points} depend on when events arrive, so that no late event could take its place; "
-                "write points: earned."
+                f"The {leaf.points} points depend on when events arrive, so a late event could not be decided as of "
+                "its own time; write points: earned."
             )
             yield _error("not_repeatable", f"{place}/points", message)
         if isinstance(leaf, TierIs):

@@ -39,7 +39,7 @@ def import_file(  # noqa: PLR0917  typer calls it
         bool, typer.Option("--dry-run", help="Of loyalty: say what would be loaded, and load nothing.")
     ] = False,
 ) -> None:
-    """Bring in the past: it fills profiles, orders, the catalogue, the shop's posts and points, and starts no journey.
+    """Import past data: profiles, orders, the catalogue, posts and loyalty balances. Only --enter starts journeys.
 
     Live events are routed first, however large the file is.
 

@@ -49,12 +49,12 @@ def replay(
     )
     if done.awaited:
         console.print(
-            f"{done.awaited} withdrawals and restrictions are of customers unknown here: they hold as soon as one of "
-            "their ids is named.",
+            f"{done.awaited} withdrawals and restrictions concern customers unknown to this database: each takes "
+            "effect as soon as one of the customer's ids appears.",
             highlight=False,
         )
     if done.lost:
-        console.print(f"{done.lost} withdrawals and restrictions are lost: nothing is known of whose they were.")
+        console.print(f"{done.lost} withdrawals and restrictions are lost: the journal does not say whose they were.")
     for line in done.unreadable:
         errors.print(f"Not readable: {line}", markup=False, highlight=False)
 

@@ -56,4 +56,4 @@ async def test_an_order_id_that_two_customers_use_is_named(database: Database) -
 
     await buy(shop, "o-1", 50, user_id="u-2")
 
-    assert await named(shop) == ["order o-1: two customers told of it, and only the first earned"]
+    assert await named(shop) == ["order o-1: reported for two customers; only the first earned points"]
