@@ -26,7 +26,7 @@ from sqlalchemy.orm import aliased
 
 from database.condition_values import Ground, Sql, figure_holds, shifted
 from database.documents import DocumentRow, DocumentVersion
-from database.earned_points import NO_GIFTS
+from database.earned_points import UNGIVEN_LOTS
 from database.ledger import PointBalance, PointLot
 from database.programmes import KIND
 from database.tiers import TierMembership
@@ -93,7 +93,7 @@ def _lots_given(customer_id: Sql, programme: Sql) -> Sql:
         PointLot.account == customer_id,
         PointLot.programme == programme,
         PointLot.id == PointLot.origin,
-        PointLot.kind.not_in(NO_GIFTS),
+        PointLot.kind.not_in(UNGIVEN_LOTS),
     )
     return summed.correlate_except(PointLot).scalar_subquery()
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database import customers
 from database.base import Table
+from database.customers import Customer
 from database.points import post
 from database.programmes import LiveProgramme, live_programme
 from database.session import WriteSession
@@ -105,7 +106,9 @@ async def pay_waiting(session: WriteSession, as_of: datetime, *, at_once: int = 
     programme = await live_programme(session)
     if programme is None:
         return 0
-    oldest = select(WaitingPrize).order_by(WaitingPrize.waits_since, WaitingPrize.key).limit(at_once)
+    theirs = select(WaitingPrize).join(Customer, Customer.id == WaitingPrize.customer_id)
+    theirs = theirs.where(Customer.restricted_at.is_(None))  # else they would hold up whoever is behind them
+    oldest = theirs.order_by(WaitingPrize.waits_since, WaitingPrize.key).limit(at_once)
     waiting = {row.key: row.customer_id for row in (await session.execute(oldest)).scalars()}
     if not waiting:
         return 0

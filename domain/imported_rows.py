@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -29,8 +30,6 @@ from domain.payload import find_fault
 from domain.social import COUNTED, MOST, NETWORK, MeasuredPost, is_to_come
 
 SOURCE = "import"
-GUEST: Final = "guest"
-"""Of an order: the address of somebody who is known by it alone."""
 
 Imported = list[NewEvent] | ProductFact | MeasuredPost | OpeningRow
 
@@ -40,7 +39,7 @@ def take_row(kind: ImportKind, row: Row, *, currency: str, as_of: datetime) -> I
     readers: dict[ImportKind, Callable[[dict[str, Any], str, datetime], Imported]] = {
         ImportKind.CUSTOMERS: _customer,
         ImportKind.PRODUCTS: _product,
-        ImportKind.ORDERS: _order,
+        ImportKind.ORDERS: partial(_order, guest=row.guest),
         ImportKind.POSTS: _post,
         ImportKind.LOYALTY: _opening,
     }
@@ -56,7 +55,6 @@ _TIME_COLUMNS = ("timestamp", "completed_at", "completedAt", "ordered_at")
 
 
 def _customer(values: dict[str, Any], _: str, as_of: datetime) -> list[NewEvent]:
-    values.pop(GUEST, None)
     content = dict(values)
     user_id = user_of(values, (*USER_COLUMNS, "id"))
     at = time_of(values, as_of, ("timestamp",))
@@ -117,10 +115,9 @@ def _state_of(values: dict[str, Any]) -> str:
     return state
 
 
-def _order(values: dict[str, Any], currency: str, as_of: datetime) -> list[NewEvent]:
+def _order(values: dict[str, Any], currency: str, as_of: datetime, *, guest: str | None) -> list[NewEvent]:
     """`Order Completed`, and what became of it: `state` cancelled, or `refunded` with an amount."""
-    guest = values.pop(GUEST, None)
-    content = dict(values)  # the same once the guest is known
+    content = dict(values)
     order_id = text_id(values.get("order_id"))
     if order_id is None:
         raise RowError("order_id_missing", "each order needs an order_id")

@@ -70,6 +70,7 @@ class Row:
 
     number: int
     values: Mapping[str, Any]  # any JSON
+    guest: str | None = None  # of an order: the address of somebody who is known by it alone
 
 
 @dataclass(frozen=True, slots=True)

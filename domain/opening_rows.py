@@ -121,7 +121,9 @@ def _points(told: Any) -> int:
     whole, _, rest = digits.partition(".")
     if told is None:
         return 0
-    if not (whole.isascii() and whole.isdecimal() and len(whole) <= len(str(MOST_POINTS)) and not rest.strip("0")):
+    may_be_grouped = len(rest) == len("000") and len(whole) <= len("999") and whole.strip("0") != ""  # 1.000 for 1,000
+    is_whole = whole.isascii() and whole.isdecimal() and len(whole) <= len(str(MOST_POINTS)) and not rest.strip("0")
+    if may_be_grouped or not is_whole:
         raise RowError("points_malformed", "points: write a whole number such as 1200, or -50 for what is owed")
     if int(whole) > MOST_POINTS:
         raise RowError("points_malformed", f"points: a row may have {MOST_POINTS:,} at most")

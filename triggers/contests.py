@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from database.announcements import announce
@@ -17,7 +17,7 @@ from domain.contests.entries import counted_in, order_source
 from domain.identity_resolution import Move
 from domain.ids import new_id
 from triggers.batch import BatchEvent, Wave
-from triggers.guests import EVER, told_as_guests, told_since
+from triggers.guests import told_as_guests, told_since
 from triggers.prizes import Grant, grant
 from triggers.refunds import is_revision, order_told_by, revision_of, tells_of_orders
 
@@ -36,7 +36,8 @@ async def follow_contests(wave: Wave) -> None:
     running = [contest for contest in live.values() if not contest.is_paused]
     entries = [entry for contest in running for event in counting for entry in _entries(wave, contest, event)]
     if guests:
-        entries = [*await _since_opened(wave, running, guests), *entries]
+        opened = await opened_at(wave.session, {each.key for each in running})
+        entries = [*_entered_since(wave, running, guests, opened), *entries]
     returned += [event for event in guests if _returns(event)]
     revised = {event.customer.id for event in counting if is_revision(event)}
     losing = [each.key for each in live.values() if (returned or revised) and each.definition.refunds == "remove"]
@@ -130,15 +131,18 @@ async def _fill(wave: Wave, room: Collection[tuple[UUID, str]], wanted: Sequence
     """What a limit had no room for, while an order that came back had taken it, enters now: the earliest first."""
     live = wave.published.contests
     running = [live[key] for key in sorted({key for _, key in room}) if not live[key].is_paused]
-    if running:
-        own = await told_since(wave, dict.fromkeys((id_ for id_, _ in room), EVER), _names(running))
-        again = [*await _since_opened(wave, running, own), *wanted]
+    opened = await opened_at(wave.session, {each.key for each in running}) if running else {}
+    if opened:
+        before = min(opened.values()) - timedelta(microseconds=1)  # `told_since` leaves out the moment itself
+        own = await told_since(wave, dict.fromkeys((id_ for id_, _ in room), before), _names(running))
+        again = [*_entered_since(wave, running, own, opened), *wanted]
         await enter(wave.session, [each for each in again if (each.customer_id, each.contest) in room])
 
 
-async def _since_opened(wave: Wave, contests: Sequence[LiveContest], events: Sequence[BatchEvent]) -> list[NewEntry]:
+def _entered_since(
+    wave: Wave, contests: Sequence[LiveContest], events: Sequence[BatchEvent], opened: Mapping[str, datetime]
+) -> list[NewEntry]:
     """The entries of events from before: what was done before a contest was first published never entered it."""
-    opened = await opened_at(wave.session, {each.key for each in contests})
     found = [entry for each in contests for event in events for entry in _entries(wave, each, event)]
     return [entry for entry in found if entry.contest in opened and entry.at >= opened[entry.contest]]
 

@@ -10,7 +10,7 @@ from database.base import among
 from database.customers import Customer, trusted_profile
 from database.session import ReadSession
 from domain.customers import Profile
-from domain.imported_rows import GUEST, SOURCE
+from domain.imported_rows import SOURCE
 from domain.imports import Row, RowProblem
 
 # Whether an import has told of people whom no router has looked at yet. Relies on ix_events_waiting.
@@ -50,7 +50,7 @@ def _owned(row: Row | RowProblem, owners: Mapping[str, Sequence[str]], *, is_wai
         case [] if is_waiting:
             return RowProblem(row.number, "customer_pending", _PENDING)
         case []:
-            return Row(row.number, {**row.values, "user_id": email, GUEST: email})
+            return Row(row.number, {**row.values, "user_id": email}, guest=email)
         case _:
             return RowProblem(row.number, "email_ambiguous", _SEVERAL.format(email=email))
 

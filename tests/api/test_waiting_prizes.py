@@ -16,7 +16,7 @@ from database.challenge_progress import completions_of
 from database.outbox import Command
 from database.points import balances
 from database.session import Database
-from database.waiting_prizes import WaitingPrize
+from database.waiting_prizes import WaitingPrize, pay_waiting
 from domain.events import EventKind
 from tests.challenging import order, put_live
 from tests.triggers.shop import Shop
@@ -147,6 +147,31 @@ async def test_points_that_wait_are_those_of_the_customer_as_merged(client: http
     await hourly_pass(shop)
 
     assert await points(shop, "u-2") == 527
+
+
+async def test_whoever_is_restricted_holds_up_nobody_who_waits_behind(client: httpx.AsyncClient, shop: Shop) -> None:
+    await publish(client, "contests/summer", CONTEST | {"winners": 2, "prizes": [{"to_place": 2, "points": 5}]})
+    for user in ("u-1", "u-2"):
+        await order(shop, f"o-{user}", user_id=user)
+        await client.post("/v1/contests/summer/enter", json={"customer_id": user})
+    shop.later(days=3)
+    assert (await client.post("/v1/contests/summer/draw", json={})).status_code == 200
+    await hourly_pass(shop)
+    async with shop.database.read() as session:
+        rows = await session.execute(
+            select(WaitingPrize.customer_id).order_by(WaitingPrize.waits_since, WaitingPrize.key)
+        )
+        oldest = next(iter(rows.scalars()))
+    users = {(await shop.customer(user)).id: user for user in ("u-1", "u-2")}
+    first = users.pop(oldest)
+    assert await waiting(shop) == 10
+    assert (await client.put(f"/v1/customers/{first}/restriction", json={"reason": "accuracy"})).status_code == 200
+    await publish(client, "programmes/main", PROGRAMME)
+
+    async with shop.database.transaction() as session:
+        assert await pay_waiting(session, shop.now, at_once=1) == 1
+
+    assert (await points(shop, first), await points(shop, *users.values())) == (0, 5)
 
 
 async def test_a_programme_that_is_published_again_pays_nothing_again(client: httpx.AsyncClient, shop: Shop) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from domain.imported_rows import Retold, take_row
 from domain.imports import ImportKind, Row, RowProblem
+from domain.opening_rows import OpeningRow
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 
@@ -117,3 +118,38 @@ def test_phps_empty_arrays_in_a_row_are_empty_objects() -> None:
     taken = take_row(ImportKind.CUSTOMERS, row, currency="EUR", as_of=NOW)
     assert isinstance(taken, list)
     assert [event.traits for event in taken] == [{"plan": "gold"}]
+
+
+def test_a_column_called_guest_is_a_property_or_a_trait_and_no_address() -> None:
+    told = {"user_id": "u-1", "order_id": "1", "total": 10, "guest": True}
+    taken = take_row(ImportKind.ORDERS, Row(1, told), currency="EUR", as_of=NOW)
+    customer = take_row(ImportKind.CUSTOMERS, Row(1, {"user_id": "u-1", "guest": "yes"}), currency="EUR", as_of=NOW)
+
+    assert isinstance(taken, list)
+    assert [(event.name, event.properties["guest"]) for event in taken] == [("Order Completed", True)]
+    assert isinstance(customer, list)
+    assert customer[0].traits["guest"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("written", "points"),
+    [
+        ("1.000", None),
+        ("-2.000", None),
+        ("500.000", None),
+        ("1.200", None),
+        ("1200.00", 1200),
+        ("1200", 1200),
+        (7.0, 7),
+    ],
+)
+def test_points_with_a_dot_that_may_part_thousands_are_refused(written: Any, points: int | None) -> None:
+    """A German export means a thousand by 1.000, another system one."""
+    taken = take_row(ImportKind.LOYALTY, Row(1, {"user_id": "u-1", "points": written}), currency="EUR", as_of=NOW)
+
+    if points is None:
+        assert isinstance(taken, RowProblem)
+        assert taken.code == "points_malformed"
+    else:
+        assert isinstance(taken, OpeningRow)
+        assert taken.points == points
