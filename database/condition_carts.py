@@ -29,6 +29,7 @@ from database.events import Event
 from database.orders import Cart
 from database.vouching import is_vouched
 from domain.carts import CART_EVENTS, CartState
+from domain.commerce import LONGEST_ID
 from domain.conditions.carts import OLDER
 from domain.conditions.model import CartIs
 from domain.conditions.operators import Operator
@@ -66,19 +67,28 @@ def _age_holds(condition: CartIs, customer_id: Sql, ground: Ground, *, trusted: 
 
 def _of_open_cart(cart: type[Cart], figure: Sql, customer_id: Sql, ground: Ground, *, trusted: bool) -> Sql:
     """A figure of the cart that the entry event names, else of the one that changed last. Relies on pk_carts."""
-    named = ground.entry.op("->", return_type=JSONB())(literal("properties", Text)).op("->", return_type=JSONB())(
-        literal("cart_id", Text)
-    )
-    is_named = func.coalesce(func.jsonb_typeof(named) == "string", false())
+    named = _named_cart(ground)
     chosen = select(figure).where(
         cart.customer_id == customer_id,
         cart.state != CartState.ORDERED,
-        or_(not_(is_named), cart.cart_id == named.op("#>>", return_type=Text())(literal_column("'{}'::text[]"))),
+        or_(named.is_(None), cart.cart_id == named),
     )
     if trusted:
         chosen = chosen.where(not_(_browsers_told(customer_id)))
     latest = chosen.order_by(cart.changed_at.desc(), cart.changed_sent.desc(), cart.changed_by.desc()).limit(1)
     return latest.correlate_except(cart).scalar_subquery()
+
+
+def _named_cart(ground: Ground) -> Sql:
+    """The id of the cart that the entry event names, as `cart_id_of` reads it; null for none."""
+    properties = ground.entry.op("->", return_type=JSONB())(literal("properties", Text))
+    stated = properties.op("->", return_type=JSONB())(literal("cart_id", Text))
+    text = stated.op("#>>", return_type=Text())(literal_column("'{}'::text[]"))
+    number = cast(stated, Numeric)
+    whole = case((func.trunc(number) == number, cast(func.trim_scale(number), Text)))
+    kind = func.jsonb_typeof(stated)
+    id_ = case((kind == "string", text), (kind == "number", whole))
+    return case((func.length(id_).between(1, LONGEST_ID), id_))
 
 
 def _browsers_told(customer_id: Sql) -> ColumnElement[bool]:

@@ -29,7 +29,7 @@ TELLS_ORDERS = frozenset({ORDER_COMPLETED, ORDER_UPDATED})
 MAKES_ORDERS = ORDER_EVENTS | {ORDER_REFUNDED}
 
 AMOUNTS = ("total", "subtotal", "revenue", "shipping", "tax", "discount")
-_LONGEST_ID = 500
+LONGEST_ID = 500
 
 
 class OrderState(StrEnum):
@@ -106,7 +106,7 @@ def text_id(value: Any) -> str | None:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_ID else None
+    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_ID else None
 
 
 def event_currency(properties: Mapping[str, Any]) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any
 
-from domain.carts import Cart, CartState
+from domain.carts import Cart, CartState, cart_id_of
 from domain.conditions.dates import shifted
 from domain.conditions.figures import Figure, compile_figure
 from domain.conditions.history import History
@@ -36,12 +36,8 @@ def compile_cart(condition: CartIs) -> Callable[[History, Scope], bool]:
 def open_cart(carts: Iterable[Cart], scope: Scope) -> Cart | None:
     """The cart that the entry event names, else the one that changed last, as in mails; only carts not ordered yet."""
     properties = (scope.entry or {}).get("properties")
-    named = properties.get("cart_id") if isinstance(properties, dict) else None
-    found = [
-        cart
-        for cart in carts
-        if cart.state is not CartState.ORDERED and (not isinstance(named, str) or cart.cart_id == named)
-    ]
+    named = cart_id_of(properties) if isinstance(properties, dict) else ""
+    found = [cart for cart in carts if cart.state is not CartState.ORDERED and named in ("", cart.cart_id)]
     return max(found, key=lambda cart: cart.changed, default=None)
 
 

@@ -16,7 +16,16 @@ from domain.carts import Cart, CartState
 from domain.identities import Stamp
 
 CART_IDS = ["", "c1", "7"]
-NAMED: list[dict[str, Any]] = [{}, {}, {"cart_id": "c1"}, {"cart_id": ""}, {"cart_id": 7}, {"cart_id": None}]
+NAMED: list[dict[str, Any]] = [
+    {},
+    {},
+    {"cart_id": "c1"},
+    {"cart_id": ""},
+    {"cart_id": 7},
+    {"cart_id": 7.0},
+    {"cart_id": 7.5},
+    {"cart_id": None},
+]
 """What entry events say of the cart."""
 
 

@@ -90,6 +90,14 @@ def test_the_cart_is_the_one_that_the_entry_names_else_the_latest() -> None:
     assert holds({"cart": "items", "exists": False}, *carts, entry={"cart_id": "gone"})
 
 
+def test_the_entry_names_a_cart_as_mails_read_it() -> None:
+    carts = [cart(POT, cart_id="7", hours=9), cart(POT, POT, cart_id="8", hours=1)]
+
+    assert holds({"cart": "items", "eq": 2}, *carts, entry={"cart_id": 7})
+    assert holds({"cart": "items", "eq": 2}, *carts, entry={"cart_id": 7.0})
+    assert holds({"cart": "items", "eq": 4}, *carts, entry={"cart_id": ""})
+
+
 @pytest.mark.parametrize(
     ("written", "told"),
     [
