@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from domain.conditions import paths
 from domain.conditions.checks import Place as ConditionPlace
 from domain.conditions.checks import Seen, check_event_path, check_trait
-from domain.conditions.paths import steps_of
+from domain.conditions.paths import NOTHING_IS_CALCULATED, is_expression, steps_of
 from domain.findings import Finding
 from domain.journeys.definition import DateEntry, JourneyDefinition, ScheduleEntry, as_event
 from domain.journeys.places import Place
@@ -21,7 +21,7 @@ _ENTRY_PATHS = ("properties", "event", "timestamp")
 def check_trait_path(path: str, place: Place, seen: Seen) -> Iterator[Finding]:
     """Error malformed_path, warning trait_never_seen."""
     if not _is_path(path):
-        yield _malformed(place, f"{path!r} is not a path; write names joined by dots: address.country.")
+        yield _error("malformed_path", place, f"{path!r} is not a path; write names joined by dots: address.country.")
     else:
         yield from check_trait(path, place.pointer, seen, ConditionPlace(step=place.step))
 
@@ -29,13 +29,15 @@ def check_trait_path(path: str, place: Place, seen: Seen) -> Iterator[Finding]:
 def check_path_into(
     path: str, events: Collection[str], place: Place, seen: Seen, *, has_item: bool = False
 ) -> Iterator[Finding]:
-    """Error malformed_path, warning property_never_seen: in none of these events that came so far. `has_item`: the path
-    may start at the item of a `for_each` too.
+    """Errors malformed_path and unknown_path (an expression), warning property_never_seen: in none of these events that
+    came so far. `has_item`: the path may start at the item of a `for_each` too.
     """
     if not _is_path(path):
-        yield _malformed(place, f"{path!r} is not a path; write names joined by dots: address.country.")
+        yield _error("malformed_path", place, f"{path!r} is not a path; write names joined by dots: address.country.")
+    elif is_expression(path):
+        yield _error("unknown_path", place, f"{path!r} leads nowhere: {NOTHING_IS_CALCULATED}.")
     elif (root := steps_of(path)[0]) not in _ENTRY_PATHS and not (has_item and root == ITEM):
-        yield _malformed(place, f"{path!r} starts nowhere in an event; write properties.{path}.")
+        yield _error("malformed_path", place, f"{path!r} starts nowhere in an event; write properties.{path}.")
     else:
         yield from check_event_path(path, events, place.pointer, seen, ConditionPlace(step=place.step))
 
@@ -77,5 +79,5 @@ def _is_path(text: str) -> bool:
     return re.match(paths.PATTERN, text) is not None
 
 
-def _malformed(place: Place, message: str) -> Finding:
-    return Finding(code="malformed_path", step=place.step, pointer=place.pointer, message=message)
+def _error(code: str, place: Place, message: str) -> Finding:
+    return Finding(code=code, step=place.step, pointer=place.pointer, message=message)

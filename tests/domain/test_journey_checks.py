@@ -241,6 +241,11 @@ CASES: Mapping[str, tuple[list[Any], dict[str, Any], tuple[str, str | None, str]
         {"enter": {"on": {"date": {"trait": "birthday"}}, "for_each": "properties.products"}},
         ("for_each_without_list", None, "/enter/for_each"),
     ),
+    "worth that is calculated": (
+        [SEND],
+        {"goal": {"event": "Order Completed", "value": "properties.total - properties.tax"}},
+        ("unknown_path", None, "/goal/value"),
+    ),
     "item without a list": (
         [SEND],
         {"enter": {"on": {"event": "Product Added"}, "if": {"event": "item.sku", "eq": "POT"}}},
