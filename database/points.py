@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import select, text, tuple_
 
 from database.accounts import load
 from database.earned_points import earned_points
@@ -56,6 +56,16 @@ async def known_keys(session: ReadSession, programme: str, keys: Collection[str]
         PointTransaction.programme == programme, PointTransaction.key.in_(by_digest)
     )
     return {by_digest[key] for key in (await session.scalars(statement)).all()} if keys else set()
+
+
+async def payers_of(session: ReadSession, programmes: Collection[str], keys: Collection[str]) -> dict[str, str]:
+    """Key -> which of these programmes moved points under it. Relies on uq_point_transactions_programme_key."""
+    asked = {(programme, digest(programme, key)): key for programme in programmes for key in keys}
+    if not asked:
+        return {}
+    columns = (PointTransaction.programme, PointTransaction.key)
+    rows = await session.execute(select(*columns).where(tuple_(*columns).in_(asked)))
+    return {asked[programme, key]: programme for programme, key in rows}
 
 
 # Relies on uq_point_transactions_programme_key and pk_point_lots: a credit's own lot goes by its transaction's id.

@@ -68,12 +68,10 @@ def version_at(versions: Sequence[LiveProgramme], moment: datetime) -> LiveProgr
     return then[-1] if then else next(iter(versions), None)
 
 
-async def payer_at(session: ReadSession, moment: datetime) -> str | None:
-    """The key of the programme that paid points at a moment, also of one that is archived since: there is one at a
-    time, so it is the one whose version was published last by then.
-    """
-    published = select(DocumentVersion.key).where(DocumentVersion.kind == KIND, DocumentVersion.published_at <= moment)
-    return await session.scalar(published.order_by(DocumentVersion.published_at.desc()).limit(1))
+async def programme_keys(session: ReadSession) -> set[str]:
+    """The keys of all programmes that were ever published, also of those that are archived since."""
+    published = select(DocumentVersion.key).where(DocumentVersion.kind == KIND).distinct()
+    return set((await session.scalars(published)).all())
 
 
 _VERSION = (DocumentVersion.kind == DocumentRow.kind) & (DocumentVersion.key == DocumentRow.key)

@@ -94,9 +94,7 @@ async def revoke(wave: Wave, revoked: Sequence[Completed]) -> None:
     """What the policy takes back: points by a clawback, the reward unless it is used or on its way, the badge."""
     if not revoked:
         return
-    returned = [
-        Returned(row.customer_id, row.completed_at, row.points, row.credit, row.redemption_id) for row, _ in revoked
-    ]
+    returned = [Returned(row.customer_id, row.points, row.credit, row.redemption_id) for row, _ in revoked]
     kept = await take_back(wave.session, returned, "challenge_revoked", wave.as_of)
     for (row, _), why in zip(revoked, kept, strict=True):
         row.revoked_at, row.reward_kept = wave.as_of, why

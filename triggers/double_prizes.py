@@ -58,7 +58,7 @@ def _kept_first(pair: Sequence[_Row]) -> tuple[_Row, _Row]:
 async def _take_back(session: WriteSession, lost: Sequence[_Row], survivor: UUID, as_of: datetime) -> None:
     if not lost:
         return
-    returned = [Returned(row.customer_id, row.completed_at, row.points, row.credit, row.redemption_id) for row in lost]
+    returned = [Returned(row.customer_id, row.points, row.credit, row.redemption_id) for row in lost]
     kept = await take_back(session, returned, "challenge_revoked", as_of)
     ids = {row.redemption_id for row in lost if row.redemption_id is not None}
     found = await session.execute(select(Redemption.id, Redemption.reward).where(Redemption.id.in_(ids)))

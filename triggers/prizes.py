@@ -9,8 +9,8 @@ from uuid import UUID
 
 import structlog
 
-from database.points import post
-from database.programmes import payer_at
+from database.points import payers_of, post
+from database.programmes import programme_keys
 from database.redeeming import withdraw
 from database.redemptions import give
 from database.session import WriteSession
@@ -52,7 +52,6 @@ class Returned:
     """What a prize gave a locked customer, and is to be taken back."""
 
     customer_id: UUID
-    given_at: datetime
     points: int | None
     credit: str | None
     redemption_id: UUID | None
@@ -105,15 +104,26 @@ async def take_back(
     stays with the customer; None: it does not.
     """
     await give_up(session, [each.credit for each in returned if each.credit is not None and each.points is None])
-    for each in returned:
-        payer = await payer_at(session, each.given_at) if each.credit is not None and each.points else None
-        if payer is not None and each.credit is not None:
-            back = Clawback(each.customer_id, f"{each.credit}/revoke", of=each.credit, target=each.points or 0)
-            await post(session, payer, [back], as_of)
+    await _claw_back(session, returned, as_of)
     return [
         None if each.redemption_id is None else await withdraw(session, each.redemption_id, reason, as_of)
         for each in returned
     ]
+
+
+async def _claw_back(session: WriteSession, returned: Sequence[Returned], as_of: datetime) -> None:
+    """Take back what was paid from the ledger that paid it: points that waited came from a later programme."""
+    backs = {
+        each.credit: Clawback(each.customer_id, f"{each.credit}/revoke", of=each.credit, target=each.points)
+        for each in returned
+        if each.credit is not None and each.points
+    }
+    if not backs:
+        return
+    payers = await payers_of(session, await programme_keys(session), backs)
+    for programme in sorted(set(payers.values())):
+        moves = [back for credit, back in backs.items() if payers.get(credit) == programme]
+        await post(session, programme, moves, as_of)
 
 
 def _points(each: Grant) -> PrizePoints:

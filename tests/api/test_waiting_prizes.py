@@ -138,6 +138,25 @@ async def test_the_contest_and_challenges_may_be_archived_before_the_programme_c
     assert await points(shop) == 527
 
 
+async def test_what_was_paid_later_is_taken_back_when_the_order_is_cancelled(
+    client: httpx.AsyncClient, shop: Shop
+) -> None:
+    """The programme that pays was published after the level was completed, and another one may be live since."""
+    await put_live(shop, "challenge", TREES | {"refunds": "revoke"})
+    await order(shop, "o-1")
+    await hourly_pass(shop)
+    shop.later(days=1)
+    await publish(client, "programmes/main", PROGRAMME)
+    await hourly_pass(shop)
+    assert await points(shop) == 20
+    await client.post("/v1/programmes/main/archive")
+    await publish(client, "programmes/other", PROGRAMME | {"programme": "other"})
+
+    await shop.track("Order Cancelled", {"order_id": "o-1"})
+
+    assert await points(shop) == 0
+
+
 async def test_points_that_wait_are_those_of_the_customer_as_merged(client: httpx.AsyncClient, shop: Shop) -> None:
     await win_everything(client, shop)
     await shop.post(shop.event(kind=EventKind.ALIAS, user_id="u-2", previous_id="u-1"))
