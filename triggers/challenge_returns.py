@@ -22,15 +22,16 @@ from domain.commerce import MAKES_ORDERS
 from triggers.batch import BatchCustomer, Wave
 from triggers.challenge_zones import zone_in
 from triggers.completions import Completed, revoke
-from triggers.refunds import is_revision
+from triggers.refunds import is_revision, tells_of_orders
 
 
 @dataclass(slots=True)
 class Undone:
-    """Why a customer may lose what was completed. `returned`: goods came back, where the policy is `revoke`.
+    """Why a customer may lose what was completed. `returned`: goods may have come back, of orders that count, where the
+    policy is `revoke`.
 
     `parted_at`: what was reached since then is lost, whatever the policy, as what was done is another's. `revised_at`:
-    the same of what was given since then, as somebody else's event had undone it before.
+    the same of what orders gave since then, as somebody else's event had undone it before.
     """
 
     customer: BatchCustomer
@@ -40,9 +41,10 @@ class Undone:
 
     def may_lose(self, row: ChallengeCompletion, giver: LiveChallenge) -> bool:
         """Whether a completion is to be looked at, by the version that gave it."""
-        is_returned = self.returned and giver.definition.refunds == "revoke"
+        counts_orders = bool(giver.definition.event_names & MAKES_ORDERS)
+        is_returned = self.returned and counts_orders and giver.definition.refunds == "revoke"
         is_anothers = self.parted_at is not None and row.reached_at > self.parted_at
-        was_undone = self.revised_at is not None and row.completed_at >= self.revised_at
+        was_undone = self.revised_at is not None and counts_orders and row.completed_at >= self.revised_at
         return is_returned or is_anothers or was_undone
 
 
@@ -59,11 +61,10 @@ def undone_by(wave: Wave) -> list[Undone]:
     """Whose orders this wave tells of."""
     undone: dict[UUID, Undone] = {}
     for event in wave.events:
-        is_revised = is_revision(event)
-        if event.customer.external_id is None or not (event.event.name in MAKES_ORDERS or is_revised):
+        if event.customer.external_id is None or not tells_of_orders(event):
             continue
         known = undone.setdefault(event.customer.id, Undone(event.customer, returned=True))
-        if is_revised:
+        if is_revision(event):
             known.revised_at = min(known.revised_at or event.event.timestamp, event.event.timestamp)
     return list(undone.values())
 

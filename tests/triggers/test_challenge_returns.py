@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from database import coupon_uses, documents
 from database.coupon_uses import Asked
@@ -58,6 +59,27 @@ async def test_a_return_takes_points_back_from_the_programme_that_paid_them(shop
     await shop.track("Order Cancelled", {"order_id": "o-1"})
 
     assert (await balance(shop)).available == 0
+
+
+async def test_orders_do_not_call_in_question_what_counts_no_orders(shop: Shop) -> None:
+    """However many reviews somebody has written, an order reads none of them."""
+    reviews = {"challenge": "reviews", "metric": {"count": "Product Reviewed"}, "refunds": "revoke"}
+    await put_live(shop, "challenge", reviews | {"levels": [{"level": "done", "at": 1}]})
+    await shop.track("Product Reviewed", {"product_id": "p-1"})
+    read: list[str] = []
+
+    def note(*given: Any) -> None:
+        read.append(str(given[3]))
+
+    engine = shop.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        await order(shop, "o-1")
+        await shop.track("Order Cancelled", {"order_id": "o-1"})
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+    assert not [each for each in read if "Product Reviewed" in each]
 
 
 async def test_what_was_revoked_can_be_completed_again_and_is_paid_again_once(shop: Shop) -> None:
