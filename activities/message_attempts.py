@@ -46,17 +46,16 @@ _LONGEST_CALL: Final = provider_rates.LONGEST_CALL - timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """`attempting` is committed. `looked_at` is when the gate looked, by this process's own clock in seconds."""
+    """`attempting` is committed. `at` is when the gate looked."""
 
     outgoing: Outgoing
     at: datetime
     not_after: datetime | None
-    looked_at: float
 
     def is_fresh(self, as_of: datetime) -> bool:
         """Whether the provider may still be called by what the gate saw."""
         is_late = self.not_after is not None and as_of > self.not_after
-        return not is_late and time.monotonic() - self.looked_at <= STALE.total_seconds()
+        return not is_late and as_of - self.at <= STALE
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +166,13 @@ class Attempts:
         settings = await shop_settings(session)
         if has_moved(message, opened.customer):
             return TryAgain("address_changed", timedelta(seconds=1))
-        looked_at = time.monotonic()
         decision = await pass_gate(session, message, opened, settings, at.as_of, is_available=True)
         match decision:
             case Pending():
                 return decision
             case Send():
                 await start_attempt(session, message, content, claimed.provider, at.as_of)
-                return _Begun(outgoing_of(message), at.as_of, message.not_after, looked_at)
+                return _Begun(outgoing_of(message), at.as_of, message.not_after)
             case Hold() | Skip():
                 return withhold(message, decision, opened, skipped=MessageState.CANCELLED)
             case _:
