@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from uuid import UUID
+from uuid import UUID, uuid5
 
-from sqlalchemy import Index, LargeBinary, PrimaryKeyConstraint, delete, exists, select
+from sqlalchemy import LargeBinary, PrimaryKeyConstraint, delete, exists, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,7 +18,7 @@ from database.restore_journal import lines_of
 from database.restored import survivors_of
 from database.secrets import PSEUDONYMS, known_secret, secret
 from database.session import ReadSession, WriteSession
-from domain.identities import Key
+from domain.identities import IdKind, Key
 from domain.pseudonyms import pseudonym
 from domain.restore_journal import Concerning, Line, Withdrawn
 
@@ -32,11 +32,15 @@ class AwaitedLine(Table):
     hash: Mapped[bytes] = mapped_column(LargeBinary)
     line_id: Mapped[UUID]
 
-    __table_args__ = (PrimaryKeyConstraint("kind", "hash", "line_id"), Index("ix_awaited_lines_line_id", "line_id"))
+    __table_args__ = (PrimaryKeyConstraint("kind", "hash", "line_id"),)
 
 
 async def with_identities(session: ReadSession, lines: Sequence[Line]) -> list[Line]:
-    """Lines with the hashes of their customers' ids; a withdrawal with an address is known again by that."""
+    """Lines with the hashes of their customers' ids; a withdrawal with an address is known again by that.
+
+    Of whom the shop has an id a browser's tells nothing: after a restore, the next to sign in there would be taken for
+    them.
+    """
     wanting = [each.entry for each in lines if isinstance(each.entry, Concerning) and not _has_address(each.entry)]
     key = await known_secret(session, PSEUDONYMS) if wanting else None
     if key is None:
@@ -47,10 +51,10 @@ async def with_identities(session: ReadSession, lines: Sequence[Line]) -> list[L
         .where(Identity.customer_id.in_(set(survivors.values())))
         .order_by(Identity.kind, Identity.value)
     )
-    hashes: dict[UUID, list[tuple[str, bytes]]] = defaultdict(list)
+    hashes: dict[tuple[UUID, str], list[tuple[str, bytes]]] = defaultdict(list)
     for customer_id, kind, value in ids:
-        hashes[customer_id].append((kind, pseudonym(key, kind, value)))
-    found = {asked: hashes[id_] for asked, id_ in survivors.items()}
+        hashes[customer_id, kind].append((kind, pseudonym(key, kind, value)))
+    found = {asked: hashes[id_, IdKind.USER] or hashes[id_, IdKind.ANONYMOUS] for asked, id_ in survivors.items()}
     return [_naming(line, found) for line in lines]
 
 
@@ -79,19 +83,25 @@ async def await_customers(session: WriteSession, lines: Sequence[Line]) -> None:
 
 async def take_awaited(session: WriteSession, arrived: Mapping[Key, UUID]) -> list[Line]:
     """The lines that waited for these new ids, of the customers who have them now, in the order in which they were
-    noted; they wait no longer. Most shops never restore, and wait for nobody.
+    noted. They go on waiting for the other ids of their customer, whose merge was lost, too. Most shops never restore,
+    and wait for nobody.
     """
     if not await session.scalar(select(exists().select_from(AwaitedLine))):
         return []
     key = await secret(session, PSEUDONYMS)
-    whose = {pseudonym(key, each.kind, each.value): customer_id for each, customer_id in arrived.items()}
-    found = await session.execute(
-        select(AwaitedLine.line_id, AwaitedLine.hash).where(AwaitedLine.hash.in_(sorted(whose)))
-    )
-    customers = {line_id: whose[hash_] for line_id, hash_ in found}
-    await session.execute(delete(AwaitedLine).where(AwaitedLine.line_id.in_(customers)))
-    return [
-        line.model_copy(update={"entry": line.entry.model_copy(update={"customer": customers[line.id]})})
-        for line in await lines_of(session, customers)
-        if isinstance(line.entry, Concerning)
-    ]
+    whose = {(str(id_.kind), pseudonym(key, id_.kind, id_.value)): whose for id_, whose in arrived.items()}
+    named = tuple_(AwaitedLine.kind, AwaitedLine.hash)
+    statement = delete(AwaitedLine).where(named.in_(sorted(whose)))
+    taken = await session.execute(statement.returning(AwaitedLine.line_id, AwaitedLine.kind, AwaitedLine.hash))
+    customers = sorted({(line_id, whose[kind, hash_]) for line_id, kind, hash_ in taken})
+    lines = {line.id: line for line in await lines_of(session, {line_id for line_id, _ in customers})}
+    of_each = [_as_of(lines[line_id], customer_id) for line_id, customer_id in customers]
+    return sorted(of_each, key=lambda line: (line.at, line.id))
+
+
+def _as_of(line: Line, customer_id: UUID) -> Line:
+    """A line about one of those whom its customer has become; each withdrawal is an act of its own."""
+    changes: dict[str, UUID] = {"customer": customer_id}
+    if isinstance(line.entry, Withdrawn):
+        changes["event"] = uuid5(line.entry.event, customer_id.hex)
+    return line.model_copy(update={"entry": line.entry.model_copy(update=changes)})

@@ -167,6 +167,10 @@ async def test_what_somebody_new_asked_for_without_an_address_holds_as_soon_as_t
     backup, journal = await dumped(database_url, tmp_path), JournalFolder(tmp_path / "journal")
     for name in ("dora", "eva", "fay"):
         await make_customer(database, name)
+    here = Shop(database, now=datetime.now(UTC))
+    await here.post(here.event(kind=EventKind.ALIAS, user_id="dora", previous_id="dolly"))
+    await here.post(here.event(user_id="dora", anonymous_id="shared-browser", name="Product Viewed"))
+    await here.route()
     await consent(client, "dora", "unsubscribed")
     for name in ("eva", "fay"):
         ground = {"reason": "accuracy"}
@@ -185,10 +189,14 @@ async def test_what_somebody_new_asked_for_without_an_address_holds_as_soon_as_t
             }
             await shop.post(*(shop.event(kind=EventKind.IDENTIFY, user_id=name, **told) for name in ("dora", "eva")))
             await shop.post(shop.event(kind=EventKind.IDENTIFY, user_id="fay"))
+            await shop.post(shop.event(kind=EventKind.IDENTIFY, user_id="dolly"))
+            await shop.post(shop.event(kind=EventKind.IDENTIFY, user_id="gus", anonymous_id="shared-browser"))
             await shop.route()
 
         assert (done.count, done.awaited, done.lost, again.awaited, again.lost) == (0, 4, 0, 0, 0)
         assert await state_of(api, "dora") == "unsubscribed"
+        assert await state_of(api, "dolly") == "unsubscribed"  # two customers again, as their merge was lost
+        assert (await api.get("/v1/customers/gus/consent")).json()["data"] == []
         restrictions = {
             name: (await api.get(f"/v1/customers/{name}")).json()["restriction"] for name in ("dora", "eva", "fay")
         }

@@ -16,7 +16,6 @@ _UPGRADE = (
         CONSTRAINT pk_awaited_lines PRIMARY KEY (kind, hash, line_id)
     )
     """,
-    "CREATE INDEX ix_awaited_lines_line_id ON awaited_lines (line_id)",
 )
 
 
