@@ -149,9 +149,8 @@ class TrialAnswer(BaseModel):
 
 ASSUMPTIONS = [
     "Traits are those of now.",
-    "Tiers are those that customers had under the programme as it was.",
-    "Limits begin unused.",
-    "Refunds are not taken off.",
+    "Limits, tiers and points earned begin as they were when the period began, and follow the draft from there.",
+    "Refunds are not taken off; tiers follow them.",
 ]
 
 

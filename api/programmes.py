@@ -59,7 +59,7 @@ async def preview_earning(key: Key, wish: EarningWish, session: Reading, caller:
 @router.post("/{key}/dry-run", dependencies=[requires(Scope.LOYALTY_READ)], summary="Try the draft on history")
 @only_asks
 async def try_programme(key: Key, wish: TrialWish, session: Reading) -> TrialAnswer:
-    """What the draft would have paid for the recorded events of a period; the first 20,000 or so of them."""
+    """What the draft would have paid for the recorded events of a period; 20,000 of them at most."""
     if wish.end <= wish.start:
         raise Conflict("The period must end after it begins.", code="period_empty")
     await session.take_long()

@@ -121,7 +121,9 @@ _AFTER = text("""
 """)
 
 
-async def decided_after(session: ReadSession, programme: str, moments: Mapping[UUID, Stamp]) -> list[Stored]:
+async def decided_after(
+    session: ReadSession, programme: str, moments: Mapping[UUID, Stamp], *, lock: bool = True
+) -> list[Stored]:
     """What was decided about events that happened after a moment of their customers. Relies on ix_earnings_customer."""
     rows = [
         {"customer_id": id_, "at": stamp.timestamp, "sent": stamp.sent, "event_id": stamp.event_id}
@@ -129,7 +131,7 @@ async def decided_after(session: ReadSession, programme: str, moments: Mapping[U
     ]
     given = {"programme": programme, "moments": orjson.dumps(rows).decode()}
     ids = (await session.execute(_AFTER, given)).scalars().all()
-    return await stored(session, among(Earning.id, ids)) if ids else []
+    return await stored(session, among(Earning.id, ids), lock=lock) if ids else []
 
 
 _UNDECIDED = text(f"""
@@ -332,10 +334,15 @@ def _share(share: Share) -> dict[str, Any]:
     return {"product_id": share.product_id, "sku": share.sku, "quantity": share.quantity, "amount": share.amount}
 
 
-async def stored(session: ReadSession, wanted: Any) -> list[Stored]:  # a condition of SQLAlchemy's
-    """The decisions for which a condition holds, locked in order of id."""
-    statement = select(Earning).where(wanted).order_by(Earning.id).with_for_update()
-    statement = statement.execution_options(populate_existing=True)
+async def stored(
+    session: ReadSession,
+    wanted: Any,
+    *,
+    lock: bool = True,  # a condition of SQLAlchemy's
+) -> list[Stored]:
+    """The decisions for which a condition holds, in order of id; locked, unless they are only looked at."""
+    statement = select(Earning).where(wanted).order_by(Earning.id)
+    statement = (statement.with_for_update() if lock else statement).execution_options(populate_existing=True)
     return [_read(row) for row in (await session.execute(statement)).scalars()]
 
 

@@ -12,23 +12,14 @@ from uuid import UUID
 
 from database import earnings, guest_earnings
 from database.earnings import Stored
-from domain.earning import Decision, EarningEvent, Occasion, Unpaid, decide_in_order
+from domain.earning import Decision, EarningEvent, Occasion, Unpaid
 from domain.identities import Stamp
 from domain.ids import new_id
 from domain.lateness import counts_at, returned_at
 from domain.shares import VERIFIED_BY
 from triggers.batch import BatchEvent, Wave
-from triggers.earning_course import Course, course_of
-from triggers.earning_facts import (
-    Person,
-    Programmes,
-    circumstances,
-    counted_events,
-    first_of,
-    programmes_for,
-    usage_before,
-)
-from triggers.kept_answers import KeptAnswers
+from triggers.earning_facts import Grounds, Person, counted_events, first_of, programmes_for
+from triggers.earning_together import decide_together
 from triggers.maturing import mature_decided
 from triggers.paying import Due, pay
 from triggers.refunds import is_revision, revised_at, take_back, tells_of_orders
@@ -218,34 +209,12 @@ async def _settle(
 async def _decisions(
     wave: Wave, sequence: Sequence[EarningEvent], later: Sequence[Stored], unweighed: Collection[UUID]
 ) -> list[Decision]:
-    """Passes in order until tiers and points earned before each event are what the decisions come to."""
     if not sequence:
         return []
     programmes = programmes_for(wave.programmes, wave.shop, sequence)
-    course = await course_of(wave, sequence, programmes, later, unweighed)
-    while True:
-        found = await _pass(wave, sequence, programmes, later, course)
-        if not course.correct(found):
-            return [decision for decision in found if decision.reason not in _FORGOTTEN]
-
-
-async def _pass(
-    wave: Wave,
-    sequence: Sequence[EarningEvent],
-    programmes: Programmes,
-    later: Sequence[Stored],
-    course: Course,
-) -> list[Decision]:
-    assert wave.programme is not None  # noqa: S101  the caller has asked
-    again = {stored.id for stored in later}
-    usage = await usage_before(wave.session, wave.programme.key, sequence, programmes, but=again)
-    about = await circumstances(
-        *(wave.session, wave.shop, sequence, programmes, _people(wave)),
-        tiers=course.tiers,
-        earned=course.earned,
-        kept=KeptAnswers(later),
-    )
-    return list(decide_in_order(sequence, lambda event: programmes[event.id], lambda event: about[event.id], usage))
+    grounds = Grounds(wave.session, wave.shop, wave.programmes, programmes, _people(wave), later)
+    found = await decide_together(grounds, sequence, unweighed=unweighed)
+    return [decision for decision in found if decision.reason not in _FORGOTTEN]
 
 
 def _people(wave: Wave) -> dict[UUID, Person]:

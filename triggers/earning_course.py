@@ -23,8 +23,7 @@ from domain.refunds import Frozen
 from domain.returns import Returns
 from domain.tier_course import Earned, TierCourse
 from domain.tier_figures import Gain
-from triggers.batch import Wave
-from triggers.earning_facts import Programmes, asks_for_points, tiers_before_each
+from triggers.earning_facts import Grounds, asks_for_points, tiers_before_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,50 +95,38 @@ class Course:
         return is_other_tier or is_other_sum
 
 
-async def course_of(
-    wave: Wave,
-    sequence: Sequence[EarningEvent],
-    programmes: Programmes,
-    later: Sequence[Stored],
-    unweighed: Collection[UUID],
-) -> Course:
-    """`later`: what was decided about some of the events. `unweighed`: customers whose stored tiers may be past."""
+async def course_of(grounds: Grounds, sequence: Sequence[EarningEvent], unweighed: Collection[UUID]) -> Course:
+    """`unweighed`: customers whose stored tiers may be past."""
     told = Counter(event.customer_id for event in sequence)
     moving = {id_ for id_, count in told.items() if count > 1 or id_ in unweighed}
-    moving |= {row.customer_id for row in later}
-    ladder = ladder_by(wave.programmes, wave.shop.currency)
-    events = [event for event in sequence if programmes[event.id].definition.tiers is not None]
+    moving |= {row.customer_id for row in grounds.later}
+    ladder = ladder_by(grounds.versions, grounds.shop.currency)
+    events = [event for event in sequence if grounds.programmes[event.id].definition.tiers is not None]
     carried = [event for event in events if event.customer_id in moving] if ladder and ladder.counts_points else []
-    tiers = None
-    if ladder is not None and carried:
-        paid = _Paid(await _returns_about(wave, carried, later), ladder)
-        tiers = _Carried(paid, await _tier_course(wave, ladder, carried, later, paid))
+    tiers = await _carried(grounds, ladder, carried) if ladder is not None and carried else None
     asked = {event.id for event in carried}
     others = [event for event in events if event.id not in asked]
-    known = await tiers_before_each(wave.session, others, programmes, ladder, unweighed=moving) if others else {}
-    return Course(known, tiers, await _earned_course(wave, sequence, later) if moving else None)
+    known = (
+        await tiers_before_each(grounds.session, others, grounds.programmes, ladder, unweighed=moving) if others else {}
+    )
+    return Course(known, tiers, await _earned_course(grounds, sequence) if moving else None)
 
 
-async def _returns_about(wave: Wave, events: Sequence[EarningEvent], later: Sequence[Stored]) -> Returns:
-    orders = {order_of(event) for event in events} | {row.order_id for row in later}
-    programme = wave.programme.key if wave.programme is not None else None
-    return await returns_of(wave.session, {order_id for order_id in orders if order_id is not None}, programme)
-
-
-async def _tier_course(
-    wave: Wave, ladder: Ladder, events: Sequence[EarningEvent], later: Sequence[Stored], paid: _Paid
-) -> TierCourse:
+async def _carried(grounds: Grounds, ladder: Ladder, events: Sequence[EarningEvent]) -> _Carried:
+    orders = {order_of(event) for event in events} | {row.order_id for row in grounds.later}
+    named = {order_id for order_id in orders if order_id is not None}
+    paid = _Paid(await returns_of(grounds.session, named, grounds.programme), ladder)
     customers = {event.customer_id for event in events}
-    facts = await tier_facts(wave.session, ladder, customers, but=[row.id for row in later])
-    stored = paid.of_stored(row for row in later if row.customer_id in customers)
-    return TierCourse(ladder.versions, facts, events, stored)
+    facts = await tier_facts(grounds.session, ladder, customers, but=[row.id for row in grounds.later])
+    stored = paid.of_stored(row for row in grounds.later if row.customer_id in customers)
+    return _Carried(paid, TierCourse(ladder.versions, facts, events, stored))
 
 
-async def _earned_course(wave: Wave, sequence: Sequence[EarningEvent], later: Sequence[Stored]) -> EarnedCourse | None:
+async def _earned_course(grounds: Grounds, sequence: Sequence[EarningEvent]) -> EarnedCourse | None:
     """None where no condition asks for it."""
-    if wave.programme is None or not any(asks_for_points(each) for each in wave.programmes):
+    if not any(asks_for_points(each) for each in grounds.versions):
         return None
     customers = {event.customer_id for event in sequence}
-    earned = await earned_points(wave.session, wave.programme.key, customers)
-    decided = [(row.customer_id, row.stamp, row.frozen.points) for row in later]
+    earned = await earned_points(grounds.session, grounds.programme, customers)
+    decided = [(row.customer_id, row.stamp, row.frozen.points) for row in grounds.later]
     return EarnedCourse(earned, sequence, decided)

@@ -6,7 +6,7 @@ Routing, previews and dry runs ask here, so that all three decide alike.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from database import earning_limits, point_boosts
 from database.conditions import ShopDefaults, Subject, judge
 from database.earning_limits import Limit
+from database.earnings import Stored
 from database.programmes import LiveProgramme, version_at
 from database.session import ReadSession
 from database.tiers import Ladder, tiers_before
@@ -25,6 +26,7 @@ from domain.conditions.walk import leaves
 from domain.earning import (
     Circumstances,
     EarningEvent,
+    Occasion,
     Programme,
     Usage,
     conditions_of,
@@ -45,6 +47,28 @@ class Person:
 
     zone: ZoneInfo
     facts: Mapping[str, Any] = field(default_factory=dict)  # {"id", "traits"}
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What several decisions are made by. `versions`: the programme's, the oldest first and one at least.
+
+    `later`: what was decided about the events before, and after them; it does not count. `taken`: occasions that are
+    taken besides those that are stored.
+    """
+
+    session: ReadSession
+    shop: ShopSettings
+    versions: Sequence[LiveProgramme]
+    programmes: Programmes
+    people: Mapping[UUID, Person]
+    later: Sequence[Stored] = ()
+    taken: Set[Occasion] = frozenset()
+
+    @property
+    def programme(self) -> str:
+        """The key of the programme."""
+        return self.versions[-1].key
 
 
 def as_programme(live: LiveProgramme, shop: ShopSettings) -> Programme:
