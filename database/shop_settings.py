@@ -15,9 +15,6 @@ from database.session import ReadSession, WriteSession
 from domain.published import read_published
 from domain.shop_settings import ShopSettings
 
-_NEW = ("language", "sender_domains", "unconfirmed", "opt_in_mails", "retention")
-"""Settings that the release before does not know."""
-
 
 class ShopSettingsRow(Table):
     """Name, zone, currency, sender, quiet hours, frequency caps, consent defaults: see domain/shop_settings.py."""
@@ -44,10 +41,8 @@ async def lock_shop_settings(session: WriteSession) -> ShopSettings:
 
 async def save_shop_settings(session: WriteSession, settings: ShopSettings, as_of: datetime) -> None:
     """Replace them all."""
-    # The release before refuses to read what it does not know: it need not while the shop has not asked for it.
-    default = ShopSettings()
-    unknown_before = {name for name in _NEW if getattr(settings, name) == getattr(default, name)}
-    document = settings.model_dump(mode="json", exclude=unknown_before)
+    # The release before refuses settings that it does not know: only what differs from the defaults is written.
+    document = settings.model_dump(mode="json", exclude_defaults=True)
     values = {"document": document, "etag": settings_tag(settings), "updated_at": as_of}
     statement = insert(ShopSettingsRow).values(only=True, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=["only"], set_=values))

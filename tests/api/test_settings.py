@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from database.audit import AuditEntry
 from database.session import Database
-from database.shop_settings import shop_settings
+from database.shop_settings import ShopSettingsRow, shop_settings
 
 SETTINGS: dict[str, Any] = {
     "name": "Blumenladen Grün",
@@ -47,6 +47,16 @@ async def test_what_is_left_out_gets_its_default(client: httpx.AsyncClient) -> N
     await client.put("/v1/settings", json=SETTINGS)
 
     assert (await client.put("/v1/settings", json={"name": "Grün"})).json()["quiet_hours"] is None
+
+
+async def test_an_older_release_reads_the_settings_while_none_that_it_does_not_know_is_in_use(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    shown = (await client.put("/v1/settings", json={"name": "Grün"})).json()
+    await client.put("/v1/settings", json=shown)
+
+    async with database.read() as session:
+        assert await session.scalar(select(ShopSettingsRow.document)) == {"name": "Grün"}
 
 
 @pytest.mark.parametrize(
