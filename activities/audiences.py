@@ -9,7 +9,6 @@ from uuid import UUID
 from temporalio import activity
 
 from database import audiences, customers, dates, documents
-from database.conditions import ShopDefaults
 from database.dates import Due
 from database.events import append
 from database.schedule_fires import take_fire
@@ -122,9 +121,8 @@ async def _enter_next(session: WriteSession, page: AudiencePage, after: UUID | N
     entry = entries[page.entry] if page.entry < len(entries) else None
     if not isinstance(entry, ScheduleEntry):
         return None
-    shop = await shop_settings(session)
-    defaults = ShopDefaults(shop.zone, shop.consent_defaults, shop.currency)
-    people = await audiences.audience(session, entry.audience, page.fired, defaults, after=after, limit=PAGE)
+    shop = (await shop_settings(session)).defaults
+    people = await audiences.audience(session, entry.audience, page.fired, shop, after=after, limit=PAGE)
     events = [
         entry_due(
             journey=page.journey,

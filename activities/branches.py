@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from activities.looks import shop_defaults
 from activities.steps import OpenStep, open_step
 from database.conditions import judge
 from database.runs import subject_of
 from database.session import Database, WriteSession
+from database.shop_settings import shop_settings
 from domain.journeys.library import DefinitionLibrary
 from domain.journeys.splits import assign
 from domain.journeys.steps import BranchStep, ElseArm, SplitStep
@@ -49,7 +49,7 @@ class BranchActivities:
 
 async def _first_that_holds(session: WriteSession, opened: OpenStep, step: BranchStep) -> str | None:
     subject = subject_of(opened.run, opened.customer, opened.at.as_of)
-    shop = await shop_defaults(session)
+    shop = (await shop_settings(session)).defaults
     for position, arm in enumerate(step.branch):
         if isinstance(arm, ElseArm):
             return str(position)

@@ -6,25 +6,16 @@ from datetime import datetime
 
 from sqlalchemy import exists, select
 
-from database.conditions import ShopDefaults, judge
+from database.conditions import judge
 from database.customers import Customer
 from database.runs import Run, RunStep, end_runs, subject_of
 from database.session import WriteSession
 from database.shop_settings import shop_settings
-from domain.conditions.model import Condition
-from domain.conditions.subject import Verdict
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.exits import exit_reason
 from domain.journeys.looks import exit_conditions
 from domain.journeys.worth import Worth
 from domain.runs import Doubt, silenced
-
-
-async def shop_defaults(session: WriteSession) -> ShopDefaults:
-    """What holds where the customer says nothing."""
-    settings = await shop_settings(session)
-    consent = {key: str(value) for key, value in settings.consent_defaults.items()}
-    return ShopDefaults(settings.zone, consent, settings.currency)
 
 
 async def exit_by_condition(
@@ -35,8 +26,11 @@ async def exit_by_condition(
     As with events, a browser takes no value out of a run: what only its word makes true silences a run that may give
     something, and where trusted facts alone would have ended a run that goes on, it is untrusted from here on.
     """
-    for match in exit_conditions(definition):
-        verdict = await _judged(session, match.if_, run, customer, as_of)
+    if not (matches := exit_conditions(definition)):
+        return False
+    subject, shop = subject_of(run, customer, as_of), (await shop_settings(session)).defaults
+    for match in matches:
+        [verdict] = await judge(session, match.if_, [subject], shop=shop, compare=True)
         if not verdict.holds:
             if not verdict.is_trusted and run.trusted:
                 run.doubt(Doubt.CONDITION, as_of, run.step)
@@ -47,14 +41,6 @@ async def exit_by_condition(
         elif run.silenced is None:
             run.silenced = silenced(exit_reason(match), None, as_of)
     return False
-
-
-async def _judged(
-    session: WriteSession, condition: Condition, run: Run, customer: Customer, as_of: datetime
-) -> Verdict:
-    subject, shop = subject_of(run, customer, as_of), await shop_defaults(session)
-    [verdict] = await judge(session, condition, [subject], shop=shop, compare=True)
-    return verdict
 
 
 async def _keeps_on(session: WriteSession, run: Run, definition: JourneyDefinition) -> bool:

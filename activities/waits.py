@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 from temporalio import activity
 
-from activities.looks import shop_defaults
 from activities.steps import OpenStep, open_step
-from database.conditions import judge
+from database.conditions import ShopDefaults, judge
 from database.runs import Wait as WaitRow
 from database.runs import find_happening, happenings, has_pending_events, subject_of
 from database.session import Database, WriteSession
@@ -85,33 +84,34 @@ async def _wait(session: WriteSession, opened: OpenStep, step: WaitStep) -> Step
 
 
 async def _wait_for(session: WriteSession, opened: OpenStep, step: WaitForStep) -> StepOutcome:
-    zone = resolve_zone(opened.customer.zone, (await shop_settings(session)).zone)
+    shop = (await shop_settings(session)).defaults
+    zone = resolve_zone(opened.customer.zone, shop.zone)
     row = await _wait_row(session, opened)
     if row is None or row.status == "cancelled" or (row.status == "waiting" and row.version != opened.run.version):
         row = row or _register(session, opened)
-        await _look_back(session, opened, step, row)
+        await _look_back(session, opened, step, row, shop)
     if row.status == "waiting":
-        await _meet_conditions(session, opened, row)
+        await _meet_conditions(session, opened, row, shop)
     if row.status == "met" and row.met_event_id is None and row.met_alternative is not None:
         await _leave(session, opened, "met")
         return opened.done(arm=str(row.met_alternative))
     if row.status == "met":
         event = None if row.met_event_id is None else await find_happening(session, row.met_event_id)
-        await _doubt_what_met(session, opened, step, row, event)
+        await _doubt_what_met(session, opened, step, row, shop, event=event)
         await _leave(session, opened, "met", event)
         return opened.done(arm=str(row.met_alternative), event_id=str(row.met_event_id))
     if row.deadline is None or row.deadline > opened.at.as_of:
         return opened.waiting(row.deadline, zone.key)
     if await has_pending_events(session, opened.run, opened.customer.id, until=row.deadline):
         return opened.waiting(_a_little_later(row.deadline, opened.at.as_of), zone.key)
-    await _doubt_what_met(session, opened, step, row, None)
+    await _doubt_what_met(session, opened, step, row, shop)
     await _leave(session, opened, "timed_out")
     return opened.done(reason="timed_out")
 
 
-async def _meet_conditions(session: WriteSession, opened: OpenStep, row: WaitRow) -> None:
+async def _meet_conditions(session: WriteSession, opened: OpenStep, row: WaitRow, shop: ShopDefaults) -> None:
     """The first condition among the alternatives that holds now meets the wait."""
-    subject, shop = subject_of(opened.run, opened.customer, opened.at.as_of), await shop_defaults(session)
+    subject = subject_of(opened.run, opened.customer, opened.at.as_of)
     for position, condition in wait_conditions(opened.step):
         [verdict] = await judge(session, condition, [subject], shop=shop, compare=opened.run.trusted)
         if not verdict.is_trusted:
@@ -122,7 +122,13 @@ async def _meet_conditions(session: WriteSession, opened: OpenStep, row: WaitRow
 
 
 async def _doubt_what_met(
-    session: WriteSession, opened: OpenStep, step: WaitForStep, row: WaitRow, event: Happening | None
+    session: WriteSession,
+    opened: OpenStep,
+    step: WaitForStep,
+    row: WaitRow,
+    shop: ShopDefaults,
+    *,
+    event: Happening | None = None,
 ) -> None:
     """Would trusted facts alone have ended the wait so? `event`: what met it; None: it timed out."""
     compiled = compile_wait(step.wait_for)
@@ -133,7 +139,7 @@ async def _doubt_what_met(
     elif opened.is_in_doubt or compiled.restarts:
         upto = opened.customer.last_number if event is None else event.number
         found = await _since_the_last_wait(session, opened, compiled, upto)
-        watcher = await _watcher(session, opened, trusted=True)
+        watcher = _watcher(opened, shop, trusted=True)
         ended = compiled.replay([each for each in found if each.trusted], watcher, row.registered_at)
         if ended != (None if event is None else (row.met_alternative, event.event_id)):
             opened.doubt(Doubt.EVENT)
@@ -144,7 +150,9 @@ def _a_little_later(deadline: datetime, as_of: datetime) -> datetime:
     return as_of + min(max(_ROUTING_TIME, as_of - deadline), _MOST_PATIENCE)
 
 
-async def _look_back(session: WriteSession, opened: OpenStep, step: WaitForStep, row: WaitRow) -> None:
+async def _look_back(
+    session: WriteSession, opened: OpenStep, step: WaitForStep, row: WaitRow, shop: ShopDefaults
+) -> None:
     """Settle or start the wait by what was routed since the run left its last wait.
 
     A run that was moved to another version looks back anew, and so does one that a reset in Temporal opened again.
@@ -152,7 +160,7 @@ async def _look_back(session: WriteSession, opened: OpenStep, step: WaitForStep,
     compiled = compile_wait(step.wait_for)
     events = await _since_the_last_wait(session, opened, compiled, opened.customer.last_number)
     row.version, row.status, row.settled_at = opened.run.version, "waiting", None
-    match compiled.look_back(events, await _watcher(session, opened), row.registered_at):
+    match compiled.look_back(events, _watcher(opened, shop), row.registered_at):
         case Met(alternative, event):
             row.status, row.met_alternative, row.met_event_id = "met", alternative, event.event_id
         case Standing(deadline):
@@ -166,11 +174,10 @@ async def _since_the_last_wait(
     return await happenings(session, opened.run, opened.customer.id, upto=upto, names=names)
 
 
-async def _watcher(session: WriteSession, opened: OpenStep, *, trusted: bool = False) -> Watcher:
-    """The run as predicates see it; `trusted`: by what trusted sources told of its customer."""
-    profile, context = opened.profile, opened.trusted_context if trusted else opened.context
-    told = profile.trusted_zone if trusted else opened.customer.zone
-    zone = resolve_zone(told, (await shop_settings(session)).zone)
+def _watcher(opened: OpenStep, shop: ShopDefaults, *, trusted: bool = False) -> Watcher:
+    """The run as predicates see it; `trusted`: by what trusted sources reported about its customer."""
+    context = opened.trusted_context if trusted else opened.context
+    zone = resolve_zone(opened.profile.trusted_zone if trusted else opened.customer.zone, shop.zone)
     return Watcher(opened.run.id, Scope(as_of=opened.at.as_of, zone=zone, **context))
 
 

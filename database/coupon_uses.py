@@ -22,7 +22,7 @@ from database.gift_cards import give_back, give_back_shares, is_card, left_on, r
 from database.redemptions import Redemption, fulfil_used, reopen
 from database.session import ReadSession, WriteSession
 from database.shop_settings import shop_settings
-from domain.conditions.subject import ShopDefaults, Subject
+from domain.conditions.subject import Subject
 from domain.coupons import (
     Cart,
     CouponState,
@@ -119,8 +119,7 @@ async def _standing(
     condition = None if reward is None or reward.eligible is None or coupon.redemption_id else reward.eligible.if_
     is_eligible = True
     if condition is not None and asked.customer_id is not None:
-        settings = await shop_settings(session)
-        shop = ShopDefaults(settings.zone, settings.consent_defaults, settings.currency)
+        shop = (await shop_settings(session)).defaults
         subject = Subject(customer_id=asked.customer_id, as_of=as_of)
         is_eligible = (await judge(session, condition, [subject], shop=shop, trusted=True))[0].holds
     return Standing(

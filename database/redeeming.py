@@ -113,8 +113,7 @@ class _Judge:
     @classmethod
     async def of(cls, session: ReadSession, customer_id: UUID, as_of: datetime) -> _Judge:
         settings = await shop_settings(session)
-        defaults = ShopDefaults(settings.zone, settings.consent_defaults, settings.currency)
-        return cls(session, Subject(customer_id=customer_id, as_of=as_of), defaults)
+        return cls(session, Subject(customer_id=customer_id, as_of=as_of), settings.defaults)
 
     async def holds(self, condition: Condition) -> bool:
         [verdict] = await judge(self.session, condition, [self.subject], shop=self.shop, trusted=True)

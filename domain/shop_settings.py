@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field, StringConstraints
 
+from domain.conditions.subject import ShopDefaults
 from domain.consent import PURPOSE, ConsentState
 from domain.document import Document, WholeNumber
 from domain.durations import PeriodText, parse_duration
@@ -178,6 +179,11 @@ class ShopSettings(Document):
     retention: Retention = Field(
         default=Retention(), description="How long what is personal is kept, by class; absent: for ever."
     )
+
+    @property
+    def defaults(self) -> ShopDefaults:
+        """What conditions take where a customer has stated nothing."""
+        return ShopDefaults(self.zone, self.consent_defaults, self.currency)
 
     def decisions_kept_since(self, as_of: datetime) -> datetime:
         """From when on it is remembered why somebody did not enter a journey."""

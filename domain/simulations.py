@@ -132,7 +132,7 @@ class SimulatedCustomer:
                 for each in self.record.consents
                 if each.counts
             ],
-            consent_defaults={purpose: str(state) for purpose, state in self.settings.consent_defaults.items()},
+            consent_defaults=self.settings.consent_defaults,
             variants=variants,
             entered_at=entered_at,
             entry_number=entry_number,

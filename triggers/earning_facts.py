@@ -13,7 +13,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from database import earning_limits, point_boosts
-from database.conditions import ShopDefaults, Subject, judge
+from database.conditions import Subject, judge
 from database.earning_limits import Limit
 from database.earnings import Stored
 from database.programmes import LiveProgramme, version_at
@@ -240,11 +240,10 @@ class _Asked(dict[tuple[int, str, str | None], tuple[Condition, list[EarningEven
 
 async def _truths(session: ReadSession, shop: ShopSettings, asked: _Asked) -> dict[UUID, dict[str, bool]]:
     """Whether each condition held, by the event's id and the condition's pointer."""
-    defaults = ShopDefaults(shop.zone, shop.consent_defaults, shop.currency)
     found: dict[UUID, dict[str, bool]] = {}
     for (_, pointer, _), (condition, about) in asked.items():
         subjects = [_subject(each) for each in about]
-        verdicts = await judge(session, condition, subjects, shop=defaults, trusted=True)
+        verdicts = await judge(session, condition, subjects, shop=shop.defaults, trusted=True)
         for event, verdict in zip(about, verdicts, strict=True):
             found.setdefault(event.id, {})[pointer] = verdict.holds
     return found

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from database.conditions import ShopDefaults, Subject, Verdict, judge
+from database.conditions import Subject, Verdict, judge
 from database.entries import (
     Decision,
     EarlierRuns,
@@ -304,7 +304,6 @@ async def _verdicts(
     condition = group[0].journey.definition.enter.if_
     if condition is None:
         return [Verdict(holds=True)] * len(group)
-    defaults = ShopDefaults(shop.zone, shop.consent_defaults, shop.currency)
     subjects = [
         Subject(
             customer_id=each.customer_id,
@@ -317,7 +316,7 @@ async def _verdicts(
         for each in group
     ]
     compare = any(each.is_trusted for each in group)
-    return await judge(session, condition, subjects, shop=defaults, explain=True, compare=compare)
+    return await judge(session, condition, subjects, shop=shop.defaults, explain=True, compare=compare)
 
 
 def _outcome(candidate: Candidate, verdict: Verdict) -> Candidate | EntryOutcome:
