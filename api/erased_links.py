@@ -10,11 +10,12 @@ from connectors.translations import Words, words_in
 from database.erased_links import erased_link
 from database.session import ReadSession
 from database.shop_settings import shop_settings
+from domain.shop_settings import ShopSettings
 
 
-async def shop_words(session: ReadSession) -> Words:
+def shop_words(settings: ShopSettings) -> Words:
     """For whoever's language nobody knows: the shop's."""
-    return words_in([(await shop_settings(session)).language])
+    return words_in([settings.language])
 
 
 def deleted(words: Words) -> str:
@@ -25,21 +26,20 @@ def deleted(words: Words) -> str:
 async def missing(session: ReadSession, kind: str, *spellings: str) -> Response:
     """Where nothing is found by a token: on to the shop for a link that an erased person had, else a page with 404."""
     settings = await shop_settings(session)
-    words = words_in([settings.language])
+    words = shop_words(settings)
     if not any([await erased_link(session, kind, token) for token in spellings]):
         text = words("This link is not one of ours, or what it led to is gone.")
-        return await notice(session, words, words("Not here"), text, status=404)
+        return notice(settings, words, words("Not here"), text, status=404)
     if settings.website is not None:
         return RedirectResponse(settings.website, 302, headers=PRIVATE)
     text = words("What this link led to is no longer kept. You are welcome in our shop.")
-    return await notice(session, words, words("Hello"), text)
+    return notice(settings, words, words("Hello"), text)
 
 
-async def notice(
-    session: ReadSession, words: Words, heading: str, text: str, *, status: int = 200, button: str | None = None
+def notice(
+    settings: ShopSettings, words: Words, heading: str, text: str, *, status: int = 200, button: str | None = None
 ) -> Response:
     """A page of one paragraph, with the way to the shop's website. `button` unsubscribes."""
-    settings = await shop_settings(session)
     return show(
         "notice",
         status=status,
@@ -55,10 +55,11 @@ async def notice(
 
 async def nothing_kept(session: ReadSession) -> Response:
     """The preferences of somebody who was erased. Mail may reach the mailbox for others who read it, or came back."""
-    words = await shop_words(session)
+    settings = await shop_settings(session)
+    words = shop_words(settings)
     no_more = words("It gets no more mail. If other mail from us reaches you at this address, you can stop it here.")
-    return await notice(
-        session,
+    return notice(
+        settings,
         words,
         words("Nothing is kept about you"),
         f"{deleted(words)} {no_more}",

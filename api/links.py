@@ -91,9 +91,10 @@ async def view_message(token: Token, session: Reading) -> Response:
     if found is not None and found[1].html is None and found[1].text is not None:
         return PlainTextResponse(found[1].text, headers=PRIVATE)
     if found is None or found[1].html is None:
-        words = await (shop_words(session) if found is None else _words(session, found[1]))
+        settings = await shop_settings(session)
+        words = shop_words(settings) if found is None else await words_for(session, found[1], settings)
         text = words("We do not keep what this message said any more.")
-        return await notice(session, words, words("No longer kept"), text)
+        return notice(settings, words, words("No longer kept"), text)
     return show_message(found[1].html)
 
 
@@ -166,7 +167,7 @@ async def confirm(token: Token, request: Request, session: Writing, as_of: AsOf)
         "text": f"{asked_for} [{confirm_button(words)}]",
     }
     await subscribe(session, message, purposes, words, evidence=evidence, as_of=as_of)
-    return await notice(session, words, words("Thank you"), words("You will hear from us."))
+    return notice(settings, words, words("Thank you"), words("You will hear from us."))
 
 
 async def _change_nobodys(session: WriteSession, token: str, form: FormData, as_of: datetime) -> Response:
@@ -177,10 +178,11 @@ async def _change_nobodys(session: WriteSession, token: str, form: FormData, as_
     if form.get("action") == "save" and form.get("subscribed"):
         return await nothing_kept(session)
     await silence(session, link, as_of)
-    words = await shop_words(session)
+    settings = await shop_settings(session)
+    words = shop_words(settings)
     if form.get("action"):
         no_more = words("This address gets no more news and offers.")
-        return await notice(session, words, words("You are unsubscribed"), f"{deleted(words)} {no_more}")
+        return notice(settings, words, words("You are unsubscribed"), f"{deleted(words)} {no_more}")
     return PlainTextResponse(words("You are unsubscribed."), headers=PRIVATE)
 
 

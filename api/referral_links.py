@@ -17,18 +17,18 @@ from api.erased_links import missing, notice, shop_words
 from api.pages import PRIVATE
 from api.routing import ApiRoute
 from api.visits import visit_of
-from connectors.translations import words_in
 from database import referrals
 from database.announcements import Announcement, announce
 from database.code_tries import Budget, spend, waits
 from database.erased_links import REFERRAL, erased_link
 from database.referral_codes import count_click, owner_of
 from database.referrals import tell
-from database.session import ReadSession, WriteSession
+from database.session import WriteSession
 from database.shop_settings import shop_settings
 from domain.client_addresses import client_of
 from domain.engagement import Actor, judge_click
 from domain.referrals import CLICKED, ReferralState, Side, read_code
+from domain.shop_settings import ShopSettings
 
 log = structlog.get_logger(__name__)
 _PAGE = {"text/html": {"schema": {"type": "string"}}}
@@ -54,15 +54,14 @@ async def follow_referral_link(token: Token, request: Request, dependencies: Dep
         settings = await shop_settings(session)
         code = await _code(session, token)
         if wait := await _guessed_too_much(session, dependencies, request, as_of, wrong=code is None):
-            return await _slow_down(session, wait)
+            return _slow_down(settings, wait)
         if code is None:
             return await missing(session, REFERRAL, token, read_code(token))
     await _count(dependencies, request, code, as_of)
     if settings.website is None:
-        words = words_in([settings.language])
+        words = shop_words(settings)
         text = words("A friend has sent you. Name this code when you sign up: %(code)s", code=code)
-        async with dependencies.database.read() as reading:
-            return await notice(reading, words, words("Welcome"), text)
+        return notice(settings, words, words("Welcome"), text)
     return RedirectResponse(with_parameter(settings.website, PARAMETER, code), 302, headers=PRIVATE)
 
 
@@ -79,10 +78,10 @@ async def _guessed_too_much(
     return (await spend(session, budget, whose, 1, as_of)).wait
 
 
-async def _slow_down(session: ReadSession, wait: timedelta) -> Response:
-    words = await shop_words(session)
+def _slow_down(settings: ShopSettings, wait: timedelta) -> Response:
+    words = shop_words(settings)
     text = words("Many links that are not ours were opened from here. Please wait a minute and open yours again.")
-    answer = await notice(session, words, words("One moment"), text, status=429)
+    answer = notice(settings, words, words("One moment"), text, status=429)
     answer.headers["Retry-After"] = str(math.ceil(wait.total_seconds()))
     return answer
 

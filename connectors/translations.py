@@ -20,6 +20,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import Translations
 
+from domain.languages import canonical
+
 FOLDER: Final = Path(__file__).parent.parent / "templates" / "translations"
 _ENGLISH: Final = "en"
 _PLACE: Final = re.compile(r"%\((\w+)\)s")
@@ -40,13 +42,12 @@ class Words:
 
 def words_in(languages: Iterable[str]) -> Words:
     """Of the languages asked for (`de-AT`, `de_AT`), best first, the first that there are words in, else English."""
-    wanted = [each.replace("_", "-").lower() for each in languages]
-    return _words(negotiate_locale(wanted, [_ENGLISH, *_files()], sep="-") or _ENGLISH)
+    return _words(negotiate_locale(map(canonical, languages), [_ENGLISH, *_files()], sep="-") or _ENGLISH)
 
 
 @cache
 def _files() -> Mapping[str, Path]:
-    return {path.stem.replace("_", "-").lower(): path for path in FOLDER.glob("*.po")}
+    return {canonical(path.stem): path for path in FOLDER.glob("*.po")}
 
 
 @cache

@@ -112,8 +112,8 @@ class ShopSettings(Document):
     name: Line = "My shop"
     language: Annotated[Language, Field(examples=["de"])] = Field(
         default="en",
-        description="For who states none: the language of templates that do not name theirs, of mails' footers and of "
-        "the pages that mails lead to (de, en, es, fr, it, nl; others by translation files).",
+        description="The language of templates that do not name theirs, and, for customers who state none, of the "
+        "footers of mails and the pages that they lead to (de, en, es, fr, it, nl; others by translation files).",
     )
     zone: Zone = "UTC"
     currency: Currency = "EUR"
@@ -129,7 +129,8 @@ class ShopSettings(Document):
     consent_defaults: dict[Purpose, Literal[ConsentState.SUBSCRIBED, ConsentState.UNSUBSCRIBED]] = Field(
         default={},
         max_length=100,
-        description="The state of who never said anything, by purpose, if the address is confirmed; else unsubscribed.",
+        description="The state of who never stated a choice, by purpose, if the address is confirmed; else "
+        "unsubscribed.",
     )
     unconfirmed: Literal["ordinary", "all"] = Field(
         default="ordinary",
@@ -138,8 +139,8 @@ class ShopSettings(Document):
     )
     opt_in_mails: OptInLimit = Field(
         default=OptInLimit(),
-        description="Limits the owed messages of journeys that begin with `Consent Requested`, for each mailbox, and "
-        "what untrusted runs send to addresses that are not confirmed.",
+        description="How many messages one mailbox gets from journeys that begin with `Consent Requested`, and how "
+        "many from untrusted runs while its address is not confirmed.",
     )
     postal_address: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=500)] | None = Field(
         default=None, description="Shown at the foot of marketing mail, as the law of many countries asks."
@@ -167,17 +168,17 @@ class ShopSettings(Document):
     link_domains: list[DomainName] = Field(
         default=[],
         max_length=50,
-        description="Domains beside the website's to which tracked links may lead where data names the host.",
+        description="Domains besides the website's to which tracked links may lead where data names the host.",
     )
     decisions_kept_days: WholeNumber = Field(
         default=180,
         ge=1,
         le=3_650,
-        description="How long is remembered why somebody did not enter a journey; entries are remembered for ever.",
+        description="How long the reason is kept why somebody did not enter a journey; entries are kept permanently.",
     )
 
     retention: Retention = Field(
-        default=Retention(), description="How long what is personal is kept, by class; absent: for ever."
+        default=Retention(), description="How long personal data is kept, by class; absent: forever."
     )
 
     @property

@@ -11,7 +11,7 @@ from domain.conditions.memory import HistoryJudge, compile_condition
 from domain.journeys.definition import JourneyDefinition
 from domain.journeys.exits import exit_reason
 from domain.journeys.flow import id_of
-from domain.journeys.looks import exit_conditions, next_look, wait_conditions
+from domain.journeys.looks import exit_conditions, looks_at_conditions, next_look, wait_conditions
 from domain.journeys.steps import BranchStep, ElseArm, WaitForStep
 from domain.journeys.waiting import CompiledWait, compile_wait
 from domain.journeys.worth import Worth
@@ -19,7 +19,7 @@ from domain.journeys.worth import Worth
 
 @dataclass(frozen=True, slots=True)
 class Deciders:
-    """What the steps of a version decide by, compiled once for all runs: waits and branches by step id.
+    """Waits and branches by step id.
 
     `exits`: conditions that end a run; `met`: those that meet a wait, by position; `looks`: how soon to look again.
     """
@@ -29,12 +29,8 @@ class Deciders:
     exits: tuple[tuple[HistoryJudge, str], ...]
     met: Mapping[str, tuple[tuple[int, HistoryJudge], ...]]
     looks: Mapping[str, timedelta | None]
+    looks_at_conditions: bool
     gives: bool
-
-    @property
-    def looks_at_conditions(self) -> bool:
-        """Whether what happens to the customer may matter though nothing matches it."""
-        return bool(self.exits) or any(self.met.values())
 
     @classmethod
     def of(cls, definition: JourneyDefinition) -> Self:
@@ -49,6 +45,7 @@ class Deciders:
                 for step in steps
             },
             looks={id_of(step): next_look(definition, step) for step in steps},
+            looks_at_conditions=looks_at_conditions(definition),
             gives=Worth().given_by(definition),
         )
 

@@ -14,14 +14,9 @@ from domain.conditions.model import (
     Condition,
     ConsentIs,
     Did,
-    EventIs,
-    InBucket,
     MessageWas,
     PointsAre,
-    SavedIs,
     TierIs,
-    TraitIs,
-    VariantIs,
 )
 from domain.conditions.operators import PERIOD_OPERATORS, Compared, Operator
 from domain.conditions.walk import leaves
@@ -74,7 +69,5 @@ def _lengths(leaf: Condition) -> Iterator[timedelta]:
             yield from (parse_duration(age).longest() for _, age in leaf.ages)
         case PointsAre() | TierIs() | ConsentIs() | MessageWas():  # changed by calls and jobs, which are no events
             yield LONGEST_LOOK
-        case TraitIs() | Did() | AggregateIs() | CartIs() | EventIs() | SavedIs() | VariantIs() | InBucket():
-            pass
-        case _:  # segments and scores, which the checks refuse
+        case _:  # changed by events alone; the checks refuse segments and scores
             pass

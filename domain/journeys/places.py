@@ -32,31 +32,19 @@ def steps_with_places(definition: JourneyDefinition) -> Iterator[tuple[Step, Pla
 
 
 def conditions_with_places(definition: JourneyDefinition) -> Iterator[tuple[Condition, Place]]:
-    """Every condition: the entry's, a schedule's audience, exits, the arms of branches, alternatives of waits."""
+    """Every condition: the entry's, a schedule's audience, exits, alternatives of waits, the arms of branches."""
     if definition.enter.if_ is not None:
         yield definition.enter.if_, Place("/enter/if")
     for entry in definition.enter.entries:
         if isinstance(entry, ScheduleEntry):
             yield entry.audience, Place("/enter/on/audience")
-    for position, match in enumerate(definition.exit):
+    for match, place in matches_with_places(definition):
         if isinstance(match, ConditionMatch):
-            yield match.if_, Place(f"/exit/{position}/if")
+            yield match.if_, place.within("/if")
     for step, place in steps_with_places(definition):
-        yield from _conditions_of(step, place)
-
-
-def _conditions_of(step: Step, place: Place) -> Iterator[tuple[Condition, Place]]:
-    match step:
-        case BranchStep(branch=arms):
-            for position, arm in enumerate(arms):
-                if isinstance(arm, IfArm):
-                    yield arm.if_, place.within(f"/branch/{position}/if")
-        case WaitForStep(wait_for=body):
-            for position, alternative in enumerate(body.any):
-                if isinstance(alternative, ConditionMatch):
-                    yield alternative.if_, place.within(f"/wait_for/any/{position}/if")
-        case _:
-            pass
+        for position, arm in enumerate(step.branch if isinstance(step, BranchStep) else ()):
+            if isinstance(arm, IfArm):
+                yield arm.if_, place.within(f"/branch/{position}/if")
 
 
 def matches_with_places(definition: JourneyDefinition) -> Iterator[tuple[Match, Place]]:

@@ -42,7 +42,7 @@ from domain.simulations import Costs, LoggedStep
 
 DONE = StepOutcome(kind=OutcomeKind.DONE)
 
-_LONGEST_LOOK, _MOST_DOUBLED = timedelta(days=1), 12
+_RAREST_LOOK, _MOST_DOUBLED = timedelta(days=1), 12
 """While nothing happens a simulated run looks at its conditions ever more rarely: that keeps long periods fast."""
 
 
@@ -175,7 +175,7 @@ class SimulatedRun:
     async def stand(self, step: Step, outcome: StepOutcome) -> None:
         """Hand the clock back until it shows `outcome.at` or the time of the next look, or an event meets the wait."""
         look = self.deciders.looks[id_of(step)]
-        looked_at = None if look is None else self.world.now + min(look * 2**self._looks, _LONGEST_LOOK)
+        looked_at = None if look is None else self.world.now + min(look * 2**self._looks, _RAREST_LOOK)
         self._looks = min(self._looks + 1, _MOST_DOUBLED)
         await _Stands(min(filter(None, (outcome.at, looked_at)), default=None))
 
