@@ -81,7 +81,7 @@ class CommunityLevelAnswer(BaseModel):
 
 
 class CommunityAnswer(BaseModel):
-    """What all members have come to together."""
+    """The total of all members."""
 
     figure: Number
     reached: list[CommunityLevelAnswer]
@@ -198,7 +198,7 @@ class ChallengeTrial(BaseModel):
     members: int
     levels: list[TrialLevel]
     points: int
-    already_given: int = Field(description="Completions beside these that earlier versions gave: none is given again.")
+    already_given: int = Field(description="Completions besides these that earlier versions gave: none is given again.")
     sample: list[str]
     complete: bool = Field(description="Everybody was looked at; false: the shop has too many customers for a try.")
 

@@ -1,4 +1,4 @@
-"""What challenges gave, for staff: who completed what, and what it came to."""
+"""What challenges gave, for staff: who completed what, and the totals."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class CompletionAnswer(BaseModel):
 
 
 class LevelTotal(BaseModel):
-    """What one level came to. What was revoked counts in `revoked` only."""
+    """Totals of one level. What was revoked counts in `revoked` only."""
 
     level: str
     members: int
@@ -94,7 +94,7 @@ class LevelTotal(BaseModel):
 
 
 class ChallengeTotals(BaseModel):
-    """What a challenge came to, in a period or altogether."""
+    """Totals of a challenge, in a period or altogether."""
 
     challenge: str
     period: str | None
@@ -123,7 +123,7 @@ async def list_completions(
     return page(rows, wanted, CompletionAnswer.of, _place)
 
 
-@router.get("/{key}/totals", dependencies=READ, summary="What a challenge came to")
+@router.get("/{key}/totals", dependencies=READ, summary="Totals of a challenge")
 async def get_challenge_totals(*, key: Key, session: Reading, period: Period = None) -> ChallengeTotals:
     """Members, completions and what they were given, by level; of one period, or of all. Also of archived ones."""
     await _need(session, key)

@@ -157,7 +157,7 @@ class DrawProof(BaseModel):
 
     @classmethod
     def of(cls, row: ContestDraw, definition: ContestDefinition, places: Sequence[ContestPlace]) -> Self:
-        """The secret is told once the draw is made, and not before."""
+        """The secret is shown once the draw is made, and not before."""
         tickets = None if row.list is None else read_list(row.list)
         return cls(
             contest=row.contest,

@@ -97,8 +97,8 @@ class UseWish(_Codes):
 
 
 class ReleaseWish(_Codes):
-    """An order that comes to nothing: without codes everything is given back. With `amount` so much of what one gift
-    card paid for it.
+    """An order that is not completed: without codes everything is given back. With `amount`, that much of what one
+    gift card paid for it.
     """
 
     order_id: OrderId
@@ -135,7 +135,7 @@ class ValidateAnswer(BaseModel):
 
     @classmethod
     def of(cls, found: PricedCart, codes: Sequence[str], cart: Cart) -> Self:
-        """From the cart and what its codes came to, in the order they were asked for."""
+        """From the cart and what its codes take off, in the order they were asked for."""
 
         def money(amount: int) -> MoneyAnswer:
             return MoneyAnswer(amount=amount, currency=cart.currency)

@@ -58,7 +58,7 @@ class EventAnswer(BaseModel):
 
 
 class OrderAnswer(BaseModel):
-    """One order as its events have told it so far."""
+    """One order as its events have reported it so far."""
 
     order_id: str
     state: str

@@ -42,7 +42,7 @@ class FactorAnswer(BaseModel):
 
 
 class RuleAnswer(BaseModel):
-    """What one rule would pay, and why. `wanted` is what it came to before its limit, `exact` before rounding."""
+    """What one rule would pay, and why. `wanted` is the amount before its limit, `exact` before rounding."""
 
     rule: str
     name: str | None
@@ -114,7 +114,7 @@ class TrialSample(BaseModel):
 
 
 class TrialAnswer(BaseModel):
-    """What the draft would have paid for what was recorded, beside what was really paid for it (`paid_then`)."""
+    """What the draft would have paid for what was recorded, next to what was really paid for it (`paid_then`)."""
 
     start: datetime = Field(serialization_alias="from")
     end: datetime = Field(serialization_alias="to")

@@ -32,7 +32,7 @@ _SENT_AT: Schema = {"description": "When it left by the sender's clock, which is
 _SOMEBODY = [{"required": [name], "properties": {name: _NAMED_ID}} for name in ("userId", "anonymousId")]
 
 _SHARED: Schema = {
-    "messageId": {**_ID, "description": "Taken once per source, for ever"},
+    "messageId": {**_ID, "description": "Taken once per source, forever"},
     "userId": _ID,
     "anonymousId": _ID,
     "timestamp": _TIME,

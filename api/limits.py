@@ -24,7 +24,7 @@ class IngestLimits:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How many requests one key may make: `per_second` for ever, and `burst` at once."""
+    """How many requests one key may make: `per_second` forever, and `burst` at once."""
 
     per_second: float = 5_000
     burst: int = 20_000

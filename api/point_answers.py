@@ -238,7 +238,7 @@ class RateAnswer(BaseModel):
 
 
 class LiabilityAnswer(BaseModel):
-    """What a programme's points come to. Moves in `[from, to)` by when they took effect; the rest as of `to`.
+    """Totals of a programme's points. Moves in `[from, to)` by when they took effect; the rest as of `to`.
 
     `liability` is outstanding points x cost per point x expected redemption rate, which is that of the points whose end
     is known (all are expected to be redeemed while none is); null where the programme gives points no value.

@@ -34,7 +34,7 @@ class SignalsWish(Wish):
     payment: Text | None = Field(default=None, description="A fingerprint of the means of payment.")
 
     def known(self, *, truncate_ip: bool) -> dict[SignalKind, str]:
-        """Those that were told, the address as its network alone where addresses are truncated."""
+        """Those that were reported, the address as its network alone where addresses are truncated."""
         told = {SignalKind(name): value for name, value in self.model_dump(exclude_none=True).items()}
         if truncate_ip and self.ip is not None:
             told[SignalKind.IP] = truncate_address(self.ip)

@@ -48,7 +48,7 @@ class Catalogue(BaseModel):
 @_documents.post("/{key}/codes", dependencies=[requires(Scope.LOYALTY_WRITE)], summary="Load codes into its pool")
 @body_limit(1_000_000)
 async def load_reward_codes(key: Key, wish: CodesToLoad, session: Writing, caller: Caller, as_of: AsOf) -> CodesLoaded:
-    """A code belongs to one reward and later to one customer, for ever: those that exist already are left alone."""
+    """A code belongs to one reward and later to one customer, forever: those that exist already are left alone."""
     await _must_exist(session, key)
     codes = list(dict.fromkeys(normal_code(code) for code in wish.codes))
     loaded = await coupons.load_codes(session, key, codes)

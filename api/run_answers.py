@@ -32,7 +32,7 @@ class DoubtAnswer(BaseModel):
 
 
 class SilenceAnswer(BaseModel):
-    """Which exit a browser told of, by which event and when. No message leaves until the run has given something."""
+    """Which exit a browser reported, by which event and when. No message leaves until the run has given something."""
 
     reason: str
     event_id: UUID

@@ -68,7 +68,7 @@ _SHOWN = 200
 
 
 class ShareWish(BaseModel):
-    """What is shared, and where its link shall lead. `event` is told anew once the share is verified."""
+    """What is shared, and where its link shall lead. `event` is sent again once the share is verified."""
 
     model_config = ConfigDict(extra="forbid")
 

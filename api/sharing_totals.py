@@ -1,4 +1,4 @@
-"""What referrals and shared links of a period came to."""
+"""Totals of a period's referrals and shared links."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def get_referral_totals(*, session: Reading, as_of: AsOf, from_: From = No
     return ReferralTotals.of(period.start, period.end, await funnel(session, period.start, period.until))
 
 
-@router.get("/v1/shares/totals", tags=["sharing"], dependencies=READ, summary="What shared links came to")
+@router.get("/v1/shares/totals", tags=["sharing"], dependencies=READ, summary="Totals of shared links")
 async def get_share_totals(*, session: Reading, as_of: AsOf, from_: From = None, to: To = None) -> ShareTotals:
     """Of links made in the period, by action."""
     period = _period(from_, to, as_of)

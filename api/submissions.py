@@ -36,7 +36,7 @@ ById = TypeAdapter(tuple[UUID])
 
 
 class SubmissionWish(BaseModel):
-    """What a customer says to have done. `event` is told as verified once a person approves."""
+    """What a customer claims to have done. `event` is sent as verified once a person approves."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -28,7 +28,7 @@ from domain.wire_addresses import needs_smtputf8
 
 HOST = "https://api.sendgrid.com"
 TIMEOUT = 10.0
-"""Seconds; the client itself would wait for ever."""
+"""Seconds; the client itself would wait forever."""
 _TOTAL = 1.2
 """How many time-outs a call may last in all, however slowly its answer comes."""
 _THREADS = 256

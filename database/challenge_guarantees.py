@@ -37,7 +37,7 @@ PAID: Final = """
     )
 """
 
-# What members came to together, against their own figures (`challenge_totals.py`).
+# The total of all members, against their own figures (`challenge_totals.py`).
 TOTALS: Final = """
     SELECT challenge || '/' || period
     FROM (

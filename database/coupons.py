@@ -1,6 +1,6 @@
 """Coupons: codes that are good for a discount, and their uses, each a row that is held, used or released.
 
-A code is one row for ever, so it never has two owners: pooled codes wait for one, active ones may be used, void ones
+A code is one row forever, so it never has two owners: pooled codes wait for one, active ones may be used, void ones
 never again.
 """
 

@@ -1,4 +1,4 @@
-"""Message ids of events that went with erased people, as keyed hashes: a replay of one is recognised for ever."""
+"""Message ids of events that went with erased people, as keyed hashes: a replay of one is recognised forever."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ QUESTIONS = (
     Question("points", "every hold ends once, whole", ledger_guarantees.HOLDS),
     Question("points", "nothing is due for longer than a day", ledger_guarantees.SETTLED),
     Question("points", "nobody who was erased has points", ledger_guarantees.FORFEITED),
-    Question("points", "every decision about earning has paid what it came to", ledger_guarantees.PAID),
+    Question("points", "every decision about earning has paid its amount", ledger_guarantees.PAID),
     Question("points", "points that paid for an order came back with it", ledger_guarantees.CAME_BACK),
     Question("G27", "no run that a browser led on gave anything but what its step allows", untrusted_runs.GIFTS),
     Question("rewards", "no more of a reward is handed out than was taken from stock", reward_guarantees.STOCK),
@@ -132,7 +132,7 @@ QUESTIONS = (
     Question("referrals", "an order that is gone qualifies nobody", referral_guarantees.QUALIFIED),
     Question("tiers", "no period has been over for longer than a day", tier_guarantees.CLOSED),
     Question("challenges", "a completion's points are in the ledger", challenge_guarantees.PAID),
-    Question("challenges", "what members came to together is the sum of their figures", challenge_guarantees.TOTALS),
+    Question("challenges", "the total of all members is the sum of their figures", challenge_guarantees.TOTALS),
 )
 
 

@@ -1,6 +1,6 @@
 """What breaks a guarantee about messages, asked of live data: by when a provider was called, not by what was meant.
 
-Those of the last 32 days are looked at: a breach is found by the nightly look after it, and is not shown for ever.
+Those of the last 32 days are looked at: a breach is found by the nightly look after it, and is not shown forever.
 A message's call began at `called_at`; older releases kept only when they decided to call (`attempting_at`).
 """
 

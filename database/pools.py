@@ -1,4 +1,4 @@
-"""How many connections a process holds, and how long it lets each wait: so that nobody waits for ever."""
+"""How many connections a process holds, and how long it lets each wait: so that nobody waits forever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Personal codes of customers, and how often their links were followed. A code has one owner for ever."""
+"""Personal codes of customers, and how often their links were followed. A code has one owner forever."""
 
 from __future__ import annotations
 

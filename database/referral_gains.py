@@ -1,4 +1,4 @@
-"""What the two sides of a referral get, and how it is taken back. Keys are natural: (referral, side), once for ever."""
+"""What the two sides of a referral get, and how it is taken back. Keys are natural: (referral, side), once forever."""
 
 from __future__ import annotations
 

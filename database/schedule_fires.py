@@ -1,4 +1,4 @@
-"""Times at which a schedule entry came round, and how far its audience has entered: each counts once, for ever."""
+"""Times at which a schedule entry came round, and how far its audience has entered: each counts once, forever."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from domain.shares import APPROVED, ORDERED, REJECTED, SHARED, VERIFIED_BY, Subm
 
 
 async def verify_share(session: WriteSession, share: ShareLink, as_of: datetime) -> None:
-    """Somebody else came by a link, which is locked: it counts once, for ever."""
+    """Somebody else came by a link, which is locked: it counts once, forever."""
     if share.verified_at is not None:
         return
     share.verified_at = as_of

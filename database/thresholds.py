@@ -41,7 +41,7 @@ async def watch_thresholds(session: WriteSession, journey: str, thresholds: Coll
 async def tell_crossings(session: WriteSession, programme: str, book: Book, as_of: datetime, *, depth: int = 0) -> None:
     """Announce every threshold that the transactions of a book have crossed; its accounts are locked.
 
-    `depth`: of the chain of journeys that moved the points, so that they cannot start one another for ever.
+    `depth`: of the chain of journeys that moved the points, so that they cannot start one another forever.
     """
     if not book.is_watched:
         return

@@ -27,7 +27,7 @@ Days = Annotated[WholeNumber, Field(le=36_500)] | None
 
 
 class Retention(Document):
-    """Days for each class; absent: for ever. The least is what retries, reports of providers and late events need."""
+    """Days for each class; absent: forever. The least is what retries, reports of providers and late events need."""
 
     event_context_days: Days = Field(
         default=None,

@@ -176,7 +176,7 @@ class RewardDefinition(Document):
     codes: Literal["pool", "none"] | GeneratedCodes | None = Field(
         default=None, description="Absent: generated for what is used as a coupon, none for all else."
     )
-    lasts: PeriodText | None = Field(default=None, description="How long it can be used once issued; absent: for ever.")
+    lasts: PeriodText | None = Field(default=None, description="How long it can be used once issued; absent: forever.")
     stacking: Group | None = None
     minimum: Money | None = None
     lines: list[Predicate] = Field(default_factory=list, max_length=50, description="The cart's lines it is good for.")

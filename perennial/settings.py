@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         description="How customers' browsers reach the API: in unsubscribe, click and open links",
     )
     templates_dir: Path = Field(
-        default=PROJECT / "templates", description="Built-in journeys and templates; installed beside the program"
+        default=PROJECT / "templates", description="Built-in journeys and templates; installed next to the program"
     )
 
     journal_dir: Path | None = Field(

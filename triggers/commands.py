@@ -161,7 +161,7 @@ async def put_schedule(
 ) -> bool:
     """Create the schedule, or make the one that is there like this; whether it is new.
 
-    A schedule that says nothing of `paused` is ours for ever: it begins at once, and whether ops have paused it stays.
+    A schedule that says nothing of `paused` is ours forever: it begins at once, and whether ops have paused it stays.
     """
     schedule, is_ours = _schedule_of(schedule_id, told), "paused" not in told
     try:

@@ -1,4 +1,4 @@
-"""Temporal Schedules that a deployment has one of for ever; the reconciler keeps them (triggers/reconciler.py)."""
+"""Temporal Schedules that a deployment has one of forever; the reconciler keeps them (triggers/reconciler.py)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ MESSAGES_QUEUE = "messages"
 
 _DECISION = LocalActivityConfig(
     start_to_close_timeout=timedelta(seconds=15),
-    # A database that is away costs time, not runs: local retries for a while, then timers, for ever.
+    # A database that is away costs time, not runs: local retries for a while, then timers, forever.
     local_retry_threshold=timedelta(seconds=10),
     retry_policy=RetryPolicy(
         initial_interval=timedelta(milliseconds=200), backoff_coefficient=2, maximum_interval=timedelta(minutes=1)

@@ -67,7 +67,7 @@ def _of_metric(definition: ChallengeDefinition, seen: Seen) -> Iterator[Finding]
             message = f"{path!r} leads nowhere: {NOTHING_IS_CALCULATED}."
         yield Finding(code="unknown_path", pointer=pointer, message=message)
     if definition.repeat and COMPLETED in definition.event_names:
-        message = f"Challenges that repeat may not measure {COMPLETED}: two of them would complete each other for ever."
+        message = f"Challenges that repeat may not measure {COMPLETED}: two of them would complete each other forever."
         yield Finding(code="counts_itself", pointer="/repeat", message=message)
 
 

@@ -230,7 +230,7 @@ def _waits(definition: JourneyDefinition, around: Surroundings) -> Iterator[Find
             case WaitForStep(wait_for=body):
                 yield from _length(body.timeout, definition, place.within("/wait_for/timeout"))
                 if body.timeout is None:
-                    message = "Without a timeout some customers wait here for ever; add one."
+                    message = "Without a timeout some customers wait here forever; add one."
                     yield _warning("wait_without_timeout", place.within("/wait_for"), message)
             case _:
                 pass

@@ -78,7 +78,7 @@ class Restarted:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Nothing settled the wait; it goes on until `deadline` (None: for ever)."""
+    """Nothing settled the wait; it goes on until `deadline` (None: forever)."""
 
     deadline: datetime | None
 

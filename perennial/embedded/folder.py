@@ -30,7 +30,7 @@ def held(folder: Path) -> Iterator[None]:
             lock.seek(0)
             raise StartFailedError(
                 f"Perennial already runs on {folder} (pid {lock.read().strip()}); stop that one first, "
-                "or set PERENNIAL_DATA_DIR to run a second one beside it."
+                "or set PERENNIAL_DATA_DIR to run a second one next to it."
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))

@@ -117,7 +117,7 @@ async def test_the_redemption_rate_goes_by_what_stays_spent_of_what_stays_issued
 
 
 async def test_the_doctor_finds_a_decision_that_did_not_pay_what_it_came_to(shop: Shop, database: Database) -> None:
-    promise = "every decision about earning has paid what it came to"
+    promise = "every decision about earning has paid its amount"
 
     async def broken() -> list[str]:
         verdicts = await examine(database, shop.now, email_per_second=2, provider="smtp")

@@ -74,7 +74,7 @@ DAMAGES = [
     ),
     (
         "INSERT INTO challenge_total_changes (challenge, period, amount) VALUES ('visitor', '2026-05', 1)",
-        "what members came to together is the sum of their figures",
+        "the total of all members is the sum of their figures",
     ),
     ("UPDATE challenge_completions SET points = points + 1", "a completion's points are in the ledger"),
     ("UPDATE tier_memberships SET tier = 'gold'", "tiers equal a replay of what counts"),
