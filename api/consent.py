@@ -35,6 +35,7 @@ from domain.consent import (
     ConsentState,
     addressed_channel,
 )
+from domain.document import AnyObject
 from domain.events import EventKind, NewEvent
 from domain.ids import new_id
 from domain.keys import Scope
@@ -64,7 +65,7 @@ class ConsentChange(BaseModel):
     ip: Short | None = None
     user_agent: Short | None = None
     url: Short | None = None
-    evidence: dict[str, Any] = Field(default={}, description="Anything else that proves it.")
+    evidence: AnyObject = Field(default={}, description="Anything else that proves it.")
 
     def proof(self) -> dict[str, Any]:
         """The evidence as one object."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from database.earnings import Earning
 from domain.conditions.operators import NameText
+from domain.document import AnyObject
 from domain.earning import Decision, Factor
 from domain.instants import Instant
 from domain.trials import Trial
@@ -22,7 +23,7 @@ class EarningWish(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     event: NameText = "Order Completed"
-    properties: dict[str, Any] = Field(default={}, description="As the event would carry them.")
+    properties: AnyObject = Field(default={}, description="As the event would carry them.")
     customer_id: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
         default=None, description="Whose tier, limits and history count; absent: somebody new."
     )

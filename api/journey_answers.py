@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.run_answers import RunAnswer
 from database.journeys import EntryDecision
 from database.run_changes import RunChange, RunChangeKind
+from domain.document import AnyObject
 from domain.funnels import Funnel, StepCounts
 from domain.journeys.definition import JourneyDefinition
 
@@ -21,7 +22,7 @@ class EnterWish(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     customer_id: str = Field(min_length=1, max_length=1_000)
-    properties: dict[str, Any] = {}
+    properties: AnyObject = {}
 
 
 class EnterAnswer(BaseModel):

@@ -21,6 +21,7 @@ from database.session import ReadSession
 from database.suppression_lists import suppressions_about
 from domain.addresses import Standing
 from domain.consent import ConsentState
+from domain.document import AnyObject
 
 
 class IdentityAnswer(BaseModel):
@@ -106,7 +107,7 @@ class ProfileChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    traits: dict[str, Any]
+    traits: AnyObject
 
 
 async def read_profile(

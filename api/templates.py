@@ -27,6 +27,7 @@ from database.session import ReadSession
 from database.shop_settings import shop_settings
 from database.templates import KIND, frame_of
 from domain.consent import MARKETING
+from domain.document import AnyObject
 from domain.documents import DocumentState
 from domain.drafts import read_draft
 from domain.emails import sender_line
@@ -50,7 +51,7 @@ class PreviewWish(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     customer_id: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    sample: dict[str, Any] | None = None  # any JSON: parts of the context
+    sample: AnyObject | None = None  # any JSON: parts of the context
     locale: Language | None = Field(default=None, description="A language, instead of the customer's own")
     purpose: Purpose = Field(
         default=MARKETING, description="Of the journey that sends it; all but transactional mail shows a way out."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, GetJsonSchemaHandler
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -20,6 +20,17 @@ def _is_a_number(value: Any) -> Any:  # any JSON
 
 WholeNumber = Annotated[int, BeforeValidator(_is_a_number)]
 """What JSON Schema calls an integer: 3 and 3.0, but neither "3" nor true."""
+
+
+def _as_object(value: Any) -> Any:  # any JSON
+    return {} if value == [] else value
+
+
+AnyObject = Annotated[
+    dict[str, Any],
+    BeforeValidator(_as_object, json_schema_input_type=dict[str, Any] | Annotated[list[Any], Field(max_length=0)]),
+]
+"""Any JSON object. PHP writes an empty one as an empty array."""
 
 
 def _as_tuple(value: Any) -> Any:  # any JSON

@@ -202,6 +202,19 @@ async def test_a_call_enters_a_customer_once_while_the_run_is_active(
     assert [seen["outcome"] for seen in explained["considered"]] == ["kept_out", "entered"]
 
 
+async def test_phps_empty_array_enters_a_customer_without_properties(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await publish(client, CART)
+    await make_customer(database, "ann")
+
+    entered = await client.post("/v1/journeys/cart/enter", json={"customer_id": "ann", "properties": []})
+    refused = await client.post("/v1/journeys/cart/enter", json={"customer_id": "ann", "properties": ["c1"]})
+
+    assert (entered.status_code, entered.json()["entered"]) == (200, True)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/properties")
+
+
 async def test_answers_about_a_customer_are_kept_under_the_customers_name(
     client: httpx.AsyncClient, database: Database
 ) -> None:
