@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -157,6 +158,14 @@ async def completions_of(
     order = (ChallengeCompletion.completed_at, ChallengeCompletion.challenge, ChallengeCompletion.round)
     statement = statement.order_by(*order, ChallengeCompletion.reached_at, ChallengeCompletion.level)
     return list((await session.execute(statement.execution_options(populate_existing=True))).scalars())
+
+
+def by_customer(completed: Iterable[ChallengeCompletion]) -> Mapping[UUID, Sequence[ChallengeCompletion]]:
+    """What each customer completed; nothing of those who completed nothing."""
+    found: defaultdict[UUID, list[ChallengeCompletion]] = defaultdict(list)
+    for row in completed:
+        found[row.customer_id].append(row)
+    return found
 
 
 async def keep_completions(session: WriteSession, rows: Sequence[ChallengeCompletion]) -> None:

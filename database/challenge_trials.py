@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 
 from database.challenge_events import Wanted, recorded_events
-from database.challenge_progress import ChallengeCompletion, completions_of
+from database.challenge_progress import ChallengeCompletion, by_customer, completions_of
 from database.challenges import LiveChallenge, published_challenge
 from database.session import ReadSession
 from domain.challenges.definition import ChallengeDefinition, ChallengeLevel
@@ -68,13 +68,13 @@ async def trial(
     async for page in _pages(session, definition):
         ids = [row.id for row in page]
         recorded = await recorded_events(session, [Wanted(id_, definition.event_names) for id_ in ids])
-        completed = await completions_of(session, ids, [challenge.key])
+        completed = by_customer(await completions_of(session, ids, [challenge.key]))
         for row in page:
             own = profile_of(row.traits, row.trait_times, row.observed).trusted_zone
             zone = resolve_zone(None if definition.is_shared else own, shop_zone)
             facts = [fact for event in recorded[row.id] if (fact := challenge.read_fact(event, zone))]
             found.members += bool(facts)
-            reached = _new(challenge, row.id, standings(definition, facts, as_of), completed, zone)
+            reached = _new(challenge, standings(definition, facts, as_of), completed[row.id], zone)
             _add(found, row.external_id, reached)
         if found.members >= MOST_MEMBERS:
             found.is_complete = False
@@ -94,14 +94,13 @@ _Reached = tuple[ChallengeLevel, bool]  # whether it is new
 
 def _new(
     challenge: LiveChallenge,
-    customer_id: UUID,
     found: Mapping[str, Standing],
     completed: Sequence[ChallengeCompletion],
     zone: ZoneInfo,
 ) -> list[_Reached]:
     """The levels that a member reached."""
     levels = {level.level: level for level in challenge.definition.levels}
-    given = challenge.given_to(customer_id, completed, zone)
+    given = challenge.given(completed, zone)
     known = {(each.period, each.level, each.round) for each in given}
     return [
         (

@@ -8,7 +8,6 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -48,8 +47,10 @@ class LiveChallenge:
         """What one event contributes."""
         return fact_reader(self.definition, self.since)
 
-    def given_to(self, customer_id: UUID, completed: Iterable[ChallengeCompletion], zone: ZoneInfo) -> list[Given]:
-        """What a member has from all versions. `zone`: whose calendar counts if the challenge names none."""
+    def given(self, completed: Iterable[ChallengeCompletion], zone: ZoneInfo) -> list[Given]:
+        """What a member has from all versions, of all that they `completed`. `zone`: whose calendar counts if the
+        challenge names none.
+        """
         zone = ZoneInfo(self.definition.zone) if self.definition.zone else zone
         return [
             Given(
@@ -57,7 +58,7 @@ class LiveChallenge:
                 day=row.reached_at.astimezone(zone).date(),
             )
             for row in completed
-            if (row.challenge, row.customer_id, row.revoked_at) == (self.key, customer_id, None)
+            if row.challenge == self.key and row.revoked_at is None
         ]
 
 

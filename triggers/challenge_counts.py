@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from database.challenge_progress import ChallengeCompletion, ChallengeProgress
+from database.challenge_progress import ChallengeCompletion, ChallengeProgress, by_customer
 from database.challenges import LiveChallenge
 from domain.challenges.facts import Fact, RecordedEvent
 from domain.challenges.progress import Standing, go_on, standings
@@ -22,7 +22,7 @@ class Known:
         self._rows: dict[tuple[str, UUID], list[ChallengeProgress]] = {}
         for row in stored:
             self._rows.setdefault((row.challenge, row.customer_id), []).append(row)
-        self._completed = completed
+        self._completed = by_customer(completed)
         self._given = {
             (row.challenge, row.customer_id, row.period, row.level, row.round)
             for row in completed
@@ -38,7 +38,7 @@ class Known:
         is_counted = all(row.version == challenge.version and row.last_at < from_ for row in rows)
         if not is_counted:
             return False
-        given = challenge.given_to(customer_id, self._completed, zone)
+        given = challenge.given(self._completed[customer_id], zone)
         return all(self._is_given(challenge, row, given) for row in rows)
 
     def added(

@@ -20,6 +20,7 @@ from database.challenge_progress import (
     ChallengeCompletion,
     ChallengeProgress,
     ProgressRow,
+    by_customer,
     completions_of,
     forget_progress,
     progress_of,
@@ -275,14 +276,14 @@ def _row(touch: Touch, standing: Standing) -> ProgressRow:
 
 
 async def _settle(wave: Wave, counted: Sequence[_Counted], stored: Sequence[ChallengeCompletion]) -> None:
-    known = {place_of(row): row for row in stored}
+    known, completed = {place_of(row): row for row in stored}, by_customer(stored)
     changed: list[Completed] = []
     for each in counted:
         challenge, customer = each.touch.challenge, each.touch.customer
-        if challenge.is_paused or not _has_required(challenge, customer, stored):
+        if challenge.is_paused or not _has_required(challenge, completed[customer.id]):
             continue
         levels = {level.level: level for level in challenge.definition.levels}
-        given = challenge.given_to(customer.id, stored, _zone(wave, each.touch))
+        given = challenge.given(completed[customer.id], _zone(wave, each.touch))
         for period, standing in each.found.items():
             for one in standing.reached:
                 place = Place(challenge.key, period, one.level, one.round, customer.id)
@@ -293,7 +294,7 @@ async def _settle(wave: Wave, counted: Sequence[_Counted], stored: Sequence[Chal
     await give(wave, changed)
 
 
-def _has_required(challenge: LiveChallenge, customer: BatchCustomer, stored: Sequence[ChallengeCompletion]) -> bool:
+def _has_required(challenge: LiveChallenge, completed: Sequence[ChallengeCompletion]) -> bool:
     """Whether the member has completed, at any level and time, each challenge that this one requires."""
-    done = {row.challenge for row in stored if row.customer_id == customer.id and row.revoked_at is None}
+    done = {row.challenge for row in completed if row.revoked_at is None}
     return set(challenge.definition.requires) <= done

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from database.announcements import Announcement, announce
 from database.badges import has_room, lock_badges
-from database.challenge_progress import ChallengeCompletion, completions_of, keep_completions
+from database.challenge_progress import ChallengeCompletion, by_customer, completions_of, keep_completions
 from database.won_prizes import level_prize, rank_prize
 from domain.challenges import told
 from domain.challenges.definition import ChallengeLevel, ChallengePrize
@@ -114,22 +114,22 @@ async def hand_out(wave: Wave, events: Sequence[BatchEvent]) -> None:
     """Each prize once, however often the event is told."""
     members = {event.customer.id for event in events}
     rows = await completions_of(wave.session, members)
-    known = {place_of(row) for row in rows}
+    known, theirs = {place_of(row) for row in rows}, by_customer(rows)
     completed: list[Completed] = []
     for event in events:
         won = await _won(wave, event)
-        if won is not None and place_of(won.row) not in known and not _was_given(wave, won, rows):
+        if won is not None and place_of(won.row) not in known and not _was_given(wave, won, theirs[event.customer.id]):
             known.add(place_of(won.row))
             completed.append(won)
     await give(wave, completed)
 
 
-def _was_given(wave: Wave, won: Completed, rows: Sequence[ChallengeCompletion]) -> bool:
+def _was_given(wave: Wave, won: Completed, completed: Sequence[ChallengeCompletion]) -> bool:
     """Whether the member has this level of a community from an earlier version, under another name or calendar."""
     challenge = wave.published.challenges.get(won.row.challenge)
     if challenge is None or not isinstance(won.prize, ChallengeLevel):
         return False
-    given = challenge.given_to(won.row.customer_id, rows, resolve_zone(None, wave.shop.zone))
+    given = challenge.given(completed, resolve_zone(None, wave.shop.zone))
     return was_given(challenge.definition, won.prize, won.row.period, won.row.round, given)
 
 
