@@ -5,7 +5,7 @@ The refunds themselves are kept beside their orders: orders.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,10 +13,8 @@ from sqlalchemy import select, text
 
 from database.base import among
 from database.earnings import Earning, Stored, stored
-from database.events import Event
 from database.orders import Order, Refund
 from database.session import ReadSession
-from domain.commerce import OrderFold
 from domain.earning import Unpaid
 
 
@@ -38,15 +36,6 @@ async def namesakes(session: ReadSession, programme: str, order_ids: Collection[
         Earning.programme == programme, among(Earning.order_id, order_ids), Earning.reason == Unpaid.ONCE
     )
     return {(order_id or "", customer_id) for order_id, customer_id in await session.execute(told)}
-
-
-async def cancelled_by(session: ReadSession, orders: Iterable[OrderFold]) -> dict[str, UUID]:
-    """Under whose id each of these orders was cancelled last, by the order's id. Relies on pk_events."""
-    words = {order.order_id: order.writers["cancelled"] for order in orders if "cancelled" in order.writers}
-    told_by = {UUID(event_id): order_id for order_id, (_, sent, event_id) in words.items() if sent}
-    told = select(Event.id, Event.customer_id).where(among(Event.id, told_by))
-    rows = await session.execute(told) if told_by else ()
-    return {told_by[event_id]: customer_id for event_id, customer_id in rows if customer_id is not None}
 
 
 # Whoever an order belongs to, whose word it stands by, whoever earned by it, and whose points paid for it. Relies on

@@ -32,17 +32,25 @@ class Returns:
         """What was lost of the points that a decision paid."""
         if order_id is None or not (self.refunds.get(order_id) or order_id in self.cancelled_at):
             return []
-        order = self.orders.get(order_id) or frozen.as_order(order_id, customer_id)
-        theirs = self._without(self.strangers - {(order_id, customer_id)}, order_id)
+        order, theirs = self._of(frozen, order_id, customer_id)
         return theirs.of_order(
             order, earned_at, frozen.points, lambda standing, told: taken_back(frozen, standing, told)
         )
 
-    def _without(self, strangers: Set[tuple[str, UUID]], order_id: str) -> Returns:
-        """What came back of an order without what strangers say."""
+    def taken(self, frozen: Frozen, order_id: str, customer_id: UUID) -> int:
+        """How many of the points that a decision paid are gone by now."""
+        order, theirs = self._of(frozen, order_id, customer_id)
+        return taken_back(frozen, order, theirs.refunds[order_id])
+
+    def _of(self, frozen: Frozen, order_id: str, customer_id: UUID) -> tuple[OrderFold, Returns]:
+        """The order of a decision, and what came back of it: both without what strangers say."""
+        order = self.orders.get(order_id) or frozen.as_order(order_id, customer_id)
+        strangers = self.strangers - {(order_id, customer_id)}
         told = [each for each in self.refunds.get(order_id, ()) if (order_id, each.customer_id) not in strangers]
-        is_strangers = (order_id, self.cancelled_by.get(order_id)) in strangers
-        return replace(self, refunds={order_id: told}, cancelled_at={} if is_strangers else self.cancelled_at)
+        theirs = replace(self, refunds={order_id: told})
+        if (order_id, self.cancelled_by.get(order_id)) in strangers:
+            return replace(order, cancelled=False), replace(theirs, cancelled_at={})
+        return order, theirs
 
     def of_order(self, order: OrderFold, since: datetime, whole: int, taken: TakenBy) -> list[Loss]:
         """What was lost of something that counts `since` then, and not before that. `whole`: all of it."""

@@ -8,19 +8,18 @@ referrals and challenges look at the order as it stands.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 from database import refunds, spent_points
 from database.announcements import Announcement, announce
 from database.earnings import Stored
-from database.orders import orders_by_id, refunds_of
 from database.refunds import Owner
+from database.returns import returns_of
 from domain.commerce import MAKES_ORDERS, text_id
 from domain.lateness import returned_at
 from domain.programmes.rules import Clawback
-from domain.refunds import ORDER_REVISED, taken_back
+from domain.refunds import ORDER_REVISED
 from triggers.batch import BatchEvent, Wave
 from triggers.paying import Due, pay
 
@@ -102,22 +101,11 @@ async def take_back(wave: Wave, order_ids: Collection[str]) -> None:
     if not rows:
         return
     ids = {row.order_id for row in rows if row.order_id is not None}
-    given_back = await refunds_of(wave.session, ids)
-    orders = await orders_by_id(wave.session, ids)
-    strangers = await refunds.namesakes(wave.session, wave.programme.key, ids)
-    cancelled_by = await refunds.cancelled_by(wave.session, orders.values()) if strangers else {}
+    returns = await returns_of(wave.session, ids, wave.programme.key)
     dues: list[Due] = []
     for row in rows:
-        order_id = row.order_id or ""
-        order = orders.get(order_id) or row.frozen.as_order(order_id, row.customer_id)
-        others = strangers - {(order_id, row.customer_id)}
-        told = [refund for refund in given_back[order_id] if (order_id, refund.customer_id) not in others]
-        if (order_id, cancelled_by.get(order_id)) in others:
-            order = replace(order, cancelled=False)
-        target = taken_back(row.frozen, order, told)
         policy = _policy(wave, row)
-        if policy == "keep":
-            target = 0
+        target = 0 if policy == "keep" else returns.taken(row.frozen, row.order_id or "", row.customer_id)
         if target != row.taken_back:
             dues.append(Due.returned(row, target, may_owe=policy == "deficit"))
     await pay(wave.session, wave.programme.key, dues, wave.as_of)
