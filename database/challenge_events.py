@@ -39,7 +39,8 @@ class Wanted:
 
 # A customer's routed events of some names that count for value, from some time on, with what is left of the order that
 # each tells about: nothing once it was cancelled. `writers`: who else had the last word on something of it; releases
-# before wrote no sent time and no event id there. Relies on ix_events_customer_name; orders by their primary key.
+# before wrote no sent time and no event id there. An order of somebody known who tells of it by the same name is theirs
+# alone. Relies on ix_events_customer_name; orders by their primary key.
 _EVENTS = text(f"""
     SELECT
         events.id, events.customer_id, events.name, events.timestamp, events.sent, events.properties, events.context,
@@ -56,6 +57,12 @@ _EVENTS = text(f"""
     LEFT JOIN orders ON orders.order_id = {ORDER_ID}
         AND events.name IN ('Order Completed', 'Order Updated')
     WHERE events.status = 'routed' AND {VOUCHED}
+        AND (orders.customer_id IS NULL OR orders.customer_id = events.customer_id OR NOT EXISTS (
+            SELECT FROM (SELECT orders.order_id, orders.customer_id AS owner, events.name) AS told
+            JOIN customers ON customers.id = told.owner AND customers.external_id IS NOT NULL
+            JOIN events ON events.customer_id = told.owner AND events.name = told.name
+            WHERE events.status = 'routed' AND {ORDER_ID} = told.order_id AND {VOUCHED}
+        ))
     ORDER BY events.timestamp, events.sent, events.id
 """)  # noqa: S608  a condition, written in our own code
 

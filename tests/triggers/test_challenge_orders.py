@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from database.challenge_guarantees import drifted_progress
+from database.challenge_progress import progress_of
 from tests.challenging import TWO_ORDERS, completions, order, progress, put_live
 from tests.triggers.shop import Shop
 
@@ -98,6 +100,42 @@ async def test_a_change_that_another_id_tells_of_counts_for_whose_order_it_is(sh
     await shop.track("Order Updated", told, anonymous_id="back-office")
 
     assert await progress(shop) == {("spent", "ever"): 6_000}
+    assert await agrees(shop)
+
+
+async def figures(shop: Shop, *users: str) -> list[Decimal]:
+    by_id = {(await shop.customer(user)).id: user for user in users}
+    async with shop.database.read() as session:
+        found = {by_id[row.customer_id]: row.figure for row in await progress_of(session, by_id)}
+    return [found.get(user, Decimal()) for user in users]
+
+
+@pytest.mark.parametrize("first", ["u-1", "u-2"])
+async def test_an_order_under_two_customers_counts_for_the_one_whose_it_is(shop: Shop, first: str) -> None:
+    """Whichever report of it comes first: it is u-1's, who had it an hour before."""
+    await put_live(shop, "challenge", SPENT | {"refunds": "revoke"})
+    shop.later(hours=2)
+    at = {"u-1": shop.now - timedelta(hours=1), "u-2": shop.now}
+    for user in (first, "u-2" if first == "u-1" else "u-1"):
+        await order(shop, "o-1", total=100, user_id=user, timestamp=at[user])
+
+    assert await figures(shop, "u-1", "u-2") == [10_000, 0]
+    assert [row.customer_id for row in await completions(shop) if row.revoked_at is None] == [
+        (await shop.customer("u-1")).id
+    ]
+    assert await agrees(shop)
+
+
+async def test_an_order_that_a_guest_told_of_first_counts_for_whoever_it_is_reported_for(shop: Shop) -> None:
+    await put_live(shop, "challenge", SPENT)
+    await shop.track("Order Completed", {"order_id": "o-1", "total": 100}, anonymous_id="guest")
+    await shop.track("Order Updated", {"order_id": "o-2"}, user_id="back-office")
+
+    for order_id in ("o-1", "o-2"):
+        shop.later(hours=1)
+        await order(shop, order_id, total=100)
+
+    assert await figures(shop, "u-1") == [20_000]
     assert await agrees(shop)
 
 
