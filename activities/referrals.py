@@ -97,8 +97,8 @@ async def reward(session: WriteSession, referral_id: UUID, as_of: datetime) -> b
 
 async def _pay_both(session: WriteSession, row: Referral, referee_id: UUID, as_of: datetime) -> bool:
     programme, live = await version_of(session, row), await live_programme(session)
-    if programme is None or live is None or live.key != programme.key:
-        return False  # nothing moves while the programme is archived
+    if programme is None or live is None:
+        return False  # nothing moves while no programme is live
     people = await referrals.people(session, {row.referrer_id, referee_id})
     if referrals.is_doubtful(row, people) and not people[row.referrer_id].is_same_as(people[referee_id]):
         await referrals.put_to_review(session, row, Suspicion.SAME_CONTACT)
@@ -114,7 +114,7 @@ async def _pay_both(session: WriteSession, row: Referral, referee_id: UUID, as_o
     row.state, row.rewarded_at = ReferralState.REWARDED, as_of
     await session.flush()
     for side in Side:
-        given = await pay(session, row, side, programme, as_of)
+        given = await pay(session, row, side, programme, as_of, payer=live.key)
         await tell(session, row, REWARDED, as_of, sides=[side], properties=given)
     return True
 

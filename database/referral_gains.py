@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import select
 
 from database.documents import DocumentVersion
-from database.points import post
-from database.programmes import KIND, LiveProgramme
+from database.points import payers_of, post
+from database.programmes import KIND, LiveProgramme, programme_keys
 from database.redeeming import withdraw
 from database.redemptions import Redemption, give
 from database.referrals import Referral
@@ -52,9 +52,11 @@ def customer_of(row: Referral, side: Side) -> UUID | None:
 
 
 async def pay(
-    session: WriteSession, row: Referral, side: Side, programme: LiveProgramme, as_of: datetime
+    session: WriteSession, row: Referral, side: Side, programme: LiveProgramme, as_of: datetime, *, payer: str
 ) -> dict[str, Any]:
-    """Give a side what it gets; the caller has locked the customer. Answers what was given, for their event."""
+    """Give a side what it gets by the version that decided; the caller has locked the customer. Answers what was given,
+    for their event. `payer`: the programme that is live, in whose ledger points are.
+    """
     gain, key, customer_id = gain_of(programme, side), _key(row, side), customer_of(row, side)
     given: dict[str, Any] = {}  # JSON
     if gain is None or customer_id is None:
@@ -69,7 +71,7 @@ async def pay(
             source="referral",
             expires_at=expiry(gain.expires or programme.definition.expires, as_of, programme.zone),
         )
-        [moved] = await post(session, programme.key, [credit], as_of)
+        [moved] = await post(session, payer, [credit], as_of)
         given["points"] = moved.points
     if gain.reward is not None:
         answer = await give(session, customer_id, gain.reward, key, as_of)
@@ -82,12 +84,13 @@ async def take_back(session: WriteSession, row: Referral, side: Side, as_of: dat
     """Claw a side's points back, and the reward unless it is used or on its way. The caller has locked the customer."""
     programme, customer_id = await version_of(session, row), customer_of(row, side)
     gain = gain_of(programme, side) if programme is not None else None
-    if gain is None or programme is None or customer_id is None:
+    if gain is None or customer_id is None:
         return
     key = _key(row, side)
-    if gain.points:
+    payer = (await payers_of(session, await programme_keys(session), [key])).get(key) if gain.points else None
+    if gain.points and payer is not None:
         back = Clawback(account=customer_id, key=f"{key}/revoked", of=key, target=gain.points)
-        await post(session, programme.key, [back], as_of)
+        await post(session, payer, [back], as_of)
     redemption_id = await session.scalar(select(Redemption.id).where(Redemption.key == key))
     if redemption_id is not None:
         await withdraw(session, redemption_id, "referral_revoked", as_of)

@@ -41,7 +41,7 @@ PAID: Final = """
     SELECT paid.id::text FROM point_transactions AS paid
     WHERE paid.kind = 'reward' AND paid.source = 'referral' AND NOT EXISTS (
         SELECT FROM referrals CROSS JOIN (VALUES ('referrer'), ('referee')) AS sides (side)
-        WHERE referrals.state IN ('rewarded', 'revoked') AND referrals.programme = paid.programme
+        WHERE referrals.state IN ('rewarded', 'revoked')
           AND paid.key = sha256(
               convert_to(paid.programme, 'UTF8') || '\\x00'::bytea
               || convert_to('referral/' || referrals.id || '/' || sides.side, 'UTF8')

@@ -35,13 +35,15 @@ REFERRAL: Mapping[str, Any] = {
 class ReferringShop(Shop):
     """Customers are named by the shop's own ids."""
 
-    async def publish_programme(self, *, earn: Sequence[Mapping[str, Any]] = (), **referral: Any) -> None:
+    async def publish_programme(
+        self, key: str = "main", *, earn: Sequence[Mapping[str, Any]] = (), **referral: Any
+    ) -> None:
         """Make a programme with these rules and referral terms live."""
         terms = {**REFERRAL, **referral}
-        document = {"programme": "main", "zone": "Europe/Berlin", "earn": list(earn), "referral": terms}
+        document = {"programme": key, "zone": "Europe/Berlin", "earn": list(earn), "referral": terms}
         async with self.database.transaction() as session:
-            row = await documents.lock(session, "programme", "main")
-            row = row or await documents.save_draft(session, "programme", "main", document, self.now)
+            row = await documents.lock(session, "programme", key)
+            row = row or await documents.save_draft(session, "programme", key, document, self.now)
             await documents.add_version(
                 session, row, document=document, state=DocumentState.LIVE, as_of=self.now, by="test"
             )
@@ -99,14 +101,14 @@ class ReferringShop(Shop):
         """Where they stand; with the reason where there is one."""
         return [f"{row.state}({row.reason})" if row.reason else row.state for row in await self.referrals()]
 
-    async def points(self, user_id: str) -> int:
+    async def points(self, user_id: str, programme: str = "main") -> int:
         """What a customer can spend, below zero with a deficit."""
-        return (await self.balance((await self.customer(user_id)).id)).available
+        return (await self.balance((await self.customer(user_id)).id, programme)).available
 
-    async def balance(self, customer_id: UUID) -> Balance:
+    async def balance(self, customer_id: UUID, programme: str = "main") -> Balance:
         """An account as it is now."""
         async with self.database.read() as session:
-            return (await balances(session, "main", [customer_id], self.now)).get(customer_id, Balance())
+            return (await balances(session, programme, [customer_id], self.now)).get(customer_id, Balance())
 
     async def told(self, name: str) -> list[tuple[str, str]]:
         """To whom an event of the product was told, and for which side."""

@@ -231,7 +231,7 @@ def _id_of(told: Mapping[str, Any]) -> UUID | None:
 
 async def _hold(wave: Wave, row: Referral, programme: LiveProgramme) -> None:
     """Count a friend towards the referrer's limit, under the referrer's lock, and begin the hold: by the version that
-    the friend qualified by, whatever is live now. It is paid once its programme is.
+    the friend qualified by, whatever is live now. It is paid once a programme is.
     """
     terms = programme.definition.referral
     if terms is None or row.qualified_at is None or row.referee_id is None:

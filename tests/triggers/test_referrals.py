@@ -144,6 +144,26 @@ async def test_a_hold_that_ends_while_no_programme_is_live_pays_nothing_yet(shop
     assert await shop.states() == ["held"]
 
 
+async def test_a_hold_is_paid_by_another_programme_as_it_was_decided_and_taken_back_from_there(
+    shop: ReferringShop,
+) -> None:
+    await shop.claim("ann", "bob")
+    shop.later(hours=1)
+    await shop.order("bob")
+    await shop.archive_programme()
+    await shop.publish_programme("other", referrer={"points": 1}, referee={"points": 1})
+    shop.later(days=15)
+
+    assert await shop.end_holds() == 1
+    assert [await shop.points(user, "other") for user in ("ann", "bob")] == [500, 100]
+    verdicts = await examine(shop.database, shop.now, email_per_second=5, provider="smtp")
+    assert [each.promise for each in verdicts if not each.is_kept] == []
+
+    await shop.refund("bob")
+    await shop.route()
+    assert [await shop.points(user, "other") for user in ("ann", "bob")] == [0, 0]
+
+
 async def claim_for_a_third(shop: ReferringShop) -> None:
     await shop.sign_up("cid")
     await shop.claim("cid", "bob")
