@@ -82,7 +82,7 @@ async def get_leaderboard(
     period: Period = None,
 ) -> LeaderboardAnswer:
     """Members by their figure. Whoever has the trait `leaderboard_opt_out` is not in it. An archived challenge keeps
-    its boards.
+    its boards; one that was running is final as it stood, without prizes or a `finalised_at`.
     """
     challenge = await published_challenge(session, key)
     if challenge is None:
@@ -105,7 +105,7 @@ async def get_leaderboard(
         challenge=key,
         period=period,
         ties=ties,
-        final=snapshot is not None,
+        final=snapshot is not None or challenge.is_archived,
         finalised_at=snapshot.finalised_at if snapshot else None,
         data=shown.data,
         next_cursor=shown.next_cursor,

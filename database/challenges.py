@@ -32,7 +32,7 @@ KIND = "challenge"
 class LiveChallenge:
     """A version of a challenge, mostly the one that counts now. Paused: nothing is given.
 
-    `since`: the first publication. `heights`: level -> how high it ever was in any version.
+    `since`: the first publication. `heights`: level -> how high it ever was in any version. Archived: nothing counts.
     """
 
     key: str
@@ -41,6 +41,7 @@ class LiveChallenge:
     since: datetime
     is_paused: bool = False
     heights: Mapping[str, int] = field(default_factory=dict)
+    is_archived: bool = False
 
     @cached_property
     def read_fact(self) -> ReadFact:
@@ -122,8 +123,12 @@ def _challenge(row: Any) -> LiveChallenge | None:  # a row of _VERSIONS
     if definition is None:
         return None
     heights = {level: int(at) for level, at in row.heights.items()}
-    is_paused = row.state == DocumentState.PAUSED
-    return LiveChallenge(row.key, row.version, definition, row.published_at, is_paused, heights)
+    return LiveChallenge(
+        *(row.key, row.version, definition, row.published_at),
+        is_paused=row.state == DocumentState.PAUSED,
+        heights=heights,
+        is_archived=row.state == DocumentState.ARCHIVED,
+    )
 
 
 async def surroundings(

@@ -153,6 +153,23 @@ async def test_a_board_whose_grace_an_archive_cuts_short_is_final_and_its_winner
     assert [(row["customer_id"], row["level"], row["points"]) for row in completed] == [("ann", "rank:1", 7)]
 
 
+async def test_a_board_that_is_running_when_its_challenge_is_archived_is_final_as_it_stood(
+    client: httpx.AsyncClient, shop: Shop
+) -> None:
+    await put_live(shop, "challenge", RACE)
+    await visit(shop, "ann", "bob", "ann")
+
+    await client.post("/v1/challenges/race/archive", json={})
+    await visit(shop, "bob", "bob")
+
+    board = (await client.get("/v1/challenges/race/leaderboard", params={"period": "2026-05"})).json()
+    assert (board["final"], [line["customer_id"] for line in board["data"]]) == (True, ["ann", "bob"])
+    revived = await client.post("/v1/challenges/race/publish", json={"revive": True})
+    assert revived.status_code == 200, revived.text
+    board = (await client.get("/v1/challenges/race/leaderboard", params={"period": "2026-05"})).json()
+    assert board["final"] is False
+
+
 @pytest.mark.parametrize("said", [True, "true", "True", " yes ", "1", 1])
 async def test_whoever_says_so_in_whatever_spelling_is_in_no_board(
     client: httpx.AsyncClient, shop: Shop, said: bool | str | int
