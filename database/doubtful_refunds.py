@@ -10,7 +10,8 @@ from sqlalchemy import and_, func, or_, select
 
 from database.orders import Order, Refund, orders_by_id, refunds_of
 from database.session import ReadSession
-from domain.refunds import Doubt, Told, doubts
+from domain.refund_statements import Told
+from domain.refunds import Doubt, doubts
 
 _LOOKED_AT = 500
 

@@ -23,7 +23,8 @@ from domain.customers import as_written
 from domain.identities import Stamp
 from domain.lateness import returned_at
 from domain.money import digits_of, minor_units
-from domain.refunds import GivenBack, RefundFact, Told
+from domain.refund_statements import Told
+from domain.refunds import GivenBack, RefundFact
 
 
 class Order(Table):

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from domain.customers import Written, written
 from domain.identities import Stamp
-from domain.money import amount_of, currency_of, digits_of, is_stated, minor_units, stated_currency
+from domain.money import amount_of, currency_of, digits_of, minor_units, stated_currency
 
 ORDER_COMPLETED = "Order Completed"
 ORDER_UPDATED = "Order Updated"
@@ -200,16 +200,19 @@ def cart_lines_of(products: Sequence[Any], currency: str) -> list[dict[str, Any]
 
 
 def returned_lines_of(products: Any, currency: str) -> list[dict[str, Any]]:
-    """The products of a refund, without their signs. What is stated and cannot be read stays, as a line of nothing."""
-    if not is_stated(products):
+    """The products of a refund, without their signs. What is stated and cannot be read stays, as a line of nothing.
+
+    What is no list is not read, here as in orders and carts.
+    """
+    if products in (None, []):
         return []
-    listed = products if isinstance(products, list) else [products]
+    listed = products if isinstance(products, list) else [None]
     return [_returned_line(product if isinstance(product, Mapping) else {}, currency) for product in listed]
 
 
 def _returned_line(product: Mapping[str, Any], currency: str) -> dict[str, Any]:
     line, stated = _line(product, currency), product.get("quantity")
-    pieces = 0 if is_stated(stated) and whole_number(stated) is None else abs(line["quantity"])
+    pieces = 0 if stated is not None and whole_number(stated) is None else abs(line["quantity"])
     return {**line, "quantity": pieces, "price": None if line["price"] is None else abs(line["price"])}
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from domain.carts import CART_EVENTS
 from domain.commerce import AMOUNTS, MAKES_ORDERS, ORDER_REFUNDED, event_currency, text_id, whole_number
-from domain.money import UNKNOWN_CURRENCY, amount_of, is_stated, stated_currency
-from domain.refunds import REFUND_AMOUNTS
+from domain.money import UNKNOWN_CURRENCY, amount_of, stated_currency
+from domain.refund_statements import REFUND_AMOUNTS, SHIPPING, Told, statement_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,14 @@ def misread(name: str, properties: Mapping[str, Any]) -> list[Misread]:
 def _misread(name: str, properties: Mapping[str, Any]) -> Iterator[Misread]:
     if name in MAKES_ORDERS and text_id(properties.get("order_id")) is None:
         yield Misread("order_id_missing", "order_id: an order without an id is not kept; write a text or whole number")
-    kind, amounts = ("refund", (*REFUND_AMOUNTS, "shipping")) if name == ORDER_REFUNDED else ("amount", AMOUNTS)
-    for amount in amounts:
-        yield from _amount(amount, properties.get(amount), kind)
+    if name == ORDER_REFUNDED:
+        yield from _refund(properties)
+    else:
+        for amount in AMOUNTS:
+            yield from _amount(amount, properties.get(amount), "amount")
     yield from _product("", properties)
     products = properties.get("products")
-    if is_stated(products) and not isinstance(products, list):
+    if products is not None and not isinstance(products, list):
         yield Misread("products_unreadable", "products: write a list of objects")
     for position, product in enumerate(products if isinstance(products, list) else []):
         if isinstance(product, Mapping):
@@ -50,6 +52,15 @@ def _misread(name: str, properties: Mapping[str, Any]) -> Iterator[Misread]:
             yield Misread("products_unreadable", f"products[{position}]: write an object")
     if name in MAKES_ORDERS:
         yield from _other_currencies(properties)
+
+
+def _refund(properties: Mapping[str, Any]) -> Iterator[Misread]:
+    for amount in (*REFUND_AMOUNTS, SHIPPING):
+        yield from _amount(amount, properties.get(amount), "refund")
+    stated = statement_of(properties)
+    if stated.told is Told.UNREADABLE:
+        words = "write how much comes back as total, or what as products; this refund gives back nothing"
+        yield Misread("refund_unreadable", f"{stated.place}: {words}")
 
 
 def _other_currencies(properties: Mapping[str, Any]) -> Iterator[Misread]:
@@ -69,10 +80,10 @@ def _product(place: str, product: Mapping[str, Any]) -> Iterator[Misread]:
         yield Misread("currency_unreadable", f"{place}currency: write an ISO 4217 code such as EUR")
     yield from _amount(f"{place}price", product.get("price"), "amount")
     quantity = product.get("quantity")
-    if is_stated(quantity) and whole_number(quantity) is None:
+    if quantity is not None and whole_number(quantity) is None:
         yield Misread("quantity_unreadable", f"{place}quantity: write a whole number such as 3")
 
 
 def _amount(place: str, value: Any, kind: str) -> Iterator[Misread]:
-    if is_stated(value) and amount_of(value) is None:
+    if value is not None and amount_of(value) is None:
         yield Misread(f"{kind}_unreadable", f"{place}: write an amount such as 49.90, with a point and no currency")

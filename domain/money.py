@@ -41,11 +41,6 @@ def amount_of(value: Any) -> Decimal | None:
     return exact if is_sane else None
 
 
-def is_stated(value: Any) -> bool:
-    """Whether a shop says anything there, understood or not: null and what is empty is absent."""
-    return value is not None and value not in ([], {})
-
-
 def digits_of(currency: str) -> int:
     """How many decimal digits the currency's minor unit has, by CLDR, as it is written in messages too."""
     return get_currency_precision(currency)
@@ -53,7 +48,7 @@ def digits_of(currency: str) -> int:
 
 def stated_currency(value: Any) -> str | None:
     """An ISO 4217 code as shops write it; None where nothing is stated, XXX for what cannot be read."""
-    if not is_stated(value) or value == "":
+    if value in (None, "", [], {}):
         return None
     code = value.strip().upper() if isinstance(value, str) else ""
     code = _SPELLINGS.get(code, code)

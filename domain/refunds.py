@@ -20,13 +20,11 @@ from uuid import UUID
 from domain.commerce import CommerceEvent, OrderFold, event_currency, order_id_of, returned_lines_of, text_id
 from domain.earned_amounts import Share
 from domain.identities import SENT_UNKNOWN, Stamp
-from domain.money import amount_of, is_stated, minor_units
+from domain.money import amount_of, minor_units
+from domain.refund_statements import SHIPPING, Told, statement_of
 
 ORDER_REVISED = "Order Revised"
 """Our own event to the owner of an order that somebody else's event refunded, cancelled or changed: it says which."""
-
-REFUND_AMOUNTS = ("total", "amount", "value", "revenue")
-"""Where shops say how much a refund gives back: the first that says anything is meant."""
 
 
 class Doubt(StrEnum):
@@ -35,14 +33,6 @@ class Doubt(StrEnum):
     UNREADABLE = "refund_unreadable"
     CURRENCY = "refund_currency"
     UNMATCHED = "refund_unmatched"
-
-
-class Told(StrEnum):
-    """What a refund says of its amount. What cannot be read is not what was never said."""
-
-    ABSENT = "absent"
-    UNREADABLE = "unreadable"
-    STATED = "stated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +108,11 @@ def refund_of(event: CommerceEvent, default_currency: str) -> RefundFact | None:
         return None
     properties = event.properties
     currency = event_currency(properties)
-    sent = next((properties[name] for name in REFUND_AMOUNTS if is_stated(properties.get(name))), None)
-    amount = amount_of(sent)
-    shipping = amount_of(properties.get("shipping"))
+    stated, shipping = statement_of(properties), amount_of(properties.get(SHIPPING))
     return RefundFact(
         *(event.id, order_id, event.customer_id, event.stamp.timestamp),
-        told=Told.ABSENT if sent is None else Told.UNREADABLE if amount is None else Told.STATED,
-        amount=None if amount is None else abs(amount),
+        told=stated.told,
+        amount=stated.amount,
         shipping=None if shipping is None else abs(shipping),
         currency=currency,
         lines=returned_lines_of(properties.get("products"), currency or default_currency),
@@ -207,7 +195,7 @@ def last_statements(refunds: Iterable[RefundFact]) -> list[RefundFact]:
 
 
 def is_everything(refund: RefundFact) -> bool:
-    """It says neither which products nor how much, so the whole order came back."""
+    """It says nothing of products or of how much, so the whole order came back."""
     return refund.told is Told.ABSENT and not refund.lines
 
 
@@ -236,6 +224,12 @@ class _Returned:
     def money(self) -> Fraction:
         return self.worth if self.amount is None else Fraction(self.amount)
 
+    @property
+    def is_shipping(self) -> bool:
+        """All of the amount is said to be for shipping."""
+        amount, shipping = self.refund.amount, self.refund.shipping
+        return amount is not None and shipping is not None and 0 < amount <= shipping
+
     def loose(self, currency: str) -> Fraction:
         """The part of the amount that neither its products nor its shipping account for."""
         shipping = _minor(self.refund.shipping, currency) or 0
@@ -245,7 +239,8 @@ class _Returned:
 def _is_whole(total: int | None, money: Fraction, each: Sequence[_Returned]) -> bool:
     if total:
         return money >= total
-    return any(one.amount is not None and not (one.has_pieces and (total == 0 or not one.amount)) for one in each)
+    counted_ones = [one for one in each if one.amount is not None and not one.is_shipping]
+    return any(not (one.has_pieces and (total == 0 or not one.amount)) for one in counted_ones)
 
 
 def _minor(amount: Decimal | None, currency: str) -> int | None:

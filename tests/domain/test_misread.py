@@ -19,7 +19,12 @@ ORDER = {"order_id": "o-1", "total": 49.9, "currency": "EUR", "products": [{"pro
         ("Order Refunded", {"order_id": "o-1", "amount": -10, "products": []}, []),
         ("Order Refunded", {"order_id": "o-1", "total": "10,00"}, ["refund_unreadable"]),
         ("Order Refunded", {"order_id": "o-1", "shipping": "free"}, ["refund_unreadable"]),
+        ("Order Refunded", {"order_id": "o-1", "total": []}, ["refund_unreadable"]),
+        ("Order Refunded", {"order_id": "o-1", "line_items": [{"id": 1}]}, ["refund_unreadable"]),
+        ("Order Refunded", {"order_id": "o-1", "products": {}}, ["refund_unreadable", "products_unreadable"]),
+        ("Order Refunded", {"order_id": "o-1", "products": [{"sku": "a"}], "tax": 1, "reason": "broken"}, []),
         ("Order Completed", ORDER | {"total": "EUR 10"}, ["amount_unreadable"]),
+        ("Order Completed", ORDER | {"total": {}}, ["amount_unreadable"]),
         ("Order Completed", ORDER | {"currency": "$"}, ["currency_unreadable"]),
         ("Order Completed", ORDER | {"order_id": None}, ["order_id_missing"]),
         ("Order Completed", ORDER | {"products": "tea"}, ["products_unreadable"]),
@@ -51,3 +56,10 @@ def test_only_what_is_stated_and_cannot_be_read_is_told(
 def test_a_warning_says_where_and_what_to_write() -> None:
     [found] = misread("Order Completed", ORDER | {"products": [{"price": 1}, {"price": "1,50"}]})
     assert found.message == "products[1].price: write an amount such as 49.90, with a point and no currency"
+
+
+def test_a_warning_names_what_of_a_refund_is_not_understood() -> None:
+    [found] = misread("Order Refunded", {"order_id": "o-1", "refund": {"amount": 5}})
+    assert found.message == (
+        "refund: write how much comes back as total, or what as products; this refund gives back nothing"
+    )

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from domain.commerce import OrderFold
 from domain.earned_amounts import Share, shared
 from domain.ids import new_id
-from domain.refunds import Frozen, RefundFact, Told, given_back, taken_back
+from domain.refund_statements import Told
+from domain.refunds import Frozen, RefundFact, given_back, taken_back
 
 NOW = datetime(2026, 5, 20, tzinfo=UTC)
 ANN = new_id()

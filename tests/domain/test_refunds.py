@@ -16,7 +16,8 @@ from domain.earned_amounts import sale_of, worth_of
 from domain.identities import Stamp
 from domain.ids import new_id
 from domain.programmes.rules import Money, RatedAmount
-from domain.refunds import Frozen, GivenBack, RefundFact, Told, given_back, refund_of, taken_back
+from domain.refund_statements import Told
+from domain.refunds import Frozen, GivenBack, RefundFact, given_back, refund_of, taken_back
 
 NOW = datetime(2026, 5, 20, tzinfo=UTC)
 ANN = new_id()
@@ -185,7 +186,7 @@ def test_a_refund_of_minus_ten_is_a_refund_of_ten() -> None:
     assert back(order(total=100, products=lines), refund(products=[returned])) == (5_000, Fraction(1, 2))
 
 
-@pytest.mark.parametrize("amount", ["10,00", "ten", "", True, ["10"], {"amount": 10}, "NaN", 1e300])
+@pytest.mark.parametrize("amount", ["10,00", "ten", "", True, ["10"], {"amount": 10}, [], {}, "NaN", 1e300])
 def test_an_amount_that_cannot_be_read_refunds_nothing(amount: Any) -> None:
     """It was stated, so it is not absent; which would be a refund of everything."""
     found = refund(total=amount)
@@ -198,7 +199,7 @@ def test_an_unreadable_amount_leaves_its_products_their_worth() -> None:
     assert back(sold, refund(total="50,00", products=[{"product_id": "tea"}])) == (5_000, Fraction(1, 2))
 
 
-@pytest.mark.parametrize("name", ["total", "amount", "value", "revenue"])
+@pytest.mark.parametrize("name", ["total", "amount", "value", "revenue", "refund_amount", "refund_total"])
 def test_the_amount_is_read_wherever_shops_say_it(name: str) -> None:
     assert back(order(total=100), refund(**{name: 25})) == (2_500, Fraction(1, 4))
 
@@ -206,6 +207,7 @@ def test_the_amount_is_read_wherever_shops_say_it(name: str) -> None:
 def test_the_first_amount_that_is_stated_is_meant() -> None:
     assert back(order(total=100), refund(total=None, amount=25, value=50)) == (2_500, Fraction(1, 4))
     assert back(order(total=100), refund(total="?", amount=25)) == (0, 0)
+    assert back(order(total=100), refund(total=100, refund_amount=25)) == (2_500, Fraction(1, 4))
 
 
 def test_another_currency_is_not_counted_and_its_products_are() -> None:
@@ -227,9 +229,16 @@ def test_a_refund_that_says_nothing_and_a_cancellation_return_everything() -> No
     assert given_back(cancelled, []).returned == 1
 
 
-@pytest.mark.parametrize("products", ["tea", ["tea"], [None], {"product_id": "tea"}, [{"quantity": "some"}]])
+@pytest.mark.parametrize("products", ["tea", ["tea"], [None], {"product_id": "tea"}, {}, [{"quantity": "some"}]])
 def test_products_that_cannot_be_read_are_not_everything(products: Any) -> None:
-    assert back(order(total=100), refund(products=products)) == (0, 0)
+    sold = order(total=100, products=[{"product_id": "tea", "price": 100}])
+    assert back(sold, refund(products=products)) == (0, 0)
+
+
+@pytest.mark.parametrize("amounts", [{"total": 100}, {"total": 100, "shipping": 10}, {}])
+def test_a_refund_that_names_its_shipping_alone_takes_no_goods(amounts: dict[str, Any]) -> None:
+    assert back(order(**amounts), refund(shipping=5)) == (500, 0)
+    assert back(order(**amounts), refund(shipping="free")) == (0, 0)
 
 
 def test_pieces_that_cannot_be_read_come_back_not_at_all() -> None:
