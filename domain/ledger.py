@@ -51,7 +51,7 @@ def apply(book: Book, move: Move, as_of: datetime) -> Moved:
         return Moved(None, balance, refusal=made)
     book.past[move.key] = remembered = _remembered(made)
     for account in touched:
-        settle(book, account, as_of)  # what has come in may have lapsed long ago
+        settle(book, account, as_of, since=as_of)  # what has come in may have lapsed long ago
     made.balance = touched[0].balance()
     remembered.answer = made.answer()
     return remembered.answer

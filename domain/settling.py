@@ -20,11 +20,15 @@ SETTLING_PRINT = b""
 """Settling is asked by nobody, so nobody repeats it with another wish."""
 
 
-def settle(book: Book, account: Account, as_of: datetime) -> None:
-    """Do everything that was due by `as_of` (inclusive), in order of time."""
+def settle(book: Book, account: Account, as_of: datetime, *, since: datetime | None = None) -> None:
+    """Do everything that was due by `as_of` (inclusive), in order of time.
+
+    `since`: when the account was settled last. What was due before then has come in since, and takes effect then: no
+    points can lapse before they are there.
+    """
     if min(account.dues(), default=as_of) > as_of:
         return
-    agenda = _Agenda(as_of)
+    agenda = _Agenda(as_of, since)
     for lot in account.lots.values():
         agenda.add_lot(lot)
     for hold in account.holds.values():
@@ -45,6 +49,7 @@ class _Due:
 @dataclass(slots=True)
 class _Agenda:
     until: datetime
+    since: datetime | None
     dues: list[_Due] = field(default_factory=list)
 
     def add_lot(self, lot: Lot) -> None:
@@ -59,22 +64,27 @@ class _Agenda:
         if hold.state is HoldState.OPEN:
             self._add(_Due(hold.expires_at, _TIMEOUT, (hold.expires_at, 0, hold.id), hold.id))
 
+    def effective_at(self, due: _Due) -> datetime:
+        """When what was due takes effect."""
+        return due.at if self.since is None else max(due.at, self.since)
+
     def _add(self, due: _Due) -> None:
         if due.at <= self.until:
             heapq.heappush(self.dues, due)
 
 
 def _do(book: Book, account: Account, due: _Due, agenda: _Agenda) -> None:
+    at = agenda.effective_at(due)
     if due.step == _ACTIVATION:
-        _activate(book, account, account.lots[due.id], due.at)
+        _activate(book, account, account.lots[due.id], at)
         agenda.add_lot(account.lots[due.id])
     elif due.step == _TIMEOUT:
         hold = account.holds[due.id]
-        _time_out(book, account, hold, due.at)
+        _time_out(book, account, hold, at)
         for part in hold.parts:
             agenda.add_lot(account.lots[part.lot_id])
     else:
-        _expire(book, account, account.lots[due.id], due.at)
+        _expire(book, account, account.lots[due.id], at)
 
 
 def _activate(book: Book, account: Account, lot: Lot, at: datetime) -> None:

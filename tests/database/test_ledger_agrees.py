@@ -109,14 +109,14 @@ class LedgerMachine(RuleBasedStateMachine):
         name=ANYBODY,
         n=FEW,
         activates=st.none() | DAYS,
-        expires=st.none() | DAYS,
+        expires=st.none() | DAYS | st.integers(-3, -1),
         is_short=st.booleans(),
         kind=st.sampled_from(list(CreditKind)),
     )
     def credit(
         self, *, name: str, n: int, activates: int | None, expires: int | None, is_short: bool, kind: CreditKind
     ) -> None:
-        """Points that are `is_short` may expire before they can be used."""
+        """Points that are `is_short` may expire before they can be used; some had lapsed before they came in."""
         name, key = self.who(name), self.key()
         if name == "twin" and expires is None:
             expires = 5

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import orjson
 import pytest
 
+from database.point_figures import figures
 from domain.imports import ImportFormat, ImportKind
 from tests.programmes import publish_programme
 from tests.triggers.earning import PURCHASE, balance, bought, buy, decided, open_programme
@@ -54,6 +55,20 @@ async def test_a_year_of_imported_orders_gives_each_month_its_own_limit_expiry_a
     assert (await balance(shop)).available == 20  # only what June earned lives until the end of next June
     assert await history(shop) == [("gold", "qualified")]
     assert await tier(shop, at=datetime(2025, 1, 15, tzinfo=UTC)) == "bronze"
+
+
+async def test_points_that_had_lapsed_before_they_came_in_make_no_hour_of_the_past_owe_less_than_nothing(
+    shop: Shop,
+) -> None:
+    await open_programme(shop, MONTHLY, tiers=RISING, history_from="2025-01-01")
+
+    await bring(shop, YEAR)
+
+    async with shop.database.read() as session:
+        lapsed = await figures(session, "main", None, datetime(2026, 3, 2, tzinfo=UTC))
+        today = await figures(session, "main", None, shop.now + timedelta(hours=1))
+    assert lapsed.outstanding == 0
+    assert (today.issued, today.expired, today.outstanding) == (290, 270, 20)
 
 
 @pytest.mark.parametrize("seed", range(6))
