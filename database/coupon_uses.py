@@ -182,12 +182,13 @@ async def use_held(session: WriteSession, order_id: str, codes: Collection[str],
     rows = [row for row in mine if row.state != UseState.RELEASED]
     if not rows or set(codes) - {row.code for row in rows}:
         raise Conflict("Not all of these are held for the order: send the cart too.", code="not_held")
-    await _lock(session, [row.code for row in rows])
+    coupons = await _lock(session, [row.code for row in rows])
     for row in rows:
         await session.refresh(row)
         if row.state == UseState.HELD and row.held_until is not None and row.held_until <= as_of:
             await _hold_again(session, row, as_of)
     await _use(session, rows, as_of)
+    await give_back_shares(session, rows, coupons)
     return rows
 
 
@@ -284,6 +285,7 @@ async def _take(
     await session.flush()
     if state is UseState.USED:
         await fulfil_used(session, await _redemptions(session, asked.codes), as_of)
+        await give_back_shares(session, rows, coupons)
     return rows
 
 

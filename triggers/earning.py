@@ -6,7 +6,7 @@ What is decided is `domain/earning.py`; here its decisions are stored and paid.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -267,13 +267,19 @@ class _Outcome:
 
 
 async def _store(wave: Wave, programme: str, outcome: _Outcome) -> None:
-    """Store decisions and post what they pay. A new one whose occasion another router has just taken is left out."""
+    """Store decisions and post what they pay. A new one whose occasion another router has just taken pays nothing."""
     await earnings.withdraw(wave.session, [row.id for row in outcome.withdrawn])
     await earnings.remove(wave.session, [row.id for row in outcome.removed])
     await earnings.change(wave.session, programme, outcome.changed, wave.as_of)
     new = {id_: Due.of(id_, decision) for id_, decision in outcome.new.items()}
     posted = {id_: due.adjustment().credits for id_, due in new.items()}
     added = await earnings.add(wave.session, programme, outcome.new, posted, wave.as_of)
+    beaten = {
+        id_: replace(decision, points=0, reason=Unpaid.ONCE)
+        for id_, decision in outcome.new.items()
+        if id_ not in added
+    }
+    await earnings.add(wave.session, programme, beaten, dict.fromkeys(beaten, ()), wave.as_of)
     dues = [
         *(due for id_, due in new.items() if id_ in added),
         *(Due.of(id_, decision, outcome.stored[id_]) for id_, decision in outcome.changed.items()),

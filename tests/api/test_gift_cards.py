@@ -87,6 +87,20 @@ async def test_a_card_that_paid_a_part_of_an_order_gets_its_share_of_each_refund
     assert await left(client) == {"amount": 10_000, "currency": "EUR"}
 
 
+async def test_a_card_used_for_an_order_that_came_back_before_pays_what_is_left_of_it(
+    shop: Shop, client: httpx.AsyncClient
+) -> None:
+    await shop.track("Order Completed", {"order_id": "o-2", "total": 40, "currency": "EUR"})
+    shop.later(minutes=1)
+    await shop.track("Order Refunded", {"order_id": "o-2", "total": 30})
+
+    assert await pay(client, "o-2", 4_000) == 4_000
+
+    assert await left(client) == {"amount": 3_000, "currency": "EUR"}
+    [told] = (await client.get("/v1/orders/o-2/coupons")).json()["coupons"]
+    assert (told["state"], told["given_back"]["amount"]) == ("used", 3_000)
+
+
 async def test_a_part_of_what_a_gift_card_paid_is_given_back_by_a_call(shop: Shop, client: httpx.AsyncClient) -> None:
     given = await release(client, code="CARD", amount=3_000)
     await refund(shop, 30)  # the same money, reported as an event too

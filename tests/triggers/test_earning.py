@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from database import point_boosts
 from database.session import Database
@@ -71,6 +72,31 @@ async def test_two_routers_that_route_one_order_of_two_customers_pay_once(databa
 
     assert [each.points for each in await decided(shop) if each.reason is None] == [20] * 8
     assert {each.occasion for each in await decided(shop)} == {f"o-{n}" for n in range(8)}
+
+
+async def test_of_two_routers_that_meet_over_one_receipt_the_second_leaves_why_it_paid_nothing(shop: Shop) -> None:
+    rule = {"rule": "receipt", "on": {"event": "Receipt Scanned"}, "amount": {"points": 10}}
+    await open_programme(shop, {**rule, "once_per": "properties.receipt_id"})
+    receipts = [shop.event("Receipt Scanned", user_id=user, properties={"receipt_id": "r-1"}) for user in ("a", "b")]
+    blocked = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+    async def route() -> None:
+        async with shop.database.transaction() as session:
+            await Routing(LiveCache()).route(session, shop.now, 5)
+
+    async with shop.database.transaction() as first:
+        await shop.post(receipts[0])
+        await shop.routing.route(first, shop.now, 5)
+        await shop.post(receipts[1])
+        second = asyncio.create_task(route())
+        async with asyncio.timeout(30):
+            while not second.done() and not await first.scalar(blocked):
+                await asyncio.sleep(0.01)
+    await second
+
+    paid = sorted((each.points, each.wanted, each.reason) for each in await decided(shop))
+    assert paid == [(0, 10, "already_earned"), (10, 10, None)]
+    assert (await balance(shop, "b")).available == 0
 
 
 async def test_a_browser_earns_nothing_and_takes_no_natural_key(shop: Shop) -> None:
