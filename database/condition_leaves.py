@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     literal,
     not_,
+    null,
     or_,
     select,
     true,
@@ -32,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import BIT, JSONB
 from sqlalchemy.orm import aliased
 
+from database.condition_amounts import is_in
 from database.condition_carts import cart_holds
 from database.condition_loyalty import points_hold, tier_holds
 from database.condition_values import SCALARS, Ground, Sql, compared, figure_holds, local_day, shifted, spread
@@ -40,6 +42,7 @@ from database.events import Event
 from database.messages import Message, MessageEvent
 from database.vouching import is_vouched
 from domain.conditions import buckets
+from domain.conditions.amounts import holder_of, is_of_money
 from domain.conditions.dates import moment_of
 from domain.conditions.model import (
     AggregateIs,
@@ -177,7 +180,7 @@ def _did(condition: Did, frame: Frame) -> ColumnElement[bool]:
 def _aggregate(condition: AggregateIs, frame: Frame) -> ColumnElement[bool]:
     event = aliased(Event)
     elements: list[FromClause] = []
-    value = _payload(event, condition.of, elements) if condition.of else literal("event", JSONB)
+    value = _value(event, condition, frame, elements)
     figure, scale = _figure(condition.aggregate, value)
     # One customer's events of one name, by time: ix_events_customer_name.
     figured = (
@@ -189,6 +192,23 @@ def _aggregate(condition: AggregateIs, frame: Frame) -> ColumnElement[bool]:
     )
     holds = func.coalesce(figure_holds(figured.c.figure, figured.c.scale, condition.comparison, frame), false())
     return select(holds).select_from(figured).correlate_except(figured).scalar_subquery()
+
+
+def _value(event: type[Event], condition: AggregateIs, frame: Frame, elements: list[FromClause]) -> Sql:
+    """What the figure is made of, once for each value; null where it is an amount in another currency."""
+    if condition.of is None:
+        return literal("event", JSONB)
+    if not is_of_money(condition):
+        return _payload(event, condition.of, elements)
+    wanted, properties = condition.currency or frame.shop.currency, event.properties.expression
+    value: Sql
+    beside: Sql
+    if (holder := holder_of(condition.of)) is None:
+        value, beside = _payload(event, condition.of, elements), cast(null(), JSONB)
+    else:
+        each = _payload(event, holder[0], elements)
+        value, beside = spread(each, (holder[1],), elements), spread(each, ("currency",), elements)
+    return case((is_in(wanted, beside, properties, frame.shop.currency), value))
 
 
 def _payload(event: type[Event], path: str, elements: list[FromClause]) -> Sql:

@@ -13,8 +13,11 @@ from babel.numbers import get_currency_precision
 UNKNOWN_CURRENCY = "XXX"
 """ISO 4217's code for none: a currency was stated and cannot be read. It is no shop's, so nothing is counted in it."""
 
-_SPELLINGS = {"€": "EUR", "EURO": "EUR", "EUROS": "EUR", "US$": "USD", "£": "GBP"}
+SPELLINGS = {"€": "EUR", "EURO": "EUR", "EUROS": "EUR", "US$": "USD", "£": "GBP"}
 """What else shops write for one currency only. `$` and `¥` are several."""
+
+BLANKS = " \t\n\r\v\f\xa0"
+"""What may stand around a currency."""
 
 _LARGEST = 2**53
 """Beyond this many minor units an amount is a mistake, not money."""
@@ -50,8 +53,8 @@ def stated_currency(value: Any) -> str | None:
     """An ISO 4217 code as shops write it; None where nothing is stated, XXX for what cannot be read."""
     if value in (None, "", [], {}):
         return None
-    code = value.strip().upper() if isinstance(value, str) else ""
-    code = _SPELLINGS.get(code, code)
+    code = value.strip(BLANKS).upper() if isinstance(value, str) else ""
+    code = SPELLINGS.get(code, code)
     return code if len(code) == 3 and code.isascii() and code.isalpha() else UNKNOWN_CURRENCY
 
 

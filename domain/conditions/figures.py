@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from domain.conditions.amounts import amounts_reader, is_of_money
 from domain.conditions.dates import moment_of, order, shifted
 from domain.conditions.history import History, PastEvent
 from domain.conditions.model import AggregateIs, Did, TimeBounded
@@ -37,14 +38,24 @@ def compile_did(condition: Did) -> Callable[[History, Scope], bool]:
 def compile_aggregate(condition: AggregateIs) -> Callable[[History, Scope], bool]:
     """A function that computes the figure and compares it."""
     counting = _compile_selection(condition.over, condition)
-    read = reader(condition.of) if condition.of else lambda _event: [True]
+    read = _value_reader(condition)
     holds = compile_figure(condition.comparison)
 
     def judge(history: History, scope: Scope) -> bool:
-        values = [value for event in counting(history, scope) for value in read(_payload(event))]
+        values = [value for event in counting(history, scope) for value in read(_payload(event), history)]
         return holds(_figure(condition.aggregate, values), scope)
 
     return judge
+
+
+def _value_reader(condition: AggregateIs) -> Callable[[dict[str, Any], History], list[Any]]:
+    if condition.of is None:
+        return lambda _event, _history: [True]
+    if is_of_money(condition):
+        amounts = amounts_reader(condition.of, condition.currency)
+        return lambda event, history: amounts(event, history.currency)
+    read = reader(condition.of)
+    return lambda event, _history: read(event)
 
 
 def _payload(event: PastEvent) -> dict[str, Any]:

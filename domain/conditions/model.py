@@ -155,17 +155,23 @@ class Did(TimeBounded):
 
 
 class AggregateIs(Compared, TimeBounded):
-    """A figure over the customer's events compares so; `of` is a path into the event (`properties.total`)."""
+    """A figure over the customer's events compares so; `of` is a path into the event (`properties.total`).
+
+    Amounts count that are in `currency` (the shop's, where none is written).
+    """
 
     aggregate: Literal["sum", "avg", "min", "max", "count", "count_distinct"]
     over: NameText
     of: PathText | None = None
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$", description="Of amounts.")
     where: list[Predicate] = Field(default_factory=list, max_length=LARGEST)
 
     @model_validator(mode="after")
     def _compares_a_number(self) -> Self:
         if self.aggregate != "count" and self.of is None:
             raise ValueError(f"{self.aggregate} needs of: a path into the event, such as properties.total")
+        if self.currency is not None and self.aggregate in ("count", "count_distinct"):
+            raise ValueError("currency belongs to sum, avg, min and max of amounts: write it there, or leave it out")
         if self.comparison.operator not in FIGURE_OPERATORS:
             raise ValueError(f"an aggregate is a number; compare it by one of {', '.join(FIGURE_OPERATORS)}")
         return self

@@ -79,7 +79,13 @@ _counts: st.SearchStrategy[dict[str, int]] = st.one_of(
     st.fixed_dictionaries({"exactly": st.integers(0, 3)}),
 )
 _names = st.sampled_from(NAMES)
-_of = _event_paths | _paths.map(lambda path: f"context.{path}") | st.sampled_from(["properties", "event", "other.a"])
+_amounts = st.sampled_from(["properties.total", "properties.products[].price", "properties.products[0].price"])
+_of = (
+    _event_paths
+    | _paths.map(lambda path: f"context.{path}")
+    | st.sampled_from(["properties", "event", "other.a"])
+    | _amounts
+)
 
 LEAVES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "trait": st.builds(lambda path, compared: {"trait": path, **compared}, _paths, _compared),
@@ -90,16 +96,17 @@ LEAVES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         *(_names, _where, _bounds, _counts),
     ),
     "aggregate": st.builds(
-        lambda figure, name, of, where, bounds, compared: {
+        lambda figure, name, of, currency, where, bounds, compared: {
             "aggregate": figure,
             "over": name,
             "where": where,
             "of": of,
+            "currency": None if figure.startswith("count") else currency,
             **bounds,
             **{key: value for key, value in compared.items() if key != "case"},
         },
         st.sampled_from(["sum", "avg", "min", "max", "count", "count_distinct"]),
-        *(_names, _of, _where, _bounds, _figures),
+        *(_names, _of, st.sampled_from([None, None, "EUR", "USD", "JPY"]), _where, _bounds, _figures),
     ),
     "message": st.fixed_dictionaries(
         {"message": st.sampled_from(["sent", "delivered", "opened", "clicked", "bounced", "complained"])},

@@ -226,12 +226,41 @@ def _events(random: Random) -> list[PastEvent]:
             name=random.choice(NAMES),
             timestamp=_near(random),
             number=number,
-            properties=_object(random),
+            properties=_object(random) | _amounts(random),
             context=_object(random, 1),
             trusted=random.random() < 0.6,
         )
         for number in range(random.randrange(8))
     ]
+
+
+CURRENCIES: list[Any] = [
+    None,
+    None,
+    "",
+    [],
+    "EUR",
+    "EUR",
+    " usd\xa0",
+    "US$",
+    "€",
+    "Euros",
+    "JPY",
+    "$",
+    "uſd",
+    7,
+    {"a": 1},
+]
+
+
+def _amounts(random: Random) -> dict[str, Any]:
+    """What an order costs, in whatever currency it and its products say."""
+
+    def priced(name: str) -> dict[str, Any]:
+        return {name: random.choice([10, 2.5, "5", None]), "currency": random.choice(CURRENCIES)}
+
+    products = [random.choice([priced("price"), {"price": 4}, 4]) for _ in range(random.randrange(3))]
+    return random.choice([{}, priced("total"), {"products": products}, {**priced("total"), "products": products}])
 
 
 def _messages(random: Random) -> list[PastMessage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -356,3 +357,31 @@ def test_a_condition_survives_being_written_and_read_again() -> None:
     }
     condition = _CONDITION.validate_python(document)
     assert _CONDITION.dump_python(condition, mode="json", exclude_unset=True) == document
+
+
+_SOLD: list[dict[str, Any]] = [
+    {"total": 10, "currency": "EUR"},
+    {"total": 20},  # in the shop's currency, as nothing else is said
+    {"total": 6000, "currency": "JPY", "weight": 3},
+    {"total": 7, "products": [{"price": 3, "currency": "JPY"}, {"price": 4, "currency": "JPY"}]},
+    {"total": 9, "currency": "dollars", "products": [{"price": 2, "currency": "EUR"}, {"price": 50}]},
+]
+
+
+@pytest.mark.parametrize(
+    ("figure", "expected"),
+    [
+        ({"aggregate": "sum", "of": "properties.total"}, 30),
+        ({"aggregate": "sum", "of": "properties.total", "currency": "JPY"}, 6007),
+        ({"aggregate": "max", "of": "properties.total"}, 20),
+        ({"aggregate": "avg", "of": "properties.total"}, 15),
+        ({"aggregate": "sum", "of": "properties.products[].price"}, 2),
+        ({"aggregate": "sum", "of": "properties.weight"}, 3),
+        ({"aggregate": "count", "of": "properties.total"}, 5),
+    ],
+)
+def test_amounts_of_another_currency_are_never_added(figure: dict[str, Any], expected: int) -> None:
+    sold = [PastEvent(name="Order Completed", timestamp=_NOW, number=1, properties=properties) for properties in _SOLD]
+    condition = {**figure, "over": "Order Completed", "eq": expected}
+
+    assert compile_condition(_CONDITION.validate_python(condition))(replace(_HISTORY, events=sold), _SCOPE)
