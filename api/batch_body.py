@@ -30,7 +30,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class BatchBody:
-    """The items (parsed JSON or Unreadable) and the members beside `batch`."""
+    """The items (parsed JSON or Unreadable) and the members besides `batch`."""
 
     items: Sequence[Any]
     rest: Mapping[str, Any]  # any JSON object

@@ -28,7 +28,7 @@ router = APIRouter(tags=["browser"])
 _OPEN_PREFIXES = ("/v1/projects/", "/sourceConfig", "/analytics.js/")
 _PREFLIGHT_SECONDS = 86_400
 _READABLE = ", ".join(("Retry-After", *LIMIT_HEADERS))
-"""What a page may read of an answer's headers beside those that browsers always show: when to try again."""
+"""What a page may read of an answer's headers besides those that browsers always show: when to try again."""
 
 
 class BrowserAccess:

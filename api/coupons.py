@@ -52,8 +52,8 @@ async def validate_coupons(
 ) -> ValidateAnswer:
     """Nothing is held or used. Codes that take off nothing say why. Without a cart: whether the code may be used.
 
-    A key, and for each customer, may try so many wrong codes a minute, here and wherever codes are named; then the
-    answer is 429.
+    Wrong codes are limited by the minute, for each key and each customer, here and wherever codes are named; beyond
+    that the answer is 429.
     """
     codes = wish.wanted()
     tries = Tries(dependencies, caller, wish.customer_id, len(codes), as_of)

@@ -31,7 +31,7 @@ _SAMPLED = 10
 class Trial:
     """What came of it. `is_complete`: everybody was looked at. `sample`: some who completed it, by the shop's id.
 
-    `given`: completions beside these that earlier versions gave, and that are not given again.
+    `given`: completions besides these that earlier versions gave, and that are not given again.
     """
 
     members: int = 0

@@ -124,7 +124,7 @@ GIVEN_AT: Final = "given_at"
 def evidence_of_event(
     properties: Mapping[str, Any], context: Mapping[str, Any], *, source: str, message_id: str
 ) -> dict[str, Any]:
-    """All that such an event says beside purpose and channel: the wording, the form, the address, where it came from.
+    """All that such an event says besides purpose and channel: the wording, the form, the address, where it came from.
 
     `source` is the event's; a source that the properties name, such as a form, stands as `form` where there is none.
     """

@@ -256,7 +256,7 @@ class _Fold:
                 self._keep(person, each.id, each.consent, fact.address)
 
     def _reached(self, person: _Person, fact: Said, address: bytes) -> bytes | None:
-        """The address that an untrusted withdrawal is one of, beside being the person's."""
+        """The address that an untrusted withdrawal is one of, besides being the person's."""
         channel = addressed_channel(fact.consent.channel)
         trusted = person.had.get((channel, address), True if self._assumed.get(channel) == address else None)
         if trusted is None:

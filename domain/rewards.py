@@ -116,7 +116,7 @@ class Eligibility(Document):
 
 
 class RewardLimit(Document):
-    """At most so many for one customer in a calendar period of the programme's zone (`per`; absent: ever).
+    """The most for one customer in a calendar period of the programme's zone (`per`; absent: in all).
 
     A length of hours or minutes has no calendar: then it is any period of this length.
     """
@@ -139,7 +139,7 @@ class Validity(Document):
 
 
 class GeneratedCodes(Document):
-    """Codes that are made up when they are needed: the prefix and so many letters and digits (50 random bits in 10)."""
+    """Codes that are made up when they are needed: the prefix and some letters and digits (50 random bits in 10)."""
 
     prefix: Prefix | None = None
     length: Annotated[WholeNumber, Field(ge=8, le=32)] = 10

@@ -102,7 +102,7 @@ class TierRules:
         return max((rank for rank, level in enumerate(self.levels) if level.threshold <= figure), default=-1)
 
     def rank_after(self, rank: int, figure: int) -> int:
-        """Where somebody falls to who did not keep a level, having come to a figure."""
+        """The level a member drops to after missing the threshold, by the figure reached."""
         below = rank - 1 if self.by_one else -1
         for_life = (kept for kept in range(rank) if self.levels[kept].for_life)
         return max(below, self.rank_for(figure), self.base, *for_life)

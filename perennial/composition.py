@@ -99,7 +99,7 @@ def build_router_loops(settings: Settings, database: Database, client: Client) -
 async def build_api(settings: Settings, database: Database, closing: AsyncExitStack) -> FastAPI:
     """The HTTP API. Temporal is asked only whether it answers: events are taken while it is away.
 
-    `closing` ends what it holds open beside the database.
+    `closing` ends what it holds open besides the database.
     """
     ingest_database = await closing.enter_async_context(open_database(settings, "ingest", settings.ingest_pool))
     from activities.pacing import Pacer

@@ -41,9 +41,7 @@ def check_call(call: Call, place: Place, *, allow_private: bool) -> Iterator[Fin
     yield from _check_headers(call.headers, place)
     for where, name, value in _values(call):
         if _is_secret(name, value):
-            message = (
-                "A document is no place for secrets: take this one out. The shop can tell our calls by their signature."
-            )
+            message = "A document is no place for secrets: take this one out. Calls are known by their signature."
             yield Finding(code="secret_in_call", step=place.step, pointer=place.pointer + where, message=message)
 
 

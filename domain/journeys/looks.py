@@ -1,4 +1,4 @@
-"""What a run looks at beside events: conditions that end it or the wait at which it stands, and when time may change
+"""What a run looks at besides events: conditions that end it or the wait at which it stands, and when time may change
 them.
 """
 

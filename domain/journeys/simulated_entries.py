@@ -1,4 +1,4 @@
-"""What enters somebody in a simulation beside recorded events, as events of our own: dates, schedules, thresholds."""
+"""What enters somebody in a simulation besides recorded events, as events of our own: dates, schedules, thresholds."""
 
 from __future__ import annotations
 

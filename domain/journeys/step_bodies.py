@@ -75,7 +75,7 @@ class Points(Document):
 
 
 class UntrustedLimit(Document):
-    """How many one customer may get in untrusted runs, `per` a length of time (absent: ever)."""
+    """How many one customer may get in untrusted runs, `per` a length of time (absent: in all)."""
 
     per_customer: Annotated[WholeNumber, Field(ge=1, le=MOST_POINTS)]
     per: PeriodText | None = None
@@ -85,7 +85,7 @@ class Reward(Document):
     """A reward of the catalogue for nothing; what was given is kept under `save_as`: `{{ saved.reward.code }}`.
 
     `expires` replaces what the reward says about how long it can be used. A run that a browser led here gives nothing;
-    with `untrusted` it gives so many of it to customers of whom a trusted source has told.
+    with `untrusted` it gives that many of it to customers whom a trusted source has reported.
     """
 
     give: str = Field(min_length=1, max_length=63)

@@ -84,7 +84,7 @@ class PointsMeasure(Document):
 
 
 class SpendMeasure(Document):
-    """What orders in `currency` (the shop's where nothing is said) came to, in minor units, less what was refunded."""
+    """The total of orders in `currency` (absent: the shop's), in minor units, less what was refunded."""
 
     spend: Literal["total", "subtotal", "revenue"]
     currency: Currency | None = None
@@ -153,7 +153,7 @@ class Gain(Document):
 
 
 class ReferralLimit(Document):
-    """At most so many rewarded referrals of one referrer in a calendar period; absent: ever."""
+    """The most rewarded referrals of one referrer in a calendar period; absent: in all."""
 
     per_referrer: Annotated[WholeNumber, Field(ge=0, le=MOST_POINTS)]
     per: PeriodText | None = None

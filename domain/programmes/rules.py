@@ -170,7 +170,7 @@ Expiry = Annotated[
 
 
 class EarnLimit(Document):
-    """At most so much for one customer in a calendar period of the programme's zone (`per`; absent: ever).
+    """At most so much for one customer in a calendar period of the programme's zone (`per`; absent: in all).
 
     `clip` pays what is left, `reject` pays nothing to an earning that does not fit whole. What is counted are points;
     where the amount is fixed and the limit rejects, times: `{per_customer: 3, over: reject}` is three reviews.
