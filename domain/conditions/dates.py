@@ -13,8 +13,11 @@ from domain.durations import Duration
 DATE = r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 """A plain day. The same patterns guard the casts in SQL, so they use nothing that POSIX and Python read differently."""
 
+_BEFORE_9999 = "(?!9999)"
+
 INSTANT = (
-    r"^(?!9999)[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[T ]([01][0-9]|2[0-3]):[0-5][0-9]"
+    rf"^{_BEFORE_9999}"
+    r"[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[T ]([01][0-9]|2[0-3]):[0-5][0-9]"
     r"(:[0-5][0-9](\.[0-9]{1,9})?)?(Z|[+-](0[0-9]|1[0-4]):?[0-5][0-9])?$"
 )
 """An instant (RFC 3339, seconds and offset optional; without an offset UTC). Digits past microseconds are dropped.
@@ -40,6 +43,11 @@ def _parsed(text: str) -> date | datetime | None:
 def moment_of(value: Any) -> date | datetime | None:
     """A JSON value as a plain date or an aware instant in UTC; anything else than such a text is none."""
     return _parsed(value) if type(value) is str else None
+
+
+def is_beyond_instants(value: Any) -> bool:
+    """Whether a JSON value is an instant of the year 9999, by which systems say "never"."""
+    return type(value) is str and re.fullmatch(INSTANT.replace(_BEFORE_9999, ""), value) is not None
 
 
 def order(left: date | datetime, right: date | datetime, zone: ZoneInfo) -> int:

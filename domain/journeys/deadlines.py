@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from domain.conditions.dates import moment_of
+from domain.conditions.dates import is_beyond_instants, moment_of
 from domain.conditions.paths import reader
 from domain.durations import Duration, parse_duration
 from domain.journeys.step_bodies import EventLength, UntilDate
@@ -19,6 +19,9 @@ from domain.money import amount_of
 
 DATE_TIME_OF_DAY = time(9)
 """When a date without a time of day falls due, as for date entries."""
+
+_FURTHEST_YEARS: Final = 100
+"""Dates later than so many years ahead, such as 9999-12-31 and 2999-12-31, are those by which systems say "never"."""
 
 _DAY_SECONDS = 86_400
 
@@ -65,7 +68,7 @@ def end_of(wait: Wait, entered: datetime, facts: Facts, zones: Zones, *, max_day
     """
     zone = zones.named(wait.zone)
     if wait.until_date is not None:
-        return _end_of_date(wait.until_date, facts, zone)
+        return _end_of_date(wait.until_date, facts, zone, last_year=entered.year + _FURTHEST_YEARS)
     duration = _length_of(wait.for_, facts.entry, max_days)
     if isinstance(duration, CannotWait):
         return duration
@@ -90,21 +93,23 @@ def _length_of(written: str | EventLength | None, entry: Mapping[str, Any], max_
     return Duration(int(counted * one.seconds), int(counted * one.months))
 
 
-def _end_of_date(until: UntilDate, facts: Facts, zone: ZoneInfo) -> EndsAt | CannotWait:
+def _end_of_date(until: UntilDate, facts: Facts, zone: ZoneInfo, *, last_year: int) -> EndsAt | CannotWait:
     source = "trait" if until.event is None else "property"
     found = reader(until.trait)(facts.traits) if until.trait is not None else reader(until.event or "")(facts.entry)
     if not found:
         return CannotWait(f"{source}_missing")
     moment = moment_of(found[0])
     if moment is None:
-        return CannotWait(f"{source}_not_a_date")
+        return CannotWait("date_out_of_range" if is_beyond_instants(found[0]) else f"{source}_not_a_date")
     day, clock = _on_the_clock(moment, zone)
     try:
         if until.offset is not None:
             moved = parse_duration(until.offset).after(datetime.combine(day, clock))
             day, clock = moved.date(), moved.time()
+        if day.year > last_year:
+            return CannotWait("date_out_of_range")
         return EndsAt(local_instant(day, time.fromisoformat(until.at) if until.at else clock, zone), zone.key)
-    except (OverflowError, ValueError):  # 9999-12-31 and the like, by which systems say "never"
+    except (OverflowError, ValueError):  # an offset has carried it past the calendar
         return CannotWait("date_out_of_range")
 
 

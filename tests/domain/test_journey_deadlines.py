@@ -91,12 +91,30 @@ def test_without_a_date_there_is_nothing_to_wait_for(traits: dict[str, Any], rea
 
 @pytest.mark.parametrize(
     ("never", "until"),
-    [("9999-12-31", {"offset": "1d"}), ("9999-12-31", {"at": "23:59"}), ("9998-12-31T23:59:59Z", {"offset": "2y"})],
+    [
+        ("9999-12-31", {}),
+        ("9999-12-31", {"offset": "1d"}),
+        ("9999-12-31", {"offset": "-1y"}),
+        ("9999-12-31", {"at": "23:59"}),
+        ("9999-12-31T23:59:59Z", {}),
+        ("9999-12-31T23:59:59.9999999+02:00", {"offset": "-3d"}),
+        ("9998-12-31T23:59:59Z", {"offset": "2y"}),
+        ("2999-12-31", {}),
+        ("2999-12-31T00:00:00+01:00", {"offset": "-1mo"}),
+    ],
 )
-def test_a_date_that_means_never_is_nothing_to_wait_for(never: str, until: dict[str, str]) -> None:
-    found = end({"until_date": {"trait": "d", **until}}, {"d": never}, Zones("America/New_York", "UTC"))
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "Pacific/Kiritimati", "UTC"])
+def test_a_date_that_means_never_is_nothing_to_wait_for_in_any_zone(
+    never: str, until: dict[str, str], zone: str
+) -> None:
+    by_trait = end({"until_date": {"trait": "d", **until}}, {"d": never}, Zones(zone, "UTC"))
+    by_event = end({"until_date": {"event": "properties.at", **until}}, {}, Zones(zone, "UTC"), delivered(at=never))
 
-    assert found == CannotWait("date_out_of_range")
+    assert by_trait == by_event == CannotWait("date_out_of_range")
+
+
+def test_a_date_in_a_hundred_years_is_waited_for() -> None:
+    assert ends({"until_date": {"trait": "d"}}, {"d": "2126-12-31"}) == datetime(2126, 12, 31, 8, 0, tzinfo=UTC)
 
 
 def delivered(**properties: Any) -> dict[str, Any]:
