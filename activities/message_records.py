@@ -10,6 +10,7 @@ import orjson
 from activities.message_content import Content
 from activities.steps import OpenStep
 from database.messages import Message, add_links
+from database.run_looks import wake_for_sent
 from database.session import WriteSession
 from database.suppressions import suppress
 from domain.durations import parse_duration
@@ -114,6 +115,8 @@ async def record_answer(
     match answer:
         case Accepted():
             message.state, message.accepted_at, message.reason = MessageState.ACCEPTED, as_of, None
+            if message.customer_id is not None:
+                await wake_for_sent(session, message.customer_id)
         case Rejected(code=code):
             message.state, message.reason, message.settled_at = MessageState.REJECTED, code, as_of
         case Deferred(code=code) if as_of >= last_try(message):

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, TextClause, text
 
 from database.ledger import digest
+from database.run_looks import LOOKING_AT_POINTS
 from database.session import ReadSession
 from domain.accounts import NEVER, Account, Bucket, HeldPoints, HoldState, Lot, Part, Use
 from domain.book import Book
@@ -57,7 +58,8 @@ _OPEN = text("""
 # `parts`: what holds, debits and captures took out of lots, less what was taken on or given back since.
 # `usable`: active lots in the order of use, up to the points that are wanted and the one after: it falls due first of
 # those that are left. Relies on ix_point_lots_turn, as `waiting` does; one lot has at least one point.
-_CONTENTS = text("""
+# `lookers`: the workflows to wake when the accounts change.
+_CONTENTS = text(f"""
     WITH past AS MATERIALIZED (
         SELECT
             past.id, coalesce(balances.merged_into, past.account) AS account, past.key, past.fingerprint, past.kind,
@@ -129,8 +131,9 @@ _CONTENTS = text("""
                 UNION ALL SELECT lot_id FROM parts WHERE "left" > 0
             ))
         ) AS lots,
-        EXISTS (SELECT FROM point_thresholds) AS is_watched
-""")
+        EXISTS (SELECT FROM point_thresholds) AS is_watched,
+        ARRAY({LOOKING_AT_POINTS}) AS lookers
+""")  # noqa: S608  a constant of ours
 
 
 async def load(
@@ -156,6 +159,7 @@ async def load(
         ids = [move.of for move in moves if isinstance(move, Restore) and isinstance(move.of, UUID)]
         given = {"programme": programme, "keys": list(by_digest), "ids": ids, "holds": holds}
         lots = {"accounts": list(wanted), "points": list(wanted.values())}
+        given["customers"] = list(accounts) if lock else []
         contents = (await session.execute(_CONTENTS, {**given, **lots})).mappings().one()
         _fill(book, contents, by_digest)
     for id_ in wanted:
@@ -218,7 +222,7 @@ def _wanted(
 
 
 def _fill(book: Book, contents: RowMapping, by_digest: Mapping[bytes, str]) -> None:  # the row of _CONTENTS
-    book.is_watched = contents["is_watched"]
+    book.is_watched, book.lookers = contents["is_watched"], contents["lookers"]
     parts: dict[UUID, list[Part]] = {}
     for transaction_id, id_, lot_id, use, left in contents["parts"]:
         parts.setdefault(transaction_id, []).append(Part(id_, lot_id, Use(use), left))

@@ -13,6 +13,7 @@ import orjson
 from sqlalchemy import TextClause, text
 
 from database.ledger import digest
+from database.run_looks import wake
 from database.session import WriteSession
 from domain.accounts import Account, HeldPoints, Lot
 from domain.book import Book
@@ -106,12 +107,15 @@ _STEPS = {
 async def store(
     session: WriteSession, programme: str, book: Book, as_of: datetime, reasons: Mapping[str, str] | None = None
 ) -> None:
-    """Write what moves have made of a locked book. `reasons`: by a move's key, what somebody wrote about it."""
+    """Write what moves have made of a locked book, and wake the runs that look at its points. `reasons`: by a move's
+    key, what somebody wrote about it.
+    """
     if not book.written:
         return
     rows = {name: each for name, each in _rows(programme, book, reasons or {}).items() if each}
     given = {name: orjson.dumps(each).decode() for name, each in rows.items()}
     await session.execute(_statement(tuple(rows)), {**given, "programme": programme, "as_of": as_of})
+    await wake(session, book.lookers)
 
 
 @cache

@@ -5,7 +5,7 @@ Everything here keeps the books straight whatever is asked; whether it may be as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -28,6 +28,7 @@ class Book:
     changed: dict[UUID, Lot] = field(default_factory=dict)
     ended: dict[UUID, HeldPoints] = field(default_factory=dict)
     is_watched: bool = False  # whether journeys wait for figures to cross thresholds
+    lookers: Sequence[str] = ()  # workflows of runs whose conditions look at the points of these accounts
 
     def write(self, transaction: Transaction) -> Transaction:
         """Begin a transaction; its postings follow."""

@@ -67,7 +67,7 @@ def _lengths(leaf: Condition) -> Iterator[timedelta]:
             yield parse_duration(within).longest()
         case CartIs(cart="age") if leaf.comparison.operator is not Operator.EXISTS:
             yield from (parse_duration(age).longest() for _, age in leaf.ages)
-        case PointsAre() | TierIs() | ConsentIs() | MessageWas():  # changed by calls and jobs, which are no events
+        case PointsAre() | TierIs() | ConsentIs() | MessageWas():  # points expire soon, records are imported
             yield LONGEST_LOOK
         case _:  # changed by events alone; the checks refuse segments and scores
             pass

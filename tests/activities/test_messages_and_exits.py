@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from temporalio.exceptions import ApplicationError
 
 from connectors.rendering import Renderer
 from database.events import append
+from database.outbox import Command
 from database.runs import Run
 from database.session import Database
 from domain.events import EventKind, NewEvent
@@ -19,8 +21,11 @@ from tests.sending import (
     NOON,
     Shop,
     add_event,
+    add_run,
     enter,
     open_shop,
+    publish,
+    welcome_journey,
 )
 
 
@@ -33,6 +38,27 @@ async def test_an_exited_run_sends_nothing(shop: Shop) -> None:
 
     assert (outcome.kind, outcome.reason) == (OutcomeKind.EXITED, "Order Completed")
     assert not await shop.messages()
+
+
+async def test_a_message_that_was_sent_wakes_the_other_runs_whose_exits_or_waits_look_at_it(shop: Shop) -> None:
+    sent, opened = ({"if": {"not": {"message": kind, "template": "hello"}}} for kind in ("sent", "opened"))
+    looking: dict[str, dict[str, Any]] = {
+        "exits": {"exit": [sent]},
+        "waits": {"steps": [{"branch": [{"else": [{"wait_for": {"any": [sent]}, "id": "w"}]}]}]},
+        "looks-at-what-reports-tell": {"exit": [opened]},
+    }
+    run_id = await enter(shop)
+    async with shop.database.transaction() as session:
+        run = await session.get_one(Run, run_id)
+        for journey, changes in looking.items():
+            await publish(session, "journey", journey, welcome_journey(journey=journey) | changes)
+            await add_run(session, run.customer_id, journey=journey, workflow_id=journey)
+
+    await shop.send(run_id)
+
+    async with shop.database.read() as session:
+        woken = await session.scalars(select(Command.workflow_id).where(Command.kind == "wake"))
+        assert sorted(woken) == ["exits", "waits"]
 
 
 async def test_a_message_waits_while_events_of_its_customer_are_not_routed(

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from connectors.rendering import Renderer
 from database.outbox import Command
 from database.runs import Run
-from tests.rewarding import publish_programme
+from tests.rewarding import award, publish_programme
 from tests.triggers.shop import Shop
 from tests.triggers.walking import Walker
 
@@ -72,6 +72,29 @@ async def test_an_exit_condition_that_becomes_true_ends_the_run_and_cancels_its_
     assert await wakes(shop) == before + 1
     assert end(await walker.walk("trial")) == ("exited", "exit: condition")
     assert await walker.log(run) == {"long": "cancelled"}
+
+
+@pytest.mark.parametrize("place", ["exit", "wait_for"])
+async def test_points_that_a_call_moves_wake_the_runs_that_look_at_them(shop: Shop, walker: Walker, place: str) -> None:
+    enough = {"any": [GOLD, {"points": "available", "gte": 100}]}
+    looks = journey(LONG, exit=[{"if": enough}]) if place == "exit" else journey(wait_for(enough))
+    asks_later = {"branch": [{"if": enough, "steps": []}, {"else": []}], "id": "asks"}
+    await shop.publish({**journey(LONG, asks_later), "journey": "other"})
+    run = await begin(shop, walker, looks)
+    await walker.walk("other")
+    before = await wakes(shop)
+
+    await award(shop.database, run.customer_id, 60, at=shop.now)
+    assert await wakes(shop) == before + 1
+    assert end(await walker.walk("trial")) == ("active", None)
+    await award(shop.database, run.customer_id, 60, at=shop.now)
+
+    assert await wakes(shop) == before + 2
+    run = await walker.walk("trial")
+    if place == "exit":
+        assert end(run) == ("exited", "exit: condition")
+    else:
+        assert await walker.log(run) == {"w": "done", "by-0": "done"}
 
 
 async def test_what_changes_nothing_of_the_condition_ends_nothing(shop: Shop, walker: Walker) -> None:
