@@ -29,6 +29,7 @@ class ChallengeKind:
     plural: ClassVar[str] = "challenges"
     model: ClassVar[type[Document]] = ChallengeDefinition
     changes: ClassVar[frozenset[Change]] = frozenset(Change)
+    changes_nature: ClassVar[bool] = False
 
     def __init__(self, dependencies: ApiDependencies) -> None:
         """A challenge asks nothing of the application."""

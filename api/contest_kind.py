@@ -32,6 +32,7 @@ class ContestKind:
     plural: ClassVar[str] = "contests"
     model: ClassVar[type[Document]] = ContestDefinition
     changes: ClassVar[frozenset[Change]] = frozenset(Change)
+    changes_nature: ClassVar[bool] = False
 
     def __init__(self, dependencies: ApiDependencies) -> None:
         """A contest asks nothing of the application."""

@@ -27,12 +27,13 @@ from api.document_answers import (
     VersionAnswer,
 )
 from api.document_bodies import document_body, read_document
+from api.documents_in_use import refuse_if_used
 from api.etags import ETAG_HEADER, IfMatch, check_if_match
 from api.pagination import Number, Page, PageRequest, Text, page, page_request
 from api.routing import ApiRoute, only_asks
 from database import documents
 from database.audit import write_audit
-from database.document_users import change_uses, hold_uses, users_of
+from database.document_users import change_uses, hold_uses
 from database.documents import DocumentRow
 from database.session import WriteSession
 from domain.document import Document
@@ -64,13 +65,15 @@ class DocumentKind(Protocol):
     """What the life cycle asks of one kind of document; made for each request from the application's dependencies.
 
     `name` is the kind's column and the member of the document that repeats its key ("journey"), `plural` its path
-    ("journeys"), `model` reads a draft, `changes` says which of pause, resume and archive apply.
+    ("journeys"), `model` reads a draft, `changes` says which of pause, resume and archive apply. `changes_nature`: a
+    new version may be one that users of the last cannot use.
     """
 
     name: ClassVar[str]
     plural: ClassVar[str]
     model: ClassVar[type[Document]]
     changes: ClassVar[frozenset[Change]]
+    changes_nature: ClassVar[bool]
 
     def __init__(self, dependencies: ApiDependencies) -> None: ...
 
@@ -245,7 +248,7 @@ def _add_publishing(router: APIRouter, kind_of: type[DocumentKind], scope: Scope
 
         409 `plan_required` publishes nothing: the journey has runs, and the answer holds the plan to confirm.
         """
-        await hold_uses(session)
+        await (change_uses if kind_of.changes_nature else hold_uses)(session)
         row = _found(await documents.lock(session, name, key), name, key)
         check_if_match(if_match, row.etag)
         kind = kind_of(dependencies)
@@ -295,23 +298,12 @@ def _add_change(
         state, runs = state_after(change, DocumentState(row.state)), None
         if state != row.state:
             if change is Change.ARCHIVE:
-                await _refuse_if_used(session, name, key)
+                await refuse_if_used(session, name, key)
             await documents.set_state(session, row, state, as_of)
             runs = await kind_of(dependencies).changed(session, key, change, as_of)
             write_audit(session, actor=caller.id, action=change, target=f"{name}/{key}", at=as_of)
         response.headers["ETag"] = f'"{row.etag}"'
         return ChangedAnswer.of_changed(row, runs)
-
-
-async def _refuse_if_used(session: WriteSession, name: str, key: str) -> None:
-    """What a journey sends, gives or starts stays, and what others give or require: it would be missing at the moment
-    when it is due, and nobody would notice.
-    """
-    users = await users_of(session, name, key)
-    if users:
-        named = ", ".join(map(str, users))
-        detail = f"The {name} {key} is used by {named}. Publish them without it, or archive them, first."
-        raise Conflict(detail, code="in_use", members={"users": [user.member for user in users]})
 
 
 async def _findings(kind: DocumentKind, session: WriteSession, key: str, draft: Draft) -> Sequence[Finding]:

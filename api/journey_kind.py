@@ -34,6 +34,7 @@ class JourneyKind:
     plural: ClassVar[str] = "journeys"
     model: ClassVar[type[Document]] = JourneyDefinition
     changes: ClassVar[frozenset[Change]] = frozenset(Change)
+    changes_nature: ClassVar[bool] = False
 
     def __init__(self, dependencies: ApiDependencies) -> None:
         self._allow_private_calls = dependencies.allow_private_calls

@@ -29,6 +29,7 @@ class ProgrammeKind:
     plural: ClassVar[str] = "programmes"
     model: ClassVar[type[Document]] = ProgrammeDefinition
     changes: ClassVar[frozenset[Change]] = frozenset({Change.ARCHIVE})
+    changes_nature: ClassVar[bool] = False
 
     def __init__(self, dependencies: ApiDependencies) -> None:
         """A programme asks nothing of the application."""

@@ -25,6 +25,7 @@ class RewardKind:
     plural: ClassVar[str] = "rewards"
     model: ClassVar[type[Document]] = RewardDefinition
     changes: ClassVar[frozenset[Change]] = frozenset(Change)
+    changes_nature: ClassVar[bool] = False
 
     def __init__(self, dependencies: ApiDependencies) -> None:
         self._allow_private_calls = dependencies.allow_private_calls

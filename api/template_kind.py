@@ -11,6 +11,7 @@ from activities.message_content import link_hosts
 from api.beforehand import beforehand
 from api.dependencies import ApiDependencies
 from api.document_answers import PublishRequest
+from api.documents_in_use import refuse_if_used
 from api.template_contexts import sample_context
 from database.session import WriteSession
 from database.shop_settings import shop_settings
@@ -27,7 +28,16 @@ from domain.message_links import link_findings
 from domain.shop_settings import ShopSettings
 from domain.template_language import template_findings
 from domain.template_senders import sender_findings
-from domain.templates import CONTENT_MARK, LAYOUT, Frame, TemplateDocument, blocks_of, email_content
+from domain.templates import (
+    CONTENT_MARK,
+    LAYOUT,
+    Frame,
+    TemplateDocument,
+    blocks_of,
+    blocks_without_html,
+    email_content,
+    sort_of,
+)
 
 
 class TemplateKind:
@@ -37,6 +47,7 @@ class TemplateKind:
     plural: ClassVar[str] = "templates"
     model: ClassVar[type[Document]] = TemplateDocument
     changes: ClassVar[frozenset[Change]] = frozenset({Change.ARCHIVE})
+    changes_nature: ClassVar[bool] = True
 
     def __init__(self, dependencies: ApiDependencies) -> None:
         self._renderer = dependencies.renderer
@@ -57,6 +68,8 @@ class TemplateKind:
         frame = await frame_of(session, draft)
         if unknown := blocks_of([draft]) - frame.blocks.keys():
             return [*findings, *map(_unknown_block, sorted(unknown))]
+        if unfit := blocks_without_html(draft, frame.blocks):
+            return [*findings, *map(_block_without_html, sorted(unfit))]
         ground = [each.model_dump_json() for each in (draft, settings, *frame.documents())]
         name = f"rendered/{hashlib.sha256(' '.join(ground).encode()).hexdigest()}"
         return [*findings, *await beforehand(session, name, lambda: self._rendered(draft, frame, settings))]
@@ -64,7 +77,15 @@ class TemplateKind:
     async def publish(
         self, session: WriteSession, publication: Publication, request: PublishRequest, as_of: datetime
     ) -> Published | Planned:
-        """The version is the draft. Messages that are claimed from now on use it."""
+        """The version is the draft. Messages that are claimed from now on use it.
+
+        Raises Conflict when it is another sort of template than the one that is sent or shown.
+        """
+        if publication.live_document is not None:
+            before, after = sort_of(publication.live_document), sort_of(publication.document)
+            if before != after:
+                instead = f"It is {before}, and cannot become {after} while they need it: publish that by another key."
+                await refuse_if_used(session, self.name, publication.key, instead=instead)
         if request.dry_run:
             return Planned({"plan": "", "version": publication.version, "changes": [], "in_flight": []})
         return Published(publication.document)
@@ -108,6 +129,11 @@ class TemplateKind:
 def _unknown_block(key: str) -> Finding:
     message = f"There is no published block {key}; publish it first, with `block: true`."
     return Finding(code="block_unknown", pointer="", message=message)
+
+
+def _block_without_html(key: str) -> Finding:
+    message = f"The block {key} has only mjml, which an html body cannot show; give it html as well."
+    return Finding(code="block_unfit", pointer="/html", message=message)
 
 
 def _gaps(missing: Sequence[str]) -> list[Finding]:

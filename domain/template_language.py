@@ -14,10 +14,21 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from domain.findings import Finding, Severity
 from domain.template_abort import Abort
-from domain.templates import LAYOUT, TemplateDocument, blocks_of
+from domain.templates import LAYOUT, TemplateDocument, blocks_of, has_block_mark
 
 CONTEXT_NAMES = frozenset({"cart", "customer", "entry", "links", "message", "saved", "shop"})
 """What a template finds: customer and cart, the entering event, kept answers, the shop, our links, the message."""
+
+CONTEXT_MEMBERS: Mapping[str, frozenset[str]] = {
+    "cart": frozenset({"products", "count", "total", "currency", "url"}),
+    "customer": frozenset({"id", "traits", "points", "tier"}),
+    "links": frozenset({"unsubscribe", "preferences", "confirm", "view", "referral"}),
+    "message": frozenset({"purpose", "languages"}),
+    "shop": frozenset({
+        "name", "language", "zone", "currency", "website", "logo_url", "accent_color", "postal_address", "email",
+    }),
+}  # fmt: skip
+"""What is in those of them whose members are the same in every message: domain/message_context.py."""
 
 FILTERS = frozenset({
     "abs", "batch", "capitalize", "d", "date", "default", "e", "escape", "first", "float", "int", "items", "join",
@@ -47,6 +58,9 @@ _NODES: tuple[type[nodes.Node], ...] = (
 _PARSER = Environment(autoescape=True, extensions=[Abort])  # only parses: nothing is ever rendered with it
 
 
+_NO_BODY = "An email needs a body: mjml, html, or text for a mail of text only."
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing a source does that it may not, or that will hardly be meant."""
@@ -66,14 +80,13 @@ def faults(source: str) -> list[Fault]:
         return [Fault("template_syntax", f"Line {error.lineno}: {error.message}", error.lineno)]
     except RecursionError:
         return [Fault("template_too_deep", "The template is nested too deeply.")]
-    return found + [
-        Fault(
-            "unknown_variable",
-            f"{name} is not known here; a template finds {', '.join(sorted(CONTEXT_NAMES))}.",
-            severity=Severity.WARNING,
-        )
-        for name in sorted(_unknown_names(tree))
+    unknown = [
+        f"{name} is not known here; a template finds {_listed(CONTEXT_NAMES)}." for name in sorted(_unknown_names(tree))
+    ] + [
+        f"There is no {name}.{member}; {name} has {_listed(CONTEXT_MEMBERS[name])}."
+        for name, member in sorted(_unknown_members(tree))
     ]
+    return found + [Fault("unknown_variable", message, severity=Severity.WARNING) for message in unknown]
 
 
 def template_findings(template: TemplateDocument) -> list[Finding]:
@@ -83,7 +96,19 @@ def template_findings(template: TemplateDocument) -> list[Finding]:
         for pointer, source in template.sources().items()
         for fault in faults(source)
     ]
-    return found + list(_missing_parts(template))
+    return [*found, *_missing_parts(template), *_about_blocks(template)]
+
+
+def _about_blocks(template: TemplateDocument) -> Iterator[Finding]:
+    """What is shown nowhere, or as it is written."""
+    for pointer, source in template.sources().items():
+        place = pointer.rpartition("/")[2]
+        if has_block_mark(source) and place not in ("mjml", "html"):
+            message = "A block is shown in mjml and html only; everywhere else write its words out."
+            yield Finding(code="block_misplaced", pointer=pointer, message=message)
+        elif template.block and place in ("subject", "preheader", "text"):
+            message = f"The {place} of a block is shown nowhere; write it in the templates that show the block."
+            yield Finding(code="block_part_unused", severity=Severity.WARNING, pointer=pointer, message=message)
 
 
 def _missing_parts(template: TemplateDocument) -> Iterator[Finding]:
@@ -100,8 +125,8 @@ def _missing_parts(template: TemplateDocument) -> Iterator[Finding]:
         yield Finding(
             code="block_nested", pointer="", message="A block cannot contain another block; copy its content here."
         )
-    if template.mjml is None and template.html is None and not (template.text or "").strip():
-        message = "An email needs a body: mjml, html, or text for a mail of text only."
+    if template.mjml is None and template.html is None and (template.block or not (template.text or "").strip()):
+        message = "A block needs a body: mjml or html." if template.block else _NO_BODY
         yield Finding(code="body_missing", pointer="", message=message)
 
 
@@ -110,6 +135,22 @@ def _unknown_names(tree: nodes.Template) -> set[str]:
     names = list(tree.find_all(nodes.Name))
     made_here = {name.name for name in names if name.ctx != "load"}
     return {name.name for name in names} - made_here - CONTEXT_NAMES - {"range", "loop"}
+
+
+def _unknown_members(tree: nodes.Template) -> set[tuple[str, str]]:
+    """`shop.nme` and `shop["nme"]`, unless the template itself has made something of the name."""
+    made_here = {name.name for name in tree.find_all(nodes.Name) if name.ctx != "load"}
+    found = set()
+    for node in tree.find_all(nodes.Expr):
+        match node:
+            case (
+                nodes.Getattr(node=nodes.Name(name=name), attr=str(member))
+                | nodes.Getitem(node=nodes.Name(name=name), arg=nodes.Const(value=str(member)))
+            ) if name in CONTEXT_MEMBERS and name not in made_here:
+                found |= {(name, member)} - {(name, each) for each in CONTEXT_MEMBERS[name]}
+            case _:
+                pass
+    return found
 
 
 def _forbidden(tree: nodes.Node) -> Iterator[Fault]:

@@ -108,6 +108,11 @@ class EmailContent:
     language: str = "en"
 
 
+def sort_of(template: Mapping[str, Any]) -> str:
+    """What a published template is to those who use it: a block that they show, or what they send on its channel."""
+    return "a block" if template.get("block") else f"a template for {template.get('channel', 'email')}"
+
+
 def takes_layout(template: TemplateDocument) -> bool:
     """Whether the layout frames it, in any of its languages."""
     bodies = [wording.mjml for wording in (template, *template.locales.values()) if wording.mjml is not None]
@@ -122,6 +127,18 @@ def blocks_of(templates: Iterable[TemplateDocument]) -> set[str]:
     """The keys of the shared blocks that these bodies take in."""
     bodies = (body for each in templates for wording in (each, *each.locales.values()) for body in _bodies(wording))
     return {key for body in bodies for key in _BLOCK_MARK.findall(body)}
+
+
+def has_block_mark(text: str) -> bool:
+    """Whether a text would take a block in, if it were a body of MJML or HTML."""
+    return _BLOCK_MARK.search(text) is not None
+
+
+def blocks_without_html(template: TemplateDocument, blocks: Mapping[str, TemplateDocument]) -> set[str]:
+    """The keys of blocks that an HTML body shows, and that have only MJML, which it cannot take in."""
+    bodies = [wording.html for wording in (template, *template.locales.values()) if wording.html is not None]
+    shown = {key for body in bodies for key in _BLOCK_MARK.findall(body)}
+    return {key for key in shown if key in blocks and blocks[key].html is None}
 
 
 def _bodies(wording: Wording) -> list[str]:

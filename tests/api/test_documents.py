@@ -56,6 +56,7 @@ class PoemKind:
     plural: ClassVar[str] = "poems"
     model: ClassVar[type[Document]] = Poem
     changes: ClassVar[frozenset[Change]] = frozenset(Change)
+    changes_nature: ClassVar[bool] = False
     changed_calls: ClassVar[list[str]] = []
 
     def __init__(self, dependencies: ApiDependencies) -> None:

@@ -87,6 +87,11 @@ async def test_an_mjml_block_stands_in_bodies_and_in_the_layout(client: httpx.As
         ({"subject": "x", "html": "<!-- block: plain -->"}, "block_unknown"),  # a template, and no block
         ({"block": True, "html": "<!-- block: promise -->"}, "block_nested"),
         ({"block": True}, "body_missing"),
+        ({"block": True, "text": "Thirty days."}, "body_missing"),
+        ({"subject": "x", "text": "Hi <!-- block: promise -->"}, "block_misplaced"),
+        ({"subject": "x <!-- block: promise -->", "html": "<p>x</p>"}, "block_misplaced"),
+        ({"subject": "x", "html": "<p>x</p>", "locales": {"de": {"text": "<!--block:promise-->"}}}, "block_misplaced"),
+        ({"subject": "x", "html": "<!-- block: section -->"}, "block_unfit"),
         ({"block": True, "html": "{{ f() }}"}, "template_call"),
     ],
 )
@@ -95,6 +100,7 @@ async def test_what_a_block_cannot_be_is_a_finding(
 ) -> None:
     await put(client, "promise", **PROMISE)
     await put(client, "plain", subject="x", html="<p>x</p>")
+    await put(client, "section", block=True, mjml="<mj-section></mj-section>")
 
     assert code in await put(client, "hello", **document)
     assert (await client.post("/v1/templates/hello/publish", json={})).status_code == 409
@@ -122,6 +128,40 @@ async def test_a_block_that_a_live_journey_shows_cannot_be_archived(client: http
 
     assert published.status_code == 200, published.text
     assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
+
+
+MAIL = {"subject": "x", "html": "<p>x</p><!-- block: promise -->"}
+HOOK = {"channel": "webhook", "url": "https://crm.example/", "body": {}}
+
+
+@pytest.mark.parametrize(
+    ("key", "published", "instead"),
+    [
+        ("hello", MAIL, {"block": True, "html": "<p>x</p>"}),
+        ("hello", MAIL, HOOK),
+        ("promise", PROMISE, {"subject": "x", "html": "<p>x</p>"}),
+        ("promise", PROMISE, HOOK),
+    ],
+    ids=["mail-as-block", "mail-as-webhook", "block-as-mail", "block-as-webhook"],
+)
+async def test_what_a_live_journey_sends_or_shows_is_not_published_as_another_sort_of_template(
+    client: httpx.AsyncClient, key: str, published: dict[str, Any], instead: dict[str, Any]
+) -> None:
+    for each, document in (("promise", PROMISE), ("hello", MAIL)):
+        assert await put(client, each, **document) == []
+    await client.put("/v1/journeys/welcome", json=welcome_journey())
+    assert (await client.post("/v1/journeys/welcome/publish", json={})).status_code == 200
+    await client.put(f"/v1/templates/{key}", json=instead)
+
+    refused = [await client.post(f"/v1/templates/{key}/publish", json={"dry_run": dry}) for dry in (True, False)]
+
+    assert [(each.status_code, each.json()["code"]) for each in refused] == [(409, "in_use")] * 2
+    assert [user["journey"] for user in refused[1].json()["users"]] == ["welcome"]
+    await client.put(f"/v1/templates/{key}", json=published)
+    assert (await client.post(f"/v1/templates/{key}/publish", json={})).status_code == 200
+    await client.post("/v1/journeys/welcome/archive")
+    await client.put(f"/v1/templates/{key}", json=instead)
+    assert (await client.post(f"/v1/templates/{key}/publish", json={})).status_code == 200
 
 
 async def test_a_message_that_was_made_keeps_the_block_that_it_was_made_with(
