@@ -34,7 +34,7 @@ from domain.emails import (
 from domain.languages import languages_of
 from domain.link_hosts import LinkHosts
 from domain.message_context import KeptCart, cart_context, customer_context, message_context, shop_context
-from domain.message_links import lead_links
+from domain.message_links import lead_links, without_refused
 from domain.shop_settings import ShopSettings
 from domain.template_senders import sender_for
 from domain.templates import EmailContent, Frame, TemplateDocument, email_content
@@ -202,7 +202,7 @@ def finished(
     new_link: Callable[[str], str] | None = None,
 ) -> tuple[str, str]:
     """HTML ("" in a mail of text only) and text as they are sent; without `new_link` with links that nobody counts."""
-    html, text = rendered.html, rendered.text
+    html, text = rendered.html, without_refused(rendered.text, rendered.html, hosts)
     if purpose != TRANSACTIONAL:
         html, text = with_unsubscribe_link(html, text, addresses, words("Unsubscribe"))
     return lead_links(html, addresses.base, hosts, new_link), text

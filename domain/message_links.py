@@ -13,7 +13,7 @@ from html.entities import html5
 from typing import Final
 
 from domain.findings import Finding, Severity
-from domain.link_hosts import LinkHosts, scheme_of
+from domain.link_hosts import LinkHosts, host_of, scheme_of
 
 _VALUE: Final = r"""(?:"[^"]*+"|'[^']*+'|[^\s>"'<][^\s><]*+)"""
 _TAG: Final = re.compile(
@@ -23,6 +23,8 @@ _ATTRIBUTE: Final = re.compile(rf"[\s/]*+(?P<name>[^\s/><][^\s/><=]*+)(?:\s*+=\s
 _NAME: Final = re.compile(r"<\w+")
 _REFERENCE: Final = re.compile(r"&(?:(#[0-9]+;?|#[xX][0-9a-fA-F]+;?)|(\w+;|\w+(?![\w=])))")
 _NOWHERE: Final = "#"
+_NAMED: Final = re.compile(r": (\S+)")
+"""What may be the address of a link in a text part, behind the link's words."""
 
 
 def led(html: str, lead: Callable[[str], str]) -> str:
@@ -58,6 +60,15 @@ def lead_links(html: str, base: str, hosts: LinkHosts, new_token: Callable[[str]
     return led(html, lead)
 
 
+def without_refused(text: str, html: str, hosts: LinkHosts) -> str:
+    """The text part without the addresses of links that lead nowhere in the HTML: programs make links of them."""
+    if all(hosts.keep(address) for address in _NAMED.findall(text)):
+        return text
+    for target in sorted({each for each in targets(html) if not hosts.keep(each)}, key=len, reverse=True):
+        text = text.replace(f": {' '.join(target.split())}", "")
+    return text
+
+
 def link_findings(html: str, hosts: LinkHosts, pointer: str) -> list[Finding]:
     """Links of a rendered sample that will lead nowhere in a mail."""
     found = {target: fault for target in targets(html) if (fault := _fault_of(target, hosts)) is not None}
@@ -72,6 +83,8 @@ def _fault_of(target: str, hosts: LinkHosts) -> tuple[str, str] | None:
         return "link_refused", "leads nowhere: it could run code, or only data names its scheme; write the scheme out."
     if scheme_of(target) is None and target and not target.startswith("#"):
         return "link_relative", "leads nowhere in a mail; write it with https:// and the host."
+    if scheme_of(target) in ("http", "https") and host_of(target) is None:
+        return "link_unclear", "is not counted; write https://, the host and the path, with %20 for a space."
     return None
 
 

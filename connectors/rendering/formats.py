@@ -26,14 +26,14 @@ LANGUAGE = "_language"
 
 
 @pass_context
-def money(context: Context, value: Any, currency: str | None = None, of_entry: bool = False) -> str:
+def money(context: Context, value: Any, currency: str | None = None, of_entry: bool = False, holder: Any = None) -> str:
     """`49.9` or `"49.90"` (major units, as events carry them) or `{"amount": 4990, "currency": "EUR"}` (minor).
 
-    In the currency that is named, else the value's own, else the entering event's for its amounts (`of_entry`, see
-    entry_amounts.py), else the shop's.
+    In the currency that is named, else the value's own, else for amounts of the entering event (`of_entry`, see
+    entry_amounts.py) that of the item which holds it (`holder`), else the event's; else the shop's.
     """
     own = value.get("currency") if isinstance(value, dict) else None
-    code = _code(currency) or _code(own) or (_of_entry(context) if of_entry else None)
+    code = _code(currency) or _code(own) or _stated_in(holder) or (_of_entry(context) if of_entry else None)
     code = code or _shop(context, "currency") or "EUR"
     amount = _decimal(value.get("amount") if isinstance(value, dict) else value)
     if amount is None:
@@ -97,7 +97,10 @@ def _code(stated: Any) -> str | None:
 
 def _of_entry(context: Context) -> str | None:
     entry = context.get("entry")
-    properties = entry.get("properties") if isinstance(entry, dict) else None
+    return _stated_in(entry.get("properties")) if isinstance(entry, dict) else None
+
+
+def _stated_in(properties: Any) -> str | None:
     if not isinstance(properties, dict):
         return None
     return _code(properties.get("currency")) or event_currency(properties)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+from domain.message_links import targets
+
 _BLOCKS = frozenset(
     {
         "p",
@@ -77,7 +79,9 @@ class _Reader(HTMLParser):
             case "img":
                 self.parts.append(attributes.get("alt") or "")
             case "a":
-                self._links.append((attributes.get("href") or "", len(self.parts)))
+                # The parser would read `&reg=` in an address as a sign, which browsers do not.
+                address = next(iter(targets(self.get_starttag_text() or "")), attributes.get("href") or "")
+                self._links.append((address, len(self.parts)))
             case _:
                 pass
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.rendering.plain_text import plain_text
 from domain.link_hosts import LinkHosts
-from domain.message_links import lead_links, targets
+from domain.message_links import lead_links, link_findings, targets, without_refused
 
 BASE = "https://l.example"
 HOSTS = LinkHosts.of(
@@ -142,3 +143,26 @@ def test_a_page_of_broken_tags_takes_no_longer_than_a_whole_one() -> None:
     for broken in ("<a ", "<a x='", '<a "', "<a x=", "<a /" + " " * 50, "<a b c d "):
         html = broken * (200_000 // len(broken))
         assert counted(html) == (html, [])
+
+
+@pytest.mark.parametrize("target", ["javascript:alert(1)", "JavaScript:alert(&quot;x y&quot;)", "evil-app:open"])
+def test_the_text_part_has_no_address_that_leads_nowhere_in_the_html(target: str) -> None:
+    html = f'<p>Note: evil-app:1 <a href="{target}">Go</a> on <a href="https://shop.example/">Shop</a></p>'
+
+    text = without_refused(plain_text(html), html, HOSTS)
+
+    assert text == "Note: evil-app:1 Go on Shop: https://shop.example/\n"
+
+
+@pytest.mark.parametrize(
+    ("target", "codes"),
+    [
+        ("https:/shop.example/x", ["link_unclear"]),
+        ("https://shop.example/a b", ["link_unclear"]),
+        ("https://shop.example/a%20b", []),
+        (" https://shop.example/ ", []),
+        ("mailto:a@shop.example", []),
+    ],
+)
+def test_a_web_address_that_programs_read_differently_is_a_finding(target: str, codes: list[str]) -> None:
+    assert [each.code for each in link_findings(f'<a href="{target}">x</a>', HOSTS, "/html")] == codes

@@ -11,10 +11,11 @@ from connectors.rendering import Renderer
 from connectors.rendering.mjml import MjmlError, compile_mjml
 from connectors.rendering.plain_text import plain_text
 from connectors.rendering.sandbox import Sandbox
+from domain.emails import Addresses
 from domain.errors import TemplateAborted
 from domain.message_context import cart_context, customer_context, message_context, shop_context
 from domain.shop_settings import ShopSettings
-from domain.template_language import FILTERS, TESTS, faults, template_findings
+from domain.template_language import CONTEXT_MEMBERS, FILTERS, TESTS, faults, template_findings
 from domain.templates import Frame, TemplateDocument, email_content
 from perennial.builtins import read_templates
 from tests.connectors.rendering.conftest import FRAME, TEXT, content, html_of
@@ -135,6 +136,28 @@ async def test_amounts_of_the_entering_event_are_in_its_currency_and_all_others_
 
 
 @pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{{ entry.properties.products[0].price | money }}", "$20.00"),
+        ("{{ entry.properties.products[1]['price'] | default(0) | money }}", "£3.00"),
+        ("{% for one in entry.properties.products %}{{ (2 * one.price) | money }} {% endfor %}", "$40.00 £6.00 7.00"),
+        ("{{ entry.item.price | money }} {{ entry.properties.total | money }}", "€9.00 £23.00"),
+        ("{{ entry.item.price | money('JPY') }}", "¥9"),
+    ],
+)
+async def test_an_amount_of_an_item_is_in_the_currency_that_the_item_states(
+    renderer: Renderer, source: str, expected: str
+) -> None:
+    products = [{"price": 20, "currency": "USD"}, {"price": 3}, {"price": 3.5, "currency": 978}]
+    properties = {"total": 23, "currency": "GBP", "products": products}
+    entry = {"properties": properties, "item": {"price": 9, "currency": "eur"}}
+
+    rendered = await renderer.render(content("x", subject=source), {"entry": entry, "shop": {"currency": "CHF"}})
+
+    assert rendered.subject == expected
+
+
+@pytest.mark.parametrize(
     ("properties", "expected"),
     [
         ({"total": 60, "currency": "$"}, "$60.00"),
@@ -179,6 +202,15 @@ async def test_the_preheader_is_hidden_and_not_in_the_text(renderer: Renderer) -
     assert "Psst ann" in rendered.html
     assert rendered.preheader == "Psst ann"
     assert rendered.text == "Body\n"
+
+
+@pytest.mark.parametrize("name", ["reg", "copy", "para", "sect", "times", "not", "lt"])
+def test_the_text_part_has_the_addresses_that_browsers_read(name: str) -> None:
+    html = (
+        f'<p><a href="https://shop.example/?a=1&{name}=2&amp;b={{{{ b }}}}&amp;amp;c">Go</a>, AT&amp;T &amp;{name};</p>'
+    )
+
+    assert plain_text(html) == f"Go: https://shop.example/?a=1&{name}=2&b={{{{ b }}}}&amp;c , AT&T &{name};\n"
 
 
 def test_plain_text_reads_well() -> None:
@@ -353,10 +385,31 @@ def test_sandbox_and_allow_list_name_the_same_filters_and_tests() -> None:
     assert set(sandbox.tests) == TESTS
 
 
-@pytest.mark.parametrize("source", ["{{ frist_name }}", "{% set a = b %}"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("{{ frist_name }}", "{% set a = b %}", "{{ links.unsubscrib }}", "{{ shop['nme'] }}"),
+        *("{% if cart.totl %}{% endif %}", "{{ message.foo }}", "{{ customer.first_name | default('x') }}"),
+    ],
+)
 def test_a_name_from_nowhere_is_a_warning(source: str) -> None:
     (fault,) = faults(source)
     assert (fault.code, fault.severity) == ("unknown_variable", "warning")
+
+
+def test_every_name_that_messages_have_is_known() -> None:
+    settings = ShopSettings()
+    links = Addresses(base="https://shop.example", unsubscribe="u", view="v").links() | {"referral": ""}
+    contexts = {
+        "cart": cart_context(None, {}, settings),
+        "customer": customer_context("ann", {}),
+        "links": links,
+        "message": message_context("marketing"),
+        "shop": shop_context(settings),
+    }
+
+    assert {name: set(context) for name, context in contexts.items()} == CONTEXT_MEMBERS
+    assert faults("{% set cart = entry.properties.cart %}{{ cart.lines }}{{ shop.name }}{{ shop[entry.event] }}") == []
 
 
 @pytest.mark.parametrize("part", ["subject", "html", "text", "mjml"])
