@@ -61,7 +61,18 @@ def fault_text(fault: Mapping[str, Any]) -> str:  # pydantic's fault
             return "This key is missing; add it."
         case "literal_error":
             return f"Write one of these: {fault['ctx']['expected']}."
+        case "too_short" | "string_too_short" | "too_long" | "string_too_long":
+            return f"Write {_bound(fault)} here."
+        case "timezone_aware" | "datetime_from_date_parsing":
+            return "Write a time with its offset from UTC, or Z for UTC: 2026-11-01T09:00:00Z."
         case kind if kind in _KINDS:
             return f"Write {_KINDS[kind]} here."
         case _:
             return str(fault["msg"]).removeprefix("Value error, ")
+
+
+def _bound(fault: Mapping[str, Any]) -> str:
+    """`at least 1 item`, `at most 200 characters`."""
+    word, bound = ("at least", "min_length") if fault["type"].endswith("too_short") else ("at most", "max_length")
+    length, noun = fault["ctx"][bound], "character" if fault["type"].startswith("string") else "item"
+    return f"{word} {length} {noun}{'' if length == 1 else 's'}"

@@ -82,7 +82,8 @@ ENTRY_ROOTS = ("event", "properties", "context", "timestamp", "event_id", "messa
 class Place:
     """Where a condition stands. `in_run`: there is an entry event, one of `entry_events` as far as they are known.
 
-    `saved`: the names under which steps keep something that can be known there; `has_item`: the entry has an `item`.
+    `saved`: the names under which steps keep something that can be known there; `items`: where the entry has the list
+    that its `item` is of.
     """
 
     pointer: str = ""
@@ -90,7 +91,7 @@ class Place:
     in_run: bool = True
     entry_events: Collection[str] = ()
     saved: Collection[str] = ()
-    has_item: bool = False
+    items: str | None = None
 
 
 ANYWHERE = Place()
@@ -136,6 +137,11 @@ def check_event_path(
     if known is None or root != "properties" or not keys or as_any(path.removeprefix("properties.")) in known:
         return []
     return [_never_seen("property", path.removeprefix("properties."), pointer, place)]
+
+
+def of_items(path: str, items: str | None) -> str:
+    """Where the event has what a path finds in the entry: `item.price` is `properties.products[].price`."""
+    return f"{items}[]{path.removeprefix('item')}" if items is not None and steps_of(path)[0] == "item" else path
 
 
 def _of_leaves(condition: Condition, seen: Seen, place: Place) -> Iterator[Finding]:
@@ -189,12 +195,12 @@ def _of_entry(leaf: EventIs, path: str, seen: Seen, pointer: str, place: Place) 
     if not place.in_run:
         yield _needs_a_run("the entry event", pointer, place)
     root, *_ = steps_of(path)
-    roots = (*ENTRY_ROOTS, "item") if place.has_item else ENTRY_ROOTS
+    roots = (*ENTRY_ROOTS, "item") if place.items is not None else ENTRY_ROOTS
     if root not in roots or is_expression(path):
         yield _unknown_path(path, roots, f"{pointer}/event", place)
-    elif root == "properties" and seen.events is not None:
+    elif (told := of_items(path, place.items)).startswith("properties.") and seen.events is not None:
         known = [seen.events[name] for name in place.entry_events if name in seen.events]
-        yield from _types(leaf, path.removeprefix("properties."), _merged(known), pointer, place, kind="property")
+        yield from _types(leaf, told.removeprefix("properties."), _merged(known), pointer, place, kind="property")
 
 
 def _merged(each: Sequence[Types]) -> Types | None:
@@ -301,7 +307,7 @@ def _references(compared: Compared, pointer: str, seen: Seen, place: Place) -> I
         if one.customer is None and not place.in_run:
             yield _needs_a_run("a reference to the entry or to saved answers", at, place)
         elif one.entry is not None:
-            yield from check_event_path(one.entry, place.entry_events, at, seen, place)
+            yield from check_event_path(of_items(one.entry, place.items), place.entry_events, at, seen, place)
         elif one.customer is not None and one.customer.startswith("traits."):
             yield from check_trait(one.customer.removeprefix("traits."), at, seen, place)
 

@@ -146,18 +146,18 @@ def _matches(definition: JourneyDefinition, around: Surroundings) -> Iterator[Fi
             case TraitMatch(trait=trait):
                 yield from check_trait_path(trait, place.within("/trait"), around.seen)
             case EventMatch():
-                yield from _event_match(match, place, entry_events(definition), around)
+                yield from _event_match(match, place, definition, around)
             case _:
                 pass
 
 
 def _event_match(
-    match: EventMatch, place: Place, entry_events: Sequence[str], around: Surroundings
+    match: EventMatch, place: Place, definition: JourneyDefinition, around: Surroundings
 ) -> Iterator[Finding]:
     """At the entry there is no run yet to refer to."""
-    in_run = not place.pointer.startswith("/enter")
+    in_run, events, items = not place.pointer.startswith("/enter"), entry_events(definition), definition.enter.for_each
     pointer = place.pointer + "/where"
-    where = ConditionPlace(pointer=pointer, step=place.step, in_run=in_run, entry_events=entry_events)
+    where = ConditionPlace(pointer=pointer, step=place.step, in_run=in_run, entry_events=events, items=items)
     yield from check_event(match.event, place.pointer + "/event", around.seen, where)
     yield from check_where(match.where, match.event, around.seen, where)
 
@@ -174,7 +174,7 @@ def _conditions(definition: JourneyDefinition, around: Surroundings) -> Iterator
             in_run=in_run,
             entry_events=entries,
             saved=saved,
-            has_item=definition.enter.for_each is not None,
+            items=definition.enter.for_each,
         )
         yield from check_condition(condition, around.seen, where)
         for pointer, leaf in leaves(condition):
@@ -225,8 +225,8 @@ def _waits(definition: JourneyDefinition, around: Surroundings) -> Iterator[Find
                     yield from check_trait_path(body.trait, place.within("/wait/until_date/trait"), around.seen)
                 if (looked_up := body.from_data) is not None and looked_up.event is not None:
                     at = place.within(f"/wait/{'for' if body.until_date is None else 'until_date'}/event")
-                    events, has_item = entry_events(definition), definition.enter.for_each is not None
-                    yield from check_path_into(looked_up.event, events, at, around.seen, has_item=has_item)
+                    events, items = entry_events(definition), definition.enter.for_each
+                    yield from check_path_into(looked_up.event, events, at, around.seen, items=items)
             case WaitForStep(wait_for=body):
                 yield from _length(body.timeout, definition, place.within("/wait_for/timeout"))
                 if body.timeout is None:

@@ -48,6 +48,7 @@ ASSUMPTIONS = (
     "nobody opens or clicks the simulated messages",
     "calls answer nothing, and what steps update or emit changes nothing",
     "points and tiers as recorded, with what points steps award and deduct; multipliers raise nothing",
+    "templates are not rendered, so no message is skipped by an abort in one",
     "rewards do not run out",
     "suppressions as of now; messages of other journeys count towards the caps as they were sent",
     "anonymous events count for whom they belong to now",

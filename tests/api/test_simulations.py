@@ -217,6 +217,7 @@ async def test_what_steps_give_and_take_counts_for_later_steps_and_is_summed_up(
     assert steps["too-much"]["skipped"] == {"insufficient_points": 2}
     assert steps["postage"]["done"] == 2  # out of the 200 that lapse first: of those, 50 lapse two days later
     assert "rewards do not run out" in found["assumptions"]
+    assert "templates are not rendered, so no message is skipped by an abort in one" in found["assumptions"]
     async with database.read() as session:
         assert (await session.execute(select(func.count()).select_from(PointTransaction))).scalar_one() == 6
 

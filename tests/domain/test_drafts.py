@@ -129,3 +129,19 @@ def test_every_form_of_text_in_documents_has_words() -> None:
     }
 
     assert found - by_themselves - set(FORMS) == set()
+
+
+@pytest.mark.parametrize(
+    ("members", "pointer", "message"),
+    [
+        ({"steps": []}, "/steps", "Write at least 1 item here."),
+        ({"goal": {"event": "", "within": "7d"}}, "/goal/event", "Write at least 1 character here."),
+        ({"name": "x" * 1_000}, "/name", "Write at most 200 characters here."),
+    ],
+)
+def test_what_is_too_short_or_too_long_is_said_in_our_words(
+    members: dict[str, Any], pointer: str, message: str
+) -> None:
+    found = read_draft(JourneyDefinition, asking({"trait": "plan", "eq": "pro"}) | members).findings
+
+    assert [(each.pointer, each.message) for each in found] == [(pointer, message)]

@@ -236,6 +236,11 @@ CASES: Mapping[str, tuple[list[Any], dict[str, Any], tuple[str, str | None, str]
         {"enter": {"on": {"event": "Product Added"}, "for_each": "products"}},
         ("malformed_path", None, "/enter/for_each"),
     ),
+    "each item of a list": (
+        [SEND],
+        {"enter": {"on": {"event": "Product Added"}, "for_each": "properties.products[]"}},
+        ("malformed_path", None, "/enter/for_each"),
+    ),
     "items of a date": (
         [SEND],
         {"enter": {"on": {"date": {"trait": "birthday"}}, "for_each": "properties.products"}},
@@ -350,6 +355,31 @@ def test_paths_to_what_nothing_has_ever_come_with_are_warned_of(
 
     assert (finding.pointer, finding.severity) == (found, Severity.WARNING)
     assert finding.code in ("trait_never_seen", "property_never_seen")
+
+
+@pytest.mark.parametrize(
+    ("members", "steps", "pointers"),
+    [
+        ({"occasion": "item.skuu"}, [], ["/enter/occasion"]),
+        ({"if": {"event": "item.prise", "gte": 20}}, [], ["/enter/if"]),
+        ({}, [{"wait": {"until_date": {"event": "item.redy"}}}], ["/steps/0/wait/until_date/event"]),
+        ({}, [{"branch": [{"if": {"trait": "plan", "eq": {"entry": "item.pln"}}}]}], ["/steps/0/branch/0/if/eq"]),
+        ({"occasion": "item.sku", "if": {"event": "item.sku", "eq": "x"}}, [], []),
+    ],
+)
+def test_paths_into_items_to_what_no_item_has_ever_come_with_are_warned_of(
+    members: dict[str, Any], steps: list[Any], pointers: list[str]
+) -> None:
+    seen = {"Order Completed": {"products": {"array"}, "products[]": {"object"}, "products[].sku": {"string"}}}
+    around = replace(AROUND, seen=replace(AROUND.seen, events=seen))
+    enter = {"on": {"event": "Order Completed"}, "for_each": "properties.products", **members}
+    document = {"journey": "jj", "purpose": "marketing", "enter": enter, "steps": [*steps, SEND]}
+
+    found = check_journey(JourneyDefinition.model_validate(document), around)
+
+    assert [(each.code, each.pointer) for each in found if each.code != "trait_never_seen"] == [
+        ("property_never_seen", pointer) for pointer in pointers
+    ]
 
 
 def test_what_a_call_brings_into_a_journey_is_not_compared_with_events() -> None:
