@@ -109,10 +109,12 @@ RANKED = """
     FROM members
     WINDOW by_figure AS (ORDER BY figure DESC), by_order AS (ORDER BY figure DESC, last_at, member)
 """
-# Whoever stays out by a trait has no rank, and leaves no gap. Forms and imports say yes as text.
+# Whoever stays out by a trait has no rank, and leaves no gap. Forms and imports say yes as text. What only a browser
+# says (its stamp ends in a JSON `false`) takes nobody's place away.
 ELIGIBLE = """(
     customers.external_id IS NOT NULL
-    AND lower(btrim(customers.traits ->> 'leaderboard_opt_out')) IN ('true', 't', 'yes', 'y', 'on', '1') IS NOT TRUE
+    AND (lower(btrim(customers.traits ->> 'leaderboard_opt_out')) IN ('true', 't', 'yes', 'y', 'on', '1')
+        AND coalesce(customers.trait_times -> 'leaderboard_opt_out' @> 'false', false) IS FALSE) IS NOT TRUE
 )"""
 _MEMBERS = f"""
     SELECT customers.id AS member, customers.external_id, figure, last_at

@@ -9,6 +9,8 @@ from typing import Any
 
 from domain.commerce import ORDER_COMPLETED, CommerceEvent, cart_lines_of, event_currency, text_id
 from domain.identities import Stamp
+from domain.link_hosts import LinkHosts
+from domain.shop_settings import ShopSettings
 
 PRODUCT_ADDED = "Product Added"
 PRODUCT_REMOVED = "Product Removed"
@@ -17,6 +19,7 @@ CHECKOUT_STARTED = "Checkout Started"
 CART_EVENTS = frozenset({PRODUCT_ADDED, PRODUCT_REMOVED, CART_VIEWED, CHECKOUT_STARTED, ORDER_COMPLETED})
 
 
+_LINKS = frozenset({"checkout_url", "cart_url", "url"})
 _PIECES = frozenset({PRODUCT_ADDED, PRODUCT_REMOVED})
 
 Line = Mapping[str, Any]  # a line of commerce.py, with its currency
@@ -46,17 +49,36 @@ def cart_id_of(properties: Mapping[str, Any]) -> str:
     return text_id(properties.get("cart_id")) or ""
 
 
+def without_foreign_links(properties: Mapping[str, Any], shop: ShopSettings) -> Mapping[str, Any]:
+    """What a browser says, without the links of cart and products that lead elsewhere than to the shop's own hosts.
+
+    Anybody can send it, and mails of the shop show it. Of a shop that names no host of its own every link is kept.
+    """
+    hosts = LinkHosts.of((), website=shop.website, domains=shop.link_domains)
+    listed = properties.get("products")
+    kept = {
+        name: value
+        for name, value in properties.items()
+        if name not in _LINKS or not hosts.domains or (isinstance(value, str) and hosts.allow(value))
+    }
+    if isinstance(listed, list):
+        kept["products"] = [without_foreign_links(each, shop) if isinstance(each, Mapping) else each for each in listed]
+    return kept
+
+
 def cart_link_of(properties: Mapping[str, Any]) -> str | None:
     """Where shopping goes on: the checkout if the event states one, else the cart."""
     stated = (properties.get(name) for name in ("checkout_url", "cart_url"))
     return next((url for url in stated if isinstance(url, str) and url), None)
 
 
-def fold_carts(carts: Mapping[str, Cart], event: CommerceEvent, default_currency: str) -> dict[str, Cart]:
+def fold_carts(carts: Mapping[str, Cart], event: CommerceEvent, shop: ShopSettings) -> dict[str, Cart]:
     """The carts of a customer that change with this event. A late event never undoes what a later one said.
 
     Pieces that were added or taken out at the same instant as the last change count whichever comes first.
     """
+    if not event.trusted:
+        event = replace(event, properties=without_foreign_links(event.properties, shop))
     cart_id, stamp = cart_id_of(event.properties), event.stamp
     if event.name == ORDER_COMPLETED and not cart_id:
         return {
@@ -65,7 +87,7 @@ def fold_carts(carts: Mapping[str, Cart], event: CommerceEvent, default_currency
             if cart.state is not CartState.ORDERED and cart.changed <= stamp
         }
     cart = carts.get(cart_id, Cart(cart_id, CartState.OPEN, (), stamp))
-    changed = _changed(cart, event, default_currency)
+    changed = _changed(cart, event, shop.currency)
     if stamp >= cart.changed:
         return {cart_id: replace(changed, changed=stamp)}
     if stamp.timestamp < cart.changed.timestamp or event.name not in _PIECES or cart.state is CartState.ORDERED:

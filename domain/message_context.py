@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from domain.carts import CART_EVENTS, cart_id_of, cart_link_of
+from domain.carts import CART_EVENTS, cart_id_of, cart_link_of, without_foreign_links
 from domain.commerce import cart_lines_of, event_currency
 from domain.shop_settings import ShopSettings
 
@@ -57,6 +57,8 @@ def cart_context(kept: KeptCart | None, entry: Json, settings: ShopSettings) -> 
     """
     properties = entry.get("properties")
     told: Json = properties if isinstance(properties, Mapping) else {}
+    if not entry.get("trusted", True):
+        told = without_foreign_links(told, settings)
     stated = event_currency(told) or settings.currency
     is_of_cart = bool(cart_id_of(told)) or entry.get("event") in CART_EVENTS
     lines = kept.lines if kept and (kept.lines or is_of_cart) else cart_lines_of(_told_products(told), stated)

@@ -118,7 +118,7 @@ class SimulatedCustomer:
         if event.name in CART_EVENTS:
             stamp = Stamp(event.timestamp, event.received_at, event.event_id)
             told = CommerceEvent(event.event_id, event.name, self.id, stamp, event.properties, event.trusted)
-            self.carts |= fold_carts(self.carts, told, self.settings.currency)
+            self.carts |= fold_carts(self.carts, told, self.settings)
             self.browser_carts |= not event.trusted
 
     def history(self, variants: Mapping[str, str], entered_at: datetime, entry_number: int, as_of: datetime) -> History:

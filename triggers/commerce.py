@@ -24,6 +24,7 @@ from domain.commerce import (
     products_of,
 )
 from domain.refunds import doubts, given_back, refund_of
+from domain.shop_settings import ShopSettings
 from triggers.batch import Wave
 
 UNCOUNTED = Counter("perennial_refunds_uncounted", "Refunds of known orders that do not count as stated", ["reason"])
@@ -43,7 +44,7 @@ async def project_commerce(wave: Wave) -> None:
         await products.describe(
             wave.session, [fact for event in told for fact in products_of(event, wave.shop.currency)]
         )
-        await project_behaviour(wave.session, told, wave.shop.currency)
+        await project_behaviour(wave.session, told, wave.shop)
         await _fold_orders(wave.session, [each for each in told if each.makes_orders], wave.shop.currency)
 
 
@@ -52,10 +53,10 @@ def is_commerce(name: str) -> bool:
     return name.startswith("Product ") or name in MAKES_ORDERS or name in CART_EVENTS
 
 
-async def project_behaviour(session: WriteSession, events: Sequence[CommerceEvent], currency: str) -> None:
+async def project_behaviour(session: WriteSession, events: Sequence[CommerceEvent], shop: ShopSettings) -> None:
     """Fold events into views and carts: those of a wave, or a customer's whole history after a re-attribution."""
     await _count_views(session, [event for event in events if event.name == PRODUCT_VIEWED])
-    await _fold_carts(session, [event for event in events if event.name in CART_EVENTS], currency)
+    await _fold_carts(session, [event for event in events if event.name in CART_EVENTS], shop)
 
 
 async def _count_views(session: WriteSession, events: Sequence[CommerceEvent]) -> None:
@@ -68,13 +69,13 @@ async def _count_views(session: WriteSession, events: Sequence[CommerceEvent]) -
     await products.count_views(session, views)
 
 
-async def _fold_carts(session: WriteSession, events: Sequence[CommerceEvent], currency: str) -> None:
+async def _fold_carts(session: WriteSession, events: Sequence[CommerceEvent], shop: ShopSettings) -> None:
     if not events:
         return
     carts = await orders.carts_of(session, {event.customer_id for event in events})
     changed: dict[UUID, dict[str, Cart]] = {}
     for event in events:
-        after = fold_carts(carts[event.customer_id], event, currency)
+        after = fold_carts(carts[event.customer_id], event, shop)
         carts[event.customer_id] |= after
         changed.setdefault(event.customer_id, {}).update(after)
     await orders.write_carts(session, changed)

@@ -10,19 +10,20 @@ from database.session import WriteSession
 from domain.commerce import CommerceEvent
 from domain.customers import Profile, fold_traits, observe
 from domain.events import EventKind
+from domain.shop_settings import ShopSettings
 from triggers.batch import BatchCustomer
 from triggers.commerce import is_commerce, project_behaviour
 
 
-async def rebuild(session: WriteSession, customers: Iterable[BatchCustomer], currency: str) -> None:
+async def rebuild(session: WriteSession, customers: Iterable[BatchCustomer], shop: ShopSettings) -> None:
     """Fold profiles, views and carts of locked customers again. Runs stay: a sent mail cannot be unsent."""
     affected = sorted(customers, key=lambda customer: customer.id)
     await histories.forget(session, [customer.id for customer in affected])
     for customer in affected:
-        await _refold(session, customer, currency)
+        await _refold(session, customer, shop)
 
 
-async def _refold(session: WriteSession, customer: BatchCustomer, currency: str) -> None:
+async def _refold(session: WriteSession, customer: BatchCustomer, shop: ShopSettings) -> None:
     customer.profile, customer.told = Profile(), True
     doubted = await histories.doubted_visitors(session, customer.id)
     is_first = True
@@ -32,9 +33,7 @@ async def _refold(session: WriteSession, customer: BatchCustomer, currency: str)
             is_first = False
         for event in page:
             _fold(customer, event, doubted)
-        await project_behaviour(
-            session, [_commerce(customer, each) for each in page if is_commerce(each.name)], currency
-        )
+        await project_behaviour(session, [_commerce(customer, each) for each in page if is_commerce(each.name)], shop)
 
 
 def _fold(customer: BatchCustomer, event: PendingEvent, doubted: frozenset[str]) -> None:

@@ -180,7 +180,7 @@ async def _settle_identities(wave: Wave, identified: Identified) -> None:
         await follow_merge(wave.session, survivor, wave.as_of)
     moved = [customer for customer in identified.customers.values() if customer.id in identified.moved]
     if moved:
-        await rebuild(wave.session, moved, wave.shop.currency)
+        await rebuild(wave.session, moved, wave.shop)
         await customers.write(wave.session, [customer.write() for customer in moved])
         await settle_consents(wave.session, [customer.id for customer in moved])
     for customer in working:

@@ -67,6 +67,17 @@ async def test_the_link_of_a_checkout_leads_back_from_messages_of_later_runs(
     assert "https://shop.example/pay/1" in await shown(shop, database, {"cart_id": "c-1"})
 
 
+async def test_a_browser_leads_nobody_from_the_shops_own_mail_to_another_host(
+    shop: Shop, database: Database, router: Router
+) -> None:
+    await track(router, "Checkout Started", cart_id="c-1", checkout_url="https://shop.example/pay/1", products=[])
+    router.later(minutes=1)
+    evil = {"cart_id": "c-1", "checkout_url": "https://evil.example/pay", "product_id": "tea", "name": "Tea"}
+    await router.track("Product Added", evil, user_id="ann", trusted=False)
+
+    assert "https://shop.example/pay/1" in await shown(shop, database, {"cart_id": "c-1"})
+
+
 async def test_a_cart_is_found_by_its_number_however_that_is_written(
     shop: Shop, database: Database, router: Router
 ) -> None:

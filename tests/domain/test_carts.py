@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from domain.carts import Cart, CartState, fold_carts
+from domain.carts import Cart, CartState, fold_carts, without_foreign_links
 from domain.commerce import CommerceEvent
 from domain.identities import Stamp
 from domain.ids import new_id
+from domain.shop_settings import ShopSettings
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 ANN = new_id()
@@ -32,9 +33,9 @@ def removed(minutes: int = 0, /, **properties: Any) -> CommerceEvent:
 
 
 def cart_after(*events: CommerceEvent) -> Cart:
-    carts: dict[str, Cart] = {}
+    carts, shop = dict[str, Cart](), ShopSettings()
     for each in events:
-        carts |= fold_carts(carts, each, "EUR")
+        carts |= fold_carts(carts, each, shop)
     return carts["c"]
 
 
@@ -102,6 +103,17 @@ def test_items_without_ids_are_lines_of_their_own() -> None:
         ("Candle",)
     ]
     assert told(cart_after(added(1, name="Cake"), removed(2)), "name") == [("Cake",)]
+
+
+def test_of_a_browsers_links_only_those_to_the_shops_hosts_are_kept() -> None:
+    shop = ShopSettings(website="https://www.shop.example", link_domains=["shop.test"])
+    there = ["https://shop.example/1", "https://pay.shop.test/2", "https://shop.example.evil.test/", "/cart", 7]
+    kept = [{"checkout_url": url, "products": [{"url": url, "name": "Tea"}, "odd"]} for url in there[:2]]
+    left = [{"products": [{"name": "Tea"}, "odd"]} for _ in there[2:]]
+
+    said = [{"checkout_url": url, "products": [{"url": url, "name": "Tea"}, "odd"]} for url in there]
+    assert [without_foreign_links(each, shop) for each in said] == kept + left
+    assert [without_foreign_links(each, ShopSettings()) for each in said] == said
 
 
 def test_every_line_keeps_its_own_currency() -> None:

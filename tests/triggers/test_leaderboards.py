@@ -94,6 +94,7 @@ async def test_whoever_opted_out_has_no_rank_and_leaves_no_gap(shop: Shop) -> No
     await put_live(shop, "challenge", RACE)
     await visit(shop, "ann", "ann", "bob")
     await shop.identify({"leaderboard_opt_out": True}, user_id="ann")
+    await shop.identify({"leaderboard_opt_out": True}, user_id="bob", trusted=False)  # as a rival would say
 
     async with shop.database.read() as session:
         board = await running_ranks(session, "race", "2026-05", "first", after=None, limit=10)
