@@ -7,13 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from domain.conditions.checks import (
-    NOTHING_KNOWN,
-    Seen,
-    check_condition,
-    check_event,
-    check_where,
-)
+from domain.conditions.checks import NOTHING_KNOWN, Seen, check_condition, check_event, check_where
 from domain.conditions.checks import Place as ConditionPlace
 from domain.conditions.model import VariantIs
 from domain.conditions.value_checks import check_value
@@ -244,6 +238,8 @@ def _ways(definition: JourneyDefinition, around: Surroundings) -> Iterator[Findi
                 yield _error("unknown_step", place.within("/goto"), f"No step has the id {body.step}.")
             case StartStep(start=body) if body.journey not in {*around.journeys, definition.journey}:
                 message = f"There is no journey {body.journey}; save it first or name another."
+                if body.journey in (around.seen.journeys or ()):
+                    message = f"The journey {body.journey} is archived; publish it again first or name another."
                 yield _error("unknown_journey", place.within("/start/journey"), message)
             case SplitStep():
                 yield from _weights(step, place.within("/split/variants"))

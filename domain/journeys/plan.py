@@ -65,9 +65,10 @@ def make_plan(
     _refuse_unknown_steps(policy, definition, previous, standing)
     for step, wanted in policy.items():
         if wanted == "move" and step not in movable:
-            raise Conflict(
-                f"Runs at {step} cannot move: the new version has no step of that id and kind.", code="cannot_move"
-            )
+            is_new = previous is None or step not in {each.id for each in previous.walk()}
+            which = "version before" if is_new else "new version"
+            message = f"Runs at {step} cannot move: the {which} has no step of that id and kind."
+            raise Conflict(message, code="cannot_move")
     moving = [at.step for at in standing if at.step in movable]
     repeats = _for_runs_at(moving, likely_done, definition, previous)
     paid_again = _for_runs_at(moving, likely_paid_again, definition, previous)

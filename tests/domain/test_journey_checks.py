@@ -382,6 +382,18 @@ def test_paths_into_items_to_what_no_item_has_ever_come_with_are_warned_of(
     ]
 
 
+def test_a_start_of_an_archived_journey_says_that_it_is_archived() -> None:
+    around = replace(AROUND, seen=replace(AROUND.seen, journeys={"other", "old"}))
+    document = {"journey": "jj", "enter": {"on": "api"}, "steps": [{"start": {"journey": key}} for key in ("old", "x")]}
+
+    found = check_journey(JourneyDefinition.model_validate(document), around)
+
+    assert [each.message for each in found if each.code == "unknown_journey"] == [
+        "The journey old is archived; publish it again first or name another.",
+        "There is no journey x; save it first or name another.",
+    ]
+
+
 def test_what_a_call_brings_into_a_journey_is_not_compared_with_events() -> None:
     enter = {"on": {"any": [{"api": {}}, {"event": "Order Completed"}]}, "occasion": "properties.ticket"}
 

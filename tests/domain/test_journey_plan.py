@@ -63,6 +63,12 @@ def test_runs_move_only_to_a_step_of_the_same_id_and_kind(after: JourneyDefiniti
     assert refusal.value.code == "cannot_move"
 
 
+@pytest.mark.parametrize(("step", "which"), [("hello", "version before"), ("pause", "new version")])
+def test_the_refusal_of_a_move_says_which_version_lacks_the_step(step: str, which: str) -> None:
+    with pytest.raises(Conflict, match=f"the {which} has no step of that id and kind"):
+        make_plan(journey(SEND), journey(WAIT), version=2, standing=[], policy={step: "move"})
+
+
 def test_the_digest_names_the_draft_and_not_how_many_runs_there_are() -> None:
     def digest(definition: JourneyDefinition, runs: int) -> str:
         return make_plan(definition, None, version=2, standing=[Standing("pause", runs)], policy={}).digest
