@@ -45,6 +45,8 @@ class StepBase(Document):
     def _lift_id_and_name(cls, raw: Any) -> Any:  # raw document, any JSON
         if not isinstance(raw, dict):
             return raw
+        if len(kinds := [kind for kind in raw if kind in STEP_KINDS]) > 1:
+            raise ValueError(f"a step does one thing; write {' and '.join(kinds)} as steps of their own")
         lifted = dict(raw)
         for kind, body in raw.items():
             if kind not in ("id", "name") and isinstance(body, dict):

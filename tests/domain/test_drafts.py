@@ -145,3 +145,12 @@ def test_what_is_too_short_or_too_long_is_said_in_our_words(
     found = read_draft(JourneyDefinition, asking({"trait": "plan", "eq": "pro"}) | members).findings
 
     assert [(each.pointer, each.message) for each in found] == [(pointer, message)]
+
+
+def test_two_steps_written_as_one_are_told_apart() -> None:
+    steps = [{"wait": {"for": "1d"}}, {"send": {"template": "hello"}, "wait": {"for": "1d"}}]
+
+    [finding] = read_draft(JourneyDefinition, asking({"trait": "plan", "eq": "pro"}) | {"steps": steps}).findings
+
+    assert (finding.code, finding.pointer) == ("contradiction", "/steps/1")
+    assert finding.message == "a step does one thing; write send and wait as steps of their own"
