@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from domain.commerce import whole_number
 from domain.imports import ImportKind, Row, RowProblem
+from domain.money import amount_of
 
 
 class Preset(StrEnum):
@@ -39,7 +40,7 @@ def rows_of(preset: Preset, kind: ImportKind, rows: Rows, zone: ZoneInfo) -> Ite
         case Preset.SHOPIFY, _:
             return _each(rows, _shopify_customer)
         case _, ImportKind.ORDERS:
-            return _each(rows, lambda cells: _woo_order(cells, zone))
+            return _woo_orders(rows, zone)
         case _:
             return _each(rows, lambda cells: _woo_customer(cells, zone))
 
@@ -49,24 +50,55 @@ def _each(rows: Rows, read: Callable[[Cells], dict[str, Any]]) -> Iterator[Row |
         yield Row(row.number, read(row.values)) if isinstance(row, Row) else row
 
 
+def _order_row(number: int, values: dict[str, Any], state_column: str) -> Row | RowProblem:
+    """An export says what became of each order, so one that does not is not taken for completed."""
+    if "state" not in values:
+        what = f"{state_column}: this is empty, and without it nobody knows whether the order was paid"
+        return RowProblem(number, "state_missing", what)
+    if re.fullmatch(r"[0-9](\.[0-9]+)?E\+[0-9]+", values.get("order_id", "")):
+        what = "the order's id was rounded by a spreadsheet: import the file as it was exported"
+        return RowProblem(number, "order_id_rounded", what)
+    return Row(number, values)
+
+
 # Shopify -------------------------------------------------------------------------------------------------
 
 
 def _shopify_orders(rows: Rows, zone: ZoneInfo) -> Iterator[Row | RowProblem]:
-    """Each line of an order is a row; only the first says what the order came to. Its number is the order's."""
-    first: Row | None = None
-    products: list[dict[str, str]] = []
+    """Each line of an order is a row, and only the first says what became of the order. Its number is the order's.
+
+    The lines of one `Name` are one order wherever they stand, so the file is read to its end before the first order.
+    """
+    orders: list[tuple[Row, list[dict[str, str]]]] = []
+    lines: dict[str, list[dict[str, str]]] = {}  # of the last order of each name
+    early: list[tuple[str, Row]] = []  # lines before the first one of their order
     for row in rows:
         if isinstance(row, RowProblem):
             yield row
             continue
-        if first is not None and row.values.get("Name") not in (None, first.values.get("Name")):
-            yield Row(first.number, _shopify_order(first.values, products, zone))
-            first, products = None, []
-        first = first or row
-        products += _shopify_line(row.values)
-    if first is not None:
-        yield Row(first.number, _shopify_order(first.values, products, zone))
+        name = row.values.get("Name") or row.values.get("Id")
+        if name is None:
+            yield RowProblem(row.number, "order_id_missing", "each line of an order needs its Name")
+        elif any(row.values.get(column) for column in _OF_THE_ORDER):
+            lines[name] = []
+            orders.append((row, lines[name]))
+            lines[name] += _shopify_line(row.values)
+        elif name in lines:
+            lines[name] += _shopify_line(row.values)
+        else:
+            early.append((name, row))
+    for name, row in early:
+        if name in lines:
+            lines[name] += _shopify_line(row.values)
+        else:
+            yield RowProblem(row.number, "order_line_alone", _ALONE.format(name=name))
+    for row, products in orders:
+        yield _order_row(row.number, _shopify_order(row.values, products, zone), "Financial Status")
+
+
+_OF_THE_ORDER = ("Financial Status", "Total", "Subtotal", "Id", "Paid at", "Currency")
+"""Columns that only the first line of an order fills."""
+_ALONE = "this is a further line of the order {name}, whose first line was not taken or is not in this file"
 
 
 def _shopify_line(cells: Cells) -> list[dict[str, str]]:
@@ -120,6 +152,11 @@ _SHOPIFY_ADDRESS: Final = {
 # WooCommerce ---------------------------------------------------------------------------------------------
 
 
+def _woo_orders(rows: Rows, zone: ZoneInfo) -> Iterator[Row | RowProblem]:
+    for row in rows:
+        yield _order_row(row.number, _woo_order(row.values, zone), "status") if isinstance(row, Row) else row
+
+
 def _woo_order(cells: Cells, zone: ZoneInfo) -> dict[str, Any]:
     columns = {"shipping": "shipping_total", "tax": "tax_total", "discount": "discount_total"}
     columns |= {"currency": "order_currency", "refunded": "refunded_total", "total": "order_total"}
@@ -131,7 +168,7 @@ def _woo_order(cells: Cells, zone: ZoneInfo) -> dict[str, Any]:
         subtotal=cells.get("order_subtotal"),
         state=(cells.get("status") or cells.get("order_status") or "").removeprefix("wc-"),
         completed_at=_time(cells.get("paid_date") or cells.get("order_date") or cells.get("date"), zone),
-        products=[line for cell in _woo_lines(cells) if (line := _woo_line(cell))],
+        products=[_woo_line(cell) for cell in _woo_lines(cells) if cell.strip()],
     )
 
 
@@ -147,15 +184,20 @@ def _woo_lines(cells: Cells) -> Iterator[str]:
     yield from (cell for column, cell in cells.items() if re.fullmatch(r"line_item_[0-9]+", column))
 
 
-def _woo_line(cell: str) -> dict[str, str]:
-    """`name:Tea|product_id:12|sku:T-1|quantity:2|subtotal:9.00|total:8.00`; the price is that of one piece."""
+def _woo_line(cell: str) -> dict[str, str] | str:
+    """`name:Tea|product_id:12|sku:T-1|quantity:2|subtotal:9.00|total:8.00`; the price is that of one piece.
+
+    What cannot be read stays as it is written, so that the row is refused for it.
+    """
     said = dict(part.split(":", 1) for part in cell.split("|") if ":" in part)
     line = _named(said, {name: name for name in ("name", "product_id", "sku", "quantity")})
-    try:
-        pieces, worth = Decimal(said.get("quantity", "1")), said.get("subtotal") or said.get("sub_total")
-        return line if worth is None or not pieces else {**line, "price": str(Decimal(worth) / pieces)}
-    except ArithmeticError:
+    if not line.keys() & {"name", "product_id", "sku"}:
+        return cell
+    worth = said.get("subtotal") or said.get("sub_total") or said.get("total")
+    exact, pieces = amount_of(worth), whole_number(said.get("quantity", "1"))
+    if not worth or pieces == 0:
         return line
+    return {**line, "price": str(exact / pieces) if exact is not None and pieces is not None else worth}
 
 
 def _woo_customer(cells: Cells, zone: ZoneInfo) -> dict[str, Any]:

@@ -24,8 +24,10 @@ from domain.consent import CONSENT_GRANTED, CONSENT_WITHDRAWN, PURPOSE, ConsentS
 from domain.events import KIND_NAMES, EventKind, NewEvent
 from domain.imported_cells import USER_COLUMNS, own_time, time_of, user_of
 from domain.imports import ImportKind, Row, RowError, RowProblem, typed
+from domain.misread import misread
 from domain.money import UNKNOWN_CURRENCY, amount_of, currency_of, minor_units
 from domain.opening_rows import OpeningRow, opening_of
+from domain.order_columns import CANCELLED, PARTIALLY_REFUNDED, REFUNDED, take_state, take_time, under_our_names
 from domain.payload import find_fault
 from domain.social import COUNTED, MOST, NETWORK, MeasuredPost, is_to_come
 
@@ -49,9 +51,6 @@ def take_row(kind: ImportKind, row: Row, *, currency: str, as_of: datetime) -> I
         return readers[kind](dict(row.values), currency, as_of)
     except RowError as error:
         return RowProblem(row.number, error.code, str(error))
-
-
-_TIME_COLUMNS = ("timestamp", "completed_at", "completedAt", "ordered_at")
 
 
 def _customer(values: dict[str, Any], _: str, as_of: datetime) -> list[NewEvent]:
@@ -91,55 +90,33 @@ def _consent(make: _Maker, purpose: str, told: Any, traits: Mapping[str, Any]) -
     return replace(make, at=given_at).event(EventKind.TRACK, name, properties={**named, **said, "purpose": purpose})
 
 
-_COMPLETED = frozenset({"completed", "complete", "paid", "processing", "fulfilled", "shipped", "delivered", "closed"})
-_CANCELLED = frozenset({"cancelled", "canceled", "voided"})
-_REFUNDED = "refunded"
-_PARTIALLY_REFUNDED = "partially_refunded"
-_STATES = _COMPLETED | _CANCELLED | {_REFUNDED, _PARTIALLY_REFUNDED}
-_NO_ORDER = frozenset(
-    {"pending", "pending_payment", "on_hold", "authorized", "unpaid", "partially_paid", "expired", "failed", "draft"}
-)
-
-
-def _state_of(values: dict[str, Any]) -> str:
-    """What became of an order by its `state`, however shops write it. Raises RowError for what is no order yet, or not
-    understood: neither counts as completed."""
-    told = values.pop("state", None)
-    if told in (None, ""):
-        return "completed"
-    state = re.sub(r"[\s_-]+", "_", told.strip().lower()) if isinstance(told, str) else ""
-    if state in _NO_ORDER:
-        raise RowError("order_not_completed", f"state: an order that is {state} is none yet; import it when it is paid")
-    if state not in _STATES:
-        raise RowError("state_unknown", f"state: write one of {', '.join(sorted(_STATES))}, or leave it out")
-    return state
-
-
 def _order(values: dict[str, Any], currency: str, as_of: datetime, *, guest: str | None) -> list[NewEvent]:
     """`Order Completed`, and what became of it: `state` cancelled, or `refunded` with an amount."""
-    content = dict(values)
+    content, values = values, under_our_names(values)
     order_id = text_id(values.get("order_id"))
     if order_id is None:
         raise RowError("order_id_missing", "each order needs an order_id")
     user_id = user_of(values, USER_COLUMNS)
-    at = time_of(values, as_of, _TIME_COLUMNS)
+    at, state = take_time(values, as_of), take_state(values)
     if isinstance(values.get("products"), str):
         values["products"] = typed(values["products"], "json", "products")
     for amount in ("total", "subtotal", "revenue", "shipping", "tax", "discount", "refunded"):
         _check_amount(values, amount, currency)
-    refunded, state = values.pop("refunded", None), _state_of(values)
+    refunded = values.pop("refunded", None)
     has_amount = bool(amount_of(refunded))
-    if state == _PARTIALLY_REFUNDED and not has_amount:
+    if state == PARTIALLY_REFUNDED and not has_amount:
         raise RowError("refund_amount_missing", "refunded: write the amount that went back")
     make = _Maker(ImportKind.ORDERS, user_id, content, at, as_of)
     events = [make.event(EventKind.TRACK, ORDER_COMPLETED, properties=values)]
     about = {"order_id": order_id, "currency": _currency_of(values.get("currency"), currency)}
-    if state in _CANCELLED:
+    if unreadable := misread(ORDER_COMPLETED, values):
+        raise RowError(unreadable[0].code, "; ".join(each.message for each in unreadable))
+    if state == CANCELLED:
         events.append(make.event(EventKind.TRACK, ORDER_CANCELLED, properties=about, place=1))
     if guest is not None:
         named = KIND_NAMES[EventKind.IDENTIFY]
         events.append(make.event(EventKind.IDENTIFY, named, traits={"email": guest}))
-    if has_amount or state == _REFUNDED:
+    if has_amount or state == REFUNDED:
         told = {**about, "total": refunded} if has_amount else about
         events.append(make.event(EventKind.TRACK, ORDER_REFUNDED, properties=told, place=2))
     return events

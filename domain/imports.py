@@ -5,11 +5,12 @@ What a row becomes is in `domain/imported_rows.py`.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, BinaryIO, TextIO
@@ -51,6 +52,7 @@ class Encoding(StrEnum):
     WINDOWS_1252 = "windows-1252"
 
 
+_LONGEST_MARK = len(codecs.BOM_UTF8)
 _CODECS = {Encoding.UTF_8: "utf-8-sig", Encoding.WINDOWS_1252: "cp1252"}
 _ENCODINGS = {
     "": Encoding.UTF_8,
@@ -101,6 +103,9 @@ def encoding_named(charset: str) -> Encoding:
 def text_of(file: BinaryIO, encoding: Encoding = Encoding.UTF_8) -> TextIO:
     """The lines of a file, ended by LF, CR LF or CR, without a byte order mark. It is looked through once beforehand:
     raises RowError where it is in another encoding, so that no character is ever replaced by another."""
+    if (fault := _marked_otherwise(file.read(_LONGEST_MARK), encoding)) is not None:
+        raise RowError("encoding", fault)
+    file.seek(0)
     for number, line in enumerate(file, 1):
         try:
             line.decode(_CODECS[encoding])
@@ -110,6 +115,15 @@ def text_of(file: BinaryIO, encoding: Encoding = Encoding.UTF_8) -> TextIO:
             raise RowError("encoding", what) from None
     file.seek(0)
     return io.TextIOWrapper(file, _CODECS[encoding], newline="")
+
+
+def _marked_otherwise(start: bytes, encoding: Encoding) -> str | None:
+    """Why a file is in another encoding that says by its first bytes what it is."""
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "the file is UTF-16, which Excel calls Unicode text: save it as CSV UTF-8"
+    if start.startswith(codecs.BOM_UTF8) and encoding is not Encoding.UTF_8:
+        return f"the file says itself that it is UTF-8: leave out that it is {encoding}"
+    return None
 
 
 def lines_of(body: bytes, encoding: Encoding = Encoding.UTF_8) -> TextIO:
@@ -150,13 +164,10 @@ class _Lines:
 
 
 def _read_csv(lines: _Lines, *, plain: bool) -> Iterator[Row | RowProblem]:
-    delimiter = _delimiter(lines)
+    delimiter = _stated_delimiter(lines) or _delimiter(lines)
     names, taken, fault = _cells(lines, delimiter, MOST_LINES)
-    if fault is not None:
-        yield RowProblem(0, "csv_malformed", f"the header cannot be read: {fault}")
-        return
-    if len(names) > MOST_COLUMNS:
-        yield RowProblem(0, "too_many_columns", f"at most {MOST_COLUMNS} columns")
+    if (problem := _header_problem(names, fault, plain=plain)) is not None:
+        yield problem
         return
     header = [name.strip() for name in names] if plain else _header(names)
     number = opened = swallowed = 0  # `opened`: the line of the last quote without end; `swallowed`: how far it went
@@ -183,13 +194,23 @@ def _read_csv(lines: _Lines, *, plain: bool) -> Iterator[Row | RowProblem]:
                 yield RowProblem(number, error.code, str(error))
 
 
+def _stated_delimiter(lines: _Lines) -> str | None:
+    """What Excel's first line `sep=;` says, which is no header; blank lines before the header are none either."""
+    for line in lines:
+        if stated := re.fullmatch(r"sep=(.)", line.strip("\r\n").strip('"')):
+            return stated[1]
+        if line.strip():
+            lines.put_back([line])
+            return None
+    return None
+
+
 def _delimiter(lines: _Lines) -> str:
-    """What parts most columns in the header."""
+    """What parts most columns in the header, outside quotes."""
     first = next(lines, "")
     lines.put_back([first])
-    with suppress(csv.Error):
-        return max(_DELIMITERS, key=lambda each: len(next(csv.reader([first], delimiter=each), [])))
-    return _DELIMITERS[0]
+    unquoted = "".join(first.split('"')[::2])
+    return max(_DELIMITERS, key=unquoted.count)
 
 
 def _cells(lines: _Lines, delimiter: str, most: int) -> tuple[list[str], list[str], RowError | None]:
@@ -227,9 +248,36 @@ def _header(names: Iterable[str]) -> list[str]:
     return [f"{name}.state" if name in objects else name for name in header]
 
 
+def _header_problem(names: list[str], fault: RowError | None, *, plain: bool) -> RowProblem | None:
+    """Why no row of the file can be read."""
+    if fault is not None:
+        return RowProblem(0, "csv_malformed", f"the header cannot be read: {fault}")
+    if len(names) > MOST_COLUMNS:
+        return RowProblem(0, "too_many_columns", f"at most {MOST_COLUMNS} columns")
+    if (twice := _repeated(names, plain=plain)) is not None:
+        what = f"several columns are called {twice!r}, of which a row would keep one only: rename or remove the others"
+        return RowProblem(0, "column_repeated", what)
+    return None
+
+
+def _repeated(names: Iterable[str], *, plain: bool) -> str | None:
+    """The first name that an earlier column has too. A type behind it does not tell two columns apart."""
+    seen: set[str] = set()
+    for column in names:
+        name = column.strip() if plain else column.partition(":")[0].strip()
+        if name and name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
 def _from_cells(header: list[str], cells: list[str], *, plain: bool) -> dict[str, Any]:
     if len(cells) > len(header):
         raise RowError("too_many_cells", f"{len(cells)} cells under {len(header)} columns; is a comma not quoted?")
+    for number, (column, cell) in enumerate(zip(header, cells, strict=False), 1):
+        if cell.strip() and not column.partition(":")[0]:
+            what = f"column {number:,} has no name: name it in the first line, or leave its cells empty"
+            raise RowError("column_unnamed", what)
     if plain:
         return {name: cell.strip() for name, cell in zip(header, cells, strict=False) if cell.strip() and name}
     values: dict[str, Any] = {}
@@ -247,6 +295,8 @@ def _place(values: dict[str, Any], path: list[str], value: Any) -> None:
         if not isinstance(inner, dict):
             raise RowError("column_conflict", f"{step!r} is both a value and an object")
         values = inner
+    if path[-1] in values:
+        raise RowError("column_conflict", f"{path[-1]!r} is both a value and an object")
     values[path[-1]] = value
 
 

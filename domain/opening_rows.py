@@ -90,6 +90,8 @@ def opening_of(values: dict[str, Any], as_of: datetime) -> OpeningRow:
     """What a row says; raises RowError."""
     user_id = user_of(values, USER_COLUMNS)
     values = {name: told for name, told in values.items() if told is not None and str(told).strip()}
+    if values.keys().isdisjoint({"points", "tier"}) and not any(name.startswith("tier_") for name in values):
+        raise RowError("nothing_stated", "each row needs points, or a tier")
     if unknown := sorted(values.keys() - set(_COLUMNS)):
         raise RowError("column_unknown", f"{unknown[0]}: a row may have user_id, {', '.join(_COLUMNS)}")
     expires_at, is_endless = _end(values.get("expires_at"), "expires_at")

@@ -52,8 +52,8 @@ def import_file(  # noqa: PLR0917  typer calls it
     [dim]customers[/dim] need [bold]user_id[/bold] (or id); other columns are traits: [dim]address.city[/dim] nests,
     [dim]age:number[/dim] and [dim]vip:boolean[/dim] are typed, [dim]consent.marketing[/dim] is subscribed or
     unsubscribed, [dim]timestamp[/dim] says since when.
-    [dim]orders[/dim] need [bold]order_id[/bold] and [bold]user_id[/bold]; amounts are decimal ([dim]49.90[/dim]),
-    [dim]products[/dim] is a JSON list, [dim]refunded[/dim] an amount, [dim]completed_at[/dim] the time.
+    [dim]orders[/dim] need [bold]order_id[/bold], [bold]user_id[/bold] and [bold]completed_at[/bold], the time; amounts
+    are decimal ([dim]49.90[/dim]), [dim]products[/dim] is a JSON list, [dim]refunded[/dim] an amount.
     [dim]products[/dim] need [bold]product_id[/bold] (or sku).
     [dim]posts[/dim] of the shop need [bold]network[/bold], [bold]post_id[/bold], [bold]posted_at[/bold], and
     [bold]engagements[/bold] or likes, comments, shares, saves, clicks; reach, impressions, followers, measured_at.

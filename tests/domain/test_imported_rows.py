@@ -16,7 +16,7 @@ NOW = datetime(2026, 11, 30, tzinfo=UTC)
 
 def order(**values: Any) -> list[tuple[str, Any]] | str:
     """The names of the events that an order becomes, each with its total, or the code of its refusal."""
-    row = Row(1, {"order_id": "o-1", "user_id": "u-1", "total": "49.90", **values})
+    row = Row(1, {"order_id": "o-1", "user_id": "u-1", "total": "49.90", "completed_at": "2026-03-01", **values})
     taken = take_row(ImportKind.ORDERS, row, currency="EUR", as_of=NOW)
     if isinstance(taken, RowProblem):
         return taken.code
@@ -64,6 +64,60 @@ def test_a_state_that_is_not_understood_is_refused(state: Any) -> None:
     assert order(state=state) == "state_unknown"
 
 
+@pytest.mark.parametrize(
+    ("columns", "becomes"),
+    [
+        ({"status": "refunded"}, [COMPLETED, ("Order Refunded", None)]),
+        ({"State": "cancelled"}, [COMPLETED, ("Order Cancelled", None)]),
+        ({"status": "completed", "Financial Status": "refunded"}, [COMPLETED, ("Order Refunded", None)]),
+        ({"financialStatus": "paid", "cancelled_at": "2026-03-02"}, [COMPLETED, ("Order Cancelled", None)]),
+        ({"financial_status": "pending"}, "order_not_completed"),
+        ({"status": "completed", "payment_status": "zurückerstattet"}, "state_unknown"),
+        ({"refunded_amount": "10.00"}, [COMPLETED, ("Order Refunded", "10.00")]),
+        ({"refund_total": "10,00"}, "amount_malformed"),
+        ({"refunds": [{"amount": 10}]}, "amount_malformed"),
+        ({"refunds": []}, [COMPLETED]),
+        ({"refunded_amount": "10", "refund_total": "20"}, "column_conflict"),
+        ({"total": None, "Grand Total": "12"}, [("Order Completed", "12")]),
+        ({"currency_code": "Taler"}, "currency_unknown"),
+    ],
+)
+def test_what_changes_the_meaning_of_an_order_is_read_under_its_usual_names(columns: Any, becomes: Any) -> None:
+    assert order(**columns) == becomes
+
+
+@pytest.mark.parametrize("column", ["completed_at", "Completed At", "created_at", "createdAt", "date", "order_date"])
+def test_an_order_is_of_the_time_that_it_states_under_a_usual_name(column: str) -> None:
+    values = {"order_id": "o-1", "user_id": "u-1", "total": "49.90", column: "2026-03-01"}
+    taken = take_row(ImportKind.ORDERS, Row(1, values), currency="EUR", as_of=NOW)
+    assert isinstance(taken, list)
+    assert [event.timestamp for event in taken] == [datetime(2026, 3, 1, tzinfo=UTC)]
+
+
+def test_an_order_without_a_time_is_refused_and_never_of_now() -> None:
+    assert order(completed_at=None) == "time_missing"
+    assert order(completed_at="") == "time_malformed"
+
+
+@pytest.mark.parametrize(
+    ("column", "products", "code"),
+    [
+        ("products", [{"product_id": "a", "price": "1,050.00", "quantity": 1}], "amount_unreadable"),
+        (
+            "products",
+            [{"product_id": "a", "price": 9}, {"product_id": "b", "quantity": "2 Stk"}],
+            "quantity_unreadable",
+        ),
+        ("products", {"product_id": "a", "price": 9}, "products_unreadable"),
+        ("products", '["tea"]', "products_unreadable"),
+        ("products", "2 x Tea", "wrong_type"),
+        ("line_items", [{"product_id": "a", "price": "x"}], "amount_unreadable"),
+    ],
+)
+def test_an_order_with_a_line_that_cannot_be_read_is_refused(column: str, products: Any, code: str) -> None:
+    assert order(**{column: products}) == code
+
+
 def ids(kind: ImportKind, rows: list[dict[str, Any]]) -> list[str]:
     """The message ids of what the rows of one file become, a row's after the other's."""
     retold, found = Retold(), []
@@ -97,7 +151,7 @@ def test_the_same_file_gives_the_same_ids_again_and_a_row_alone_its_own() -> Non
 
 
 def test_an_order_that_goes_back_to_an_earlier_total_counts_again_with_all_that_became_of_it() -> None:
-    first = {"order_id": "o-1", "user_id": "u-1", "total": "100", "refunded": "10"}
+    first = {"order_id": "o-1", "user_id": "u-1", "total": "100", "refunded": "10", "date": "2026-03-01"}
     told = ids(ImportKind.ORDERS, [first, {**first, "order_id": "o-2"}, {**first, "total": "90"}, first])
     assert len(set(told)) == 8
     unmoved = ids(ImportKind.ORDERS, [first, {**first, "order_id": "o-2"}, first])
@@ -121,7 +175,7 @@ def test_phps_empty_arrays_in_a_row_are_empty_objects() -> None:
 
 
 def test_a_column_called_guest_is_a_property_or_a_trait_and_no_address() -> None:
-    told = {"user_id": "u-1", "order_id": "1", "total": 10, "guest": True}
+    told = {"user_id": "u-1", "order_id": "1", "total": 10, "guest": True, "date": "2026-03-01"}
     taken = take_row(ImportKind.ORDERS, Row(1, told), currency="EUR", as_of=NOW)
     customer = take_row(ImportKind.CUSTOMERS, Row(1, {"user_id": "u-1", "guest": "yes"}), currency="EUR", as_of=NOW)
 

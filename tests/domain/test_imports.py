@@ -97,6 +97,48 @@ def test_commas_in_cells_of_a_file_with_semicolons_are_text() -> None:
     assert rows[0].values == {"user_id": "u-1", "name": "Müller, Zoë"}
 
 
+@pytest.mark.parametrize(
+    ("body", "values"),
+    [
+        ('"user_id";"name, first, second"\n"u-1";"Ann, B"\n', {"user_id": "u-1", "name, first, second": "Ann, B"}),
+        ('user_id;"name, first, second"\nu-1;Ann\n', {"user_id": "u-1", "name, first, second": "Ann"}),
+        ("sep=;\r\nuser_id;name\r\nu-1;Ann, B\r\n", {"user_id": "u-1", "name": "Ann, B"}),
+        ('\ufeff"sep=|"\nuser_id|name\nu-1|Ann\n', {"user_id": "u-1", "name": "Ann"}),
+        ("\n \r\nuser_id,name\nu-1,Ann\n", {"user_id": "u-1", "name": "Ann"}),
+        ("user_id,name,,\nu-1,Ann,,\n", {"user_id": "u-1", "name": "Ann"}),
+    ],
+)
+def test_what_stands_before_and_in_a_header_is_no_row(body: str, values: dict[str, str]) -> None:
+    rows, problems = read(body)
+    assert [(row.number, row.values) for row in rows] == [(1, values)]
+    assert problems == []
+
+
+@pytest.mark.parametrize("header", ["user_id,total,total", "user_id,age, age:number", "user_id,a.b,a.b:json"])
+def test_a_file_with_two_columns_of_one_name_is_refused_whole(header: str) -> None:
+    rows, problems = read(f"{header}\nu-1,100,19\nu-2,100,19\n")
+    assert rows == []
+    assert [(each.row, each.code) for each in problems] == [(0, "column_repeated")]
+
+
+def test_a_cell_under_no_name_or_of_a_value_that_is_an_object_refuses_its_row() -> None:
+    rows, problems = read('user_id,,a.b,a:json\nu-1,lost,,\nu-2,,1,"{""c"": 2}"\nu-3,,1,\n')
+    assert [row.values for row in rows] == [{"user_id": "u-3", "a": {"b": "1"}}]
+    assert [(each.row, each.code) for each in problems] == [(1, "column_unnamed"), (2, "column_conflict")]
+
+
+@pytest.mark.parametrize(
+    ("codec", "encoding"),
+    [("utf-16", Encoding.UTF_8), ("utf-16", Encoding.WINDOWS_1252), ("utf-8-sig", Encoding.WINDOWS_1252)],
+)
+def test_a_file_that_says_by_its_mark_what_it_is_is_never_read_as_something_else(
+    codec: str, encoding: Encoding
+) -> None:
+    with pytest.raises(RowError, match=r"the file is UTF-16|the file says itself") as refused:
+        read("user_id;name\nu-1;Zoë\n".encode(codec), encoding)
+    assert refused.value.code == "encoding"
+
+
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r"])
 def test_a_file_in_another_encoding_is_refused_with_its_line_and_read_when_it_is_said(ends: bytes) -> None:
     body = ends.join([b"user_id,name", b"u-1,Ann", "u-2,Zoë – €".encode("cp1252"), b""])

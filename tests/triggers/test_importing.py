@@ -24,10 +24,10 @@ u-3,"c,d@example.com",,,,maybe,
 u-4,d@example.com,Oslo,,,unsubscribed,
 """
 ORDERS = """{"order_id": 1, "user_id": "u-1", "completed_at": "2025-03-01", "total": 49.9, "refunded": 10}
-{"order_id": "2", "user_id": "u-1", "total": "12.345", "state": "cancelled"}
+{"order_id": "2", "user_id": "u-1", "completed_at": "2025-03-02", "total": "12.345", "state": "cancelled"}
 not json
 {"order_id": "3", "total": 1}
-{"order_id": "4", "user_id": "u-1", "total": "a lot"}
+{"order_id": "4", "user_id": "u-1", "completed_at": "2025-03-02", "total": "a lot"}
 """
 
 

@@ -178,6 +178,7 @@ async def test_a_tier_that_was_moved_in_ends_when_the_file_says_so(moving: Shop)
         ("u-1,,,,,,,2025-01-01,,", "tier_missing"),
         ("u-1,-5,,,2027-01-01,,,,,", "dates_without_points"),
         (",5,,,,,,,,", "user_id_missing"),
+        ("u-1,,2025-11-20,,,,,,,", "nothing_stated"),
     ],
 )
 async def test_a_row_that_cannot_be_right_is_refused_with_its_reason(moving: Shop, row: str, code: str) -> None:
