@@ -3,31 +3,59 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from domain.errors import Malformed, NotFound
+from domain.errors import Malformed, NotFound, PerennialError, Unavailable
 from domain.yaml import read_yaml
 from perennial.document_kinds import KINDS, Document, Name, in_documented_order, plural
 
 Documents = Mapping[Name, Document]
 
 
-def read_files(paths: Iterable[Path]) -> Documents:
-    """The documents of files and folders; of a folder its own .yaml files and those in a folder named after a kind.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The documents of files and folders, and why the rest cannot be read."""
 
-    Raises NotFound for what is not there, and Malformed by file.
-    """
+    documents: Documents
+    faults: Sequence[PerennialError]
+
+
+def find_documents(paths: Iterable[Path]) -> Found:
+    """The documents of files and folders; of a folder its own .yaml and .yml files and those in a folder named after a
+    kind. A fault costs its own file or path; of a document that two files have, both."""
     found: dict[Name, Document] = {}
     read_from: dict[Name, Path] = {}
-    for path in _files(paths):
-        name, document = _read(path)
-        if name in found:
-            raise Malformed(f"{path}: {read_from[name]} is the {name.kind} {name.key} already.")
-        found[name], read_from[name] = document, path
-    return found
+    faults: list[PerennialError] = []
+    for path in paths:
+        try:
+            for file in _files(path):
+                try:
+                    name, document = _read(file)
+                except PerennialError as fault:
+                    faults.append(fault)
+                    continue
+                if name in read_from:
+                    faults.append(Malformed(f"{file}: {read_from[name]} is the {name.kind} {name.key} already."))
+                    found.pop(name, None)
+                else:
+                    found[name], read_from[name] = document, file
+        except NotFound as fault:
+            faults.append(fault)
+    return Found(found, faults)
+
+
+def read_files(paths: Iterable[Path]) -> Documents:
+    """The same where all of it is needed. Raises NotFound for what is not there, and Malformed by file."""
+    found = find_documents(paths)
+    if len(found.faults) > 1:
+        raise Malformed("\n".join(fault.detail for fault in found.faults))
+    for fault in found.faults:
+        raise fault
+    return found.documents
 
 
 def read_folder(folder: Path, kind: str) -> dict[str, Document]:
@@ -36,10 +64,16 @@ def read_folder(folder: Path, kind: str) -> dict[str, Document]:
 
 
 def write_document(folder: Path, name: Name, document: Document) -> Path:
-    """Write its file, making the folder if it is not there: a journey stands in it, others under their kind."""
+    """Write its file, making the folder if it is not there: a journey stands in it, others under their kind.
+
+    Raises Unavailable where the file cannot be written.
+    """
     path = folder / _file_of(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(write_yaml(in_documented_order(name.kind, document)), encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(write_yaml(in_documented_order(name.kind, document)), encoding="utf-8")
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be written: {error.strerror}") from None
     return path
 
 
@@ -82,18 +116,18 @@ def _file_of(name: Name) -> str:
     return f"{name.key}.yaml" if name.kind == "journey" else f"{plural(name.kind)}/{name.key}.yaml"
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            folders = [path, *(path / plural(kind) for kind in KINDS)]
-            found = [file for folder in folders for file in sorted(folder.glob("*.yaml"))]
-            if not found:
-                raise NotFound(f"{path}: there is no .yaml file in this folder.")
-            yield from found
-        elif path.exists():
-            yield path
-        else:
-            raise NotFound(f"{path}: there is no such file or folder.")
+def _files(path: Path) -> Iterator[Path]:
+    """The files of a path."""
+    if path.is_dir():
+        folders = [path, *(path / plural(kind) for kind in KINDS)]
+        found = [file for folder in folders for file in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))]
+        if not found:
+            raise NotFound(f"{path}: there is no .yaml file in this folder.")
+        yield from found
+    elif path.exists():
+        yield path
+    else:
+        raise NotFound(f"{path}: there is no such file or folder.")
 
 
 def _read(path: Path) -> tuple[Name, Document]:
@@ -101,6 +135,8 @@ def _read(path: Path) -> tuple[Name, Document]:
         document = read_yaml(path.read_bytes())
     except Malformed as error:
         raise Malformed(f"{path}: {error.detail}") from None
+    except OSError as error:
+        raise Malformed(f"{path}: {error.strerror}") from None
     kind = next((member for member in document if member in KINDS), None) if isinstance(document, dict) else None
     if kind is None or not isinstance(document[kind], str):
         known = ", ".join(f"`{each}: <key>`" for each in KINDS)

@@ -113,13 +113,15 @@ def _ordered(value: Any, orders: Sequence[tuple[str, ...]]) -> Any:  # any JSON
 
 @lru_cache
 def _orders(kind: str) -> list[tuple[str, ...]]:
-    """The members of each form of the language in their order, the document itself first, then small forms first.
+    """The members of each form of the language in their order, the document itself first, then small forms first. A
+    document begins with what it is.
 
     Members are matched to the smallest form that has all of them; what fits none (traits, samples) stays as it is.
     """
     schema = MODELS[kind].model_json_schema()
     inner = [_members(form) for form in schema.get("$defs", {}).values() if "properties" in form]
-    return [tuple(schema["properties"]), *sorted(inner, key=len)]
+    first = (kind, *(member for member in schema["properties"] if member != kind))
+    return [first, *sorted(inner, key=len)]
 
 
 def _members(form: Mapping[str, Any]) -> tuple[str, ...]:

@@ -129,6 +129,9 @@ def find_api(settings: Settings) -> tuple[str, str]:
     """Address and key of the API to speak with: of the settings, else of the `perennial up` that runs here."""
     if settings.api_url is not None and settings.api_key is not None:
         return settings.api_url, settings.api_key.get_secret_value()
+    if settings.api_url is not None or settings.api_key is not None:
+        told, missing = ("PERENNIAL_API_URL", "PERENNIAL_API_KEY")[:: 1 if settings.api_key is None else -1]
+        raise Unavailable(f"{told} is set without {missing}: set both to speak with that API, or neither.")
     running = announcement(settings.data_dir)
     if not running:
         raise Unavailable(

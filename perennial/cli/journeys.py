@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from perennial.documents import ApiOf
 
 T = TypeVar("T")
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with one <key>.yaml per journey.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", file_okay=False, help="Folder with one <key>.yaml per journey.")]
 Paths = Annotated[
     list[Path],
     typer.Argument(metavar="PATH...", help="Files, and folders with .yaml files, also under templates/, rewards/, ..."),
@@ -45,7 +45,8 @@ def push(
 
     Documents of every kind, in the order in which they need each other: a journey may send a template that is pushed
     with it. Uses PERENNIAL_API_URL and PERENNIAL_API_KEY, else the `perennial up` that runs here. Ends with 1 if a path
-    is missing or anything could not be saved without errors, so that CI can run it.
+    is missing, a file cannot be read or anything could not be saved without errors, so that CI can run it; the others
+    are saved.
 
     [dim]Examples:[/dim]
       perennial journeys push shop/
@@ -89,11 +90,15 @@ async def _with_api(work: Callable[[ApiOf], Awaitable[T]]) -> T:
 async def _push(api: ApiOf, paths: list[Path], *, publish: bool, confirm: bool) -> bool:
     """Whether everything went well."""
     from perennial.cli.pushing import Push
-    from perennial.document_files import read_files
+    from perennial.document_files import find_documents
 
-    here = read_files(paths)
+    found = find_documents(paths)
+    for fault in found.faults:
+        errors.print(fault.detail, style="red", markup=False, highlight=False)
+    here = found.documents
     push = Push(api, here, await _drafts(api, {name.kind for name in here}))
-    return await (push.publish(confirm=confirm) if publish else push.save())
+    went_well = await (push.publish(confirm=confirm) if publish else push.save())
+    return went_well and not found.faults
 
 
 async def _pull(api: ApiOf, folder: Path) -> bool:

@@ -246,3 +246,21 @@ def test_commands_find_the_stack_that_runs_here_unless_told_otherwise(
     assert beside.temporal_address == "127.0.0.1:2"
     assert "hidden" not in repr(beside)
     assert told.database_url.get_secret_value() == "postgresql://elsewhere:5432/perennial"
+
+
+@pytest.mark.parametrize(
+    ("told", "missing"),
+    [("PERENNIAL_API_URL", "PERENNIAL_API_KEY"), ("PERENNIAL_API_KEY", "PERENNIAL_API_URL")],
+)
+def test_half_of_an_api_is_never_replaced_by_the_stack_that_runs_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, missing: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(missing, raising=False)
+    monkeypatch.setenv(told, "http://127.0.0.1:1")
+    monkeypatch.setenv("PERENNIAL_DATA_DIR", str(tmp_path))
+    (tmp_path / "a.yaml").write_text("journey: a\n")
+    with announced(tmp_path, {"api": "http://127.0.0.1:2", "admin_key": "sk_here"}):
+        pushed = cli.invoke(app, ["journeys", "push", "a.yaml"])
+
+    assert (pushed.exit_code, f"{told} is set without {missing}" in _plain(pushed.output)) == (1, True)

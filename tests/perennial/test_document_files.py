@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import Malformed, NotFound
+from domain.errors import Malformed, NotFound, Unavailable
 from domain.yaml import read_yaml
-from perennial.document_files import difference, read_files, write_document, write_yaml
+from perennial.document_files import difference, find_documents, read_files, write_document, write_yaml
 from perennial.document_kinds import Name, in_documented_order, in_order
 
 # What a JSON body can hold and YAML can write: no control characters but those of ordinary text.
@@ -79,6 +79,36 @@ def test_file_that_is_no_document_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(Malformed, match=r"notes\.yaml: a document begins with what it is"):
         read_files([tmp_path])
+
+
+def test_a_file_that_cannot_be_read_costs_no_other_document(tmp_path: Path) -> None:
+    files = {
+        "a.yaml": b"journey: a\n",
+        "b.yml": b"journey: b\n",
+        "c.yaml": b"journey: c\njourney: c\n",
+        "d.yaml": "journey: d\nname: Caf\u00e9\n".encode("latin-1"),
+        "e.yaml": b"",
+        "f.yaml": b"journey: f\n---\njourney: g\n",
+        "h.yaml": b"journey: h\n",
+        "i.yaml": b"journey: h\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+
+    found = find_documents([tmp_path / "missing", tmp_path])
+
+    assert list(found.documents) == [Name("journey", "a"), Name("journey", "b")]
+    names = [fault.detail.partition(":")[0].removeprefix(f"{tmp_path}/") for fault in found.faults]
+    assert names == ["missing", "c.yaml", "d.yaml", "e.yaml", "f.yaml", "i.yaml"]
+    assert "cannot be read as UTF-8 text" in found.faults[2].detail
+
+
+def test_a_document_is_written_into_no_file_and_begins_with_what_it_is(tmp_path: Path) -> None:
+    template = {"html": "<p>Hello</p>", "subject": "Hello", "template": "hello"}
+    assert lines(HELLO, template)[0] == "template: hello"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unavailable, match="cannot be written"):
+        write_document(tmp_path / "file", HELLO, template)
 
 
 def test_difference_is_shown_line_by_line() -> None:
