@@ -55,9 +55,6 @@ def _order_row(number: int, values: dict[str, Any], state_column: str) -> Row | 
     if "state" not in values:
         what = f"{state_column}: this is empty, and without it nobody knows whether the order was paid"
         return RowProblem(number, "state_missing", what)
-    if re.fullmatch(r"[0-9](\.[0-9]+)?E\+[0-9]+", values.get("order_id", "")):
-        what = "the order's id was rounded by a spreadsheet: import the file as it was exported"
-        return RowProblem(number, "order_id_rounded", what)
     return Row(number, values)
 
 

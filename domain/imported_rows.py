@@ -96,6 +96,8 @@ def _order(values: dict[str, Any], currency: str, as_of: datetime, *, guest: str
     order_id = text_id(values.get("order_id"))
     if order_id is None:
         raise RowError("order_id_missing", "each order needs an order_id")
+    if re.fullmatch(r"[0-9](\.[0-9]+)?E\+[0-9]+", order_id):
+        raise RowError("order_id_rounded", "order_id: a spreadsheet has rounded it; import the file as it was exported")
     user_id = user_of(values, USER_COLUMNS)
     at, state = take_time(values, as_of), take_state(values)
     if isinstance(values.get("products"), str):
