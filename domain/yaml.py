@@ -55,6 +55,6 @@ def read_yaml(text: str | bytes) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or type(error).__name__
-        if isinstance(error, UnicodeError | yaml.reader.ReaderError):
+        if isinstance(error, UnicodeDecodeError | yaml.reader.ReaderError):
             problem = f"it cannot be read as UTF-8 text ({error.reason})"
         raise Malformed(f"The YAML cannot be read{where}: {problem}", code="malformed_yaml") from None

@@ -52,9 +52,16 @@ async def moving(shop: Shop) -> Shop:
 async def test_lots_debts_and_tiers_are_loaded_with_their_dates_and_every_row_is_accounted_for(moving: Shop) -> None:
     report = await load(moving)
 
-    assert (report.rows, report.imported, report.duplicates, report.refused) == (9, 3, 1, 5)
+    assert (report.rows, report.imported, report.duplicates, report.refused) == (9, 3, 0, 6)
     assert [(each.row, each.code) for each in sorted(report.problems, key=lambda each: each.row)] == [
-        *((5, "lapsed"), (6, "customer_unknown"), (7, "points_malformed"), (8, "unknown_tier"), (9, "repeated")),
+        *(
+            (4, "nothing_stated"),
+            (5, "lapsed"),
+            (6, "customer_unknown"),
+            (7, "points_malformed"),
+            (8, "unknown_tier"),
+            (9, "repeated"),
+        ),
     ]
     ann, bob = await balance(moving), await balance(moving, "u-2")
     assert (ann.available, ann.pending, bob.available) == (1200, 300, -50)
@@ -81,10 +88,10 @@ async def test_a_file_that_is_loaded_again_changes_nothing_and_says_so(moving: S
 
     again = await load(moving)
 
-    assert (again.imported, again.duplicates, again.refused) == (0, 4, 5)
+    assert (again.imported, again.duplicates, again.refused) == (0, 3, 6)
     assert (await balance(moving), await balance(moving, "u-2"), await history(moving)) == before
     moving.later(days=300)  # the first lot has lapsed by now, which is no reason to refuse its row
-    assert (await load(moving)).duplicates == 4
+    assert (await load(moving)).duplicates == 3
 
 
 async def test_a_dry_run_says_what_loading_says_and_keeps_nothing(moving: Shop) -> None:
