@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from domain.imported_cells import own_time
@@ -122,6 +123,7 @@ def _says(value: Any) -> bool:
     return value not in (None, "", [], {})
 
 
+@lru_cache(maxsize=1_000)  # the rows of a file have the same columns
 def _squashed(column: str) -> str:
     """`Financial Status`, `financial-status` and `financialStatus` are one name."""
     return re.sub(r"[\s_-]+", "", column).lower()
