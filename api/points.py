@@ -35,7 +35,7 @@ from database import points, spent_points
 from database.audit import write_audit
 from database.customers import Customer, customer_of, lock
 from database.orders import take_turns
-from database.programmes import LiveProgramme, live_programme
+from database.programmes import LiveProgramme, latest_key, live_programme
 from database.session import ReadSession, WriteSession
 from domain.errors import Conflict, FieldError, Invalid, NotFound, Unavailable
 from domain.ids import new_id
@@ -73,21 +73,21 @@ _REFUSALS = {
 
 @router.get("/v1/customers/{customer_id}/points", dependencies=READ, summary="A customer's points")
 async def get_points(customer_id: CustomerRef, session: Reading, as_of: AsOf) -> PointsAnswer:
-    """Balances as of now, whether or not a job has run, and the lots in the order in which they will be used."""
+    """Balances as of now, whether or not a job has run, and the lots in the order in which they will be used.
+
+    While no programme is live they are those of the last one.
+    """
     customer = await find_customer(session, customer_id)
-    programme = await need_programme(session)
-    return PointsAnswer.of(await points.lots_of(session, programme.key, customer.id, as_of))
+    return PointsAnswer.of(await points.lots_of(session, await _shown(session), customer.id, as_of))
 
 
 @router.get("/v1/customers/{customer_id}/points/history", dependencies=READ, summary="What moved, the latest first")
 async def list_point_history(customer_id: CustomerRef, session: Reading, wanted: Wanted) -> Page[HappenedAnswer]:
     """Every transaction, in the reverse of the order in which they were written."""
     customer = await find_customer(session, customer_id)
-    programme = await need_programme(session)
+    programme = await _shown(session)
     after = wanted.after(_LAST_SEEN)
-    rows = await points.history(
-        session, programme.key, customer.id, before=after[0] if after else None, limit=wanted.probe
-    )
+    rows = await points.history(session, programme, customer.id, before=after[0] if after else None, limit=wanted.probe)
     return page(rows, wanted, HappenedAnswer.of, lambda row: (row.id,))
 
 
@@ -221,6 +221,11 @@ async def need_programme(session: ReadSession) -> LiveProgramme:
     if programme is None:
         raise Conflict("No loyalty programme is live: publish one first.", code="no_programme")
     return programme
+
+
+async def _shown(session: ReadSession) -> str:
+    """The programme whose points are looked at: also of one that is archived nothing is lost."""
+    return await latest_key(session) or (await need_programme(session)).key
 
 
 def refused(refusal: Refusal) -> Conflict | NotFound:

@@ -26,6 +26,7 @@ from domain.points import (
     Clawback,
     Credit,
     Debit,
+    GiveBack,
     Hold,
     Merge,
     Move,
@@ -64,17 +65,22 @@ _CONTENTS = text(f"""
         SELECT
             past.id, coalesce(balances.merged_into, past.account) AS account, past.key, past.fingerprint, past.kind,
             past.points, past.answer,
-            coalesce((
-                SELECT sum(points) FROM point_transactions AS clawback
-                WHERE clawback.of = past.id AND kind = 'clawback'
-            ), 0)::bigint AS clawed,
-            coalesce((
+            coalesce(taken.clawed, 0)::bigint AS clawed, coalesce(taken.reversed, 0)::bigint AS reversed,
+            (coalesce((
                 SELECT sum(points) FROM point_consumptions
                 WHERE use = 'expired' AND lot_id IN (
                     SELECT past.id UNION ALL SELECT id FROM point_lots WHERE origin = past.id AND id <> origin
                 )
-            ), 0)::bigint AS expired
+            ), 0) + coalesce(taken.lapsed, 0))::bigint AS expired
         FROM point_transactions AS past
+        LEFT JOIN LATERAL (
+            SELECT
+                sum(-entry.amount) FILTER (WHERE entry.bucket IN ('available', 'pending', 'expired')) AS clawed,
+                sum(entry.amount) FILTER (WHERE entry.bucket = 'reversed') AS reversed,
+                sum(entry.amount) FILTER (WHERE entry.bucket = 'expired') AS lapsed
+            FROM point_transactions AS back JOIN point_entries AS entry ON entry.transaction_id = back.id
+            WHERE back.of = past.id AND back.kind IN ('clawback', 'restore')
+        ) AS taken ON true
         LEFT JOIN point_balances AS balances
             ON balances.programme = past.programme AND balances.account = past.account
         WHERE past.programme = :programme
@@ -116,7 +122,7 @@ _CONTENTS = text(f"""
     )
     SELECT
         ARRAY(
-            SELECT ROW(id, account, key, fingerprint, kind, points, answer, clawed, expired) FROM past
+            SELECT ROW(id, account, key, fingerprint, kind, points, answer, clawed, reversed, expired) FROM past
         ) AS past,
         ARRAY(SELECT ROW(id, account, transaction_id, points, expires_at, state, captured) FROM holds) AS holds,
         ARRAY(SELECT ROW(transaction_id, id, lot_id, use, "left") FROM parts ORDER BY id) AS parts,
@@ -194,7 +200,7 @@ def _account(row: RowMapping) -> Account:  # a row of point_balances
 
 def _keys(moves: Iterable[Move]) -> set[str]:
     keys = {move.key for move in moves}
-    told = {move.of for move in moves if isinstance(move, Restore | Activate | Clawback)}
+    told = {move.of for move in moves if isinstance(move, Restore | Activate | Clawback | GiveBack)}
     return keys | {of for of in told if isinstance(of, str)}
 
 
@@ -206,7 +212,7 @@ def _wanted(
     taken: Counter[UUID] = Counter()
     for move in moves:
         match move:
-            case Credit():  # what is there already does not matter, however many lots it is
+            case Credit() | GiveBack():  # what is there already does not matter, however many lots it is
                 pass
             case Debit() | Hold() | Transfer():
                 taken[move.account] += max(0, move.points)
@@ -226,7 +232,7 @@ def _fill(book: Book, contents: RowMapping, by_digest: Mapping[bytes, str]) -> N
     parts: dict[UUID, list[Part]] = {}
     for transaction_id, id_, lot_id, use, left in contents["parts"]:
         parts.setdefault(transaction_id, []).append(Part(id_, lot_id, Use(use), left))
-    for id_, account, key, fingerprint, kind, points, answer, clawed, expired in contents["past"]:
+    for id_, account, key, fingerprint, kind, points, answer, clawed, back, expired in contents["past"]:
         book.past[by_digest.get(key, id_)] = PastMove(
             transaction_id=id_,
             account=account,
@@ -236,6 +242,7 @@ def _fill(book: Book, contents: RowMapping, by_digest: Mapping[bytes, str]) -> N
             points=points,
             parts=[part for part in parts.get(id_, []) if part.use is not Use.HELD],
             clawed=clawed,
+            reversed=back,
             expired=expired,
         )
     for id_, account, transaction_id, points, expires_at, state, captured in contents["holds"]:

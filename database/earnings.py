@@ -20,7 +20,7 @@ from database.events import Event
 from database.session import ReadSession, WriteSession
 from database.vouching import VOUCHED
 from domain.earned_amounts import Share
-from domain.earned_credits import Posted
+from domain.earned_credits import Posted, credits_of, credits_row
 from domain.earning import Decision, EarningEvent, Occasion, Unpaid
 from domain.identities import Stamp
 from domain.lateness import LATE
@@ -60,7 +60,7 @@ class Earning(Table):
     activates_on: Mapped[str | None]  # the event that makes the points available sooner
     expires_at: Mapped[datetime | None]
     taken_back: Mapped[int]
-    credits: Mapped[JsonList]  # key, points, taken
+    credits: Mapped[JsonList]  # domain.earned_credits.Posted
 
     __table_args__ = (
         Index("uq_earnings_event", "event_id", "programme", "rule", unique=True),
@@ -236,7 +236,7 @@ async def add(
     The occasions of the others were taken just now.
     """
     rows = [
-        _row(id_, programme, decision, as_of) | {"credits": _credits(posted[id_])}
+        _row(id_, programme, decision, as_of) | {"credits": credits_row(posted[id_], 0)}
         for id_, decision in decisions.items()
     ]
     if not rows:
@@ -264,7 +264,7 @@ async def write_credits(session: WriteSession, changed: Mapping[UUID, tuple[Sequ
         {
             "id": id_,
             "taken_back": taken_back,
-            "credits": _credits(posted),
+            "credits": credits_row(posted, taken_back),
         }
         for id_, (posted, taken_back) in changed.items()
     ]
@@ -326,10 +326,6 @@ def _inputs(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _credits(posted: Iterable[Posted]) -> list[dict[str, Any]]:
-    return [{"key": each.key, "points": each.points, "taken": each.taken} for each in posted]
-
-
 def _share(share: Share) -> dict[str, Any]:
     return {"product_id": share.product_id, "sku": share.sku, "quantity": share.quantity, "amount": share.amount}
 
@@ -360,7 +356,7 @@ def _read(row: Earning) -> Stored:
         activates_at=row.activates_at,
         expires_at=row.expires_at,
         taken_back=row.taken_back,
-        credits=[Posted(**credit) for credit in row.credits],
+        credits=credits_of(row.credits, row.taken_back),
         failed=row.inputs.get("failed"),
         factors=frozenset(factor["place"] for factor in row.inputs.get("factors", ())),
     )

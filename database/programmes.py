@@ -5,12 +5,12 @@ There is one at most: `claim_live` sees to it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Text, cast, select
+from sqlalchemy import Row, Text, cast, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from database.documents import DocumentChange, DocumentRow, DocumentVersion
@@ -68,6 +68,36 @@ def version_at(versions: Sequence[LiveProgramme], moment: datetime) -> LiveProgr
     return then[-1] if then else next(iter(versions), None)
 
 
+async def latest_key(session: ReadSession) -> str | None:
+    """The key of the live programme, else of the one that was published last: its points are still there."""
+    last = select(DocumentVersion.published_at).where(
+        DocumentVersion.kind == KIND, DocumentVersion.key == DocumentRow.key
+    )
+    latest = last.order_by(DocumentVersion.published_at.desc()).limit(1).scalar_subquery()
+    is_live = DocumentRow.state == DocumentState.LIVE
+    found = select(DocumentRow.key).where(DocumentRow.kind == KIND, latest.is_not(None))
+    return await session.scalar(found.order_by(is_live.desc(), latest.desc()).limit(1))
+
+
+async def latest_version(session: ReadSession, key: str) -> LiveProgramme | None:
+    """The version of a programme that was published last, also of one that is archived since."""
+    last = select(func.max(DocumentVersion.version)).where(DocumentVersion.kind == KIND, DocumentVersion.key == key)
+    version = await session.scalar(last)
+    return None if version is None else (await versions_of(session, {(key, version)})).get((key, version))
+
+
+async def versions_of(
+    session: ReadSession, wanted: Collection[tuple[str, int]]
+) -> dict[tuple[str, int], LiveProgramme]:
+    """Versions of programmes by key and number, also of those that are archived since."""
+    if not wanted:
+        return {}
+    columns = (DocumentVersion.key, DocumentVersion.version, cast(DocumentVersion.document, Text))
+    named = tuple_(DocumentVersion.key, DocumentVersion.version).in_(wanted)
+    found = select(*columns, DocumentVersion.published_at).where(DocumentVersion.kind == KIND, named)
+    return {(each.key, each.version): each for each in await _read(session, (await session.execute(found)).all())}
+
+
 async def programme_keys(session: ReadSession) -> set[str]:
     """The keys of all programmes that were ever published, also of those that are archived since."""
     published = select(DocumentVersion.key).where(DocumentVersion.kind == KIND).distinct()
@@ -87,12 +117,17 @@ _LIVE_VERSIONS = (
 async def live_versions(session: ReadSession) -> list[LiveProgramme]:
     """The latest versions of the live programme up to the live one, the oldest first: enough for events of a day."""
     rows = (await session.execute(_LIVE_VERSIONS)).all()
+    return await _read(session, rows[::-1])
+
+
+async def _read(session: ReadSession, rows: Sequence[Row[str, int, str, datetime]]) -> list[LiveProgramme]:
+    """Versions that can be read, as they are stored."""
     if not rows:
         return []
     shop = await shop_settings(session)
     return [
         LiveProgramme(key, version, definition, resolve_zone(definition.zone, shop.zone), published_at)
-        for key, version, text, published_at in reversed(rows)
+        for key, version, text, published_at in rows
         if (definition := readable(ProgrammeDefinition, VersionText(KIND, key, version, text))) is not None
     ]
 

@@ -5,7 +5,7 @@ The refunds themselves are kept beside their orders: orders.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -18,12 +18,15 @@ from database.session import ReadSession
 from domain.earning import Unpaid
 
 
-async def decisions_about(session: ReadSession, programme: str, order_ids: Collection[str]) -> list[Stored]:
-    """What was paid for orders of which something was given back, now or before. Relies on ix_earnings_order."""
+async def decisions_about(session: ReadSession, order_ids: Collection[str]) -> list[Stored]:
+    """What any programme, live or not, paid for orders of which something was given back, now or before.
+
+    Relies on ix_earnings_order.
+    """
     refunded = select(Refund.order_id).where(among(Refund.order_id, order_ids))
     cancelled = select(Order.order_id).where(among(Order.order_id, order_ids), Order.cancelled)
     touched = Earning.order_id.in_(refunded) | Earning.order_id.in_(cancelled) | (Earning.taken_back > 0)
-    wanted = (Earning.programme == programme) & among(Earning.order_id, order_ids) & (Earning.points > 0)
+    wanted = among(Earning.order_id, order_ids) & (Earning.points > 0)
     return await stored(session, wanted & touched) if order_ids else []
 
 
@@ -41,10 +44,12 @@ async def namesakes(session: ReadSession, programme: str, order_ids: Collection[
 # Whoever an order belongs to, whose word it stands by, whoever earned by it, and whose points paid for it. Relies on
 # pk_orders, pk_events, ix_earnings_order, ix_point_notes_order_id and ix_referrals_referee_id.
 _OWNERS = text("""
-    SELECT order_id, customer_id, bool_or(has_spent) AS has_spent FROM (
-        SELECT order_id, customer_id, false AS has_spent FROM orders WHERE order_id = ANY(CAST(:ids AS text[]))
+    SELECT order_id, customer_id, coalesce(array_agg(DISTINCT spent_in) FILTER (WHERE spent_in IS NOT NULL), '{}')
+    FROM (
+        SELECT order_id, customer_id, CAST(NULL AS text) AS spent_in, false AS is_paid
+        FROM orders WHERE order_id = ANY(CAST(:ids AS text[]))
         UNION ALL
-        SELECT orders.order_id, told.customer_id, false
+        SELECT orders.order_id, told.customer_id, NULL, false
         FROM orders CROSS JOIN LATERAL (
             SELECT customer_id FROM events WHERE id = ANY(ARRAY(
                 SELECT CAST(written.value ->> -1 AS uuid) FROM jsonb_each(orders.changed_at) AS written
@@ -53,17 +58,17 @@ _OWNERS = text("""
         ) AS told
         WHERE orders.order_id = ANY(CAST(:ids AS text[])) AND told.customer_id IS NOT NULL
         UNION ALL
-        SELECT order_id, customer_id, false
-        FROM earnings WHERE programme = :programme AND order_id = ANY(CAST(:ids AS text[]))
+        SELECT order_id, customer_id, NULL, true
+        FROM earnings WHERE order_id = ANY(CAST(:ids AS text[]))
             AND reason IS DISTINCT FROM 'already_earned'
         UNION ALL
-        SELECT notes.order_id, coalesce(balances.merged_into, made.account), true
+        SELECT notes.order_id, coalesce(balances.merged_into, made.account), made.programme, true
         FROM point_notes AS notes
-        JOIN point_transactions AS made ON made.id = notes.transaction_id AND made.programme = :programme
+        JOIN point_transactions AS made ON made.id = notes.transaction_id
         JOIN point_balances AS balances ON balances.programme = made.programme AND balances.account = made.account
         WHERE notes.order_id = ANY(CAST(:ids AS text[]))
     ) AS owned
-    WHERE NOT CAST(:referred AS boolean) OR EXISTS (
+    WHERE is_paid OR NOT CAST(:paid AS boolean) OR EXISTS (
         SELECT FROM referrals WHERE referee_id = owned.customer_id AND referrals.order_id = owned.order_id
     )
     GROUP BY order_id, customer_id
@@ -72,20 +77,17 @@ _OWNERS = text("""
 
 
 class Owner(NamedTuple):
-    """A customer for whom an order counts. `has_spent`: their points paid for it."""
+    """A customer for whom an order counts. `spent_in`: the programmes whose points of theirs paid for it."""
 
     order_id: str
     customer_id: UUID
-    has_spent: bool
+    spent_in: Sequence[str]
 
 
-async def owners_of_orders(
-    session: ReadSession, programme: str | None, order_ids: Collection[str], *, referred: bool = False
-) -> list[Owner]:
+async def owners_of_orders(session: ReadSession, order_ids: Collection[str], *, paid: bool = False) -> list[Owner]:
     """The orders with the customers for whom they count, in order.
 
-    `programme`: whose decisions and points; None while none is live. `referred`: only friends whose referral goes by
-    the order.
+    `paid`: only who earned or spent points by the order, and friends whose referral goes by it.
     """
-    given = {"programme": programme, "ids": list(order_ids), "referred": referred}
+    given = {"ids": list(order_ids), "paid": paid}
     return [Owner(*row) for row in await session.execute(_OWNERS, given)] if order_ids else []

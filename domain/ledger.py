@@ -20,8 +20,10 @@ from domain.points import (
     Capture,
     Clawback,
     Credit,
+    CreditKind,
     Debit,
     DebitKind,
+    GiveBack,
     Hold,
     Merge,
     Move,
@@ -81,7 +83,7 @@ def _do(book: Book, move: Move, as_of: datetime) -> Transaction | Refusal:
             return _release(book, move, as_of)
         case Restore():
             return _restore(book, move, as_of)
-        case Activate() | Clawback():
+        case Activate() | Clawback() | GiveBack():
             return _change_credit(book, move, as_of)
         case Transfer() | Merge():
             return _transfer(book, move, as_of) if isinstance(move, Transfer) else _merge(book, move, as_of)
@@ -90,18 +92,24 @@ def _do(book: Book, move: Move, as_of: datetime) -> Transaction | Refusal:
 
 
 def _credit(book: Book, move: Credit, as_of: datetime) -> Transaction:
-    account = book.accounts[move.account]
     transaction = _begin(book, move, as_of, _positive(move.points), author=move.author)
+    _bring_in(book, transaction, move, source=Bucket.ISSUED, origin=transaction.id)
+    return transaction
+
+
+def _bring_in(book: Book, transaction: Transaction, move: Credit | GiveBack, *, source: Bucket, origin: UUID) -> None:
+    """Open a lot for all points of the transaction."""
+    account, points, as_of = book.accounts[move.account], transaction.points, transaction.effective_at
     is_pending = move.activates_at is not None and move.activates_at > as_of
-    book.transfer(transaction, account, Bucket.ISSUED, Bucket.PENDING if is_pending else Bucket.AVAILABLE, move.points)
+    book.transfer(transaction, account, source, Bucket.PENDING if is_pending else Bucket.AVAILABLE, points)
     lot = Lot(
         id=transaction.id,
         account=account.id,
-        origin=transaction.id,
-        kind=move.kind.value,
+        origin=origin,
+        kind=transaction.kind.value if isinstance(move, Credit) else CreditKind.EARN.value,
         source=move.source,
-        original=move.points,
-        remaining=move.points,
+        original=points,
+        remaining=points,
         number=transaction.numbers[account.id],
         earned_at=move.earned_at,
         activates_at=move.activates_at,
@@ -109,7 +117,6 @@ def _credit(book: Book, move: Credit, as_of: datetime) -> Transaction:
         is_pending=is_pending,
     )
     book.open_lot(transaction, account, lot)
-    return transaction
 
 
 def _debit(book: Book, move: Debit, as_of: datetime) -> Transaction | Refusal:
@@ -215,13 +222,15 @@ def _restore(book: Book, move: Restore, as_of: datetime) -> Transaction | Refusa
     return transaction
 
 
-def _change_credit(book: Book, move: Activate | Clawback, as_of: datetime) -> Transaction | Refusal:
+def _change_credit(book: Book, move: Activate | Clawback | GiveBack, as_of: datetime) -> Transaction | Refusal:
     """What happens to a credit after it was made; it must be this account's."""
     credit = book.past.get(move.of)
     if credit is None or credit.account != move.account or credit.kind not in CREDITING or credit.parts:
         return Refusal.UNKNOWN_MOVE
     if isinstance(move, Activate):
         return _activate(book, move, credit, as_of)
+    if isinstance(move, GiveBack):
+        return _give_back(book, move, credit, as_of)
     return _claw_back(book, move, credit, as_of)
 
 
@@ -245,14 +254,29 @@ def _claw_back(book: Book, move: Clawback, credit: PastMove, as_of: datetime) ->
     due = max(0, target - credit.clawed - credit.expired)
     if not move.may_owe:
         due = min(due, _takeable(account, credit.transaction_id))
-    transaction = _begin(book, move, as_of, due, of=credit.transaction_id)
-    credit.clawed += due
+    lapsed = max(0, min(move.lowered_by - due, credit.expired))
+    transaction = _begin(book, move, as_of, due + lapsed, of=credit.transaction_id)
+    if lapsed:
+        book.transfer(transaction, account, Bucket.EXPIRED, Bucket.ISSUED, lapsed)
+    credit.clawed += due + lapsed
+    credit.expired -= lapsed
+    credit.reversed += due if to is Bucket.REVERSED else 0
     left = _take_own(book, transaction, account, credit.transaction_id, points=due, to=to)
     _, missing = book.take_usable(transaction, account, left, Use.REVERSED)
     account.deficit += missing
     if left:
         book.transfer(transaction, account, Bucket.AVAILABLE, to, left)
     transaction.detail = {"deficit": missing}
+    return transaction
+
+
+def _give_back(book: Book, move: GiveBack, credit: PastMove, as_of: datetime) -> Transaction:
+    points = max(0, min(credit.clawed - move.target, credit.reversed))
+    transaction = _begin(book, move, as_of, points, of=credit.transaction_id)
+    credit.clawed -= points
+    credit.reversed -= points
+    if points:
+        _bring_in(book, transaction, move, source=Bucket.REVERSED, origin=credit.transaction_id)
     return transaction
 
 

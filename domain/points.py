@@ -141,7 +141,8 @@ class Clawback:
     """Takes back what the credit under `of` gave, up to `target` points altogether over all clawbacks of it.
 
     `may_owe` False: only points that are there, never into a deficit. `source` CORRECTION: the credit should never have
-    been as high, so for tiers and for what was earned it never was.
+    been as high, so for tiers and for what was earned it never was; `lowered_by`: by so many points, which never were
+    also where they have lapsed.
     """
 
     account: UUID
@@ -150,6 +151,25 @@ class Clawback:
     target: int
     may_owe: bool = True
     source: str = "clawback"
+    lowered_by: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Gives back what clawbacks took of the credit under `of` beyond `target` points: less came back than was told.
+
+    Nothing is issued by it, and what a correction took is never given back. The dates are those of the credit.
+    """
+
+    account: UUID
+    key: str
+    of: str  # the key of the credit
+    target: int
+    earned_at: datetime
+    source: str
+    activates_at: datetime | None = None
+    expires_at: datetime | None = None
+    order_id: str | None = None  # what became of this order gives them back
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +193,7 @@ class Merge:
     to: UUID
 
 
-Move = Credit | Debit | Hold | Capture | Release | Restore | Activate | Clawback | Transfer | Merge
+Move = Credit | Debit | Hold | Capture | Release | Restore | Activate | Clawback | GiveBack | Transfer | Merge
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from domain.tiers import Anniversary, Calendar, Lifetime, Rolling, TierRules
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Something of a gain was taken back: a refund, a cancellation, a clawback."""
+    """Something of a gain was taken back: a refund, a cancellation, a clawback; below zero it turned out to be more."""
 
     at: datetime
     amount: int

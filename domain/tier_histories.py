@@ -2,7 +2,8 @@
 
 The answer depends on nothing but its inputs, so it is the same in whatever order events came in. Up at once, down only
 at the end of a period and the grace after it. What was taken back counts at its gain's own date, from the moment it is
-known; then it demotes at once, but only if the tier would otherwise never have been reached.
+known; then it demotes at once, but only if the tier would otherwise never have been reached. What came back after all,
+since less was taken than was told at first, lifts again in the same way.
 """
 
 from __future__ import annotations
@@ -128,8 +129,8 @@ def tier_history(
     if not versions:
         return TierHistory()
     walk = _Walk(_Knowledge(gains, versions, joined_at, versions[0].since))
-    for known_at in _news(gains, versions[0].since, as_of):
-        walk.learn(known_at)
+    for known_at, lifts in sorted(_news(gains, versions[0].since, as_of).items()):
+        walk.learn(known_at, lifts=lifts)
     walk.run_until(as_of)
     spans = _one_after_the_other(overrides, as_of)
     now = next((span for span in spans if span.end is None or as_of < span.end), None)
@@ -144,10 +145,13 @@ def tier_history(
     )
 
 
-def _news(gains: Gains, after: datetime, until: datetime) -> list[datetime]:
-    """When something was taken back, of any measure."""
-    losses = (loss.at for each in gains.values() for gain in each for loss in gain.losses)
-    return sorted({at for at in losses if after < at <= until})
+def _news(gains: Gains, after: datetime, until: datetime) -> dict[datetime, bool]:
+    """When something was taken back, of any measure; and whether something then turned out to be more."""
+    news: dict[datetime, bool] = {}
+    for loss in (loss for each in gains.values() for gain in each for loss in gain.losses):
+        if after < loss.at <= until:
+            news[loss.at] = news.get(loss.at, False) or loss.amount < 0
+    return news
 
 
 def _still_to_come(gains: Gains, after: datetime) -> datetime | None:
@@ -217,22 +221,24 @@ class _Walk:
         self._end_periods(until)
         self._now = max(self._now, until)
 
-    def learn(self, known_at: datetime) -> None:
+    def learn(self, known_at: datetime, *, lifts: bool) -> None:
         """Something was taken back: demote at once if the tier would otherwise never have been reached.
 
-        Nobody is lifted by it: who would still stand as high keeps standing and period.
+        Nobody is lifted by it, unless something turned out to be more (`lifts`): who would still stand as high keeps
+        standing and period.
         """
         self.run_until(known_at - INSTANT)
         self._knowledge = self._knowledge.at(known_at)
         self.run_until(known_at)
-        if self.standing.rank <= self.rules.base:
+        if self.standing.rank <= self.rules.base and not lifts:
             return
         otherwise = _Walk(self._knowledge)
         otherwise.run_until(known_at)
-        if otherwise.standing.rank < self.standing.rank:
-            lost = self.standing.rank
+        before, after = self.standing.rank, otherwise.standing.rank
+        if after < before or (lifts and after > before):
             self.standing = otherwise.standing
-            self._record(TierReason.TAKEN_BACK, lost, self.figures.reached(known_at), known_at)
+            reason = TierReason.TAKEN_BACK if after < before else TierReason.QUALIFIED
+            self._record(reason, max(before, after), self.figures.reached(known_at), known_at)
 
     def _adopt(self, newer: TierRules) -> None:
         """Go over to another version: the tier stays until its period ends, unless the new rules have no such tier."""

@@ -18,6 +18,7 @@ from domain.points import (
     Clawback,
     Credit,
     Debit,
+    GiveBack,
     Hold,
     Merge,
     Move,
@@ -103,6 +104,7 @@ class PastMove:
     points: int
     parts: list[Part] = field(default_factory=list)  # of a debit or capture
     clawed: int = 0  # of a credit: taken back so far
+    reversed: int = 0  # of a credit: how much of that came back, and is not a correction
     expired: int = 0  # of a credit: lapsed out of its lots
 
 
@@ -113,6 +115,8 @@ def kind_of(move: Move) -> Kind:
             return Kind(move.kind.value)
         case Hold() | Capture() | Release() | Restore() | Activate() | Clawback() | Transfer() | Merge():
             return Kind(type(move).__name__.lower())
+        case GiveBack():
+            return Kind.RESTORE
         case _ as unreachable:
             assert_never(unreachable)
 

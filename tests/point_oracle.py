@@ -22,7 +22,7 @@ class Point:
     batch: int  # points that came in together, in order
     activates: datetime | None
     expires: datetime | None
-    state: str  # pending | available | held | redeemed | corrected | expired | reversed | absorbed
+    state: str  # pending | available | held | redeemed | corrected | expired | reversed | absorbed | never
     hold: str | None = None
     spent_by: str | None = None
 
@@ -41,10 +41,11 @@ class Oracle:
 
     points: list[Point] = field(default_factory=list)
     debts: Counter[str] = field(default_factory=Counter)
-    owed: Counter[str] = field(default_factory=Counter)  # points reversed that were nowhere to be found, ever
+    owed: Counter[str] = field(default_factory=Counter)  # reversed but nowhere to be found, less what was given back
     holds: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # open ones: owner, time-out
     ended: dict[str, str] = field(default_factory=dict)
     clawed: Counter[str] = field(default_factory=Counter)
+    returned: Counter[str] = field(default_factory=Counter)  # of these what a refund may give back
     given: dict[str, int] = field(default_factory=dict)  # points of each credit
     batches: int = 0
     issued: Counter[str] = field(default_factory=Counter)
@@ -139,6 +140,36 @@ class Oracle:
         return len(waiting)
 
     def claw_back(self, owner: str, of: str, target: int, *, may_owe: bool) -> int:
+        due, missing = self._take_of(owner, of, target, "reversed", may_owe=may_owe)
+        self.owed[owner] += missing
+        self.returned[of] += due
+        return due
+
+    def correct(self, owner: str, of: str, target: int, lowered_by: int) -> int:
+        """What should never have been paid, also of what has lapsed."""
+        due, _ = self._take_of(owner, of, target, "never", may_owe=True)
+        lapsed = [p for p in self.points if p.state == "expired" and p.credit == of][: max(0, lowered_by - due)]
+        for point in lapsed:
+            point.state = "never"
+        self.clawed[of] += len(lapsed)
+        self.issued[owner] -= due + len(lapsed)
+        return due + len(lapsed)
+
+    def give_back(
+        self, owner: str, of: str, target: int, *, activates: datetime | None, expires: datetime | None, now: datetime
+    ) -> int:
+        n = max(0, min(self.clawed[of] - target, self.returned[of]))
+        given, issued = self.given[of], self.issued[owner]
+        if n:
+            self.credit(owner, of, n, activates=activates, expires=expires, now=now)
+        self.given[of], self.issued[owner] = given, issued
+        self.clawed[of] -= n
+        self.returned[of] -= n
+        self.owed[owner] -= n
+        return n
+
+    def _take_of(self, owner: str, of: str, target: int, state: str, *, may_owe: bool) -> tuple[int, int]:
+        """How many points of a credit were due, and how many of them were nowhere to be found."""
         lapsed = sum(p.state == "expired" and p.credit == of for p in self.points)
         due = max(0, min(target, self.given[of]) - self.clawed[of] - lapsed)
         mine = [p for p in self.points if p.owner == owner]
@@ -147,11 +178,10 @@ class Oracle:
         taken = (own + others)[:due]
         due = due if may_owe else len(taken)
         for point in taken:
-            point.state = "reversed"
+            point.state = state
         self.debts[owner] += due - len(taken)
-        self.owed[owner] += due - len(taken)
         self.clawed[of] += due
-        return due
+        return due, due - len(taken)
 
     def transfer(self, owner: str, to: str, n: int) -> bool:
         taken = self._take(owner, n)

@@ -25,9 +25,18 @@ def tiers(measure: Mapping[str, Any] | None = None, **changes: Any) -> dict[str,
 
 
 async def publish_programme(database: Database, as_of: datetime, **document: Any) -> None:
-    """Make the next version of the programme `main`."""
-    draft = {"programme": "main", "zone": "Europe/Berlin", "tiers": tiers(), **document}
+    """Make the next version of a programme, of `main` if nothing else is said."""
+    key = document.get("programme", "main")
+    draft = {"programme": key, "zone": "Europe/Berlin", "tiers": tiers(), **document}
+    async with database.transaction() as session:
+        row = await documents.lock(session, KIND, key)
+        row = row or await documents.save_draft(session, KIND, key, draft, as_of)
+        await documents.add_version(session, row, document=draft, state=DocumentState.LIVE, as_of=as_of, by="test")
+
+
+async def archive_programme(database: Database) -> None:
+    """The programme `main` is live no more."""
     async with database.transaction() as session:
         row = await documents.lock(session, KIND, "main")
-        row = row or await documents.save_draft(session, KIND, "main", draft, as_of)
-        await documents.add_version(session, row, document=draft, state=DocumentState.LIVE, as_of=as_of, by="test")
+        assert row is not None
+        row.state = DocumentState.ARCHIVED

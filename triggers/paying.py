@@ -10,9 +10,9 @@ from uuid import UUID
 from database import earnings, points
 from database.earnings import Stored
 from database.session import WriteSession
-from domain.earned_credits import Adjustment, Posted, adjusted
+from domain.earned_credits import Adjustment, Posted, Step, adjusted
 from domain.earning import Decision
-from domain.points import CORRECTION, Clawback, Credit, CreditKind, Move
+from domain.points import CORRECTION, Clawback, Credit, CreditKind, GiveBack, Move
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,6 @@ class Due:
     credits: Sequence[Posted] = ()
     taken_back: int = 0
     may_owe: bool = True  # whether what is taken back may become a deficit
-    why: str = CORRECTION  # where less is due than was posted
     is_redated: bool = False  # its credits were posted as earned at another time
 
     @classmethod
@@ -54,7 +53,6 @@ class Due:
             credits=row.credits,
             taken_back=back,
             may_owe=may_owe,
-            why="clawback",
         )
 
     @classmethod
@@ -67,8 +65,8 @@ class Due:
         )
 
     def adjustment(self) -> Adjustment:
-        """What brings the credits to the net."""
-        return adjusted(self.credits, self.net, f"earn/{self.rule}/{self.id}")
+        """What brings the credits there."""
+        return adjusted(self.credits, self.net + self.taken_back, self.taken_back, f"earn/{self.rule}/{self.id}")
 
 
 async def pay(
@@ -79,9 +77,11 @@ async def pay(
     changed: dict[UUID, tuple[Sequence[Posted], int]] = {}
     for due in dues:
         adjustment = due.adjustment()
+        moves += [_give_back(due, step) for step in adjustment.given_back]
         if adjustment.added is not None:
             moves.append(_credit(due, adjustment.added))
-        moves += [_clawback(due, lowered) for lowered in adjustment.lowered]
+        moves += [_correction(due, step) for step in adjustment.corrected]
+        moves += [_clawback(due, step.credit) for step in adjustment.returned]
         if due.id not in kept:
             changed[due.id] = (adjustment.credits, due.taken_back)
     await points.post(session, programme, moves, as_of)
@@ -103,5 +103,26 @@ def _credit(due: Due, credit: Posted) -> Credit:
 
 
 def _clawback(due: Due, credit: Posted) -> Clawback:
-    key = f"{credit.key}/taken/{credit.taken}"
-    return Clawback(due.account, key, credit.key, credit.taken, may_owe=due.may_owe, source=due.why)
+    return Clawback(due.account, _taken_key(credit), credit.key, credit.taken, may_owe=due.may_owe)
+
+
+def _correction(due: Due, step: Step) -> Clawback:
+    credit = step.credit
+    return Clawback(due.account, _taken_key(credit), credit.key, credit.taken, source=CORRECTION, lowered_by=step.by)
+
+
+def _give_back(due: Due, step: Step) -> GiveBack:
+    credit = step.credit
+    return GiveBack(
+        *(due.account, f"{credit.key}/given-back/{credit.turn}", credit.key, credit.taken),
+        earned_at=due.earned_at,
+        source=due.rule,
+        activates_at=due.activates_at,
+        expires_at=due.expires_at,
+        order_id=due.order_id,
+    )
+
+
+def _taken_key(credit: Posted) -> str:
+    """Natural: what is left of a credit goes down only, until less came back than was told."""
+    return f"{credit.key}/taken/{credit.taken}" + (f"/{credit.turn}" if credit.turn else "")

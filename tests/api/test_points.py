@@ -22,6 +22,7 @@ from tests.api.clock import Clock
 from tests.api.repeating import until_answered
 from tests.api.test_programmes import publish
 from tests.factories import NOON, make_customer
+from tests.programmes import archive_programme
 
 
 @pytest.fixture
@@ -214,6 +215,21 @@ async def test_without_a_programme_no_points_move(client: httpx.AsyncClient, dat
     refused = await post(client, "customers/ann/points/award", points=100, reason="gift")
 
     assert (refused.status_code, refused.json()["code"]) == (409, "no_programme")
+
+
+@pytest.mark.usefixtures("ann")
+async def test_balances_of_a_programme_that_is_archived_can_still_be_looked_at(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await post(client, "customers/ann/points/award", points=100, reason="gift")
+    await archive_programme(database)
+
+    refused = await post(client, "customers/ann/points/award", points=1, reason="gift")
+    history = (await client.get("/v1/customers/ann/points/history")).json()
+
+    assert refused.json()["code"] == "no_programme"
+    assert (await client.get("/v1/customers/ann/points")).json()["available"] == 100
+    assert [each["points"] for each in history["data"]] == [100]
 
 
 @pytest.mark.usefixtures("ann")

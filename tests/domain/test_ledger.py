@@ -15,7 +15,7 @@ from domain.book import Book
 from domain.ledger import apply
 from domain.points import Merge, Move, Moved
 from domain.settling import settle
-from tests.database.test_ledger_agrees import Entry, LedgerMachine, Names, start
+from tests.database.ledger_machine import Entry, LedgerMachine, Names, start
 from tests.point_oracle import FAR
 
 

@@ -194,6 +194,20 @@ def test_a_clawback_demotes_at_once_if_the_tier_would_never_have_been_reached() 
     assert told(history) == [("2025-03-01", "silver", "qualified"), ("2025-03-10", "bronze", "taken_back")]
 
 
+@pytest.mark.parametrize("window", [{"rolling": "12mo"}, {"calendar": "year"}, {"lifetime": True}])
+def test_a_refund_that_is_restated_lower_gives_the_tier_back_at_once(window: dict[str, object]) -> None:
+    gain = Gain(day("2025-03-01"), 600, [Loss(day("2025-03-10"), 200), Loss(day("2025-03-12"), -150)])
+    history = replayed([gain], rules(window), until=day("2025-04-01"))
+    assert told(history)[1:] == [("2025-03-10", "bronze", "taken_back"), ("2025-03-12", "silver", "qualified")]
+
+
+def test_a_clawback_lifts_nobody_whose_tier_has_ended() -> None:
+    """With less of March, April would have reached the tier, and it would last until then."""
+    gains = [Gain(day("2025-03-01"), 500, [Loss(day("2026-03-15"), 100)]), Gain(day("2025-04-01"), 100)]
+    history = replayed(gains, until=day("2026-03-20"))
+    assert told(history) == [("2025-03-01", "silver", "qualified"), ("2026-03-01", "bronze", "period_ended")]
+
+
 def test_a_clawback_leaves_the_tier_if_it_was_reached_all_the_same() -> None:
     gains = [Gain(day("2025-03-01"), 600, [Loss(day("2025-05-10"), 600)]), Gain(day("2025-04-01"), 500)]
     history = replayed(gains, until=day("2025-06-01"))

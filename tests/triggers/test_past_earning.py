@@ -10,6 +10,7 @@ import pytest
 
 from database.point_figures import figures
 from domain.imports import ImportFormat, ImportKind
+from domain.points import Balance
 from tests.programmes import publish_programme
 from tests.triggers.earning import PURCHASE, balance, bought, buy, decided, open_programme
 from tests.triggers.shop import Shop
@@ -117,6 +118,17 @@ async def test_what_is_older_than_the_first_day_counts_for_tiers_and_never_for_p
 
     assert await earned(shop) == [("2026-01-01", 10, "gold")]
     assert await tier(shop) == "gold"
+
+
+async def test_what_a_rule_should_have_paid_less_of_was_never_earned_though_it_has_lapsed(shop: Shop) -> None:
+    lapsing = {"after": "365d", "round": "end_of_month"}
+    limited = {**PURCHASE, "limit": {"per_customer": 100, "per": "1mo"}, "expires": lapsing}
+    await open_programme(shop, limited, history_from="1997-01-01")
+
+    await bring(shop, {"1997-03-20": 65})
+    await bring(shop, {"1997-03-14": 60})
+
+    assert await balance(shop) == Balance(earned=100, expired=100)
 
 
 async def test_a_rule_can_leave_history_out(shop: Shop) -> None:

@@ -11,8 +11,8 @@ from database.earnings import page_of_earnings
 from database.orders import Order, Refund
 from domain.ids import new_id
 from domain.points import Balance, Debit, DebitKind
-from tests.programmes import publish_programme
-from tests.triggers.earning import PURCHASE, balance, buy, open_programme, refunded
+from tests.programmes import archive_programme, publish_programme
+from tests.triggers.earning import BEGUN, PURCHASE, balance, buy, open_programme, refunded
 from tests.triggers.shop import Shop
 from tests.triggers.test_tiers import history
 
@@ -338,3 +338,23 @@ async def test_refunds_that_an_earlier_release_kept_count_as_they_did(
     await shop.route()
 
     assert (await balance(shop)).available == left
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_refund_reaches_what_a_programme_gave_that_is_archived(shop: Shop, replaced: bool) -> None:
+    """By the rules of the version that gave it, and whatever is live by then; what paid for the order comes back."""
+    await open_programme(shop)
+    await buy(shop, "o-1", 40)
+    await buy(shop, "o-2", 100)
+    customer = await shop.customer("u-1")
+    spent = Debit(customer.id, "paid", 10, DebitKind.DEDUCT, "shop", order_id="o-1")
+    async with shop.database.transaction() as session:
+        await points.post(session, "main", [spent], shop.now)
+    await archive_programme(shop.database)
+    if replaced:
+        await publish_programme(shop.database, BEGUN, programme="other", earn=[PURCHASE], tiers=None)
+
+    await shop.post(refunded(shop, "o-1", 40, user_id="somebody-else"))
+    await shop.route()
+
+    assert await balance(shop) == Balance(available=100, earned=140, reversed=40)
