@@ -41,7 +41,7 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 from domain.conditions.dates import DATE, FRACTION, INSTANT, OFFSET
 from domain.conditions.operators import Comparison, Operator, Reference
 from domain.conditions.paths import EACH, Steps, steps_of
-from domain.conditions.values import NEGATED, ORDER
+from domain.conditions.values import NEGATED, ORDER, WHOLE_NUMBER
 from domain.durations import Duration, parse_duration
 
 Sql = ColumnElement[Any]  # an expression of any SQL type; the names below say which
@@ -137,7 +137,29 @@ def _holds(value: Sql, comparison: Comparison, ground: Ground) -> ColumnElement[
         case Operator.WITHIN_LAST | Operator.WITHIN_NEXT | Operator.ANNIVERSARY_WITHIN:
             return _lies_in_period(value, comparison.operator, parse_duration(operand), ground)
         case _:
-            return any_operand(operand, ground, lambda other: _pair(value, other, comparison, ground))
+            return any_operand(operand, ground, _with_twin(operand, comparison, ground, value))
+
+
+def _with_twin(operand: Any, comparison: Comparison, ground: Ground, value: Sql) -> Holds:
+    """Ids of items are the same as number and as text, as occasions of runs are."""
+
+    def holds(other: Sql) -> ColumnElement[bool]:
+        return _pair(value, other, comparison, ground)
+
+    if comparison.operator is Operator.EQ and isinstance(operand, Reference) and operand.is_of_item:
+        return lambda other: or_(holds(other), holds(_id_twin(other)))
+    return holds
+
+
+def _id_twin(value: Sql) -> Sql:
+    """The whole number that a text is, or the text that a whole number is, as jsonb; null for everything else."""
+    text = value.op("#>>", return_type=Text())(literal_column("'{}'::text[]"))
+    written = cast(func.trim_scale(cast(value, Numeric)), Text)
+    return case(
+        (and_(_is(value, "string"), text.op("~")(WHOLE_NUMBER)), func.to_jsonb(cast(text, Numeric))),
+        (_is(value, "number"), case((written.op("~")(WHOLE_NUMBER), func.to_jsonb(written)), else_=None)),
+        else_=None,
+    )
 
 
 def any_operand(operand: Any, ground: Ground, holds: Holds) -> ColumnElement[bool]:
@@ -163,7 +185,7 @@ def _is_listed(value: Sql, comparison: Comparison, ground: Ground) -> ColumnElem
         texts = select(_text(listed.c.value, fold=True)).where(_is(listed.c.value, "string"))
         choices.append(and_(_is(value, "string"), _text(value, fold=True).in_(texts)))
     choices += [
-        any_operand(reference, ground, lambda other: _equal(value, other, fold=comparison.ignore_case))
+        any_operand(reference, ground, _with_twin(reference, comparison._replace(operator=Operator.EQ), ground, value))
         for reference in references
     ]
     return or_(*(func.coalesce(choice, false()) for choice in choices))

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Ta
 from pydantic_core import PydanticCustomError
 
 from domain.conditions.dates import moment_of
-from domain.conditions.paths import PATTERN
+from domain.conditions.paths import PATTERN, steps_of
 from domain.document import FROM_ARRAY, Document
 from domain.durations import PeriodText
 from domain.payload import TEXT_FAULTS, text_fault
@@ -58,6 +58,11 @@ class Reference(Document):
     entry: PathText | None = None
     customer: PathText | None = None
     saved: PathText | None = None
+
+    @property
+    def is_of_item(self) -> bool:
+        """Whether it is a value of the item of a `for_each`, whose ids shops write as numbers and as texts."""
+        return self.entry is not None and steps_of(self.entry)[0] == "item"
 
     @model_validator(mode="after")
     def _names_one_source(self) -> Self:

@@ -9,7 +9,7 @@ from domain.conditions.model import AllOf, AnyOf, NotOf, Predicate, PropertyIs
 from domain.conditions.operators import MOMENT_OPERATORS, PERIOD_OPERATORS, Comparison, Operator, Reference
 from domain.conditions.paths import reader, steps_of
 from domain.conditions.scope import JsonObject, Scope
-from domain.conditions.values import NEGATED, PAIRS, Pair, folded
+from domain.conditions.values import NEGATED, PAIRS, Pair, folded, id_twin
 
 Judged = TypeVar("Judged")
 
@@ -134,6 +134,8 @@ def _pair_test(comparison: Comparison, operand: Any) -> Test:
     if not isinstance(operand, Reference):
         return lambda value, scope: pair(value, operand, scope)
     operands = compile_reference(operand)
+    if operand.is_of_item and comparison.operator in (Operator.EQ, Operator.IN):
+        pair = _with_twin(pair)
 
     def test(value: Any, scope: Scope) -> bool:
         for one in operands(scope):  # noqa: SIM110  as above
@@ -142,6 +144,11 @@ def _pair_test(comparison: Comparison, operand: Any) -> Test:
         return False
 
     return test
+
+
+def _with_twin(pair: Pair) -> Pair:
+    """Ids of items are the same as number and as text, as occasions of runs are."""
+    return lambda value, operand, scope: pair(value, operand, scope) or pair(value, id_twin(operand), scope)
 
 
 def _folding(pair: Pair) -> Pair:

@@ -7,9 +7,10 @@ wrong type is false. Text compares by code point. Negations are not here: they a
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from domain.conditions.dates import in_period, local_day, moment_of, order, shifted
 from domain.conditions.operators import Operator
@@ -45,6 +46,19 @@ def equals(value: Any, operand: Any, _: Scope | None = None) -> bool:
     if kind is str or kind is bool:
         return type(operand) is kind and bool(value == operand)
     return is_number(value) and is_number(operand) and _digits(value, operand) == _digits(operand, value)
+
+
+WHOLE_NUMBER: Final = r"^(0|-?[1-9][0-9]{0,17})$"
+"""A text that is the id 1001 as well: the same pattern guards the cast in SQL."""
+
+
+def id_twin(value: Any) -> int | str | None:
+    """The whole number that a text is, or the text that a whole number is; None for everything else."""
+    if type(value) is str:
+        return int(value) if re.fullmatch(WHOLE_NUMBER, value) else None
+    is_whole = type(value) is int or (type(value) is float and value.is_integer())
+    text = str(int(value)) if is_whole else ""
+    return text if re.fullmatch(WHOLE_NUMBER, text) else None
 
 
 def _digits(number: float, other: float) -> float | Decimal:

@@ -70,6 +70,20 @@ async def test_many_subjects_are_judged_in_one_statement_and_in_their_order(data
     assert len(statements) == 1
 
 
+async def test_ids_of_items_are_the_same_as_numbers_and_as_texts(database: Database) -> None:
+    texts, others = ["1", "01", "1.5", "", "true", "-7"], [1, 1.0, 1.5, 0, True, -7, None, [1]]
+    pairs = [(one, other) for text in texts for each in others for one, other in ((text, each), (each, text))]
+    customers = {repr(one): await a_customer(database, traits={"id": one}) for one in [*texts, *others]}
+    subjects = [
+        Subject(customer_id=customers[repr(one)], as_of=_NOW, entry={"item": {"id": other}}) for one, other in pairs
+    ]
+
+    for comparison in ({"eq": {"entry": "item.id"}}, {"in": ["x", {"entry": "item.id"}]}):
+        found = await verdicts(database, {"trait": "id", **comparison}, subjects)
+        same = {f"{one!r} {other!r}" for (one, other), verdict in zip(pairs, found, strict=True) if verdict.holds}
+        assert same == {"'1' 1", "1 '1'", "'1' 1.0", "1.0 '1'", "'-7' -7", "-7 '-7'"}
+
+
 async def test_one_customer_at_two_moments_gets_two_verdicts(database: Database) -> None:
     ann = await a_customer(database)
     await some_events(database, [ann], "Order Completed", 3)

@@ -89,6 +89,33 @@ def test_values_compare_by_type_and_never_convert(value: Any, comparison: dict[s
     assert holds(value, **comparison) is expected
 
 
+ITEM_IDS: list[tuple[Any, Any, bool]] = [
+    (1, "1", True),
+    ("1", 1, True),
+    ("1", 1.0, True),
+    (1.0, "1", True),
+    ("01", 1, False),
+    ("1.5", 1.5, False),
+    ("", 0, False),
+    (True, "true", False),
+    ("a-1", "a-1", True),
+    ("1", float("inf"), False),
+]
+
+
+@pytest.mark.parametrize(("value", "of_item", "expected"), ITEM_IDS)
+def test_ids_of_items_are_the_same_as_numbers_and_as_texts(value: Any, of_item: Any, expected: bool) -> None:
+    scope = replace(_SCOPE, entry={"item": {"id": of_item}, "properties": {"id": of_item}})
+
+    def same(**comparison: Any) -> bool:
+        where = [{"property": "lines[].id", **comparison}]
+        return compile_where(_WHERE.validate_python(where))({"lines": [{"id": "x"}, {"id": value}]}, scope)
+
+    assert same(eq={"entry": "item.id"}) is same(**{"in": [{"entry": "item.id"}]}) is expected
+    assert same(ne={"entry": "item.id"}) is not expected
+    assert same(eq={"entry": "properties.id"}) is (type(value) is type(of_item) and expected)
+
+
 _POSITIVE: list[dict[str, Any]] = [
     *(
         {"eq": "a"},
