@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-from sqlalchemy import FromClause, Text, and_, case, collate, distinct, func, literal, literal_column, null, or_, select
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    ARRAY,
+    FromClause,
+    Text,
+    and_,
+    any_,
+    case,
+    collate,
+    distinct,
+    func,
+    literal,
+    literal_column,
+    null,
+    or_,
+    select,
+)
 
 from database.condition_values import Sql, spread
 from domain.conditions.paths import EACH
-from domain.money import BLANKS, SPELLINGS, UNKNOWN_CURRENCY
-
-_NOTHING: Final[list[Any]] = [None, [], {}, ""]
-"""What states no currency."""
+from domain.money import BLANKS, CODE, CODES, SPELLINGS, UNKNOWN_CURRENCY
 
 
 def is_in(currency: str, beside: Sql, properties: Sql, shop: str) -> Sql:
@@ -34,9 +43,11 @@ def _of_products(properties: Sql) -> Sql:
 
 def _stated(value: Sql) -> Sql:
     """The currency that a value states: null where it states none, XXX where it cannot be read."""
-    nothing = or_(value.is_(None), value.in_([literal(each, JSONB) for each in _NOTHING]))
+    nothing = or_(value.is_(None), func.jsonb_typeof(value) == "null")
     text = value.op("#>>", return_type=Text())(literal_column("'{}'::text[]"))
-    code = collate(func.upper(collate(func.btrim(text, literal(BLANKS, Text)), "pg_unicode_fast")), "C")
-    named = case(SPELLINGS, value=code, else_=code)
-    is_code = and_(func.jsonb_typeof(value) == "string", named.regexp_match("^[A-Z]{3}$"))
-    return case((nothing, null()), (is_code, named), else_=literal(UNKNOWN_CURRENCY, Text))
+    written = collate(func.btrim(text, literal(BLANKS, Text)), "C")
+    code = collate(func.upper(collate(written, "pg_unicode_fast")), "C")
+    is_code = and_(written.regexp_match(CODE), code == any_(literal(sorted(CODES), ARRAY(Text))))
+    named = case(SPELLINGS, value=code, else_=case((is_code, code)))
+    is_text = func.jsonb_typeof(value) == "string"
+    return case((nothing, null()), (is_text, func.coalesce(named, UNKNOWN_CURRENCY)), else_=UNKNOWN_CURRENCY)

@@ -105,8 +105,9 @@ def _changed(cart: Cart, event: CommerceEvent, default_currency: str) -> Cart:
     currency = event_currency(event.properties) or default_currency
     if event.name in _PIECES:
         [line] = cart_lines_of([event.properties], currency)
-        change = _with if event.name == PRODUCT_ADDED else _without
-        return replace(cart, lines=change(cart.lines, line, abs(line["quantity"])))
+        if event.name == PRODUCT_ADDED:
+            return replace(cart, lines=_with(cart.lines, line, max(line["quantity"], 0)))
+        return replace(cart, lines=_without(cart.lines, line, abs(line["quantity"])))
     listed = event.properties.get("products")
     if not isinstance(listed, list):
         return cart

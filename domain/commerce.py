@@ -186,8 +186,8 @@ def _restated(order: OrderFold, currency: str) -> OrderFold:
 def lines_of(products: Sequence[Any], currency: str) -> list[dict[str, Any]]:
     """The lines of an order: each product with its price in minor units and its quantity.
 
-    The quantity is 1 where none is stated that can be read, and negative for what an order takes back. A price that is
-    stated in another currency than the order's is none: nothing adds the two up.
+    The quantity is 1 where none is stated, 0 where one cannot be read, and negative for what an order takes back. A
+    price that is stated in another currency than the order's is none: nothing adds the two up.
     """
     return [_line(product, currency) for product in products if isinstance(product, Mapping)]
 
@@ -211,9 +211,9 @@ def returned_lines_of(products: Any, currency: str) -> list[dict[str, Any]]:
 
 
 def _returned_line(product: Mapping[str, Any], currency: str) -> dict[str, Any]:
-    line, stated = _line(product, currency), product.get("quantity")
-    pieces = 0 if stated is not None and whole_number(stated) is None else abs(line["quantity"])
-    return {**line, "quantity": pieces, "price": None if line["price"] is None else abs(line["price"])}
+    line = _line(product, currency)
+    price = line["price"]
+    return {**line, "quantity": abs(line["quantity"]), "price": None if price is None else abs(price)}
 
 
 def _line(product: Mapping[str, Any], currency: str) -> dict[str, Any]:
@@ -223,13 +223,13 @@ def _line(product: Mapping[str, Any], currency: str) -> dict[str, Any]:
         if isinstance(product.get(name), str)
     }
     kept |= {name: id_ for name in ("sku", "variant") if (id_ := text_id(product.get(name))) is not None}
-    quantity = whole_number(product.get("quantity"))
+    quantity = product.get("quantity")
     is_its_own = currency_of(product.get("currency"), currency) == currency
     return {
         **kept,
         "product_id": product_id_of(product),
         "price": minor_units(product.get("price"), currency) if is_its_own else None,
-        "quantity": 1 if quantity is None else quantity,
+        "quantity": 1 if quantity is None else whole_number(quantity) or 0,
     }
 
 

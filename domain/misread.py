@@ -5,11 +5,12 @@ The event is taken all the same; the shop hears of it in the answer to its call.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from domain.carts import CART_EVENTS
+from domain.carts import CART_EVENTS, PRODUCT_ADDED
 from domain.commerce import AMOUNTS, MAKES_ORDERS, ORDER_REFUNDED, event_currency, text_id, whole_number
 from domain.money import UNKNOWN_CURRENCY, amount_of, stated_currency
 from domain.refund_statements import REFUND_AMOUNTS, SHIPPING, Told, statement_of
@@ -42,6 +43,9 @@ def _misread(name: str, properties: Mapping[str, Any]) -> Iterator[Misread]:
         for amount in AMOUNTS:
             yield from _amount(amount, properties.get(amount), "amount")
     yield from _product("", properties)
+    if name == PRODUCT_ADDED and (whole_number(properties.get("quantity")) or 0) < 0:
+        words = "nothing is added by less than no pieces; send Product Removed for what is taken out"
+        yield Misread("quantity_unreadable", f"quantity: {words}")
     products = properties.get("products")
     if products is not None and not isinstance(products, list):
         yield Misread("products_unreadable", "products: write a list of objects")
@@ -76,8 +80,10 @@ def _other_currencies(properties: Mapping[str, Any]) -> Iterator[Misread]:
 
 
 def _product(place: str, product: Mapping[str, Any]) -> Iterator[Misread]:
-    if stated_currency(product.get("currency")) == UNKNOWN_CURRENCY:
-        yield Misread("currency_unreadable", f"{place}currency: write an ISO 4217 code such as EUR")
+    currency = product.get("currency")
+    if stated_currency(currency) == UNKNOWN_CURRENCY:
+        code = "currency_unknown" if re.fullmatch(r"\s*[A-Za-z]{3}\s*", str(currency)) else "currency_unreadable"
+        yield Misread(code, f"{place}currency: write an ISO 4217 code such as EUR")
     yield from _amount(f"{place}price", product.get("price"), "amount")
     quantity = product.get("quantity")
     if quantity is not None and whole_number(quantity) is None:

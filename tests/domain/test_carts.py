@@ -151,3 +151,12 @@ def test_a_carts_link_stays_until_another_is_stated_or_the_cart_is_ordered() -> 
 def test_what_is_viewed_with_no_pieces_left_is_not_in_the_cart() -> None:
     viewed = event("Cart Viewed", products=[{"product_id": "p", "quantity": 0}, {"product_id": "q", "quantity": "2"}])
     assert told(cart_after(viewed), "product_id", "quantity") == [("q", 2)]
+
+
+@pytest.mark.parametrize("quantity", ["2 Stk", 2.5, [], "1_0", -1])
+def test_pieces_that_cannot_be_read_neither_come_nor_go(quantity: Any) -> None:
+    cart = cart_after(added(1, product_id="p", quantity=3), added(2, product_id="p", name="Pot", quantity=quantity))
+    assert told(cart, "name", "quantity") == [("Pot", 3)]
+    if quantity != -1:
+        gone = cart_after(added(1, product_id="p", quantity=3), removed(2, product_id="p", quantity=quantity))
+        assert told(gone, "quantity") == [(3,)]

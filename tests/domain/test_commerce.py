@@ -66,7 +66,7 @@ def test_what_names_no_currency_is_in_the_orders_whichever_comes_first() -> None
     told = [
         event("Order Completed", 1, order_id="o", total=6000, currency="JPY", products=[{"sku": "s", "price": 3000}]),
         event("Order Updated", 5, order_id="o", total="5500", currency=None),
-        event("Order Updated", 3, order_id="o", shipping=500, currency=""),
+        event("Order Updated", 3, order_id="o", shipping=500),
     ]
     ends = [_fold(order) for order in permutations(told)]
     assert all(end == ends[0] for end in ends)
@@ -84,6 +84,13 @@ def test_a_price_in_another_currency_than_the_orders_counts_nothing() -> None:
     lines = [{"price": 3000, "currency": "JPY"}, {"price": 10, "currency": "EUR"}, {"price": 5}]
     order = _fold([event("Order Completed", order_id="o", total=15, currency="EUR", products=lines)])
     assert [line["price"] for line in order.lines] == [None, 1000, 500]
+
+
+@pytest.mark.parametrize("quantity", ["x", 2.5, "3,0", "1_0", [], {}, ""])
+def test_a_quantity_that_cannot_be_read_counts_no_piece(quantity: Any) -> None:
+    lines = [{"sku": "a", "price": 5, "quantity": quantity}, {"sku": "b", "price": 5, "quantity": None}, {"sku": "c"}]
+    order = _fold([event("Order Completed", order_id="o", products=lines)])
+    assert [line["quantity"] for line in order.lines] == [0, 1, 1]
 
 
 def _fold(events: Any) -> OrderFold:

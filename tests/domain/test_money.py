@@ -36,7 +36,24 @@ def test_amounts_round_half_even_to_the_minor_unit_of_their_currency(amount: Any
 
 
 @pytest.mark.parametrize(
-    "amount", [None, True, "", "ten", "NaN", "Infinity", "0x10", "1e999999", "9e999999999", 1e300, 10**30, [], {}]
+    "amount",
+    [
+        None,
+        True,
+        "",
+        "ten",
+        "NaN",
+        "Infinity",
+        "0x10",
+        "1e999999",
+        "9e999999999",
+        1e300,
+        10**30,
+        [],
+        {},
+        "49_90",
+        "1_000",
+    ],
 )
 def test_what_is_no_amount_is_none_and_never_an_error(amount: Any) -> None:
     assert minor_units(amount, "EUR") is None
@@ -53,7 +70,8 @@ def test_numbers_and_texts_agree_with_exact_decimal_arithmetic(amount: Decimal, 
     ("value", "expected"),
     [
         *[("eur", "EUR"), (" USD ", "USD"), ("Euro", "EUR"), ("€", "EUR"), ("US$", "USD"), ("£", "GBP")],
-        *[(None, "CHF"), ("", "CHF"), ([], "CHF")],
+        *[("Eur", "EUR"), ("XAF", "XAF"), ("DEM", "DEM"), (None, "CHF"), ("", "XXX"), ([], "XXX"), ({}, "XXX")],
+        *[("yen", "XXX"), ("SFr", "XXX"), ("RMB", "XXX"), ("BTC", "XXX"), ("ERU", "XXX"), ("GBp", "XXX")],
         *[("$", "XXX"), ("€€€", "XXX"), (5, "XXX"), ("dollars", "XXX"), (["EUR"], "XXX"), (" ", "XXX")],
     ],
 )
