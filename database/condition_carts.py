@@ -29,7 +29,7 @@ from database.events import Event
 from database.orders import Cart
 from database.vouching import is_vouched
 from domain.carts import CART_EVENTS, CartState
-from domain.commerce import LONGEST_ID
+from domain.commerce import BLANKS, LONGEST_ID, NO_IDS, WHOLE_FLOAT
 from domain.conditions.carts import OLDER
 from domain.conditions.model import CartIs
 from domain.conditions.operators import Operator
@@ -86,9 +86,10 @@ def _named_cart(ground: Ground) -> Sql:
     text = stated.op("#>>", return_type=Text())(literal_column("'{}'::text[]"))
     number = cast(stated, Numeric)
     whole = case((func.trunc(number) == number, cast(func.trim_scale(number), Text)))
+    bare = func.regexp_replace(func.btrim(text, BLANKS), WHOLE_FLOAT, r"\1")
     kind = func.jsonb_typeof(stated)
-    id_ = case((kind == "string", text), (kind == "number", whole))
-    return case((func.length(id_).between(1, LONGEST_ID), id_))
+    id_ = case((kind == "string", bare), (kind == "number", whole))
+    return case((and_(func.length(id_).between(1, LONGEST_ID), func.lower(id_).not_in(sorted(NO_IDS))), id_))
 
 
 def _browsers_told(customer_id: Sql) -> ColumnElement[bool]:

@@ -6,6 +6,7 @@ in the same order. Only trusted sources make orders and refunds; a browser's wor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -30,6 +31,10 @@ MAKES_ORDERS = ORDER_EVENTS | {ORDER_REFUNDED}
 
 AMOUNTS = ("total", "subtotal", "revenue", "shipping", "tax", "discount")
 LONGEST_ID = 500
+BLANKS = " \t\r\n\u00a0"
+"""What may stand around an id and is no part of it."""
+NO_IDS = frozenset({"undefined", "null", "none", "nan", "[object object]"})
+WHOLE_FLOAT = "^([1-9][0-9]*)[.]0$"
 
 
 class OrderState(StrEnum):
@@ -101,12 +106,18 @@ def order_id_of(event: CommerceEvent) -> str | None:
 
 
 def text_id(value: Any) -> str | None:
-    """An id as text: shops send numbers too, and 1001.0 is 1001. None if it is neither or absurdly long."""
+    """An id as text, without the blanks around it: shops send numbers too, and 1001.0 is 1001, also in a text, which is
+    what table software makes of a number. None if it is neither, absurdly long, or what programs write for no value.
+
+    The same in SQL: database/order_ids.py.
+    """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_ID else None
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    written = str(value).strip(BLANKS)
+    id_ = re.sub(WHOLE_FLOAT, r"\1", written)
+    return id_ if 0 < len(id_) <= LONGEST_ID and id_.lower() not in NO_IDS else None
 
 
 def event_currency(properties: Mapping[str, Any]) -> str | None:

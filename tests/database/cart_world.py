@@ -24,6 +24,8 @@ NAMED: list[dict[str, Any]] = [
     {"cart_id": 7},
     {"cart_id": 7.0},
     {"cart_id": 7.5},
+    {"cart_id": " 7.0\u00a0"},
+    {"cart_id": "Undefined"},
     {"cart_id": None},
 ]
 """What entry events say of the cart."""

@@ -14,6 +14,7 @@ from domain.commerce import (
     OrderFold,
     fold_order,
     products_of,
+    text_id,
 )
 from domain.identities import Stamp
 from domain.ids import new_id
@@ -91,6 +92,21 @@ def test_a_quantity_that_cannot_be_read_counts_no_piece(quantity: Any) -> None:
     lines = [{"sku": "a", "price": 5, "quantity": quantity}, {"sku": "b", "price": 5, "quantity": None}, {"sku": "c"}]
     order = _fold([event("Order Completed", order_id="o", products=lines)])
     assert [line["quantity"] for line in order.lines] == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("written", "id_"),
+    [
+        *[(1001, "1001"), (1001.0, "1001"), ("1001.0", "1001"), (" 1001\n", "1001"), ("\u00a0#1001.0 ", "#1001.0")],
+        *[("0.0", "0.0"), ("007.0", "007.0"), ("1001.00", "1001.00"), ("v1.0", "v1.0"), ("10.0.0", "10.0.0")],
+        *[
+            (each, None)
+            for each in ("undefined", "NULL", " NaN ", "None", "[object Object]", " ", "", 1.5, True, [], {})
+        ],
+    ],
+)
+def test_an_id_is_read_the_same_however_it_is_written(written: Any, id_: str | None) -> None:
+    assert text_id(written) == id_
 
 
 def _fold(events: Any) -> OrderFold:

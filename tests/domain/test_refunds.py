@@ -175,6 +175,7 @@ def test_the_same_refund_id_twice_counts_once_and_as_it_was_stated_last() -> Non
         Fraction(1, 5),
     )
     assert back(sold, refund(1, refund_id=7, total=30), refund(2, refund_id=7.0, total=30))[0] == 3_000
+    assert back(sold, refund(1, refund_id=1, total=30), refund(2, refund_id=" 1.0", total=30))[0] == 3_000
     assert back(sold, refund(total=30), refund(total=30))[0] == 6_000
 
 

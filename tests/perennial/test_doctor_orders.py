@@ -27,10 +27,11 @@ async def test_orders_without_an_id_are_counted_by_their_event(database: Databas
     await shop.track("Order Completed", {"total": 10})
     await shop.track("Order Refunded", {"order_id": None, "total": 10})
     await shop.track("Order Refunded", {"order_id": "", "total": 10})
+    await shop.track("Order Refunded", {"order_id": " NaN", "total": 10})
     await shop.track("Order Completed", {"total": 10}, trusted=False)
 
     told = [each.split(", ")[0] for each in await named(shop)]
-    assert told == ["1 events 'Order Completed' without an order_id", "2 events 'Order Refunded' without an order_id"]
+    assert told == ["1 events 'Order Completed' without an order_id", "3 events 'Order Refunded' without an order_id"]
     shop.now += timedelta(days=31)
     assert await named(shop) == []
 
