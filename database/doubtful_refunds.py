@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, func, not_, or_, select
 
+from database.earnings import Earning
 from database.orders import Order, Refund, orders_by_id, refunds_of
 from database.session import ReadSession
 from domain.refund_statements import Told
@@ -26,7 +27,12 @@ class DoubtfulRefund:
 
 
 async def doubtful_refunds(session: ReadSession, since: datetime) -> Sequence[DoubtfulRefund]:
-    """Those since a moment whose orders are known, of the latest few hundred that may be; the latest first."""
+    """Those since a moment, of the latest few hundred that may be; the latest first."""
+    found = [*await _not_counted(session, since), *await _of_unknown_orders(session, since)]
+    return sorted(found, key=lambda refund: refund.at, reverse=True)
+
+
+async def _not_counted(session: ReadSession, since: datetime) -> list[DoubtfulRefund]:
     may_be = or_(
         Refund.told == Told.UNREADABLE,
         and_(Refund.told == Told.STATED, Refund.currency != Order.currency),
@@ -39,3 +45,14 @@ async def doubtful_refunds(session: ReadSession, since: datetime) -> Sequence[Do
     orders, refunds = await orders_by_id(session, ids), await refunds_of(session, ids)
     found = {event: doubt for id_, order in orders.items() for event, doubt in doubts(order, refunds[id_]).items()}
     return [DoubtfulRefund(row.order_id, row.at, found[row.event_id]) for row in rows if row.event_id in found]
+
+
+async def _of_unknown_orders(session: ReadSession, since: datetime) -> list[DoubtfulRefund]:
+    """Of orders that no event has told of, and that nobody earned by. Relies on pk_orders and ix_earnings_order."""
+    is_known = or_(
+        select(1).where(Order.order_id == Refund.order_id).exists(),
+        select(1).where(Earning.order_id == Refund.order_id).exists(),
+    )
+    statement = select(Refund.order_id, Refund.at).where(not_(is_known), Refund.at >= since)
+    rows = await session.execute(statement.order_by(Refund.at.desc(), Refund.event_id).limit(_LOOKED_AT))
+    return [DoubtfulRefund(row.order_id, row.at, Doubt.UNKNOWN_ORDER) for row in rows]

@@ -42,6 +42,7 @@ def _misread(name: str, properties: Mapping[str, Any]) -> Iterator[Misread]:
     else:
         for amount in AMOUNTS:
             yield from _amount(amount, properties.get(amount), "amount")
+        yield from _less_than_nothing(name, properties)
     yield from _product("", properties)
     if name == PRODUCT_ADDED and (whole_number(properties.get("quantity")) or 0) < 0:
         words = "nothing is added by less than no pieces; send Product Removed for what is taken out"
@@ -56,6 +57,14 @@ def _misread(name: str, properties: Mapping[str, Any]) -> Iterator[Misread]:
             yield Misread("products_unreadable", f"products[{position}]: write an object")
     if name in MAKES_ORDERS:
         yield from _other_currencies(properties)
+
+
+def _less_than_nothing(name: str, properties: Mapping[str, Any]) -> Iterator[Misread]:
+    for place in ("total", "subtotal", "revenue") if name in MAKES_ORDERS else ():
+        amount = amount_of(properties.get(place))
+        if amount is not None and amount < 0:
+            words = "no order is worth less than nothing; send Order Refunded for what comes back"
+            yield Misread("amount_negative", f"{place}: {words}")
 
 
 def _refund(properties: Mapping[str, Any]) -> Iterator[Misread]:

@@ -33,6 +33,7 @@ class Doubt(StrEnum):
     UNREADABLE = "refund_unreadable"
     CURRENCY = "refund_currency"
     UNMATCHED = "refund_unmatched"
+    UNKNOWN_ORDER = "refund_order_unknown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,8 @@ def _amount_reader(definition: ChallengeDefinition) -> Callable[[RecordedEvent],
             return None
         if read_sum is not None and isinstance(metric, Sum):
             total = _summed(read_sum(_payload(event)), metric.currency, event.properties)
+            if event.order_id is not None:  # no order is worth less than nothing
+                total = max(total, Decimal())
             return (_share(total, kept), ()) if total else None
         if read_item is not None:
             items = {orjson.dumps(each, option=orjson.OPT_SORT_KEYS).decode() for each in read_item(_payload(event))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -88,6 +89,16 @@ def test_another_currency_and_what_is_no_number_add_nothing() -> None:
     ]
 
     assert stand(spent, [event(n, "2026-03-01T12:00:00+00:00", **each) for n, each in enumerate(told)]) == {}
+
+
+def test_no_order_takes_from_what_others_count_for() -> None:
+    spent = challenge(metric={"sum": "properties.total", "over": "Order Completed", "currency": "EUR"})
+    orders = [
+        replace(event(n, "2026-03-01T12:00:00+00:00", total=total), order_id=f"o-{n}")
+        for n, total in enumerate((130, -130, 5))
+    ]
+
+    assert only(stand(spent, orders)).figure == 13_500
 
 
 def test_distinct_values_count_once_each() -> None:

@@ -25,6 +25,8 @@ ORDER = {"order_id": "o-1", "total": 49.9, "currency": "EUR", "products": [{"pro
         ("Order Refunded", {"order_id": "o-1", "products": [{"sku": "a"}], "tax": 1, "reason": "broken"}, []),
         ("Order Completed", ORDER | {"total": "EUR 10"}, ["amount_unreadable"]),
         ("Order Completed", ORDER | {"total": {}}, ["amount_unreadable"]),
+        ("Order Completed", ORDER | {"total": "-130"}, ["amount_negative"]),
+        ("Order Completed", ORDER | {"discount": -5}, []),
         ("Order Completed", ORDER | {"currency": "$"}, ["currency_unreadable"]),
         ("Order Completed", ORDER | {"order_id": None}, ["order_id_missing"]),
         ("Order Completed", ORDER | {"products": "tea"}, ["products_unreadable"]),

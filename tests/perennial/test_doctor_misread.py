@@ -43,6 +43,10 @@ async def test_refunds_that_do_not_count_as_stated_are_named_and_counted(databas
     assert [each.split(",")[0] for each in found] == ["order o-3", "order o-2", "order o-1"]
     assert [each.rpartition(" ")[2] for each in found] == [DOUBTS[order_id] for order_id in ("o-3", "o-2", "o-1")]
     assert {doubt: uncounted(doubt) - before[doubt] for doubt in before} == dict.fromkeys(DOUBTS.values(), 1)
+    await shop.track("Order Refunded", {"order_id": "o-9", "total": 10})
+    assert (await named(shop))[0].endswith(": refund_order_unknown")
+    await shop.track("Order Completed", {"order_id": "o-9", "total": 50})
+    assert not any("o-9" in each for each in await named(shop))
     shop.now += timedelta(days=31)
     assert await named(shop) == []
 
