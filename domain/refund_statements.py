@@ -88,7 +88,7 @@ _NEUTRAL = _singular(
     "id uuid number no reference ref key code coupon currency reason note comment message description affiliation shop"
     " store location register channel source method gateway type status state date day time timestamp at by email phone"
     " name user customer agent address country language locale zip postcode ip url version order invoice transaction"
-    " receipt ticket session"
+    " receipt ticket session created updated processed"
 )
 """Last words of names that say whose, when, where or why, and not how much: `refund_id`, `refunded_at`, `reason`."""
 

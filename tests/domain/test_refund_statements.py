@@ -18,7 +18,7 @@ ABOUT = {"order_id": "o-1", "refund_id": 7, "currency": "EUR"}
         {},
         {"total": None, "products": [], "shipping": None, "tax": None, "items": [], "tags": []},
         {"reason": "2 cups broken", "affiliation": "Shop 24", "coupon": "10OFF", "note": "€5?", "customer": {"no": 5}},
-        {"refunded_at": "2026-05-20", "refund_reason": 4, "refundDate": 1779235200, "orderNumber": 1001, "store_id": 3},
+        {"refunded_at": "2026-05-20", "refund_reason": 4, "refundDate": 1779235, "orderNumber": 1, "created": 1779235},
         {"refunded": True, "partial": False, "email": "ann@example.com", "payment_method": "card", "channel": "web"},
         {
             "status": "refunded",
