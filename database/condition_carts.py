@@ -29,12 +29,13 @@ from database.events import Event
 from database.orders import Cart
 from database.vouching import is_vouched
 from domain.carts import CART_EVENTS, CartState
-from domain.commerce import BLANKS, LONGEST_ID, NO_IDS, WHOLE_FLOAT
+from domain.commerce import LONGEST_ID, NO_IDS, WHOLE_FLOAT
 from domain.conditions.carts import OLDER
 from domain.conditions.model import CartIs
 from domain.conditions.operators import Operator
 from domain.conditions.values import ORDER
 from domain.durations import parse_duration
+from domain.money import BLANKS
 
 
 def cart_holds(

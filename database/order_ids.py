@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from domain.commerce import BLANKS, LONGEST_ID, NO_IDS, WHOLE_FLOAT
+from domain.commerce import LONGEST_ID, NO_IDS, WHOLE_FLOAT
+from domain.money import BLANKS
 
 _BARE = f"regexp_replace(btrim(events.properties ->> 'order_id', '{BLANKS}'), '{WHOLE_FLOAT}', '\\1')"
 _NONE = ", ".join(f"'{each}'" for each in sorted(NO_IDS))

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from domain.customers import Written, written
 from domain.identities import Stamp
-from domain.money import amount_of, currency_of, digits_of, minor_units, stated_currency
+from domain.money import BLANKS, amount_of, currency_of, digits_of, minor_units, stated_currency
 
 ORDER_COMPLETED = "Order Completed"
 ORDER_UPDATED = "Order Updated"
@@ -31,8 +31,6 @@ MAKES_ORDERS = ORDER_EVENTS | {ORDER_REFUNDED}
 
 AMOUNTS = ("total", "subtotal", "revenue", "shipping", "tax", "discount")
 LONGEST_ID = 500
-BLANKS = " \t\r\n\u00a0"
-"""What may stand around an id and is no part of it."""
 NO_IDS = frozenset({"undefined", "null", "none", "nan", "[object object]"})
 WHOLE_FLOAT = "^([1-9][0-9]*)[.]0$"
 

@@ -18,7 +18,7 @@ SPELLINGS = {"€": "EUR", "EURO": "EUR", "EUROS": "EUR", "US$": "USD", "£": "G
 """What else shops write for one currency only. `$` and `¥` are several."""
 
 BLANKS = " \t\n\r\v\f\xa0"
-"""What may stand around a currency."""
+"""What may stand around a currency or an id."""
 
 CODES = frozenset(list_currencies())
 CODE = "^([A-Z]{3}|[a-z]{3}|[A-Z][a-z]{2})$"

@@ -248,6 +248,9 @@ CURRENCIES: list[Any] = [
     "JPY",
     "$",
     "uſd",
+    "Eur",
+    "GBp",
+    "yen",
     7,
     {"a": 1},
 ]

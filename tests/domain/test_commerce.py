@@ -99,10 +99,8 @@ def test_a_quantity_that_cannot_be_read_counts_no_piece(quantity: Any) -> None:
     [
         *[(1001, "1001"), (1001.0, "1001"), ("1001.0", "1001"), (" 1001\n", "1001"), ("\u00a0#1001.0 ", "#1001.0")],
         *[("0.0", "0.0"), ("007.0", "007.0"), ("1001.00", "1001.00"), ("v1.0", "v1.0"), ("10.0.0", "10.0.0")],
-        *[
-            (each, None)
-            for each in ("undefined", "NULL", " NaN ", "None", "[object Object]", " ", "", 1.5, True, [], {})
-        ],
+        *[(word, None) for word in ("undefined", "NULL", " NaN ", "None", "[object Object]", " ", "")],
+        *[(1.5, None), (True, None), ([], None)],
     ],
 )
 def test_an_id_is_read_the_same_however_it_is_written(written: Any, id_: str | None) -> None:
