@@ -18,9 +18,9 @@ from database.order_ids import ORDER_ID
 from database.session import ReadSession
 from database.vouching import VOUCHED
 from domain.challenges.facts import RecordedEvent
-from domain.challenges.orders import Statement, as_it_stands
 from domain.commerce import TELLS_ORDERS
 from domain.identities import Stamp
+from domain.order_statements import Statement, as_it_stands
 
 
 @dataclass(frozen=True, slots=True)

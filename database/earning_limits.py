@@ -25,18 +25,23 @@ class Limit:
     before: Stamp
 
 
-_USED = text("""
-    SELECT asked.ordinal, coalesce(sum(earnings.points), 0)::bigint AS points, count(earnings.id) AS times
+# Before later edits of the order, which reopen no limit and use none up.
+_FIRST_POINTS = """(earnings.points - coalesce(
+        (SELECT sum(CAST(edit ->> 'by' AS bigint)) FROM jsonb_array_elements(earnings.inputs -> 'edits') AS edit), 0
+    ))"""
+
+_USED = text(f"""
+    SELECT asked.ordinal, coalesce(sum({_FIRST_POINTS}), 0)::bigint AS points, count(earnings.id) AS times
     FROM jsonb_to_recordset(CAST(:limits AS jsonb)) AS asked (
         ordinal bigint, customer_id uuid, rule text, start timestamptz, "end" timestamptz, at timestamptz,
         sent timestamptz, event_id uuid
     )
     JOIN earnings ON earnings.customer_id = asked.customer_id AND earnings.programme = :programme
-        AND earnings.rule = asked.rule AND earnings.points > 0
+        AND earnings.rule = asked.rule AND earnings.is_final AND {_FIRST_POINTS} > 0
         AND (asked.start IS NULL OR (earnings.at >= asked.start AND earnings.at < asked."end"))
         AND (earnings.at, earnings.sent, earnings.event_id) < (asked.at, asked.sent, asked.event_id)
     GROUP BY asked.ordinal
-""")
+""")  # noqa: S608  an expression, written above
 
 
 async def usage_of(

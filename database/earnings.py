@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
+from math import prod
 from typing import Any
 from uuid import UUID
 
@@ -21,11 +23,13 @@ from database.session import ReadSession, WriteSession
 from database.vouching import VOUCHED
 from domain.earned_amounts import Share
 from domain.earned_credits import Posted, credits_of, credits_row
-from domain.earning import Decision, EarningEvent, Occasion, Unpaid
+from domain.earned_edits import Change
+from domain.earning import Decision, EarningEvent, Occasion
 from domain.identities import Stamp
 from domain.lateness import LATE
 from domain.refunds import Frozen
 from domain.shares import VERIFIED_BY
+from domain.unpaid import Unpaid
 
 
 class Earning(Table):
@@ -99,6 +103,8 @@ class Stored:
     credits: Sequence[Posted]
     failed: str | None  # the pointer of the condition that did not hold
     factors: frozenset[str]  # the places of the multipliers that counted
+    factor: Fraction = Fraction(1)  # all of them together
+    room: int | None = None  # what the limit had left; None where it has none, and in rows of earlier releases
 
 
 # Reading what was decided --------------------------------------------------------------------------------
@@ -117,7 +123,7 @@ _AFTER = text("""
     )
     JOIN earnings ON earnings.customer_id = moment.customer_id
         AND (earnings.at, earnings.sent, earnings.event_id) > (moment.at, moment.sent, moment.event_id)
-    WHERE earnings.programme = :programme AND earnings.reason IS DISTINCT FROM 'guest'
+    WHERE earnings.programme = :programme AND coalesce(earnings.reason, '') NOT IN ('guest', 'edit_window_over')
 """)
 
 
@@ -247,8 +253,11 @@ async def add(
 async def change(session: WriteSession, programme: str, decisions: Mapping[UUID, Decision], as_of: datetime) -> None:
     """Put other decisions in the place of those with these ids."""
     rows = [_row(id_, programme, decision, as_of) for id_, decision in decisions.items()]
-    if rows:
-        await session.execute(_CHANGE, {"rows": orjson.dumps(rows).decode(), "ids": list(decisions)})
+    for takes in (False, True):  # whoever gives an occasion up does so before another takes it
+        some = [row for row in rows if row["is_final"] is takes]
+        if some:
+            given = {"rows": orjson.dumps(some).decode(), "ids": [row["id"] for row in some]}
+            await session.execute(_CHANGE, given)
 
 
 _WRITE_CREDITS = text("""
@@ -310,7 +319,7 @@ def _row(id_: UUID, programme: str, decision: Decision, as_of: datetime) -> dict
         "order_id": decision.order_id,
         "basis": worth.basis if worth else None,
         "currency": worth.currency if worth else None,
-        "shares": [_share(share) for share in decision.shares],
+        "shares": shares_row(decision.shares),
         "activates_at": decision.activates_at,
         "activates_on": decision.activates_on,
         "expires_at": decision.expires_at,
@@ -323,11 +332,28 @@ def _inputs(decision: Decision) -> dict[str, Any]:
         "counted": decision.worth.counted if decision.worth else None,
         "factors": [{"place": factor.place, "by": str(factor.by)} for factor in decision.factors],
         "failed": decision.failed,
+        "room": decision.room,
+        "edits": changes_row(decision.changes),
     }
 
 
-def _share(share: Share) -> dict[str, Any]:
-    return {"product_id": share.product_id, "sku": share.sku, "quantity": share.quantity, "amount": share.amount}
+def changes_row(changes: Iterable[Change]) -> list[dict[str, Any]]:
+    """What later edits made of a decision, as it is stored."""
+    return [{"at": each.at.isoformat(), "by": each.by} for each in changes]
+
+
+def frozen_of(
+    points: int, basis: int | None, currency: str | None, shares: Iterable[Any], edits: Iterable[Any] | None
+) -> Frozen:
+    """What a row keeps of its decision. Rows without edits, and those of earlier releases, say none."""
+    changes = [Change(datetime.fromisoformat(each["at"]), each["by"]) for each in edits or ()]
+    return Frozen(points, basis, currency, [Share(**share) for share in shares], changes)
+
+
+def shares_row(shares: Iterable[Share]) -> list[dict[str, Any]]:
+    """The frozen shares of an order's lines, as they are stored."""
+    names = ("product_id", "sku", "quantity", "amount")
+    return [{name: getattr(share, name) for name in names} for share in shares]
 
 
 async def stored(
@@ -352,11 +378,13 @@ def _read(row: Earning) -> Stored:
         reason=None if row.reason is None else Unpaid(row.reason),
         order_id=row.order_id,
         tier=row.tier,
-        frozen=Frozen(row.points, row.basis, row.currency, [Share(**share) for share in row.shares]),
+        frozen=frozen_of(row.points, row.basis, row.currency, row.shares, row.inputs.get("edits")),
         activates_at=row.activates_at,
         expires_at=row.expires_at,
         taken_back=row.taken_back,
         credits=credits_of(row.credits, row.taken_back),
         failed=row.inputs.get("failed"),
         factors=frozenset(factor["place"] for factor in row.inputs.get("factors", ())),
+        factor=prod((Fraction(each["by"]) for each in row.inputs.get("factors", ())), start=Fraction(1)),
+        room=row.inputs.get("room"),
     )

@@ -11,7 +11,7 @@ from database.earnings import Earning
 from database.events import Event
 from database.order_ids import ORDER_ID
 from database.session import ReadSession, WriteSession
-from domain.earning import Unpaid
+from domain.unpaid import Unpaid
 
 
 async def wait_for_owner(session: WriteSession, ids: Collection[UUID], customer_id: UUID) -> None:

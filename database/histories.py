@@ -18,8 +18,8 @@ from database.routing import PendingEvent, loaded
 from database.session import ReadSession, WriteSession
 from database.tiers import TierStanding
 from database.vouching import is_vouched
-from domain.earning import Unpaid
 from domain.identities import Stamp
+from domain.unpaid import Unpaid
 
 _PAGE = 1_000
 

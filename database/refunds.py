@@ -15,7 +15,7 @@ from database.base import among
 from database.earnings import Earning, Stored, stored
 from database.orders import Order, Refund
 from database.session import ReadSession
-from domain.earning import Unpaid
+from domain.unpaid import Unpaid
 
 
 async def decisions_about(session: ReadSession, order_ids: Collection[str]) -> list[Stored]:

@@ -11,16 +11,15 @@ from uuid import UUID
 from sqlalchemy import Text, case, cast, exists, func, select, text
 
 from database.base import among
-from database.earnings import Earning
+from database.earnings import Earning, frozen_of
 from database.orders import Order, Refund, order_of
 from database.returns import returns_of, returns_of_known
 from database.session import ReadSession
 from database.vouching import doubted_events
 from domain.commerce import MAKES_ORDERS, OrderFold
-from domain.earned_amounts import Share
 from domain.points import CORRECTION
-from domain.refunds import Frozen, GivenBack, given_back
-from domain.returns import Returns
+from domain.refunds import GivenBack, given_back
+from domain.returns import Returns, gain_of
 from domain.tier_figures import Gain, Loss
 from domain.tiers import Measure, Measured
 
@@ -65,9 +64,10 @@ async def _add_decisions(
         | exists().where(Order.order_id == Earning.order_id, Order.cancelled)
     ).label("came_back")
     columns = (Earning.customer_id, Earning.at, Earning.points, Earning.order_id, Earning.version, Earning.rule)
-    frozen = (Earning.basis, Earning.currency, case((came_back, Earning.shares)).label("shares"))
+    edits = Earning.inputs["edits"].label("edits")
+    frozen = (Earning.basis, Earning.currency, case((came_back, Earning.shares)).label("shares"), edits)
     statement = select(*columns, *frozen, came_back).where(
-        Earning.programme == programme, among(Earning.customer_id, found), Earning.points > 0
+        Earning.programme == programme, among(Earning.customer_id, found), Earning.is_final
     )
     if but:
         statement = statement.where(~among(Earning.id, but))
@@ -75,10 +75,10 @@ async def _add_decisions(
     returns = await returns_of(session, {row.order_id for row in rows if row.came_back}, programme)
     for row in rows:
         losses: list[Loss] = []
+        frozen_then = frozen_of(row.points, row.basis, row.currency, row.shares or (), row.edits)
         if row.came_back and not keeps(row.version, row.rule):
-            frozen_then = Frozen(row.points, row.basis, row.currency, [Share(**share) for share in row.shares])
             losses = returns.of_points(frozen_then, row.order_id, row.customer_id, row.at)
-        found[row.customer_id][measured].append(Gain(row.at, row.points, losses))
+        found[row.customer_id][measured].append(gain_of(frozen_then, row.at, losses))
 
 
 # Credits as earned that no decision posted, and their clawbacks, both summed up by when it was earned. What a

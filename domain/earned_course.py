@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
+from domain.earned_edits import Change
 from domain.earning import Decision, EarningEvent
 from domain.identities import Stamp
 
 Paid = tuple[UUID, Stamp, int]
 """A customer, when, and how many points."""
+
+
+def paid_by(customer_id: UUID, stamp: Stamp, points: int, changes: Iterable[Change]) -> list[Paid]:
+    """What a decision paid, and what later edits made of that from their own time on."""
+    return [(customer_id, stamp, points), *((customer_id, Stamp.before(edit.at), edit.by) for edit in changes)]
 
 
 class EarnedCourse:
@@ -27,7 +33,11 @@ class EarnedCourse:
 
     def correct(self, decisions: Iterable[Decision]) -> bool:
         """Follow what was decided now; answers whether it shows other points before an event than were assumed."""
-        paid = [(each.event.customer_id, each.event.stamp, each.points) for each in decisions]
+        paid = [
+            entry
+            for each in decisions
+            for entry in paid_by(each.event.customer_id, each.event.stamp, each.first_points, each.changes)
+        ]
         assumed, self.before = self.before, self._before(paid)
         return self.before != assumed
 

@@ -7,9 +7,8 @@ the limit applies. Rules are judged in the order they are written; nothing else 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 from fractions import Fraction
 from math import prod
 from typing import Any
@@ -18,38 +17,19 @@ from zoneinfo import ZoneInfo
 
 from domain.commerce import text_id
 from domain.conditions.memory import Scope, compile_where
-from domain.conditions.model import Condition
 from domain.conditions.paths import reader
 from domain.earned_amounts import NotCounted, Sale, Share, Worth, rounded, sale_of, worth_of
+from domain.earned_conditions import placed
 from domain.earned_dates import activation, history_start, lapses
+from domain.earned_edits import Change, Terms, amended
 from domain.identities import SENT_UNKNOWN, Stamp
 from domain.programmes.definition import Level, ProgrammeDefinition
 from domain.programmes.periods import Period, period_of
-from domain.programmes.rules import MOST_POINTS, EarnRule, Multiplier, UntilEvent, exactly
+from domain.programmes.rules import MOST_POINTS, EarnRule, UntilEvent, exactly
+from domain.unpaid import TAKES_ITS_OCCASION, Unpaid
 
 CUSTOMER = "customer"
 """The part of `once_per` that stands for the customer."""
-
-
-class Unpaid(StrEnum):
-    """Why a rule paid nothing. Under `clipped` it paid less than it would have."""
-
-    WHERE = "where"
-    CONDITION = "condition"
-    VERIFY = "needs_verification"
-    CURRENCY = "currency_mismatch"
-    AMOUNT = "no_amount"
-    NOTHING = "rounds_to_nothing"
-    ONCE = "already_earned"
-    LIMIT = "limit_reached"
-    CLIPPED = "clipped"
-    GUEST = "guest"
-    UNTRUSTED = "untrusted"
-    HISTORY = "imported"
-
-
-_TAKES_ITS_OCCASION = (None, Unpaid.CLIPPED, Unpaid.LIMIT)
-"""What is decided for good: the same order is not judged again. Anything else may still earn by a later event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +71,8 @@ class EarningEvent:
     sent: datetime = SENT_UNKNOWN
     verified_by: str | None = None
     version: int | None = None  # of the programme, that has decided about it before
+    currency: str | None = None  # of its order, where the event names none
+    later: Sequence[tuple[datetime, Mapping[str, Any]]] = ()  # its order as edits of a day after it or more left it
 
     @property
     def stamp(self) -> Stamp:
@@ -156,6 +138,8 @@ class Decision:
     factors: Sequence[Factor] = ()
     tier: str | None = None
     period: Period | None = None
+    room: int | None = None  # what its limit had left; None: it has none
+    changes: Sequence[Change] = ()  # by later edits of its order
     activates_at: datetime | None = None
     activates_on: str | None = None  # the event that makes the points available before that
     expires_at: datetime | None = None
@@ -164,7 +148,12 @@ class Decision:
     @property
     def is_final(self) -> bool:
         """Whether its occasion is taken."""
-        return self.reason in _TAKES_ITS_OCCASION
+        return self.reason in TAKES_ITS_OCCASION
+
+    @property
+    def first_points(self) -> int:
+        """What it paid before later edits: they reopen no limit, and count from their own time."""
+        return self.points - sum(change.by for change in self.changes)
 
     @property
     def shares(self) -> Sequence[Share]:
@@ -195,16 +184,16 @@ class Usage:
         """Count a decision."""
         if decision.is_final:
             self.occasions.add(decision.occasion)
-        if decision.points > 0:
+        if decision.first_points > 0:
             key = (decision.event.customer_id, decision.rule, decision.period)
             used = self.limits.setdefault(key, Used())
-            used.points += decision.points
+            used.points += decision.first_points
             used.times += 1
 
 
 def decide(programme: Programme, event: EarningEvent, about: Circumstances, usage: Usage) -> list[Decision]:
     """One decision for each rule that names the event, in the order of the rules."""
-    sale = sale_of(event.properties, programme.currency)
+    sale = sale_of(event.properties, event.currency or programme.currency)
     rules = enumerate(programme.definition.earn)
     return [
         _decide(_Case(programme, position, rule, event, about, sale, occasion_of(rule, event)), usage)
@@ -225,17 +214,6 @@ def decide_in_order(
         for decision in decide(programme, event, about(event), usage) if programme else ():
             usage.take(decision)
             yield decision
-
-
-def conditions_of(definition: ProgrammeDefinition, event: str) -> list[tuple[str, Condition]]:
-    """Every condition that an event of this name depends on, with its pointer: what `truths` must answer."""
-    found = list(_conditions("", definition.multiply))
-    for position, rule in enumerate(definition.earn):
-        if rule.on.event == event:
-            if rule.if_ is not None:
-                found.append((f"/earn/{position}/if", rule.if_))
-            found += _conditions(f"/earn/{position}", rule.multiply)
-    return found
 
 
 def limits_of(programme: Programme, event: EarningEvent) -> list[tuple[str, Period | None]]:
@@ -306,9 +284,30 @@ def _decide(case: _Case, usage: Usage) -> Decision:
     factors = list(_factors(case))
     exact = prod((factor.by for factor in factors), start=worth.points)
     wanted = min(rounded(exact, case.rule.amount), MOST_POINTS)
-    points, reason = _paid(case, wanted, usage)
-    inputs = {"wanted": wanted, "exact": exact, "worth": worth, "factors": factors}
-    return case.decision(reason, points=points, **inputs, **_dates(case))
+    room = _room(case, usage)
+    is_taken = case.occasion in usage.occasions
+    points, reason = (0, Unpaid.ONCE) if is_taken else Terms(case.rule, Fraction(1), room).paid(wanted)
+    inputs = {"wanted": wanted, "exact": exact, "worth": worth, "factors": factors, "room": room}
+    return _edited(case, case.decision(reason, points=points, **inputs, **_dates(case)))
+
+
+def _edited(case: _Case, decision: Decision) -> Decision:
+    """What later edits of the order make of a decision that is final."""
+    if not case.event.later or not decision.is_final:
+        return decision
+    terms = Terms(case.rule, prod((factor.by for factor in decision.factors), start=Fraction(1)), decision.room)
+    currency = case.event.currency or case.programme.currency
+    sales = [(at, sale_of(properties, currency)) for at, properties in case.event.later]
+    after = amended(terms, decision.points, sales, case.about.scope)
+    return replace(
+        decision,
+        points=after.points,
+        reason=after.reason,
+        wanted=after.wanted,
+        exact=after.exact,
+        worth=after.worth,
+        changes=after.changes,
+    )
 
 
 def _refused(case: _Case) -> Decision | None:
@@ -331,8 +330,8 @@ def _refused(case: _Case) -> Decision | None:
 def _factors(case: _Case) -> Iterator[Factor]:
     """The multipliers that count: the rule's, the programme's, the tier's and those raised for the customer."""
     for at, multiplier in (
-        *_placed(case.pointer, case.rule.multiply),
-        *_placed("", case.programme.definition.multiply),
+        *placed(case.pointer, case.rule.multiply),
+        *placed("", case.programme.definition.multiply),
     ):
         if multiplier.if_ is None or case.about.truths[f"{at}/if"]:
             yield Factor(at, exactly(multiplier.by))
@@ -343,22 +342,15 @@ def _factors(case: _Case) -> Iterator[Factor]:
             yield Factor(boost.source, boost.by)
 
 
-def _paid(case: _Case, wanted: int, usage: Usage) -> tuple[int, Unpaid | None]:
-    """What is paid of the points that a rule comes to, and why not all of them."""
+def _room(case: _Case, usage: Usage) -> int | None:
+    """How many points the limit has left; None: as many as there are."""
     limit = case.rule.limit
-    if case.occasion in usage.occasions:
-        return 0, Unpaid.ONCE
-    if wanted <= 0:
-        return 0, Unpaid.NOTHING
     if limit is None:
-        return wanted, None
+        return None
     used = usage.of(case.event.customer_id, case.rule.rule, case.period)
     if case.rule.counts_times:
-        return (wanted, None) if used.times < limit.per_customer else (0, Unpaid.LIMIT)
-    left = max(limit.per_customer - used.points, 0)
-    if wanted <= left:
-        return wanted, None
-    return (left, Unpaid.CLIPPED) if limit.over == "clip" and left else (0, Unpaid.LIMIT)
+        return None if used.times < limit.per_customer else 0
+    return max(limit.per_customer - used.points, 0)
 
 
 def _dates(case: _Case) -> dict[str, Any]:  # members of Decision
@@ -372,17 +364,6 @@ def _dates(case: _Case) -> dict[str, Any]:  # members of Decision
         "activates_on": pending.event if isinstance(pending, UntilEvent) else None,
         "expires_at": lapses(definition, zone, rule.rule, case.about.tier, activates_at or case.event.at),
     }
-
-
-def _placed(pointer: str, multipliers: Sequence[Multiplier]) -> Iterator[tuple[str, Multiplier]]:
-    for position, multiplier in enumerate(multipliers):
-        yield f"{pointer}/multiply/{position}", multiplier
-
-
-def _conditions(pointer: str, multipliers: Sequence[Multiplier]) -> Iterator[tuple[str, Condition]]:
-    for place, multiplier in _placed(pointer, multipliers):
-        if multiplier.if_ is not None:
-            yield f"{place}/if", multiplier.if_
 
 
 def _period(rule: EarnRule, at: datetime, zone: ZoneInfo) -> Period | None:

@@ -19,6 +19,7 @@ from uuid import UUID
 
 from domain.commerce import CommerceEvent, OrderFold, event_currency, order_id_of, returned_lines_of, text_id
 from domain.earned_amounts import Share
+from domain.earned_edits import Change
 from domain.identities import SENT_UNKNOWN, Stamp
 from domain.money import amount_of, minor_units
 from domain.refund_statements import SHIPPING, Told, statement_of
@@ -75,6 +76,12 @@ class Frozen:
     basis: int | None
     currency: str | None
     shares: Sequence[Share] = ()
+    changes: Sequence[Change] = ()  # of its points, by later edits of the order
+
+    @property
+    def first_points(self) -> int:
+        """The points before later edits."""
+        return self.points - sum(change.by for change in self.changes)
 
     def as_order(self, order_id: str, customer_id: UUID) -> OrderFold:
         """What the decision knows of its order, where no event of orders told about it."""

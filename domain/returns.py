@@ -9,10 +9,16 @@ from uuid import UUID
 
 from domain.commerce import OrderFold
 from domain.refunds import Frozen, RefundFact, taken_back
-from domain.tier_figures import Loss
+from domain.tier_figures import Gain, Loss
 
 TakenBy = Callable[[OrderFold, Sequence[RefundFact]], int]
 """How much some refunds of an order, that nobody cancelled, take together."""
+
+
+def gain_of(frozen: Frozen, earned_at: datetime, losses: Sequence[Loss]) -> Gain:
+    """What a decision paid, with what came back of it. What later edits made of it counts from their own time."""
+    edits = [Loss(change.at, -change.by) for change in frozen.changes]
+    return Gain(earned_at, frozen.first_points, [*edits, *losses])
 
 
 @dataclass(frozen=True, slots=True)

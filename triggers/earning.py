@@ -12,15 +12,17 @@ from uuid import UUID
 
 from database import earnings, guest_earnings
 from database.earnings import Stored
-from domain.earning import Decision, EarningEvent, Occasion, Unpaid
+from domain.earning import Decision, EarningEvent, Occasion
 from domain.identities import Stamp
 from domain.ids import new_id
 from domain.lateness import counts_at, returned_at
 from domain.shares import VERIFIED_BY
+from domain.unpaid import Unpaid
 from triggers.batch import BatchEvent, Wave
 from triggers.earning_facts import Grounds, Person, counted_events, first_of, programmes_for
 from triggers.earning_together import decide_together
 from triggers.maturing import mature_decided
+from triggers.order_edits import amend_decisions, told_again
 from triggers.paying import Due, pay
 from triggers.refunds import is_revision, revised_at, take_back, tells_of_orders
 
@@ -37,7 +39,12 @@ async def earn_points(wave: Wave) -> None:
     known = await earnings.decided_events(wave.session, wave.programme.key, [event.event.id for event in told])
     fresh = [_earning_event(wave, event) for event in told if event.event.id not in known]
     claimed = await _claimed(wave)
-    await _decide(wave, [*fresh, *claimed], {event.id for event in claimed})
+    decided = await _decide(wave, [*fresh, *claimed], {event.id for event in claimed})
+    again = await told_again(wave, decided)
+    if again.since:
+        await _settle(wave, [], again.since, unweighed=again.since)
+    if again.orders:
+        await amend_decisions(wave, again.orders)
 
 
 def earners(wave: Wave) -> Callable[[BatchEvent], bool]:
@@ -131,13 +138,14 @@ async def decide_again(wave: Wave, since: Mapping[UUID, datetime]) -> None:
 # The decisions -------------------------------------------------------------------------------------------
 
 
-async def _decide(wave: Wave, events: Sequence[EarningEvent], claimed: Collection[UUID]) -> None:
+async def _decide(wave: Wave, events: Sequence[EarningEvent], claimed: Collection[UUID]) -> list[Decision]:
     """Decide events, and what happened after them once more: limits, occasions and tiers may be others now."""
     moving = _moving_tiers(wave, {event.id for event in events})
     since = _earlier(first_of(events), _earlier(moving, _counted_late(wave)))
     decided = await _settle(wave, events, since, unweighed=moving)
     orders = {decision.order_id for decision in decided if decision.event.id in claimed}
     await take_back(wave, {order_id for order_id in orders if order_id is not None})
+    return decided
 
 
 def _moving_tiers(wave: Wave, decided: Collection[UUID]) -> dict[UUID, Stamp]:
@@ -275,7 +283,7 @@ async def _store(wave: Wave, programme: str, outcome: _Outcome) -> None:
     posted = {id_: due.adjustment().credits for id_, due in new.items()}
     added = await earnings.add(wave.session, programme, outcome.new, posted, wave.as_of)
     beaten = {
-        id_: replace(decision, points=0, reason=Unpaid.ONCE)
+        id_: replace(decision, points=0, reason=Unpaid.ONCE, changes=())
         for id_, decision in outcome.new.items()
         if id_ not in added
     }

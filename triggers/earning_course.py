@@ -17,12 +17,11 @@ from database.earnings import Stored
 from database.returns import returns_of
 from database.tiers import Ladder, ladder_by, tier_facts
 from domain.earned_amounts import Share
-from domain.earned_course import EarnedCourse
+from domain.earned_course import EarnedCourse, paid_by
 from domain.earning import Decision, EarningEvent, order_of
 from domain.refunds import Frozen
-from domain.returns import Returns
+from domain.returns import Returns, gain_of
 from domain.tier_course import Earned, TierCourse
-from domain.tier_figures import Gain
 from triggers.earning_facts import Grounds, asks_for_points, tiers_before_each
 
 
@@ -37,19 +36,19 @@ class _Paid:
         self, rule: tuple[int, str], frozen: Frozen, order_id: str | None, customer_id: UUID, at: datetime
     ) -> Earned:
         losses = [] if self.ladder.keeps(*rule) else self.returns.of_points(frozen, order_id, customer_id, at)
-        return customer_id, Gain(at, frozen.points, losses)
+        return customer_id, gain_of(frozen, at, losses)
 
     def of_stored(self, rows: Iterable[Stored]) -> Iterator[Earned]:
         """What decisions paid that are stored."""
         for row in rows:
-            if row.frozen.points:
+            if row.is_final:
                 rule = (row.version, row.rule)
                 yield self.gain(rule, row.frozen, row.order_id, row.customer_id, row.stamp.timestamp)
 
     def of_new(self, decisions: Iterable[Decision]) -> Iterator[Earned]:
         """What decisions pay that were made just now."""
         for each in decisions:
-            if each.points:
+            if each.is_final:
                 rule, event = (each.version, each.rule), each.event
                 yield self.gain(rule, _frozen(each), each.order_id, event.customer_id, event.at)
 
@@ -58,7 +57,8 @@ def _frozen(decision: Decision) -> Frozen:
     """What the decision will keep for refunds once it is stored."""
     worth = decision.worth
     shares = [Share(each.product_id, each.sku, each.quantity, each.amount) for each in decision.shares]
-    return Frozen(decision.points, worth.basis if worth else None, worth.currency if worth else None, shares)
+    basis, currency = (worth.basis, worth.currency) if worth else (None, None)
+    return Frozen(decision.points, basis, currency, shares, decision.changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,5 +128,10 @@ async def _earned_course(grounds: Grounds, sequence: Sequence[EarningEvent]) -> 
         return None
     customers = {event.customer_id for event in sequence}
     earned = await earned_points(grounds.session, grounds.programme, customers)
-    decided = [(row.customer_id, row.stamp, row.frozen.points) for row in grounds.later]
+    decided = [
+        entry
+        for row in grounds.later
+        if row.is_final
+        for entry in paid_by(row.customer_id, row.stamp, row.frozen.first_points, row.frozen.changes)
+    ]
     return EarnedCourse(earned, sequence, decided)

@@ -23,13 +23,13 @@ from domain.conditions.loyalty import in_tier, with_earned
 from domain.conditions.memory import Scope
 from domain.conditions.model import AggregateIs, Condition, Did, PointsAre, TierIs
 from domain.conditions.walk import leaves
+from domain.earned_conditions import conditions_of
 from domain.earning import (
     Circumstances,
     EarningEvent,
     Occasion,
     Programme,
     Usage,
-    conditions_of,
     limits_of,
     occasion_of,
 )
@@ -146,7 +146,7 @@ async def circumstances(
     `earned`: the points earned before each event, where the ledger does not say; by the event's id. `kept`: what was
     answered when events were decided first.
     """
-    scopes = {event.id: _scope(people[event.customer_id], event) for event in events}
+    scopes = {event.id: scope_of(people[event.customer_id], event) for event in events}
     asked, truths = _Asked(), {}
     for event in events:
         truths[event.id] = asked.add(
@@ -173,7 +173,8 @@ async def circumstances(
     }
 
 
-def _scope(person: Person, event: EarningEvent) -> Scope:
+def scope_of(person: Person, event: EarningEvent) -> Scope:
+    """The customer as predicates about an event refer to it."""
     return Scope(as_of=event.at, zone=person.zone, customer=person.facts, entry=_entry(event))
 
 

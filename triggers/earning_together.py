@@ -13,6 +13,7 @@ from domain.earning import Decision, EarningEvent, Usage, decide_in_order
 from triggers.earning_course import Course, course_of
 from triggers.earning_facts import Grounds, circumstances, usage_before
 from triggers.kept_answers import KeptAnswers
+from triggers.order_edits import restated
 
 
 async def decide_together(
@@ -22,6 +23,7 @@ async def decide_together(
 
     `unweighed`: customers whose stored tiers may be past.
     """
+    events = await restated(grounds.session, events, grounds.programmes)
     course = await course_of(grounds, events, unweighed)
     again = {stored.id for stored in grounds.later}
     before = await usage_before(grounds.session, grounds.programme, events, grounds.programmes, but=again)

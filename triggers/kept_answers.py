@@ -12,9 +12,10 @@ from uuid import UUID
 from database.earnings import Stored
 from domain.conditions.model import AggregateIs, Condition, Did, PointsAre, TierIs
 from domain.conditions.walk import leaves
-from domain.earning import EarningEvent, Programme, Unpaid
+from domain.earning import EarningEvent, Programme
+from domain.unpaid import Unpaid
 
-_CAME_TO_ITS_FACTORS = frozenset({None, Unpaid.CLIPPED, Unpaid.LIMIT, Unpaid.ONCE, Unpaid.NOTHING})
+_CAME_TO_ITS_FACTORS = frozenset({None, Unpaid.CLIPPED, Unpaid.LIMIT, Unpaid.ONCE, Unpaid.NOTHING, Unpaid.EDITED})
 _FOLLOWS_FROM_EVENTS = (AggregateIs, Did, PointsAre, TierIs)
 
 

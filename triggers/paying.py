@@ -56,6 +56,17 @@ class Due:
         )
 
     @classmethod
+    def edited(cls, row: Stored, points: int) -> Due:
+        """By a stored decision whose order was edited; what refunds take of it now is worked out after that."""
+        back = min(row.taken_back, points)
+        return cls(
+            *(row.id, row.customer_id, row.rule, row.stamp.timestamp),
+            *(row.activates_at, row.expires_at, row.order_id, points - back),
+            credits=row.credits,
+            taken_back=back,
+        )
+
+    @classmethod
     def withdrawn(cls, row: Stored) -> Due:
         """By a stored decision that nothing is left of."""
         return cls(

@@ -177,6 +177,7 @@ class ProgrammeDefinition(Document):
     """One version of a programme, as a marketer writes it.
 
     `restore_grace`: how long points that come back after a failed fulfilment can be used at least.
+    `edits`: how long after an order an `Order Updated` changes what it earned.
     `warn`: how long before points lapse `Points Expiring` comes.
     """
 
@@ -192,6 +193,7 @@ class ProgrammeDefinition(Document):
     expires: Expiry | None = Field(default=None, description="Of points whose rule says nothing.")
     clawback: Clawback = "deficit"
     restore_grace: PeriodText = "30d"
+    edits: PeriodText = "30d"
     warn: list[PeriodText] = Field(default_factory=list, max_length=10)
     history_from: DayText | None = Field(
         default=None, description="From this day on imported history earns, at its own dates."

@@ -22,12 +22,12 @@ from domain.earning import (
     Decision,
     EarningEvent,
     Programme,
-    Unpaid,
     Usage,
     decide_in_order,
 )
 from domain.ids import new_id
 from domain.programmes.definition import ProgrammeDefinition
+from domain.unpaid import Unpaid
 
 NOON = datetime(2026, 5, 20, 12, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
