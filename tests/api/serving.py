@@ -19,6 +19,8 @@ async def serving(app: ASGIApp) -> AsyncIterator[str]:
         running = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:
             await asyncio.sleep(0.005)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        await running
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:  # else the loop goes on watching a number that the next socket gets
+            server.should_exit = True
+            await running
